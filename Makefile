@@ -1,0 +1,65 @@
+# Needs Python 3.11 or later as `python3` (or PYTHON=...), and make. Everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 3000
+DAY ?= $(shell date -u +%F)
+
+export DAGSTER_HOME := $(CURDIR)/.dagster_home
+# One file is read by several processes: an absolute path means the same in all of them.
+ifdef ABALONE_CSV
+export ABALONE_CSV := $(abspath $(ABALONE_CSV))
+endif
+
+.PHONY: help demo dev test test-slow lint format lock clean
+
+help: ## Say what each target does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
+
+demo: $(VENV)/installed $(DAGSTER_HOME)/dagster.yaml ## Materialize the whole abalone lineage, and print the main numbers
+	$(BIN)/dg launch --job abalone_lineage --partition $(DAY)
+	$(BIN)/synth-assets status
+
+dev: $(VENV)/installed $(DAGSTER_HOME)/dagster.yaml ## Start the UI (on PORT), the daemon and the schedules
+	$(BIN)/dg dev --host 127.0.0.1 --port $(PORT)
+
+test: lint ## Run linters, types and the quick tests
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/installed-dev ## Run the tests that train models, start servers and drive a browser
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/installed-dev ## Run linters and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/dg check defs
+
+format: $(VENV)/installed-dev ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(VENV)/installed-dev ## Write requirements.lock anew
+	$(BIN)/uv pip compile pyproject.toml --quiet --output-file requirements.lock
+
+clean: ## Remove what was installed and the Dagster instance; data/ stays
+	rm -rf $(VENV) $(DAGSTER_HOME)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed; {sys.executable} is {sys.version}" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: where its CPU build is at hand, it is taken, and nothing later asks for another.
+$(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint requirements.lock torch
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	mkdir -p $(DAGSTER_HOME)
+	ln -sf $(CURDIR)/dagster.yaml $@

@@ -1,0 +1,1 @@
+"""Real tables in, trustworthy synthetic tables out: a Dagster project."""

@@ -1,0 +1,213 @@
+"""What the assets of a table have in common."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from synth_assets.great.specs import ModelError
+from synth_assets.resources.publisher import PublishError
+from synth_assets.resources.warehouse import PARTITION_COLUMN, WarehouseError
+from synth_assets.tables.encoding import Encoding
+from synth_assets.tables.schema import Column, TableError, TableSchema
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INLINE_DPI, FILE_DPI = 70, 160
+INLINE_BYTES = 300_000
+"""A picture in the UI lives in Dagster's event log: one that is larger is given by its path alone."""
+
+LANGUAGE_MODEL_POOL = "language_model"
+"""Runs that train or sample; as many at a time as dagster.yaml allows."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose lineage is built: what its assets need to know of it.
+
+    Parameters
+    ----------
+    name : str
+        The prefix of its asset keys, and the name of its schema in DuckDB.
+    owner : str
+        Who answers for it, as Dagster writes owners.
+    schema : TableSchema
+        Its raw columns.
+    partitions : dagster.DailyPartitionsDefinition
+        The days of its samples.
+    """
+
+    name: str
+    owner: str
+    schema: TableSchema
+    partitions: dg.DailyPartitionsDefinition
+
+    @property
+    def encoding(self) -> Encoding:
+        """How its rows are written in numbers."""
+        return Encoding(self.schema)
+
+    def key(self, asset: str) -> dg.AssetKey:
+        """Give the key of one of its assets."""
+        return dg.AssetKey([self.name, asset])
+
+    def asset(
+        self,
+        name: str,
+        *,
+        code_version: str,
+        kinds: set[str],
+        columns: list[dg.TableColumn] | None = None,
+        of_sample: bool = False,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Give the arguments of `dagster.asset` that all assets of the table have in common.
+
+        Parameters
+        ----------
+        name : str
+            The asset's own name.
+        code_version : str
+            Raised by hand whenever the asset's code gives something else for the same inputs.
+        kinds : set of str
+            What it is made with, as the UI's labels.
+        columns : list of dagster.TableColumn, optional
+            The columns of the table that it writes.
+        of_sample : bool
+            Whether it belongs to a sample, and so is partitioned by day.
+        **options
+            Further arguments.
+
+        Returns
+        -------
+        dict
+            The arguments.
+        """
+        metadata: dict[str, Any] = {}
+        if columns is not None:
+            partition = [dg.TableColumn(PARTITION_COLUMN, "date", "The day of the sample.")] if of_sample else []
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=[*partition, *columns])
+            metadata["dagster/table_name"] = f"{self.name}.{name}"
+        return {
+            "key": self.key(name),
+            "group_name": self.name,
+            "owners": [self.owner],
+            "code_version": code_version,
+            "kinds": kinds,
+            "metadata": metadata,
+            "partitions_def": self.partitions if of_sample else None,
+            **options,
+        }
+
+    def raw_columns(self, *, encoded: bool = False) -> list[dg.TableColumn]:
+        """Describe the table's columns, as they came or encoded."""
+        names = self.encoding.names if encoded else self.schema.names
+        return [
+            _describe(column, name, encoded=encoded, target=column.name == self.schema.target)
+            for column, name in zip(self.schema.columns, names, strict=True)
+        ]
+
+
+def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
+    """Describe a column of a table that an asset writes."""
+    return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable))
+
+
+def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn NumPy's scalars, which Dagster refuses, into Python's."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in metadata.items()}
+
+
+def row_count(frame: pd.DataFrame, *, partition: bool = False) -> dict[str, int]:
+    """Give the row count under the name that the UI looks for."""
+    return {"dagster/partition_row_count" if partition else "dagster/row_count": len(frame)}
+
+
+def preview(frame: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
+    """Show the first rows of a table in the UI."""
+    return markdown_table(frame.head(rows))
+
+
+def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """Show a small table in the UI; what comes from data cannot become markup."""
+    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
+    lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return dg.MetadataValue.md("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
+
+
+def picture(figure: "Figure", path: Path) -> dict[str, Any]:
+    """Write a figure to a file at full size, and show it in the UI at a modest one.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : pathlib.Path
+        The PNG file; its stem names the metadata.
+
+    Returns
+    -------
+    dict
+        The metadata: the picture (if it is small enough for the event log) and the file's path.
+    """
+    from synth_assets.evaluation.figures import as_png
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f".{path.name}")
+    building.write_bytes(as_png(figure, dpi=FILE_DPI))
+    building.replace(path)
+    metadata: dict[str, Any] = {f"{path.stem}_file": dg.MetadataValue.path(path)}
+    inline = as_png(figure, dpi=INLINE_DPI)
+    if len(inline) <= INLINE_BYTES:
+        encoded = base64.b64encode(inline).decode()
+        metadata[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
+    return metadata
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Fail the step with the message of an error that was foreseen; another attempt would fail in the same way."""
+    try:
+        yield
+    except (TableError, ModelError, WarehouseError, PublishError) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except OSError as error:
+        raise dg.Failure(
+            description=f"{error}. Nothing that was stored before has changed. Make room or give permission, "
+            "and materialize again.",
+            allow_retries=False,
+        ) from error
+
+
+def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:
+    types = {"category": "varchar", "integer": "bigint", "number": "double"}
+    type_ = types[column.kind]
+    if encoded and (column.kind == "category" or target):
+        type_ = "double" if target else "tinyint"
+    limits = []
+    if column.kind == "category":
+        labels = ", ".join(f"{code} = {label}" for code, label in enumerate(column.categories))
+        limits.append(labels if encoded else f"one of {', '.join(column.categories)}")
+    if column.minimum is not None:
+        limits.append(f">= {column.minimum:g}")
+    if column.maximum is not None:
+        limits.append(f"<= {column.maximum:g}")
+    description = column.description + (f" Unit: {column.unit}." if column.unit else "")
+    return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=False, other=limits))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _escaped(text: str) -> str:
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("\n", " ")):
+        text = text.replace(character, entity)
+    return text

@@ -1,0 +1,168 @@
+"""`synthetic_sample`: synthetic rows of a day, in the raw table's columns, types and labels."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import dagster as dg
+import pandas as pd
+
+from synth_assets.assets import fine_tuned_model as model_asset
+from synth_assets.assets.common import (
+    LANGUAGE_MODEL_POOL,
+    Table,
+    column,
+    failing_clearly,
+    preview,
+    row_count,
+)
+from synth_assets.great.specs import SampleSpec
+from synth_assets.great.store import ModelStore
+from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.warehouse import Warehouse
+from synth_assets.tables.schema import content_hash
+
+NAME = "synthetic_sample"
+
+
+class SampleConfig(dg.Config):
+    """What a single run may ask for instead of what defs.yaml says.
+
+    Parameters
+    ----------
+    n_samples : int, optional
+        How many rows.
+    temperature : float, optional
+        Of the softmax over the next token.
+    """
+
+    n_samples: int | None = None
+    temperature: float | None = None
+
+
+def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Build the asset and its checks.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    spec : SampleSpec
+        How it is sampled, unless a run asks for something else.
+
+    Returns
+    -------
+    list
+        The asset, and its checks.
+    """
+    columns = [
+        *table.raw_columns(),
+        column("sample_id", "bigint", "The row's number in the sample, from 0."),
+        column("model_version", "varchar", "The model that wrote the row."),
+    ]
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="1",
+            kinds={"python", "pytorch", "duckdb"},
+            columns=columns,
+            of_sample=True,
+            ins={"fine_tuned_model": dg.AssetIn(table.key(model_asset.NAME))},
+            pool=LANGUAGE_MODEL_POOL,
+            description=(
+                f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
+                "day give the seed, so that a day's sample can be drawn again."
+            ),
+        )
+    )
+    def synthetic_sample(
+        context: dg.AssetExecutionContext,
+        config: SampleConfig,
+        data_folder: DataFolder,
+        fine_tuned_model: pd.DataFrame,
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        from synth_assets.great import engine
+
+        version = model_asset.current_version(fine_tuned_model)
+        asked = replace(spec, **config.model_dump(exclude_none=True))
+        seed = seed_of(version, context.partition_key)
+        started = time.monotonic()
+        with failing_clearly():
+            great = ModelStore(data_folder.paths.models(table.name)).load(version)
+            rows, drawn = engine.sample(great, table.encoding.decode, asked, seed=seed, report=context.log.info)
+        seconds = time.monotonic() - started
+        frame = rows.assign(sample_id=range(len(rows)), model_version=version)
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(content_hash(frame)),
+            metadata={
+                **row_count(frame, partition=True),
+                "model_version": version,
+                "seed": seed,
+                "temperature": asked.temperature,
+                "rows_drawn": drawn,
+                "rows_replaced": drawn - len(frame),
+                "rows_per_second": round(len(frame) / seconds, 1),
+                "preview": preview(frame),
+            },
+        )
+
+    return [synthetic_sample, _checks(table)]
+
+
+def seed_of(model_version: str, partition: str) -> int:
+    """Derive the seed of a sample.
+
+    Parameters
+    ----------
+    model_version : str
+        The model.
+    partition : str
+        The day, as an ISO date.
+
+    Returns
+    -------
+    int
+        From 0 to 2**32 - 1, as NumPy's generators take it.
+    """
+    return int.from_bytes(hashlib.sha256(f"{model_version}/{partition}".encode()).digest()[:4])
+
+
+def _checks(table: Table) -> dg.AssetChecksDefinition:
+    key = table.key(NAME)
+    specs = [
+        dg.AssetCheckSpec(
+            "valid_rows",
+            asset=key,
+            blocking=True,
+            description="Every row has the raw table's columns, types and labels, and no empty cell.",
+            partitions_def=table.partitions,
+        ),
+    ]
+
+    @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs)
+    def checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+        frame = warehouse.read(table.name, NAME, partition=context.partition_key)
+        stored = frame[[name for name in table.schema.names if name in frame.columns]]
+        problems = []
+        try:
+            conformed = table.schema.conform(stored, origin="the sample")
+            if not (conformed.dtypes == stored.dtypes).all():
+                problems.append(f"types {dict(stored.dtypes)}, expected {dict(conformed.dtypes)}")
+        except ValueError as error:
+            problems.append(str(error))
+        if frame.isna().any(axis=None):
+            problems.append(f"{int(frame.isna().any(axis='columns').sum())} rows with empty cells")
+        for c in table.schema.columns:
+            if c.kind == "category" and c.name in stored and c.count_out_of_range(stored[c.name]):
+                problems.append(f"{c.name} has labels that are not among {', '.join(c.categories)}")
+        yield dg.AssetCheckResult(
+            check_name="valid_rows",
+            asset_key=key,
+            passed=not problems,
+            description="; ".join(problems) or f"all {len(frame):,} rows are valid",
+        )
+
+    return checks

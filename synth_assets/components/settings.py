@@ -1,0 +1,209 @@
+"""What a `defs.yaml` may state of a table: every key, its type, its limits and its default."""
+
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from synth_assets.great.specs import SCRATCH, ModelSpec, SampleSpec, ScratchBase
+from synth_assets.tables.schema import Column, TableError, TableSchema
+from synth_assets.tables.sources import Source
+from synth_assets.tables.split import Split
+
+
+def _inside_data_folder(value: str) -> str:
+    path = PurePosixPath(value)
+    if not value or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"found {value!r}; expected a path inside the data folder, relative and without '..'")
+    return value
+
+
+def _identifier(value: str) -> str:
+    # An asset key's part, and a folder's name.
+    if not value.isidentifier():
+        raise ValueError(f"found {value!r}; expected a name of letters, digits and '_' that no digit begins")
+    return value
+
+
+def _owner(value: str) -> str:
+    if "@" not in value and not value.startswith("team:"):
+        raise ValueError(f"found {value!r}; expected an e-mail address, or 'team:<name>'")
+    return value
+
+
+def _timezone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError(f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin'")
+    return value
+
+
+def _day(value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise ValueError(f'found {value!r}; expected a day as "YYYY-MM-DD"') from None
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+DataFile = Annotated[str, AfterValidator(_inside_data_folder)]
+
+
+class ColumnSettings(_Settings):
+    """A column of the table."""
+
+    name: str = Field(min_length=1, description="Its name in the source.")
+    kind: Literal["category", "integer", "number"] = Field(description="How its values are read.")
+    description: str = Field(default="", description="What a value means.")
+    unit: str | None = Field(default=None, description="The unit, as it is written on an axis.")
+    categories: list[str] = Field(default=[], description="The labels of a category, in the order of their codes.")
+    minimum: float | None = Field(default=None, description="The least plausible value.")
+    maximum: float | None = Field(default=None, description="The greatest plausible value.")
+
+
+class OpenMLSettings(_Settings):
+    """A data set on OpenML."""
+
+    name: str = Field(min_length=1, description="The data set's name.")
+    version: int = Field(default=1, ge=1, description="Its version.")
+
+
+class TargetSettings(_Settings):
+    """What the regression predicts."""
+
+    column: str = Field(description="The target's name in the source.")
+    rename: str = Field(min_length=1, description="Its name once encoded.")
+
+
+class SplitSettings(_Settings):
+    """The arguments of `train_test_split`."""
+
+    train_size: int = Field(ge=1, description="How many rows to learn from.")
+    random_state: int = Field(ge=0, lt=2**32, description="The seed of the shuffle.")
+
+
+class ScratchSettings(_Settings):
+    """The shape of the base that is made from the table."""
+
+    n_layer: int = Field(default=2, ge=1, description="Layers.")
+    n_head: int = Field(default=4, ge=1, description="Attention heads.")
+    n_embd: int = Field(default=64, ge=1, description="Width; a multiple of the number of heads.")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="The share of activations dropped in training.")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "ScratchSettings":
+        if self.n_embd % self.n_head:
+            raise ValueError(f"found n_embd {self.n_embd} and n_head {self.n_head}; expected a multiple of n_head")
+        return self
+
+
+class LanguageModelSettings(_Settings):
+    """The language model and its training arguments."""
+
+    engine: Literal["be_great"] = Field(default="be_great", description="What trains and samples.")
+    base: str = Field(
+        default=SCRATCH,
+        min_length=1,
+        description="'scratch', or the name or path of a causal language model.",
+    )
+    scratch: ScratchSettings = Field(default=ScratchSettings(), description="The shape of a 'scratch' base.")
+    epochs: int = Field(ge=1, description="How often training goes through the train rows.")
+    batch_size: int = Field(ge=1, description="Rows a training step.")
+    learning_rate: float = Field(default=5e-5, gt=0.0, description="At the first step; it falls to 0.")
+    save_steps: int = Field(ge=1, description="Training steps between two checkpoints.")
+    logging_steps: int = Field(ge=1, description="Training steps between two reports of the loss.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the random weights, of orders, of dropout.")
+    experiment_dir: DataFile = Field(description="The folder for checkpoints, inside the data folder.")
+
+
+class SampleSettings(_Settings):
+    """How a day's rows are sampled."""
+
+    n_samples: int = Field(ge=1, description="How many rows.")
+    temperature: float = Field(default=0.7, gt=0.0, description="Of the softmax over the next token.")
+    batch_size: int = Field(default=100, ge=1, description="Rows that are written at a time.")
+    max_length: int = Field(default=100, ge=2, description="Tokens a row may take.")
+    max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, before giving up.")
+
+
+class ScheduleSettings(_Settings):
+    """When a new day's sample is made."""
+
+    hour: int = Field(ge=0, le=23, description="The hour of the day.")
+    minute: int = Field(default=0, ge=0, le=59, description="The minute of the hour.")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(default="UTC", description="Whose clock.")
+    start_date: Annotated[str, AfterValidator(_day)] = Field(description="The first day that can be sampled.")
+
+
+class SyntheticTableSettings(_Settings):
+    """What a `defs.yaml` states of a table."""
+
+    table: Annotated[str, AfterValidator(_identifier)] = Field(
+        description="The table's name: the prefix of its asset keys, and its schema in DuckDB."
+    )
+    owner: Annotated[str, AfterValidator(_owner)] = Field(
+        description="Who answers for it: an e-mail address, or 'team:<name>'."
+    )
+    source: Literal["auto", "file", "openml", "stand_in"] = Field(
+        description="Where its rows come from; 'auto' is a file, else OpenML, else (with a warning) the stand-in."
+    )
+    csv: DataFile = Field(description="Its CSV file, inside the data folder.")
+    csv_variable: Annotated[str, AfterValidator(_identifier)] = Field(
+        description="The environment variable that names another CSV file."
+    )
+    openml: OpenMLSettings | None = Field(default=None, description="Its data set on OpenML.")
+    stand_in: DataFile | None = Field(default=None, description="The stand-in's CSV file, inside the data folder.")
+    columns: list[ColumnSettings] = Field(min_length=2, description="Its columns, in order.")
+    target: TargetSettings = Field(description="What the regression predicts.")
+    split: SplitSettings = Field(description="How rows are held out.")
+    language_model: LanguageModelSettings = Field(description="The language model of its rows.")
+    sample: SampleSettings = Field(description="How it is sampled.")
+    schedule: ScheduleSettings = Field(description="When it is sampled anew.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "SyntheticTableSettings":
+        try:
+            self.table_schema()
+        except TableError as error:
+            raise ValueError(str(error)) from error
+        if self.source == "openml" and self.openml is None:
+            raise ValueError("source is 'openml'; expected openml.name, the data set's name there")
+        if self.source == "stand_in" and self.stand_in is None:
+            raise ValueError("source is 'stand_in'; expected stand_in, the file's name in the data folder")
+        return self
+
+    def table_schema(self) -> TableSchema:
+        """Give the raw table's schema."""
+        columns = tuple(
+            Column(**{**column.model_dump(), "categories": tuple(column.categories)}) for column in self.columns
+        )
+        return TableSchema(columns, self.target.column, self.target.rename)
+
+    def source_in(self, data_folder: Path) -> Source:
+        """Give the table's source, for a data folder."""
+        return Source(
+            use=self.source,
+            data_dir=data_folder,
+            csv=self.csv,
+            csv_variable=self.csv_variable,
+            openml_name=self.openml.name if self.openml else None,
+            openml_version=self.openml.version if self.openml else 1,
+            stand_in=self.stand_in,
+        )
+
+    def table_split(self) -> Split:
+        """Give how rows are held out."""
+        return Split(**self.split.model_dump())
+
+    def model_spec(self) -> ModelSpec:
+        """Give how the language model is made."""
+        arguments = self.language_model.model_dump(exclude={"experiment_dir", "scratch"})
+        return ModelSpec(**arguments, scratch=ScratchBase(**self.language_model.scratch.model_dump()))
+
+    def sample_spec(self) -> SampleSpec:
+        """Give how a day's rows are sampled."""
+        return SampleSpec(**self.sample.model_dump())

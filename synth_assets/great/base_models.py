@@ -1,0 +1,174 @@
+"""Base models: a small GPT-2 made from the table, or any that transformers loads by name or path."""
+
+import hashlib
+import re
+import shutil
+import string
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from synth_assets.great.specs import SCRATCH, ModelError, ModelSpec, ScratchBase
+
+END_OF_TEXT = "<|endoftext|>"
+"""GPT-2's only special token. be_great pads with it, and removes it (and no other) from the text that it reads."""
+
+UNKNOWN = "<|unknown|>"
+
+
+def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[str, str]:
+    """Find the base model that a spec names, or make it.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What is to be trained.
+    train : pandas.DataFrame
+        The encoded train rows, whose columns and characters the 'scratch' tokenizer knows.
+    folder : pathlib.Path
+        Where 'scratch' bases are kept, each under its fingerprint.
+
+    Returns
+    -------
+    path : str
+        What `be_great.GReaT` takes as `llm`: a folder, or a name on the hub.
+    fingerprint : str
+        What the base is, as part of a model's version: equal fingerprints mean equal weights and tokenizers.
+
+    Raises
+    ------
+    ModelError
+        If the name or path leads to no causal language model.
+    """
+    if spec.base == SCRATCH:
+        fingerprint = _scratch_fingerprint(spec, train)
+        path = folder / fingerprint
+        if not path.exists():
+            make_scratch_base(path, spec.scratch, sentences(train), list(train.columns), seed=spec.seed)
+        return str(path), fingerprint
+    local = Path(spec.base)
+    if local.is_dir():
+        return str(local), f"files-{_hash_of_files(local)}"
+    return spec.base, f"{spec.base}@{_commit_on_hub(spec.base)}"
+
+
+def sentences(frame: pd.DataFrame) -> list[str]:
+    """Write each row as be_great does, columns in their given order: 'Sex is 2, Length is 0.455, ...'.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        n rows.
+
+    Returns
+    -------
+    list of str
+        n sentences.
+    """
+    columns = [[f"{name} is {value}" for value in frame[name].tolist()] for name in frame.columns]
+    return [", ".join(cells) for cells in zip(*columns, strict=True)]
+
+
+def make_scratch_base(
+    folder: Path, shape: ScratchBase, rows: Sequence[str], names: Sequence[str], *, seed: int
+) -> None:
+    """Write a GPT-2 with random weights, and a tokenizer made for these rows, to a folder that transformers loads.
+
+    The tokenizer follows GPT-2's habit that a space belongs to the piece after it. A column's name is one piece, so
+    are ' is' and ','; anything else is a character. Its pieces joined are the text again.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Is written beside and renamed, so that it is whole or not there.
+    shape : ScratchBase
+        Layers, heads, width, dropout.
+    rows : sequence of str
+        The rows as sentences: they give the characters, and the longest of them the number of positions.
+    names : sequence of str
+        The column names.
+    seed : int
+        Of the random weights.
+    """
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = _tokenizer_of(rows, names)
+    longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=-(-2 * longest // 64) * 64,  # room for be_great's prompts and for rows that it never ends
+        n_layer=shape.n_layer,
+        n_head=shape.n_head,
+        n_embd=shape.n_embd,
+        resid_pdrop=shape.dropout,
+        embd_pdrop=shape.dropout,
+        attn_pdrop=shape.dropout,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = GPT2LMHeadModel(config)
+    building = folder.with_name(f".{folder.name}-{uuid4().hex}")
+    try:
+        model.save_pretrained(building)
+        tokenizer.save_pretrained(building)
+        if not folder.exists():
+            building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _tokenizer_of(rows: Sequence[str], names: Sequence[str]) -> Any:
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    characters = sorted(set("".join(rows)) | set(string.printable.strip()))
+    pieces = [END_OF_TEXT, UNKNOWN, *(f" {name}" for name in names), " is", " "]
+    pieces += [piece for character in characters if character != " " for piece in (character, f" {character}")]
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    tokenizer = Tokenizer(
+        models.WordLevel({piece: i for i, piece in enumerate(dict.fromkeys(pieces))}, unk_token=UNKNOWN)
+    )
+    tokenizer.normalizer = normalizers.Prepend(" ")  # so that the first name is the same piece as any other
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex(f" (?:{longest_first})(?= is\\b)| is\\b| ?."), behavior="isolated"
+    )
+    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
+
+
+def _scratch_fingerprint(spec: ModelSpec, train: pd.DataFrame) -> str:
+    described = repr((asdict(spec.scratch), spec.seed, sentences(train)))
+    return f"scratch-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+
+
+def _hash_of_files(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _commit_on_hub(name: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"base model {name!r} cannot be loaded: it is no folder here, and asking the model hub for it failed "
+            f"({_first_line(error)}). Check the name and the network, or set language_model.base to "
+            "a folder or to 'scratch'."
+        ) from error
+    return str(getattr(config, "_commit_hash", None))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

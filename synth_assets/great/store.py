@@ -1,0 +1,243 @@
+"""Fitted models as folders: made once under the hash of what they are made from, whole or not there.
+
+A model's folder holds what `save_pretrained` of transformers writes (weights as safetensors, tokenizer, shape), so
+that `be_great.GReaT(llm=folder)` loads it like any other model; `great.json` with what `be_great.GReaT` learned of
+the table; and `card.json`, the model card.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from synth_assets.great.base_models import resolve_base
+from synth_assets.great.specs import ModelError, ModelSpec
+from synth_assets.tables.schema import content_hash
+
+if TYPE_CHECKING:
+    import be_great
+
+    from synth_assets.great.engine import Report
+
+LIBRARIES = ("be-great", "torch", "transformers", "tokenizers", "numpy")
+"""Whose versions decide what a model learns."""
+
+_LEARNED = ("columns", "num_cols", "conditional_col", "conditional_col_dist", "col_stats", "float_precision")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a fitted model was made from, and how its training went.
+
+    Parameters
+    ----------
+    version : str
+        The hash of `made_from`.
+    made_from : dict
+        The base's fingerprint, the spec, the hash of the train rows, the versions of the libraries.
+    rows : int
+        How many train rows.
+    parameters : int
+        How many weights.
+    losses : list of dict
+        The reports of training: 'step', 'epoch', 'loss', ...
+    seconds : float
+        How long the fit took, from its last start.
+    resumed_from_step : int
+        0, or the step of the checkpoint that a killed fit was resumed from.
+    fitted_at : str
+        When, in ISO 8601.
+    """
+
+    version: str
+    made_from: dict[str, Any]
+    rows: int
+    parameters: int
+    losses: list[dict[str, float]]
+    seconds: float
+    resumed_from_step: int
+    fitted_at: str
+
+    @property
+    def final_loss(self) -> float | None:
+        """The last reported training loss, in nats a token; None if none was reported."""
+        return self.losses[-1]["loss"] if self.losses else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the card as JSON takes it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """A folder of fitted models.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds one folder a version.
+    """
+
+    folder: Path
+
+    def path(self, version: str) -> Path:
+        """Give the folder of a model."""
+        return self.folder / version
+
+    def card(self, version: str) -> ModelCard:
+        """Read the card of a model.
+
+        Raises
+        ------
+        ModelError
+            If the store has no such model.
+        """
+        path = self.path(version) / "card.json"
+        if not path.is_file():
+            raise ModelError(f"the model store has no model {version!r} in {self.folder}; materialize it again.")
+        return ModelCard(**json.loads(path.read_text()))
+
+    def fit(
+        self,
+        train: pd.DataFrame,
+        spec: ModelSpec,
+        *,
+        bases: Path,
+        experiments: Path,
+        report: "Report",
+    ) -> ModelCard:
+        """Fit a model to rows, unless the store already has the model that this would give.
+
+        Parameters
+        ----------
+        train : pandas.DataFrame
+            The encoded train rows.
+        spec : ModelSpec
+            How the model is made.
+        bases : pathlib.Path
+            Where bases made from a table are kept.
+        experiments : pathlib.Path
+            Where checkpoints are kept, under the model's version, until the model is whole.
+        report : callable
+            Takes a line of progress.
+
+        Returns
+        -------
+        ModelCard
+            The model's card; the model is in the store.
+
+        Raises
+        ------
+        ModelError
+            If the base cannot be loaded.
+        """
+        base, fingerprint = resolve_base(spec, train, bases)
+        made_from = {
+            "base": fingerprint,
+            "spec": asdict(spec),
+            "train_rows": content_hash(train),
+            "libraries": {name: version_of(name) for name in LIBRARIES},
+        }
+        version = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        experiments.mkdir(parents=True, exist_ok=True)
+        # The lock dies with its process. One that outlived its killed run still holds it: this one waits, and uses
+        # what the other made.
+        lock = FileLock(experiments / f"{version}.lock")
+        report(f"model {version}, base {fingerprint}")
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            report("another process is fitting this model; waiting for it")
+            held = lock.acquire()
+        with held:
+            if self.path(version).exists():
+                report("the store has this model already")
+                return self.card(version)
+            card = self._fit(train, spec, base, version, made_from, experiments / version, report)
+            shutil.rmtree(experiments / version, ignore_errors=True)
+            return card
+
+    def load(self, version: str) -> "be_great.GReaT":
+        """Load a fitted model.
+
+        Raises
+        ------
+        ModelError
+            If the store has no such model.
+        """
+        import be_great
+
+        self.card(version)
+        path = self.path(version)
+        great = be_great.GReaT(str(path))
+        for name, value in json.loads((path / "great.json").read_text()).items():
+            setattr(great, name, value)
+        return great
+
+    def _fit(
+        self,
+        train: pd.DataFrame,
+        spec: ModelSpec,
+        base: str,
+        version: str,
+        made_from: dict[str, Any],
+        experiment: Path,
+        report: "Report",
+    ) -> ModelCard:
+        import be_great
+
+        from synth_assets.great import engine
+
+        great = be_great.GReaT(
+            base,
+            experiment_dir=str(experiment),
+            epochs=spec.epochs,
+            batch_size=spec.batch_size,
+            learning_rate=spec.learning_rate,
+            logging_steps=spec.logging_steps,
+            save_steps=spec.save_steps,
+            save_total_limit=2,
+            seed=spec.seed,
+        )
+        checkpoint = engine.last_whole_checkpoint(experiment)
+        started = time.monotonic()
+        losses = engine.fit(great, train, seed=spec.seed, report=report)
+        card = ModelCard(
+            version=version,
+            made_from=made_from,
+            rows=len(train),
+            parameters=great.model.num_parameters(),
+            losses=losses,
+            seconds=round(time.monotonic() - started, 1),
+            resumed_from_step=0 if checkpoint is None else engine.step_of(checkpoint),
+            fitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._save(great, card)
+        return card
+
+    def _save(self, great: "be_great.GReaT", card: ModelCard) -> None:
+        building = self.folder / f".{card.version}-{uuid4().hex}"
+        try:
+            great.model.save_pretrained(building)
+            great.tokenizer.save_pretrained(building)
+            learned = {name: getattr(great, name) for name in _LEARNED}
+            (building / "great.json").write_text(json.dumps(learned))
+            (building / "card.json").write_text(json.dumps(card.as_json(), indent=1))
+            building.rename(self.path(card.version))
+        except OSError as error:
+            raise ModelError(
+                f"model {card.version} is fitted but cannot be saved in {self.folder}: {error}. Make room or give "
+                "permission there, and materialize it again: it resumes from its last checkpoint."
+            ) from error
+        finally:
+            shutil.rmtree(building, ignore_errors=True)

@@ -1,0 +1,348 @@
+"""The warehouse: one DuckDB file, a schema for each table that is synthesized, and the I/O manager on top.
+
+DuckDB lets one process write to a file, or several read it. So a connection is opened for the length of one read or
+write, and one that finds the file taken tries again for a while.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from synth_assets.resources.data_folder import DataFolder
+from synth_assets.tables.schema import content_hash
+
+PARTITION_COLUMN = "resample_date"
+PROVENANCE = "provenance"
+WAIT_FOR_LOCK_S = 100.0
+
+T = TypeVar("T")
+
+
+class WarehouseError(RuntimeError):
+    """The warehouse cannot be read or written; the message says why, and that nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is recorded of a materialization, beside what it wrote.
+
+    Parameters
+    ----------
+    run_id : str
+        The Dagster run.
+    code_version : str, optional
+        The version of the asset's code.
+    data_version : str, optional
+        The version of what was made; for a table, the hash of its cells.
+    details : mapping
+        The asset's metadata, as JSON: its inputs, versions and results.
+    """
+
+    run_id: str
+    code_version: str | None = None
+    data_version: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The DuckDB file in which the pipeline keeps its tables.
+
+    Parameters
+    ----------
+    folder : DataFolder
+        The data folder that the file lies in.
+    """
+
+    folder: DataFolder
+
+    @property
+    def path(self) -> Path:
+        """The DuckDB file."""
+        return self.folder.paths.warehouse
+
+    def write(
+        self,
+        schema: str,
+        table: str,
+        frame: pd.DataFrame,
+        *,
+        provenance: Provenance,
+        partition: str | None = None,
+    ) -> None:
+        """Replace a table, or one partition of it, and record where it came from, in one transaction.
+
+        Parameters
+        ----------
+        schema, table : str
+            Where to write; any text, it is quoted.
+        frame : pandas.DataFrame
+            The rows. Columns are matched by name.
+        provenance : Provenance
+            What is recorded beside.
+        partition : str, optional
+            An ISO date: only the rows of that `resample_date` are replaced, and these rows get it.
+
+        Raises
+        ------
+        WarehouseError
+            If the frame is empty or its columns are not those of the partitions that are there, or if the file cannot
+            be written. Nothing is changed then.
+        """
+        target = f"{quoted(schema)}.{quoted(table)}"
+        if frame.empty:
+            raise WarehouseError(f"{schema}.{table}: there is no row to write; what is stored stays as it is.")
+        with self._connection(read_only=False) as connection:
+            connection.register("new_rows", frame)
+            with _transaction(connection, f"{schema}.{table}"):
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+                if partition is None:
+                    connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM new_rows")
+                else:
+                    rows = f"SELECT CAST($1 AS DATE) AS {quoted(PARTITION_COLUMN)}, * FROM new_rows"
+                    connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [partition])
+                    _check_columns(connection, f"{schema}.{table}", target, [PARTITION_COLUMN, *frame.columns])
+                    connection.execute(
+                        f"DELETE FROM {target} WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE)",
+                        [partition],
+                    )
+                    connection.execute(f"INSERT INTO {target} BY NAME {rows}", [partition])
+                _record(connection, schema, table, partition, len(frame), provenance)
+
+    def record(self, schema: str, asset: str, *, provenance: Provenance, partition: str | None = None) -> None:
+        """Record a materialization that wrote no table.
+
+        Parameters
+        ----------
+        schema, asset : str
+            The table's schema, and the asset's name.
+        provenance : Provenance
+            What is recorded.
+        partition : str, optional
+            The partition that was materialized.
+
+        Raises
+        ------
+        WarehouseError
+            If the file cannot be written.
+        """
+        with (
+            self._connection(read_only=False) as connection,
+            _transaction(connection, f"{schema}.{PROVENANCE}"),
+        ):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            _record(connection, schema, asset, partition, None, provenance)
+
+    def read(self, schema: str, table: str, *, partition: str | None = None) -> pd.DataFrame:
+        """Read a table, or one partition of it without its `resample_date`, in the order in which it was written.
+
+        Parameters
+        ----------
+        schema, table : str
+            What to read.
+        partition : str, optional
+            An ISO date.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such table, or no row in the partition.
+        """
+        name = f"{schema}.{table}"
+        query, values = f"SELECT * FROM {quoted(schema)}.{quoted(table)}", []
+        if partition is not None:
+            name += f" of {partition}"
+            values = [partition]
+            query = (
+                query.replace("*", f"* EXCLUDE ({quoted(PARTITION_COLUMN)})", 1)
+                + f" WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE)"
+            )
+        absent = f"the warehouse has no {name} yet: materialize {schema}/{table} first."
+        if not self.path.exists():
+            raise WarehouseError(absent)
+        with self._connection(read_only=True) as connection:
+            try:
+                frame = connection.execute(f"{query} ORDER BY rowid", values).df()
+            except duckdb.CatalogException as error:
+                raise WarehouseError(absent) from error
+        if frame.empty:
+            raise WarehouseError(absent)
+        return frame
+
+    def latest_details(self, schema: str, asset: str) -> dict[str, Any]:
+        """Give the recorded details of an asset's last materialization.
+
+        Raises
+        ------
+        WarehouseError
+            If it was never materialized.
+        """
+        records = self.read(schema, PROVENANCE)
+        records = records[records["asset"] == asset]
+        if records.empty:
+            raise WarehouseError(f"{schema}/{asset} was never materialized.")
+        details: dict[str, Any] = json.loads(records["details"].iloc[-1])
+        return details
+
+    def attach_to(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+        """Attach the file, for reading, to a connection to another.
+
+        Parameters
+        ----------
+        connection : duckdb.DuckDBPyConnection
+            The connection; as long as it is open, nothing can be written to the warehouse.
+        alias : str
+            The name of the warehouse in its queries.
+
+        Raises
+        ------
+        WarehouseError
+            If the file cannot be opened.
+        """
+        path = str(self.path).replace("'", "''")
+        self._when_free(lambda: connection.execute(f"ATTACH '{path}' AS {quoted(alias)} (READ_ONLY)"))
+
+    @contextmanager
+    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        def connect() -> duckdb.DuckDBPyConnection:
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            return duckdb.connect(str(self.path), read_only=read_only)
+
+        connection = self._when_free(connect)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _when_free(self, action: Callable[[], T]) -> T:
+        deadline = time.monotonic() + WAIT_FOR_LOCK_S
+        while True:
+            try:
+                return action()
+            except (duckdb.Error, OSError) as error:
+                if "lock" not in str(error) or time.monotonic() > deadline:
+                    raise WarehouseError(f"the warehouse {self.path} cannot be opened: {error}") from error
+                time.sleep(0.1)
+
+
+class WarehouseIOManager(dg.ConfigurableIOManager):
+    """Keeps the data frames of assets in the warehouse, the asset `<table>/<name>` as the table `<table>.<name>`.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+        Where they are kept.
+    """
+
+    warehouse: Warehouse
+
+    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame) -> None:
+        """Write what an asset returned, with its metadata as provenance."""
+        schema, table = context.asset_key.path
+        self.warehouse.write(
+            schema,
+            table,
+            obj,
+            partition=context.partition_key if context.has_asset_partitions else None,
+            provenance=Provenance(
+                run_id=context.run_id,
+                code_version=context.asset_spec.code_version,
+                data_version=content_hash(obj),
+                details=_plain(context.output_metadata),
+            ),
+        )
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame:
+        """Read what an asset depends on."""
+        schema, table = context.asset_key.path
+        partition = context.partition_key if context.has_asset_partitions else None
+        return self.warehouse.read(schema, table, partition=partition)
+
+
+def quoted(name: str) -> str:
+    """Write a name as an SQL identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None]:
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except duckdb.Error as error:
+        _roll_back(connection)
+        raise WarehouseError(
+            f"{name} could not be written ({error}). Nothing was changed: what was stored is still there."
+        ) from error
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    # After a failed commit, or an error that the file did not survive, there is no transaction left to roll back.
+    with suppress(duckdb.TransactionException, duckdb.FatalException):
+        connection.rollback()
+
+
+def _check_columns(connection: duckdb.DuckDBPyConnection, name: str, target: str, columns: list[str]) -> None:
+    # INSERT BY NAME would fill a column that is missing with NULL without a word.
+    stored = [row[0] for row in connection.execute(f"DESCRIBE {target}").fetchall()]
+    if set(stored) != set(columns):
+        raise WarehouseError(
+            f"{name} has the columns {', '.join(sorted(stored))} and the new rows have {', '.join(sorted(columns))}. "
+            "Nothing was changed. Earlier partitions and new ones share one table: drop it to start anew."
+        )
+
+
+def _record(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    asset: str,
+    partition: str | None,
+    row_count: int | None,
+    provenance: Provenance,
+) -> None:
+    target = f"{quoted(schema)}.{quoted(PROVENANCE)}"
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {target} (asset VARCHAR, partition_key VARCHAR, materialized_at TIMESTAMPTZ, "
+        "run_id VARCHAR, code_version VARCHAR, data_version VARCHAR, row_count BIGINT, details JSON)"
+    )
+    connection.execute(
+        f"INSERT INTO {target} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        [
+            asset,
+            partition,
+            datetime.now(UTC),
+            provenance.run_id,
+            provenance.code_version,
+            provenance.data_version,
+            row_count,
+            json.dumps(provenance.details),
+        ],
+    )
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: getattr(value, "value", value) for name, value in metadata.items()}
+    pictures = {name for name, value in metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in pictures and isinstance(value, str | int | float | bool | list | dict)
+    }
