@@ -1,0 +1,63 @@
+"""Fixtures that tests of several packages share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.tables.schema import Column, TableSchema
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees only the settings that it makes itself."""
+    for name in ("ABALONE_CSV", "SYNTH_ASSETS_DATA", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+_REAL_TABLE = os.environ.get("ABALONE_CSV")
+
+
+@pytest.fixture(scope="session")
+def real_csv() -> Path:
+    """The real abalone table, which is no part of the repository."""
+    if not _REAL_TABLE:
+        pytest.skip("needs the real abalone table: set ABALONE_CSV to its file")
+    return Path(_REAL_TABLE).resolve()
+
+
+@pytest.fixture(scope="session")
+def stand_in_csv() -> Path:
+    return PROJECT / "data" / "abalone_stand_in.csv"
+
+
+@pytest.fixture
+def small_schema() -> TableSchema:
+    """Three columns, one of each kind."""
+    return TableSchema(
+        (
+            Column("Colour", "category", categories=("blue", "red")),
+            Column("Size", "number", unit="mm", minimum=0.0, maximum=10.0),
+            Column("Legs", "integer", minimum=0, maximum=12),
+        ),
+        target="Legs",
+        target_renamed="Count",
+    )
+
+
+@pytest.fixture
+def small_table() -> pd.DataFrame:
+    """60 rows of `small_schema`, in which the target depends on the size."""
+    rng = np.random.default_rng(1)
+    size = rng.uniform(1, 9, 60).round(2)
+    return pd.DataFrame(
+        {
+            "Colour": pd.Series(rng.choice(["blue", "red"], 60), dtype="str"),
+            "Size": size,
+            "Legs": (size + rng.normal(0, 0.5, 60)).round().clip(0, 12).astype("int64"),
+        }
+    )
