@@ -34,8 +34,8 @@ def status() -> None:
             click.echo(_summary(connection, table, paths))
     click.echo(f"published: {_short(paths.published)}")
     click.echo(
-        f"query it:  python -c \"import duckdb; print(duckdb.connect('{_short(paths.published)}', read_only=True)"
-        f'.sql(\'FROM "{tables[0]}".synthetic_latest LIMIT 5\'))"'
+        f"query it, in Python: duckdb.connect({str(_short(paths.published))!r}, read_only=True)"
+        f".sql('FROM {tables[0]}.synthetic_latest')"
     )
 
 

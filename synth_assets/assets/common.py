@@ -20,7 +20,7 @@ from synth_assets.tables.schema import Column, TableError, TableSchema
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INLINE_DPI, FILE_DPI = 70, 160
+INLINE_DPI, FILE_DPI = 80, 160
 INLINE_BYTES = 300_000
 """A picture in the UI lives in Dagster's event log: one that is larger is given by its path alone."""
 

@@ -81,6 +81,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         figure = regression_points(
             found.scores,
             found.gains,
+            unit=table.schema.column(table.schema.target).unit or "in the target's unit",
             title=f"{table.schema.target_renamed} of held-out {table.name} rows, {sample}",
             source=raw_asset.source_label(warehouse, table.name),
         )

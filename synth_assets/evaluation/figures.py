@@ -101,7 +101,7 @@ def density_grid(
             else:
                 _densities(axes, real[column.name], synthetic[column.name], column)
             number = numbers.loc[column.name]
-            axes.set_title(f"{column.name}: {number['value']:.3f} (real rows {number['floor']:.3f})")
+            axes.set_title(f"{column.name}: {number['value']:.3f} (real {number['floor']:.3f})")
         _legend(figure, {"real": BLUE, "synthetic": ORANGE})
     return figure
 
@@ -127,7 +127,7 @@ def correlation_matrices(
     """
     matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
     matrices["synthetic - real"] = matrices["synthetic"] - matrices["real"]
-    with _figure(13.5, 5.4, title, source) as figure:
+    with _figure(13.5, 4.9, title, source) as figure:
         for i, (name, matrix) in enumerate(matrices.items()):
             axes = figure.add_subplot(1, 3, i + 1)
             limit = 1.0 if i < 2 else max(0.1, float(matrix.abs().to_numpy().max()))
@@ -147,13 +147,15 @@ def correlation_matrices(
     return figure
 
 
-def regression_points(scores: pd.DataFrame, gains: pd.DataFrame, *, title: str, source: str) -> "Figure":
+def regression_points(scores: pd.DataFrame, gains: pd.DataFrame, *, unit: str, title: str, source: str) -> "Figure":
     """Draw what the regressors scored as points with intervals, and what augmentation changed.
 
     Parameters
     ----------
     scores, gains : pandas.DataFrame
         As in `Comparison`.
+    unit : str
+        The target's unit.
     title, source : str
         What sample this is, and where the real rows come from.
 
@@ -164,7 +166,11 @@ def regression_points(scores: pd.DataFrame, gains: pd.DataFrame, *, title: str, 
     """
     regressors = list(dict.fromkeys(scores["regressor"]))
     arms = [REAL, SYNTHETIC, AUGMENTED]
-    better = {"r2": "R2, more is better", "rmse": "RMSE, less is better", "mae": "MAE, less is better"}
+    better = {
+        "r2": "R2, more is better",
+        "rmse": f"RMSE, {unit}, less is better",
+        "mae": f"MAE, {unit}, less is better",
+    }
     with _figure(13.5, 3.6, title, source) as figure:
         for i, (metric, label) in enumerate(better.items()):
             axes = figure.add_subplot(1, 4, i + 1)
@@ -229,18 +235,15 @@ def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, column: Colu
         if spread > 0:
             density = gaussian_kde(values, bw_method=bandwidth / spread)(grid)
             axes.plot(grid, density, color=colour, linewidth=1.4)
-            axes.fill_between(grid, density, color=colour, alpha=0.15, linewidth=0)
+            if values is real:
+                axes.fill_between(grid, density, color=colour, alpha=0.15, linewidth=0)
         else:
             axes.axvline(float(values.iloc[0]), color=colour, linewidth=1.4)
-    outside = int(((synthetic < low) | (synthetic > high)).sum())
-    if outside:
-        axes.annotate(
-            f"{outside} of {len(synthetic)} synthetic\nvalues outside the axis",
-            (0.98, 0.95), xycoords="axes fraction", ha="right", va="top", fontsize=7, color=ORANGE,
-        )  # fmt: skip
     axes.set_xlim(grid[0], grid[-1])
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(column.unit or "")
+    outside = int(((synthetic < low) | (synthetic > high)).sum())
+    beyond = f"{outside:,} of {len(synthetic):,} synthetic lie outside" if outside else ""
+    axes.set_xlabel("; ".join(part for part in (column.unit, beyond) if part))
     axes.set_ylabel("density")
 
 

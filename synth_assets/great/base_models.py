@@ -137,7 +137,7 @@ def _tokenizer_of(rows: Sequence[str], names: Sequence[str]) -> Any:
     )
     tokenizer.normalizer = normalizers.Prepend(" ")  # so that the first name is the same piece as any other
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
-        Regex(f" (?:{longest_first})(?= is\\b)| is\\b| ?."), behavior="isolated"
+        Regex(f" (?:{longest_first})(?= is\\b)| is\\b| ?[^ ]| "), behavior="isolated"
     )
     tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)

@@ -175,11 +175,11 @@ class ModelStore:
         ModelError
             If the store has no such model.
         """
-        import be_great
+        from synth_assets.great import engine
 
         self.card(version)
         path = self.path(version)
-        great = be_great.GReaT(str(path))
+        great = engine.make_great(str(path))
         for name, value in json.loads((path / "great.json").read_text()).items():
             setattr(great, name, value)
         return great
@@ -194,11 +194,9 @@ class ModelStore:
         experiment: Path,
         report: "Report",
     ) -> ModelCard:
-        import be_great
-
         from synth_assets.great import engine
 
-        great = be_great.GReaT(
+        great = engine.make_great(
             base,
             experiment_dir=str(experiment),
             epochs=spec.epochs,
