@@ -1,0 +1,116 @@
+"""What is deployed: it loads quickly and whole, and the schedule asks for the right day once."""
+
+import itertools
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from synth_assets.definitions import defs
+
+ASSETS = {
+    "raw",
+    "encoded_split",
+    "fine_tuned_model",
+    "synthetic_sample",
+    "fidelity",
+    "fidelity_plots",
+    "regression_comparison",
+    "published",
+}
+OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "regression_comparison"}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    loaded = defs()
+    dg.Definitions.validate_loadable(loaded)
+    return loaded
+
+
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.path[1]: spec for spec in definitions.resolve_all_asset_specs() if spec.key.path[0] == "abalone"}
+
+
+def test_the_assets_of_abalone_are_there(definitions: dg.Definitions) -> None:
+    assert set(specs(definitions)) == ASSETS
+
+
+@pytest.mark.parametrize("name", sorted(ASSETS))
+def test_every_asset_says_what_it_is(definitions: dg.Definitions, name: str) -> None:
+    spec = specs(definitions)[name]
+    assert spec.description
+    assert spec.owners == ["team:synth_assets"]
+    assert spec.kinds
+    assert spec.group_name == "abalone"
+    assert spec.code_version
+    assert (spec.partitions_def is not None) == (name in OF_A_DAY)
+    assert ("dagster/column_schema" in spec.metadata) == (name not in {"fidelity_plots", "published"})
+
+
+def test_every_column_is_described(definitions: dg.Definitions) -> None:
+    for spec in specs(definitions).values():
+        for column in spec.metadata.get("dagster/column_schema", dg.TableSchema(columns=[])).columns:
+            assert column.description, f"{spec.key.to_user_string()}: {column.name}"
+            assert column.type
+
+
+def test_everything_flows_in_one_direction(definitions: dg.Definitions) -> None:
+    order = ["raw", "encoded_split", "fine_tuned_model", "synthetic_sample"]
+    found = specs(definitions)
+    for upstream, downstream in itertools.pairwise(order):
+        assert dg.AssetKey(["abalone", upstream]) in {dep.asset_key for dep in found[downstream].deps}
+    published = {dep.asset_key.path[1] for dep in found["published"].deps}
+    assert published == ASSETS - {"published", "fine_tuned_model"}
+
+
+def test_the_schedule_asks_for_the_day_of_its_tick_once(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("abalone_daily")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert schedule.cron_schedule == "0 6 * * *"
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 11, 23, 6, 0, tzinfo=UTC),
+        repository_def=definitions.get_repository_def(),
+    )
+    requests = schedule.evaluate_tick(context).run_requests
+    assert [request.partition_key for request in requests] == ["2026-11-23"]
+    assert requests[0].run_key  # two evaluations of the same tick make one run
+    again = schedule.evaluate_tick(context).run_requests
+    assert [request.run_key for request in again] == [requests[0].run_key]
+
+
+def test_a_resampling_run_makes_the_sample_and_what_follows_and_no_new_model(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("abalone_resample")
+    selected = {key.path[1] for key in job.asset_layer.executable_asset_keys}
+    assert selected == OF_A_DAY | {"published"}
+
+
+def test_blocking_checks_guard_what_follows(definitions: dg.Definitions) -> None:
+    checks = {
+        (spec.asset_key.path[1], spec.name): spec.blocking
+        for node in definitions.get_repository_def().asset_checks_defs_by_key.values()
+        for spec in node.check_specs
+    }
+    assert checks == {
+        ("raw", "columns"): True,
+        ("raw", "types"): True,
+        ("raw", "row_count"): True,
+        ("raw", "no_missing_values"): True,
+        ("raw", "ranges"): True,
+        ("raw", "is_real"): False,
+        ("synthetic_sample", "valid_rows"): True,
+    }
+
+
+def test_loading_takes_under_five_seconds_and_imports_no_torch() -> None:
+    script = (
+        "import sys, time; start = time.monotonic()\n"
+        "from synth_assets.definitions import defs; defs()\n"
+        "heavy = {'torch', 'transformers', 'be_great', 'tokenizers', 'sklearn', 'scipy', 'matplotlib'}\n"
+        "print(time.monotonic() - start, *sorted(heavy & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert output[1:] == []
+    assert float(output[0]) < 5
