@@ -11,7 +11,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
-import duckdb
 
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import PARTITION_COLUMN, Warehouse, quoted
@@ -63,6 +62,8 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         PublishError
             If the new file cannot be written.
         """
+        import duckdb
+
         # DuckDB names a database after its file: built under its final name, in a folder of its own.
         building = self.path.parent / f".building-{uuid4().hex}"
         try:
@@ -80,6 +81,8 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         return counts
 
     def _build(self, path: Path) -> dict[str, int]:
+        import duckdb
+
         counts = {}
         with closing(duckdb.connect(str(path))) as connection:
             self.warehouse.attach_to(connection, "warehouse")

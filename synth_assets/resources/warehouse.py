@@ -11,14 +11,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
-import duckdb
 import pandas as pd
 
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.tables.schema import content_hash
+
+if TYPE_CHECKING:
+    import duckdb
 
 PARTITION_COLUMN = "resample_date"
 PROVENANCE = "provenance"
@@ -161,6 +163,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         WarehouseError
             If there is no such table, or no row in the partition.
         """
+        import duckdb
+
         name = f"{schema}.{table}"
         query, values = f"SELECT * FROM {quoted(schema)}.{quoted(table)}", []
         if partition is not None:
@@ -197,7 +201,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         details: dict[str, Any] = json.loads(records["details"].iloc[-1])
         return details
 
-    def attach_to(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+    def attach_to(self, connection: "duckdb.DuckDBPyConnection", alias: str) -> None:
         """Attach the file, for reading, to a connection to another.
 
         Parameters
@@ -216,8 +220,10 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         self._when_free(lambda: connection.execute(f"ATTACH '{path}' AS {quoted(alias)} (READ_ONLY)"))
 
     @contextmanager
-    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        def connect() -> duckdb.DuckDBPyConnection:
+    def _connection(self, *, read_only: bool) -> Iterator["duckdb.DuckDBPyConnection"]:
+        import duckdb
+
+        def connect() -> "duckdb.DuckDBPyConnection":
             if not read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             return duckdb.connect(str(self.path), read_only=read_only)
@@ -229,6 +235,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             connection.close()
 
     def _when_free(self, action: Callable[[], T]) -> T:
+        import duckdb
+
         deadline = time.monotonic() + WAIT_FOR_LOCK_S
         while True:
             try:
@@ -279,7 +287,9 @@ def quoted(name: str) -> str:
 
 
 @contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None]:
+def _transaction(connection: "duckdb.DuckDBPyConnection", name: str) -> Iterator[None]:
+    import duckdb
+
     connection.begin()
     try:
         yield
@@ -294,13 +304,15 @@ def _transaction(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[N
         raise
 
 
-def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+def _roll_back(connection: "duckdb.DuckDBPyConnection") -> None:
+    import duckdb
+
     # After a failed commit, or an error that the file did not survive, there is no transaction left to roll back.
     with suppress(duckdb.TransactionException, duckdb.FatalException):
         connection.rollback()
 
 
-def _check_columns(connection: duckdb.DuckDBPyConnection, name: str, target: str, columns: list[str]) -> None:
+def _check_columns(connection: "duckdb.DuckDBPyConnection", name: str, target: str, columns: list[str]) -> None:
     # INSERT BY NAME would fill a column that is missing with NULL without a word.
     stored = [row[0] for row in connection.execute(f"DESCRIBE {target}").fetchall()]
     if set(stored) != set(columns):
@@ -311,7 +323,7 @@ def _check_columns(connection: duckdb.DuckDBPyConnection, name: str, target: str
 
 
 def _record(
-    connection: duckdb.DuckDBPyConnection,
+    connection: "duckdb.DuckDBPyConnection",
     schema: str,
     asset: str,
     partition: str | None,
