@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test sees only the settings that it makes itself."""
+    """Let a test see only the settings that it makes itself."""
     for name in ("ABALONE_CSV", "SYNTH_ASSETS_DATA", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -24,7 +24,7 @@ _REAL_TABLE = os.environ.get("ABALONE_CSV")
 
 @pytest.fixture(scope="session")
 def real_csv() -> Path:
-    """The real abalone table, which is no part of the repository."""
+    """Give the real abalone table, which is no part of the repository."""
     if not _REAL_TABLE:
         pytest.skip("needs the real abalone table: set ABALONE_CSV to its file")
     return Path(_REAL_TABLE).resolve()
@@ -37,7 +37,7 @@ def stand_in_csv() -> Path:
 
 @pytest.fixture
 def small_schema() -> TableSchema:
-    """Three columns, one of each kind."""
+    """Give three columns, one of each kind."""
     return TableSchema(
         (
             Column("Colour", "category", categories=("blue", "red")),
@@ -51,7 +51,7 @@ def small_schema() -> TableSchema:
 
 @pytest.fixture
 def small_table() -> pd.DataFrame:
-    """60 rows of `small_schema`, in which the target depends on the size."""
+    """Give 60 rows of `small_schema`, in which the target depends on the size."""
     rng = np.random.default_rng(1)
     size = rng.uniform(1, 9, 60).round(2)
     return pd.DataFrame(

@@ -115,7 +115,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             table.name,
             PLOTS,
             partition=partition,
-            provenance=Provenance(run_id=context.run_id, details={"folder": str(folder), "source": source}),
+            provenance=Provenance(run_id=context.run.run_id, details={"folder": str(folder), "source": source}),
         )
         return dg.MaterializeResult(metadata=metadata)
 

@@ -42,7 +42,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 table.name,
                 NAME,
                 partition=context.partition_key if context.has_partition_key else None,
-                provenance=Provenance(run_id=context.run_id, details={"path": str(publisher.path)}),
+                provenance=Provenance(run_id=context.run.run_id, details={"path": str(publisher.path)}),
             )
             counts = publisher.publish()
         return dg.MaterializeResult(

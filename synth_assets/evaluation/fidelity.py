@@ -6,6 +6,7 @@ is what nobody can honestly beat. Where there are as many synthetic rows as trai
 are measured at the same sizes.
 """
 
+import numpy as np
 import pandas as pd
 
 from synth_assets.tables.schema import Column, TableSchema
@@ -112,8 +113,9 @@ def correlations(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
         m by m, for the m numeric columns; a column of one value correlates 0 with the others.
     """
     names = numeric_names(schema)
-    found = frame[names].corr(method="spearman")
-    return found.fillna(0.0)
+    found = frame[names].corr(method="spearman").fillna(0.0).to_numpy(copy=True)
+    np.fill_diagonal(found, 1.0)
+    return pd.DataFrame(found, index=names, columns=names)
 
 
 def correlation_similarity(one: pd.DataFrame, other: pd.DataFrame, schema: TableSchema) -> float:

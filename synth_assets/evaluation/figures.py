@@ -231,9 +231,8 @@ def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, column: Colu
     # One bandwidth for both, that of the real rows: another would draw the same rows differently.
     bandwidth = float(real.std()) * len(real) ** -0.2 or 1.0
     for values, colour in ((real, BLUE), (synthetic, ORANGE)):
-        spread = float(values.std())
-        if spread > 0:
-            density = gaussian_kde(values, bw_method=bandwidth / spread)(grid)
+        if values.nunique() > 1:
+            density = gaussian_kde(values, bw_method=bandwidth / float(values.std()))(grid)
             axes.plot(grid, density, color=colour, linewidth=1.4)
             if values is real:
                 axes.fill_between(grid, density, color=colour, alpha=0.15, linewidth=0)

@@ -83,12 +83,12 @@ def compare_regressions(
             for metric, score in _METRICS.items():
                 drawn = resamples.score(score, truth, predictions)
                 value = float(np.mean([score(truth, prediction) for prediction in predictions]))
-                low, high = np.percentile(drawn, INTERVAL)
-                scores.append((regressor, trained_on, metric, value, float(low), float(high)))
+                low, high = _interval(drawn)
+                scores.append((regressor, trained_on, metric, value, low, high))
                 if metric == "r2":
                     r2[trained_on] = (value, drawn)
-        low, high = np.percentile(r2[AUGMENTED][1] - r2[REAL][1], INTERVAL)
-        gains.append((regressor, r2[AUGMENTED][0] - r2[REAL][0], float(low), float(high)))
+        low, high = _interval(r2[AUGMENTED][1] - r2[REAL][1])
+        gains.append((regressor, r2[AUGMENTED][0] - r2[REAL][0], low, high))
     gains_frame = pd.DataFrame(gains, columns=["regressor", "value", "ci_low", "ci_high"])
     return Comparison(
         pd.DataFrame(scores, columns=["regressor", "trained_on", "metric", "value", "ci_low", "ci_high"]),
@@ -97,7 +97,18 @@ def compare_regressions(
     )
 
 
+def _interval(drawn: np.ndarray) -> tuple[float, float]:
+    # A resample of few rows may hold one target value only, and then has no R2.
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, INTERVAL)
+    return float(low), float(high)
+
+
 def _verdict(gains: pd.DataFrame, n_real: int, n_synthetic: int) -> str:
+    if gains["value"].isna().any():
+        return "The held-out rows all have one target value: whether synthetic rows help cannot be said."
     helped = gains[gains["ci_low"] > 0]["regressor"].tolist()
     hurt = gains[gains["ci_high"] < 0]["regressor"].tolist()
     parts = "; ".join(
@@ -129,9 +140,7 @@ def _regressors(categories: list[str]) -> Mapping[str, Callable[[int], Any]]:
 
     def linear(_: int) -> Any:
         # A code is no quantity: a linear model needs a column for each label. Trees can split codes as they are.
-        one_hot = make_column_transformer(
-            (OneHotEncoder(drop="first", handle_unknown="ignore"), categories), remainder="passthrough"
-        )
+        one_hot = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), categories), remainder="passthrough")
         return make_pipeline(one_hot, LinearRegression())
 
     return {
@@ -146,11 +155,18 @@ def _regressors(categories: list[str]) -> Mapping[str, Callable[[int], Any]]:
 def _predictions(
     make: Callable[[int], Any], rows: pd.DataFrame, held_out: pd.DataFrame, target: str, seed: int
 ) -> np.ndarray:
+    from threadpoolctl import threadpool_limits
+
     features = [name for name in rows.columns if name != target]
     predictions = []
-    for s in range(SEEDS):
-        fitted = make(seed + s).fit(rows[features], rows[target])
-        predictions.append(fitted.predict(held_out[features]))
+    # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
+    with threadpool_limits(1, "openmp"):
+        for s in range(SEEDS):
+            fitted = make(seed + s).fit(rows[features], rows[target])
+            if "n_jobs" in fitted.get_params():
+                # A forest adds its trees up in the order in which its threads end: the last digits would vary.
+                fitted.set_params(n_jobs=1)
+            predictions.append(fitted.predict(held_out[features]))
     return np.stack(predictions)
 
 
@@ -171,9 +187,11 @@ class _Resamples:
 
 
 def _r2(truth: np.ndarray, prediction: np.ndarray) -> float:
+    if truth.min() == truth.max():
+        return float("nan")  # there is nothing to explain
     residual = float(((truth - prediction) ** 2).sum())
     total = float(((truth - truth.mean()) ** 2).sum())
-    return 1.0 - residual / total if total else float("nan")
+    return 1.0 - residual / total
 
 
 def _rmse(truth: np.ndarray, prediction: np.ndarray) -> float:

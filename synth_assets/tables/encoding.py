@@ -48,15 +48,15 @@ class Encoding:
         encoded = raw.copy()
         for column in self.schema.columns:
             if column.kind == "category":
-                codes = pd.Categorical(raw[column.name], categories=list(column.categories)).codes
-                if (codes < 0).any():
-                    unknown = sorted(set(raw[column.name][codes < 0].astype(str)))
+                known = raw[column.name].isin(column.categories)
+                if not known.all():
+                    unknown = sorted(set(raw[column.name][~known].astype(str)))
                     raise TableError(
                         f"column {column.name!r} has the label{'s' if len(unknown) > 1 else ''} "
                         f"{', '.join(map(repr, unknown))}; expected one of {', '.join(column.categories)}. "
                         "Add the label to the column's categories in defs.yaml, or correct the source."
                     )
-                encoded[column.name] = codes
+                encoded[column.name] = pd.Categorical(raw[column.name], categories=list(column.categories)).codes
         encoded[self.schema.target] = encoded[self.schema.target].astype("float64")
         return encoded.rename(columns={self.schema.target: self.schema.target_renamed})
 

@@ -10,6 +10,10 @@ import pandas as pd
 ColumnKind = Literal["category", "integer", "number"]
 
 
+RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version")
+"""Columns that the pipeline adds to a table's own."""
+
+
 class TableError(ValueError):
     """A table is not what its schema says; the message says what was found, what was expected, what to do."""
 
@@ -91,6 +95,11 @@ class TableSchema:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TableError(f"columns: {', '.join(twice)} named twice; every column needs a name of its own.")
+        taken = sorted({*names, self.target_renamed} & set(RESERVED))
+        if taken:
+            raise TableError(
+                f"columns: {', '.join(taken)} would clash with a column of the pipeline; rename it in the source."
+            )
         if self.target not in names:
             raise TableError(
                 f"target.column: {self.target!r} is not a column of the table; the columns are {', '.join(names)}."
@@ -149,6 +158,9 @@ class TableSchema:
         TableError
             If a column is missing, there is no row, or a number cannot be read.
         """
+        twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+        if twice:
+            raise TableError(f"{origin} has the column{_s(twice)} {_listed(twice)} twice; every name must be unique.")
         missing = [name for name in self.names if name not in frame.columns]
         if missing:
             raise TableError(
@@ -175,7 +187,7 @@ def content_hash(frame: pd.DataFrame) -> str:
     str
         A SHA-256 in hexadecimal, the same wherever the same values stand in the same order.
     """
-    return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+    return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n", na_rep="\0").encode()).hexdigest()
 
 
 def _as_kind(values: pd.Series, column: Column, origin: str) -> pd.Series:
@@ -185,9 +197,10 @@ def _as_kind(values: pd.Series, column: Column, origin: str) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype("str").where(values.notna())
     numbers = pd.to_numeric(values, errors="coerce")
-    wrong = numbers.isna() & values.notna()
+    wrong = (numbers.isna() & values.notna()) | (numbers.abs() == float("inf"))
     if column.kind == "integer":
-        wrong |= numbers.notna() & (numbers % 1 != 0)
+        # From 2**53 on, a float no longer names one whole number.
+        wrong |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() >= 2**53))
     if wrong.any():
         row = int(wrong.idxmax())
         kind = "a whole number" if column.kind == "integer" else "a number"

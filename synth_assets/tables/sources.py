@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
@@ -112,20 +113,21 @@ class Source:
                     name=self.openml_name,
                     version=self.openml_version,
                     as_frame=True,
+                    target_column=None,
                     data_home=self.data_dir / "openml",
                     # 'auto' reads with pandas, and scikit-learn 1.9 with pandas 3.1 fails there on labels that are
                     # numbers, as those of the rings are (scikit-learn issue 34892); this parser gives them as text.
                     parser="liac-arff",
                     n_retries=1,
                 )
-        except OSError as error:  # urllib's errors and timeouts are all of this family
+        except (OSError, HTTPException) as error:  # urllib's errors and timeouts are all OSErrors
             raise SourceError(
                 f"{label} cannot be reached ({error}). Check the network, or put the table at "
                 f"{self.data_dir / self.csv} or name it in {self.csv_variable}."
             ) from error
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise SourceError(
-                f"{label} cannot be read ({error}). Check the name and the version on openml.org."
+                f"{label} cannot be read ({error!r}). Check the name and the version on openml.org."
             ) from error
         return LoadedTable(bunch.frame, "openml", f"openml.org {self.openml_name} v{self.openml_version}")
 
@@ -168,11 +170,12 @@ class LoadedTable:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        # Without index_col=False, a comma at the end of the lines would make an index of the first column.
+        return pd.read_csv(path, index_col=False)
     except pd.errors.EmptyDataError as error:
         raise SourceError(f"{path} is empty; expected a header and at least one row.") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} is no CSV table in UTF-8: {error}. Save it again as one.") from error
+        raise SourceError(f"{path} is no CSV table in UTF-8: {str(error).strip()}. Save it again as one.") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error}.") from error
 

@@ -52,7 +52,10 @@ def draw_stand_in(summary: Mapping[str, Any], *, seed: int) -> pd.DataFrame:
     for sex, figures in summary["by_sex"].items():
         names = list(figures["quantiles"])
         scores = rng.multivariate_normal(
-            np.zeros(len(names)), _normal_correlation(np.array(figures["spearman"])), size=figures["rows"]
+            np.zeros(len(names)),
+            _normal_correlation(np.array(figures["spearman"])),
+            size=figures["rows"],
+            method="cholesky",  # an SVD may turn signs around from one LAPACK to the next
         )
         ranks = norm.cdf(scores)
         part = {

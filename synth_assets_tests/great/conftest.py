@@ -9,7 +9,7 @@ from synth_assets.great.specs import ModelSpec, ScratchBase
 
 @pytest.fixture(scope="session")
 def easy_rows() -> pd.DataFrame:
-    """64 encoded rows with few distinct values."""
+    """Give 64 encoded rows with few distinct values."""
     rng = np.random.default_rng(5)
     codes = rng.integers(0, 2, 64)
     return pd.DataFrame(

@@ -1,0 +1,123 @@
+"""A data folder in which the whole lineage has run once, with a tiny model on a small real-looking table."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+
+from synth_assets.data_paths import DataPaths
+from synth_assets_tests.live.tiny_location import tiny_definitions, tiny_table
+
+DAY = "2026-11-20"
+
+
+@dataclass
+class World:
+    """A data folder, and what the lineage does in it."""
+
+    root: Path
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    @property
+    def paths(self) -> DataPaths:
+        return DataPaths(self.root)
+
+    @property
+    def csv(self) -> Path:
+        return self.root / "abalone.csv"
+
+    def run(self, *assets: str, day: str = DAY, config: dict[str, Any] | None = None, **changes: Any) -> "Outcome":
+        """Run these assets (all, if none is named), and their checks, with these changes of the settings."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SYNTH_ASSETS_DATA", str(self.root))
+            definitions = tiny_definitions(**changes)
+        job = definitions.resolve_job_def("abalone_lineage")
+        result = job.execute_in_process(
+            partition_key=day,
+            instance=self.instance,
+            raise_on_error=False,
+            run_config=config,
+            asset_selection=[dg.AssetKey(["abalone", name]) for name in assets] or None,
+        )
+        return Outcome(result)
+
+    def query(self, sql: str, file: Path | None = None) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(file or self.paths.warehouse), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def stored(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Give everything in the warehouse but the record of runs, and the published file's bytes."""
+        tables = self.query("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'provenance' ORDER BY ALL")
+        rows = {name: self.query(f"FROM abalone.{name} ORDER BY ALL") for (name,) in tables}
+        return {**rows, "published": [(self.paths.published.read_bytes(),)]}
+
+
+@dataclass
+class Outcome:
+    """What a run did."""
+
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def success(self) -> bool:
+        return self.result.success
+
+    @property
+    def materialized(self) -> set[str]:
+        return {event.asset_key.path[1] for event in self.result.get_asset_materialization_events()}
+
+    def metadata(self, asset: str) -> dict[str, Any]:
+        (event,) = [e for e in self.result.get_asset_materialization_events() if e.asset_key.path[1] == asset]
+        return {name: value.value for name, value in event.materialization.metadata.items()}
+
+    def data_version(self, asset: str) -> str:
+        (event,) = [e for e in self.result.get_asset_materialization_events() if e.asset_key.path[1] == asset]
+        return event.materialization.tags["dagster/data_version"]
+
+    def check(self, asset: str, name: str) -> dg.AssetCheckEvaluation:
+        (found,) = [
+            e for e in self.result.get_asset_check_evaluations() if (e.asset_key.path[1], e.check_name) == (asset, name)
+        ]
+        return found
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """What a person is told of the steps that failed."""
+        failures = [e.step_failure_data for e in self.result.filter_events(lambda e: e.is_step_failure)]
+        return [
+            data.user_failure_data.description
+            if data.user_failure_data and data.user_failure_data.description
+            else str(data.error.message)
+            for data in failures
+        ]
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> Iterator[tuple[World, Outcome]]:
+    """Run the whole lineage once. Do not change this folder: `world` is a copy."""
+    world = World(tmp_path_factory.mktemp("lineage") / "data")
+    world.root.mkdir()
+    tiny_table(pd.read_csv(stand_in_csv)).to_csv(world.csv, index=False)
+    outcome = world.run()
+    assert outcome.success, outcome.messages
+    yield world, outcome
+
+
+@pytest.fixture
+def world(first_run: tuple[World, Outcome], tmp_path: Path) -> World:
+    """Give a copy of the data folder after the first run."""
+    shutil.copytree(first_run[0].root, tmp_path / "data")
+    return World(tmp_path / "data")
+
+
+@pytest.fixture
+def empty_world(tmp_path: Path) -> World:
+    """Give an empty data folder."""
+    (tmp_path / "data").mkdir()
+    return World(tmp_path / "data")

@@ -1,0 +1,166 @@
+"""The whole lineage, from a file to the published tables, with a tiny model."""
+
+import pandas as pd
+import pytest
+
+from synth_assets_tests.assets.conftest import DAY, Outcome, World
+from synth_assets_tests.live.tiny_location import ROWS, SAMPLE_ROWS, TRAIN_ROWS
+
+pytestmark = pytest.mark.slow
+
+RAW_TYPES = [
+    ("Sex", "VARCHAR"),
+    *(
+        (name, "DOUBLE")
+        for name in (
+            "Length",
+            "Diameter",
+            "Height",
+            "Whole_weight",
+            "Shucked_weight",
+            "Viscera_weight",
+            "Shell_weight",
+        )
+    ),
+    ("Class_number_of_rings", "BIGINT"),
+]
+
+
+def test_every_asset_is_materialized_and_every_check_passes(first_run: tuple[World, Outcome]) -> None:
+    _, outcome = first_run
+    assert len(outcome.materialized) == 8
+    evaluations = outcome.result.get_asset_check_evaluations()
+    assert len(evaluations) == 7
+    assert [e.check_name for e in evaluations if not e.passed] == []
+
+
+def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]) -> None:
+    world, _ = first_run
+    file = world.paths.published
+    counts = {
+        name: world.query(f"SELECT count(*) FROM abalone.{name}", file)[0][0]
+        for (name,) in world.query("SELECT table_name FROM duckdb_tables()", file)
+    }
+    assert counts == {
+        "raw": ROWS,
+        "encoded_split": ROWS,
+        "synthetic_sample": SAMPLE_ROWS,
+        "fidelity": 11,
+        "regression_comparison": 27,
+        "provenance": 8,
+    }
+    assert world.query("SELECT count(*) FROM abalone.synthetic_latest", file) == [(SAMPLE_ROWS,)]
+    assert world.query("SELECT split, count(*) FROM abalone.encoded_split GROUP BY ALL ORDER BY ALL", file) == [
+        ("test", ROWS - TRAIN_ROWS),
+        ("train", TRAIN_ROWS),
+    ]
+
+
+def test_synthetic_rows_have_the_raw_columns_types_and_labels(first_run: tuple[World, Outcome]) -> None:
+    world, _ = first_run
+    columns = world.query("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'synthetic_sample'")
+    assert columns == [
+        ("resample_date", "DATE"),
+        *RAW_TYPES,
+        ("sample_id", "BIGINT"),
+        ("model_version", "VARCHAR"),
+    ]
+    assert world.query("SELECT DISTINCT Sex FROM abalone.synthetic_sample WHERE Sex NOT IN ('F', 'I', 'M')") == []
+
+
+def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outcome]) -> None:
+    world, outcome = first_run
+    assert outcome.metadata("raw")["dagster/row_count"] == ROWS
+    sample = outcome.metadata("synthetic_sample")
+    assert sample["dagster/partition_row_count"] == SAMPLE_ROWS
+    assert sample["rows_replaced"] == sample["rows_drawn"] - SAMPLE_ROWS
+    for asset, picture in (
+        ("fine_tuned_model", "loss_curve"),
+        ("fidelity_plots", "densities"),
+        ("fidelity_plots", "correlations"),
+        ("regression_comparison", "regression_comparison"),
+    ):
+        assert outcome.metadata(asset)[picture].startswith(f"![{picture}](data:image/png;base64,")
+    plots = world.paths.plots("abalone", DAY)
+    assert {path.name for path in plots.iterdir()} == {
+        "densities.png",
+        "correlations.png",
+        "regression_comparison.png",
+    }
+    verdict = outcome.metadata("regression_comparison")["verdict"]
+    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones ")
+
+
+def test_the_record_says_what_was_made_from_what(first_run: tuple[World, Outcome]) -> None:
+    world, outcome = first_run
+    records = world.query(
+        "SELECT asset, partition_key, run_id, code_version, data_version, details->>'source', "
+        "details->>'model_version' FROM abalone.provenance"
+    )
+    found = {record[0]: record[1:] for record in records}
+    assert set(found) == outcome.materialized
+    assert {record[1] for record in found.values()} == {outcome.result.run_id}
+    assert found["raw"][4] == "file abalone.csv"
+    assert found["synthetic_sample"][0] == DAY
+    assert found["synthetic_sample"][3] == outcome.data_version("synthetic_sample")
+    assert (
+        found["synthetic_sample"][5]
+        == found["fine_tuned_model"][5]
+        == outcome.metadata("fine_tuned_model")["model_version"]
+    )
+
+
+def test_the_same_day_again_gives_the_same_rows_and_trains_nothing(
+    world: World, first_run: tuple[World, Outcome]
+) -> None:
+    before = world.stored()
+    fitted = first_run[1].metadata("fine_tuned_model")["fitted_at"]
+    again = world.run()
+    assert again.success
+    assert again.metadata("fine_tuned_model")["fitted_at"] == fitted
+    after = world.stored()
+    assert {name: rows for name, rows in after.items() if name != "published"} == {
+        name: rows for name, rows in before.items() if name != "published"
+    }
+    for asset in ("raw", "encoded_split", "fine_tuned_model", "synthetic_sample", "fidelity"):
+        assert again.data_version(asset) == first_run[1].data_version(asset)
+
+
+def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
+    outcome = world.run(
+        "synthetic_sample", "fidelity", "fidelity_plots", "regression_comparison", "published", day="2026-11-21"
+    )
+    assert outcome.success, outcome.messages
+    file = world.paths.published
+    days = world.query(
+        "SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_sample GROUP BY ALL ORDER BY ALL", file
+    )
+    assert days == [(DAY, SAMPLE_ROWS), ("2026-11-21", SAMPLE_ROWS)]
+    assert world.query("SELECT DISTINCT resample_date::VARCHAR FROM abalone.synthetic_latest", file) == [
+        ("2026-11-21",)
+    ]
+    shared = world.query(
+        "SELECT count(*) FROM (SELECT * EXCLUDE (resample_date) FROM abalone.synthetic_sample "
+        f"WHERE resample_date = '{DAY}' INTERSECT SELECT * EXCLUDE (resample_date) FROM abalone.synthetic_sample "
+        "WHERE resample_date = '2026-11-21')",
+        file,
+    )
+    assert shared[0][0] < SAMPLE_ROWS / 2
+
+
+def test_a_run_may_ask_for_another_size(world: World) -> None:
+    config = {"ops": {"abalone__synthetic_sample": {"config": {"n_samples": 7}}}}
+    outcome = world.run("synthetic_sample", config=config)
+    assert outcome.success, outcome.messages
+    assert world.query("SELECT count(*) FROM abalone.synthetic_sample") == [(7,)]
+
+
+def test_the_test_rows_do_not_reach_the_model(world: World) -> None:
+    frame = pd.read_csv(world.csv)
+    (versions,) = world.query("SELECT model_version FROM abalone.fine_tuned_model")
+    held_out = [row for (row,) in world.query("SELECT row_id FROM abalone.encoded_split WHERE split = 'test'")]
+    frame.loc[held_out, "Length"] = 0.9
+    frame.to_csv(world.csv, index=False)
+    outcome = world.run("raw", "encoded_split", "fine_tuned_model")
+    assert outcome.success, outcome.messages
+    assert world.query("SELECT model_version FROM abalone.fine_tuned_model") == [versions]
