@@ -1,7 +1,7 @@
 """A data folder in which the whole lineage has run once, with a tiny model on a small real-looking table."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,14 +99,14 @@ class Outcome:
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> Iterator[tuple[World, Outcome]]:
+def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> tuple[World, Outcome]:
     """Run the whole lineage once. Do not change this folder: `world` is a copy."""
     world = World(tmp_path_factory.mktemp("lineage") / "data")
     world.root.mkdir()
     tiny_table(pd.read_csv(stand_in_csv)).to_csv(world.csv, index=False)
     outcome = world.run()
     assert outcome.success, outcome.messages
-    yield world, outcome
+    return world, outcome
 
 
 @pytest.fixture

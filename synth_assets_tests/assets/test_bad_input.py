@@ -32,10 +32,10 @@ def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Non
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (edit(lambda t: t.drop(columns="Height")), "lacks the column 'Height'"),
+        (edit(lambda t: t.drop(columns="Length")), "lacks the column 'Length'"),
         (edit(lambda t: t.assign(Length=t["Length"].astype(object).where(t.index != 16, "long"))),
          "column 'Length' has 'long' in data row 17, which is not a number (1 such cell)"),
-        (edit(lambda t: t.assign(Class_number_of_rings=t["Class_number_of_rings"] + 0.5)), "which is not a whole number"),
+        (edit(lambda t: t.assign(Class_number_of_rings=t["Class_number_of_rings"] + 0.5)), "not a whole number"),
         (edit(lambda t: t.head(0)), "has a header but no row"),
         (lambda csv: csv.write_text(""), "is empty; expected a header"),
         (lambda csv: csv.write_bytes(b"\xff\xfe\x00\x01" * 50), "is no CSV table in UTF-8"),
@@ -99,8 +99,8 @@ def test_more_train_rows_than_there_are_rows_are_refused(world: World) -> None:
     ("change", "check", "said"),
     [
         (lambda t: t.assign(Length=t["Length"].where(t.index != 3)), "no_missing_values", "Length: 1 empty cells"),
-        (lambda t: t.assign(Height=t["Height"] * 100), "ranges", "Height:"),
-        (lambda t: t.assign(Sex=t["Sex"].where(t.index != 3, "X")), "ranges", "Sex: 1 values that are not one of F, I, M"),
+        (lambda t: t.assign(Length=t["Length"] * 100), "ranges", "Length:"),
+        (lambda t: t.assign(Sex=t["Sex"].where(t.index != 3, "X")), "ranges", "Sex: 1 values that are not one of F, I"),
         (lambda t: t.head(200), "row_count", "200 rows; expected at least 301"),
     ],
 )  # fmt: skip
