@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 
 from synth_assets.tables.schema import Column, TableSchema
+from synth_assets_tests.live.tiny_location import tiny_table
+from synth_assets_tests.world import Outcome, World
 
 PROJECT = Path(__file__).parents[1]
 
@@ -61,3 +64,28 @@ def small_table() -> pd.DataFrame:
             "Legs": (size + rng.normal(0, 0.5, 60)).round().clip(0, 12).astype("int64"),
         }
     )
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> tuple[World, Outcome]:
+    """Run the whole lineage once. Do not change this folder: `world` is a copy."""
+    world = World(tmp_path_factory.mktemp("lineage") / "data")
+    world.root.mkdir()
+    tiny_table(pd.read_csv(stand_in_csv)).to_csv(world.csv, index=False)
+    outcome = world.run()
+    assert outcome.success, outcome.messages
+    return world, outcome
+
+
+@pytest.fixture
+def world(first_run: tuple[World, Outcome], tmp_path: Path) -> World:
+    """Give a copy of the data folder after the first run."""
+    shutil.copytree(first_run[0].root, tmp_path / "data")
+    return World(tmp_path / "data")
+
+
+@pytest.fixture
+def empty_world(tmp_path: Path) -> World:
+    """Give an empty data folder."""
+    (tmp_path / "data").mkdir()
+    return World(tmp_path / "data")

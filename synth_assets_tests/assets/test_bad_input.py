@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from synth_assets.components.settings import SplitSettings
-from synth_assets_tests.assets.conftest import World
 from synth_assets_tests.live.tiny_location import ROWS, tiny_settings
+from synth_assets_tests.world import World
 
 pytestmark = pytest.mark.slow
 

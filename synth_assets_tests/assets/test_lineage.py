@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from synth_assets_tests.assets.conftest import DAY, Outcome, World
 from synth_assets_tests.live.tiny_location import ROWS, SAMPLE_ROWS, TRAIN_ROWS
+from synth_assets_tests.world import DAY, Outcome, World
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,5 @@
-"""A data folder in which the whole lineage has run once, with a tiny model on a small real-looking table."""
+"""A data folder, what the lineage does in it with a tiny model, and what a test asks of it afterwards."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +7,10 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-import pandas as pd
 import pytest
 
 from synth_assets.data_paths import DataPaths
-from synth_assets_tests.live.tiny_location import tiny_definitions, tiny_table
+from synth_assets_tests.live.tiny_location import tiny_definitions
 
 DAY = "2026-11-20"
 
@@ -96,28 +94,3 @@ class Outcome:
             else str(data.error.message)
             for data in failures
         ]
-
-
-@pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> tuple[World, Outcome]:
-    """Run the whole lineage once. Do not change this folder: `world` is a copy."""
-    world = World(tmp_path_factory.mktemp("lineage") / "data")
-    world.root.mkdir()
-    tiny_table(pd.read_csv(stand_in_csv)).to_csv(world.csv, index=False)
-    outcome = world.run()
-    assert outcome.success, outcome.messages
-    return world, outcome
-
-
-@pytest.fixture
-def world(first_run: tuple[World, Outcome], tmp_path: Path) -> World:
-    """Give a copy of the data folder after the first run."""
-    shutil.copytree(first_run[0].root, tmp_path / "data")
-    return World(tmp_path / "data")
-
-
-@pytest.fixture
-def empty_world(tmp_path: Path) -> World:
-    """Give an empty data folder."""
-    (tmp_path / "data").mkdir()
-    return World(tmp_path / "data")
