@@ -47,7 +47,7 @@ clean: ## Remove what was installed and the Dagster instance; data/ stays
 	rm -rf $(VENV) $(DAGSTER_HOME)
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed; {sys.executable} is {sys.version}" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed; {sys.executable} is {sys.version}" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
 # torch first: where its CPU build is at hand, it is taken, and nothing later asks for another.

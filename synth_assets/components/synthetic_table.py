@@ -79,7 +79,6 @@ class SyntheticTable(dg.Component):
             f"{settings.table}_lineage",
             dg.AssetSelection.groups(settings.table),
             partitions_def=partitions,
-            config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},  # people watch it in a terminal
             description=f"Everything of {settings.table}, from its source to the published file.",
         )
         daily = dg.build_schedule_from_partitioned_job(
