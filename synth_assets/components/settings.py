@@ -12,6 +12,8 @@ from synth_assets.tables.schema import Column, TableError, TableSchema
 from synth_assets.tables.sources import Source
 from synth_assets.tables.split import Split
 
+_SCHEMAS_OF_DUCKDB = ("information_schema", "main", "pg_catalog", "system", "temp")
+
 
 def _inside_data_folder(value: str) -> str:
     path = PurePosixPath(value)
@@ -24,6 +26,14 @@ def _identifier(value: str) -> str:
     # An asset key's part, and a folder's name.
     if not value.isidentifier():
         raise ValueError(f"found {value!r}; expected a name of letters, digits and '_' that no digit begins")
+    return value
+
+
+def _table_name(value: str) -> str:
+    if _identifier(value) != value.lower() or value in _SCHEMAS_OF_DUCKDB:
+        raise ValueError(
+            f"found {value!r}; expected a name in small letters that is none of {', '.join(_SCHEMAS_OF_DUCKDB)}"
+        )
     return value
 
 
@@ -142,7 +152,7 @@ class ScheduleSettings(_Settings):
 class SyntheticTableSettings(_Settings):
     """What a `defs.yaml` states of a table."""
 
-    table: Annotated[str, AfterValidator(_identifier)] = Field(
+    table: Annotated[str, AfterValidator(_table_name)] = Field(
         description="The table's name: the prefix of its asset keys, and its schema in DuckDB."
     )
     owner: Annotated[str, AfterValidator(_owner)] = Field(

@@ -11,9 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
+from filelock import FileLock
 
 from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.warehouse import PARTITION_COLUMN, Warehouse, quoted
+from synth_assets.resources.warehouse import CATALOG, PARTITION_COLUMN, Warehouse, quoted
 
 CONSUMER_TABLES = (
     "raw",
@@ -61,23 +62,31 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         ------
         PublishError
             If the new file cannot be written.
+        WarehouseError
+            If the warehouse cannot be read.
         """
         import duckdb
 
-        # DuckDB names a database after its file: built under its final name, in a folder of its own.
-        building = self.path.parent / f".building-{uuid4().hex}"
+        folder = self.path.parent
         try:
-            building.mkdir(parents=True)
-            counts = self._build(building / self.path.name)
-            _sync(building / self.path.name)
-            (building / self.path.name).replace(self.path)
-            _sync(self.path.parent)
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder.paths.root / ".publishing.lock"):
+                for left_by_a_kill in folder.glob(".building-*"):
+                    shutil.rmtree(left_by_a_kill)
+                # DuckDB names a database after its file: built under its final name, in a folder of its own.
+                building = folder / f".building-{uuid4().hex}"
+                building.mkdir()
+                try:
+                    counts = self._build(building / self.path.name)
+                    _sync(building / self.path.name)
+                    (building / self.path.name).replace(self.path)
+                    _sync(folder)
+                finally:
+                    shutil.rmtree(building, ignore_errors=True)
         except (duckdb.Error, OSError) as error:
             raise PublishError(
                 f"{self.path} could not be replaced ({error}). What was published before is still there."
             ) from error
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
         return counts
 
     def _build(self, path: Path) -> dict[str, int]:
@@ -85,26 +94,29 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         counts = {}
         with closing(duckdb.connect(str(path))) as connection:
-            self.warehouse.attach_to(connection, "warehouse")
+            self.warehouse.attach_to(connection, CATALOG)
             stored = connection.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'warehouse' ORDER BY ALL"
+                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1 ORDER BY ALL", [CATALOG]
             ).fetchall()
             for schema, table in stored:
                 if table in CONSUMER_TABLES:
-                    target = f"{quoted(schema)}.{quoted(table)}"
-                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(path.stem, schema)}")
                     copied = connection.execute(
-                        f"CREATE TABLE {target} AS SELECT * FROM warehouse.{target} ORDER BY rowid"
+                        f"CREATE TABLE {quoted(path.stem, schema, table)} AS "
+                        f"SELECT * FROM {quoted(CATALOG, schema, table)} ORDER BY rowid"
                     ).fetchone()
                     counts[f"{schema}.{table}"] = copied[0] if copied else 0
                 if table == "synthetic_sample":
-                    latest = f"{quoted(schema)}.synthetic_latest"
-                    date = quoted(PARTITION_COLUMN)
+                    # Without the catalog in it, the view works under any name that the file is attached as.
+                    connection.execute(f"USE {quoted(path.stem, schema)}")
+                    day = quoted(PARTITION_COLUMN)
                     connection.execute(
-                        f"CREATE VIEW {latest} AS SELECT * FROM {target} "
-                        f"WHERE {date} = (SELECT max({date}) FROM {target})"
+                        "CREATE VIEW synthetic_latest AS SELECT * FROM synthetic_sample "
+                        f"WHERE {day} = (SELECT max({day}) FROM synthetic_sample)"
                     )
-            connection.execute("DETACH warehouse")
+            connection.execute(f"DETACH {quoted(CATALOG)}")
+            # On closing, DuckDB would keep silent of a checkpoint that failed, and leave its rows beside the file.
+            connection.execute("CHECKPOINT")
         return counts
 
 

@@ -5,6 +5,7 @@ write, and one that finds the file taken tries again for a while.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 PARTITION_COLUMN = "resample_date"
 PROVENANCE = "provenance"
 WAIT_FOR_LOCK_S = 100.0
+
+CATALOG = "warehouse"
+"""DuckDB names a database after its file. Written out, so that a table may be called like it."""
 
 T = TypeVar("T")
 
@@ -99,25 +103,24 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             If the frame is empty or its columns are not those of the partitions that are there, or if the file cannot
             be written. Nothing is changed then.
         """
-        target = f"{quoted(schema)}.{quoted(table)}"
+        target = quoted(CATALOG, schema, table)
         if frame.empty:
             raise WarehouseError(f"{schema}.{table}: there is no row to write; what is stored stays as it is.")
-        with self._connection(read_only=False) as connection:
+        with self._connection(read_only=False) as connection, _transaction(connection, f"{schema}.{table}"):
             connection.register("new_rows", frame)
-            with _transaction(connection, f"{schema}.{table}"):
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-                if partition is None:
-                    connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM new_rows")
-                else:
-                    rows = f"SELECT CAST($1 AS DATE) AS {quoted(PARTITION_COLUMN)}, * FROM new_rows"
-                    connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [partition])
-                    _check_columns(connection, f"{schema}.{table}", target, [PARTITION_COLUMN, *frame.columns])
-                    connection.execute(
-                        f"DELETE FROM {target} WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE)",
-                        [partition],
-                    )
-                    connection.execute(f"INSERT INTO {target} BY NAME {rows}", [partition])
-                _record(connection, schema, table, partition, len(frame), provenance)
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, schema)}")
+            if partition is None:
+                connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM new_rows")
+            else:
+                rows = f"SELECT CAST($1 AS DATE) AS {quoted(PARTITION_COLUMN)}, * FROM new_rows"
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [partition])
+                _check_columns(connection, f"{schema}.{table}", target, rows, partition)
+                connection.execute(
+                    f"DELETE FROM {target} WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE)",
+                    [partition],
+                )
+                connection.execute(f"INSERT INTO {target} BY NAME {rows}", [partition])
+            _record(connection, schema, table, partition, len(frame), provenance)
 
     def record(self, schema: str, asset: str, *, provenance: Provenance, partition: str | None = None) -> None:
         """Record a materialization that wrote no table.
@@ -140,7 +143,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._connection(read_only=False) as connection,
             _transaction(connection, f"{schema}.{PROVENANCE}"),
         ):
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, schema)}")
             _record(connection, schema, asset, partition, None, provenance)
 
     def read(self, schema: str, table: str, *, partition: str | None = None) -> pd.DataFrame:
@@ -166,14 +169,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         import duckdb
 
         name = f"{schema}.{table}"
-        query, values = f"SELECT * FROM {quoted(schema)}.{quoted(table)}", []
+        target = quoted(CATALOG, schema, table)
+        query, values = f"SELECT * FROM {target}", []
         if partition is not None:
             name += f" of {partition}"
-            values = [partition]
-            query = (
-                query.replace("*", f"* EXCLUDE ({quoted(PARTITION_COLUMN)})", 1)
-                + f" WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE)"
-            )
+            column = quoted(PARTITION_COLUMN)
+            query, values = f"SELECT * EXCLUDE ({column}) FROM {target} WHERE {column} = CAST($1 AS DATE)", [partition]
         absent = f"the warehouse has no {name} yet: materialize {schema}/{table} first."
         if not self.path.exists():
             raise WarehouseError(absent)
@@ -182,6 +183,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 frame = connection.execute(f"{query} ORDER BY rowid", values).df()
             except duckdb.CatalogException as error:
                 raise WarehouseError(absent) from error
+            except duckdb.Error as error:
+                raise WarehouseError(f"{name} cannot be read: {error}") from error
         if frame.empty:
             raise WarehouseError(absent)
         return frame
@@ -242,7 +245,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             try:
                 return action()
             except (duckdb.Error, OSError) as error:
-                if "lock" not in str(error) or time.monotonic() > deadline:
+                if "Could not set lock" not in str(error) or time.monotonic() > deadline:
                     raise WarehouseError(f"the warehouse {self.path} cannot be opened: {error}") from error
                 time.sleep(0.1)
 
@@ -281,9 +284,9 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         return self.warehouse.read(schema, table, partition=partition)
 
 
-def quoted(name: str) -> str:
-    """Write a name as an SQL identifier, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
+def quoted(*names: str) -> str:
+    """Write a name, or a path of names, as an SQL identifier, whatever is in it."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 @contextmanager
@@ -312,14 +315,20 @@ def _roll_back(connection: "duckdb.DuckDBPyConnection") -> None:
         connection.rollback()
 
 
-def _check_columns(connection: "duckdb.DuckDBPyConnection", name: str, target: str, columns: list[str]) -> None:
-    # INSERT BY NAME would fill a column that is missing with NULL without a word.
-    stored = [row[0] for row in connection.execute(f"DESCRIBE {target}").fetchall()]
-    if set(stored) != set(columns):
+def _check_columns(connection: "duckdb.DuckDBPyConnection", name: str, target: str, rows: str, partition: str) -> None:
+    # INSERT BY NAME would fill a column that is missing with NULL, and round a number to the stored type, without a
+    # word.
+    stored = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {target}").fetchall()}
+    new = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {rows}", [partition]).fetchall()}
+    if stored != new:
         raise WarehouseError(
-            f"{name} has the columns {', '.join(sorted(stored))} and the new rows have {', '.join(sorted(columns))}. "
-            "Nothing was changed. Earlier partitions and new ones share one table: drop it to start anew."
+            f"{name} has the columns {_listed(stored)} and the new rows have {_listed(new)}. Nothing was changed. "
+            "Earlier partitions and new ones share one table: drop it to start anew."
         )
+
+
+def _listed(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {type_}" for name, type_ in sorted(columns.items()))
 
 
 def _record(
@@ -330,7 +339,7 @@ def _record(
     row_count: int | None,
     provenance: Provenance,
 ) -> None:
-    target = f"{quoted(schema)}.{quoted(PROVENANCE)}"
+    target = quoted(CATALOG, schema, PROVENANCE)
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {target} (asset VARCHAR, partition_key VARCHAR, materialized_at TIMESTAMPTZ, "
         "run_id VARCHAR, code_version VARCHAR, data_version VARCHAR, row_count BIGINT, details JSON)"
@@ -354,7 +363,7 @@ def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: getattr(value, "value", value) for name, value in metadata.items()}
     pictures = {name for name, value in metadata.items() if isinstance(value, dg.MarkdownMetadataValue)}
     return {
-        name: value
+        name: None if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN
         for name, value in values.items()
         if name not in pictures and isinstance(value, str | int | float | bool | list | dict)
     }

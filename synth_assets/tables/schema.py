@@ -10,8 +10,8 @@ import pandas as pd
 ColumnKind = Literal["category", "integer", "number"]
 
 
-RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version")
-"""Columns that the pipeline adds to a table's own."""
+RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "rowid")
+"""Columns that the pipeline adds to a table's own, and the one that DuckDB has in every table."""
 
 
 class TableError(ValueError):
@@ -92,10 +92,11 @@ class TableSchema:
 
     def __post_init__(self) -> None:
         names = self.names
-        twice = sorted({name for name in names if names.count(name) > 1})
+        lower = [name.lower() for name in names]  # DuckDB tells no small letters from capital ones
+        twice = sorted({name for name in names if lower.count(name.lower()) > 1})
         if twice:
             raise TableError(f"columns: {', '.join(twice)} named twice; every column needs a name of its own.")
-        taken = sorted({*names, self.target_renamed} & set(RESERVED))
+        taken = sorted({*lower, self.target_renamed.lower()} & set(RESERVED))
         if taken:
             raise TableError(
                 f"columns: {', '.join(taken)} would clash with a column of the pipeline; rename it in the source."

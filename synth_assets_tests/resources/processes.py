@@ -1,0 +1,147 @@
+"""Other processes, for the tests of the storage: they hold files, are killed, run out of room, may not write.
+
+The scripts are given as text and get arguments. One that is started says "ready" on a line of its own; one that is run
+prints its result as JSON.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from synth_assets_tests.conftest import PROJECT
+
+HOLD = """
+import sys, time
+import duckdb
+
+path, seconds, read_only = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "read"
+connection = duckdb.connect(path, read_only=read_only)
+print("ready", flush=True)
+time.sleep(seconds)
+if not read_only:
+    connection.execute("CREATE TABLE made_while_held AS SELECT 1 AS x")
+connection.close()
+"""
+"""Keeps a DuckDB file open; a writer makes a table at the end."""
+
+BALLAST = """
+import os
+
+def leave_free(folder, kilobytes):
+    path = os.path.join(folder, "ballast")
+    if os.path.exists(path):
+        os.unlink(path)
+    status = os.statvfs(folder)
+    size = status.f_bavail * status.f_frsize - 1024 * kilobytes
+    if size < 0:
+        raise ValueError(f"the disk has no {kilobytes} kB left")
+    if size:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+"""
+"""Defines `leave_free`, which fills a small disk up to the room that shall be left."""
+
+
+@contextmanager
+def started(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Start a script and wait until it is ready; it is killed if it still runs when the block ends."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(_command(code, arguments), env=_environment(), stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def result_of(code: str, *arguments: object, prefix: Sequence[str] = ()) -> Any:
+    """Run a script to its end and give what it printed."""
+    command = [*prefix, *_command(code, arguments)]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def on_a_small_disk(folder: Path, size: str = "4m") -> list[str]:
+    """Give the prefix of a command that finds a small disk mounted on a folder; nobody else sees it."""
+    mount = 'mount -t tmpfs -o size="$1" tmpfs "$0" && shift && exec "$@"'
+    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(folder), size]
+    return _usable(prefix, "needs to mount a tmpfs in a namespace of its own")
+
+
+def bound_by_permissions() -> list[str]:
+    """Give the prefix of a command that permissions bind, as they do not bind root."""
+    if os.geteuid() != 0:
+        return []
+    lost = "-dac_override,-dac_read_search"
+    return _usable(["setpriv", f"--bounding-set={lost}", f"--inh-caps={lost}"], "needs setpriv, since root may write")
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take away the permission to write to a folder and all that is in it, for the length of the block."""
+    paths = [folder, *folder.rglob("*")]
+    modes = [path.stat().st_mode for path in paths]
+    for path, mode in zip(paths, modes, strict=True):
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in zip(paths, modes, strict=True):
+            path.chmod(mode)
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let no file that this process writes to grow larger, for the length of the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Give all rows of all tables of a DuckDB file, in the order in which they are stored."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        return {
+            f"{schema}.{table}": connection.execute(
+                f"SELECT * FROM {_quoted(schema)}.{_quoted(table)} ORDER BY rowid"
+            ).fetchall()
+            for schema, table in tables
+        }
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _usable(prefix: list[str], needed: str) -> list[str]:
+    if shutil.which(prefix[0]) is None:
+        pytest.skip(f"{needed}: there is no {prefix[0]}")
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"{needed}: {tried.stderr.strip()}")
+    return prefix
+
+
+def _command(code: str, arguments: Sequence[object]) -> list[str]:
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def _environment() -> dict[str, str]:
+    # These run on the modules that the tests run on, wherever those lie.
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, sys.path)])}
