@@ -101,6 +101,7 @@ def test_blocking_checks_guard_what_follows(definitions: dg.Definitions) -> None
         ("raw", "ranges"): True,
         ("raw", "is_real"): False,
         ("synthetic_sample", "valid_rows"): True,
+        ("synthetic_sample", "ranges"): False,
     }
 
 

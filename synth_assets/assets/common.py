@@ -1,14 +1,13 @@
 """What the assets of a table have in common."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 
 from synth_assets.great.specs import ModelError
@@ -120,11 +119,6 @@ def column(name: str, type_: str, description: str, *, nullable: bool = False) -
     return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable))
 
 
-def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn NumPy's scalars, which Dagster refuses, into Python's."""
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in metadata.items()}
-
-
 def row_count(frame: pd.DataFrame, *, partition: bool = False) -> dict[str, int]:
     """Give the row count under the name that the UI looks for."""
     return {"dagster/partition_row_count" if partition else "dagster/row_count": len(frame)}
@@ -204,6 +198,8 @@ def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.T
 
 
 def _cell(value: object) -> str:
+    if pd.isna(value):
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

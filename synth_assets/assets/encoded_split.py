@@ -36,7 +36,7 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
         **table.asset(
             NAME,
             code_version="1",
-            kinds={"python", "pandas", "scikitlearn", "duckdb"},
+            kinds={"python", "scikitlearn", "duckdb"},
             columns=columns,
             ins={"raw": dg.AssetIn(table.key(raw_asset.NAME))},
             description=(

@@ -72,8 +72,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             data_version=dg.DataVersion(content_hash(frame)),
             metadata={
                 **row_count(frame, partition=True),
-                **{metric: float(row["value"]) for metric, row in whole.iterrows()},
-                **{f"{metric}_floor": float(row["floor"]) for metric, row in whole.iterrows()},
+                **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
+                **{f"{metric}_floor": round(float(row["floor"]), 4) for metric, row in whole.iterrows()},
                 "table": markdown_table(found),
             },
         )

@@ -102,8 +102,8 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
                 "resumed_from_step": card.resumed_from_step,
                 "fitted_at": card.fitted_at,
                 "model_path": dg.MetadataValue.path(store.path(card.version)),
-                "made_from": card.made_from,
                 **curve,
+                "made_from": card.made_from,
             },
         )
 

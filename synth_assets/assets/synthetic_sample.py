@@ -140,10 +140,21 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             description="Every row has the raw table's columns, types and labels, and no empty cell.",
             partitions_def=table.partitions,
         ),
+        dg.AssetCheckSpec(
+            "ranges",
+            asset=key,
+            description="Each value is within the limits that are stated for its column.",
+            partitions_def=table.partitions,
+        ),
     ]
 
-    @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs)
+    @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+        for found in evaluate(context, warehouse):
+            if dg.AssetCheckKey(key, str(found.check_name)) in context.selected_asset_check_keys:
+                yield found
+
+    def evaluate(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
         frame = warehouse.read(table.name, NAME, partition=context.partition_key)
         stored = frame[[name for name in table.schema.names if name in frame.columns]]
         problems = []
@@ -163,6 +174,19 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             asset_key=key,
             passed=not problems,
             description="; ".join(problems) or f"all {len(frame):,} rows are valid",
+        )
+        outside = {
+            c.name: count
+            for c in table.schema.columns
+            if c.name in stored and c.kind != "category" and (count := c.count_out_of_range(stored[c.name]))
+        }
+        yield dg.AssetCheckResult(
+            check_name="ranges",
+            asset_key=key,
+            passed=not outside,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(f"{name}: {count} of {len(frame):,} values" for name, count in outside.items())
+            or f"all values of {len(frame):,} rows are within their limits",
         )
 
     return checks

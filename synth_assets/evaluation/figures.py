@@ -138,12 +138,13 @@ def correlation_matrices(
             axes.spines[:].set_visible(False)
             axes.set_title(name)
             for (row, col), value in np.ndenumerate(matrix.to_numpy()):
-                dark = abs(value) > 0.6 * limit
+                dark = abs(value) > 0.5 * limit
                 axes.text(
                     col, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5,
                     color="white" if dark else "#333333",
                 )  # fmt: skip
-            figure.colorbar(image, ax=axes, shrink=0.62, label="Spearman correlation")
+            label = "Spearman correlation" if i < 2 else "difference of correlations"
+            figure.colorbar(image, ax=axes, shrink=0.62, label=label)
     return figure
 
 
@@ -185,6 +186,7 @@ def regression_points(scores: pd.DataFrame, gains: pd.DataFrame, *, unit: str, t
         axes.set_xlabel("change of R2: augmented - real")
         axes.set_yticks(range(len(regressors)), [""] * len(regressors))
         for axes in figure.axes:
+            axes.locator_params(axis="x", nbins=5)
             axes.set_ylim(len(regressors) - 0.5, -0.5)
         _legend(figure, {f"trained on {arm}": COLOURS[arm] for arm in arms})
     return figure

@@ -157,18 +157,19 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def _commit_on_hub(name: str) -> str:
-    from transformers import AutoConfig
+    from transformers.utils import cached_file
 
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = cached_file(name, "config.json")
     except (OSError, ValueError) as error:
         raise ModelError(
             f"base model {name!r} cannot be loaded: it is no folder here, and asking the model hub for it failed "
-            f"({_first_line(error)}). Check the name and the network, or set language_model.base to "
+            f"({first_line(error)}). Check the name and the network, or set language_model.base to "
             "a folder or to 'scratch'."
         ) from error
-    return str(getattr(config, "_commit_hash", None))
+    return Path(str(config)).parent.name  # the hub's cache keeps a snapshot's files in a folder of its commit's name
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Give the first line of an error's text; libraries add pages."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

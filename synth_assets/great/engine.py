@@ -18,7 +18,7 @@ import torch
 from be_great.great_dataset import GReaTDataset
 from be_great.great_trainer import GReaTTrainer
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as hf_logging
 
 from synth_assets.great.specs import ModelError, SampleSpec
 
@@ -36,7 +36,7 @@ two threads on two busy cores, sampling from the 'scratch' model of abalone fell
 
 
 def make_great(llm: str, **arguments: Any) -> be_great.GReaT:
-    """Make a `be_great.GReaT` of a base, without the progress bars that would fill a run's log.
+    """Make a `be_great.GReaT` of a base, without the progress bars and hints that would fill a run's log.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def make_great(llm: str, **arguments: Any) -> be_great.GReaT:
     be_great.GReaT
         Unfitted.
     """
-    disable_progress_bar()
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
     return be_great.GReaT(llm, **arguments)
 
 

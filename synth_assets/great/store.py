@@ -9,6 +9,8 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
@@ -19,7 +21,7 @@ from uuid import uuid4
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from synth_assets.great.base_models import resolve_base
+from synth_assets.great.base_models import first_line, resolve_base
 from synth_assets.great.specs import ModelError, ModelSpec
 from synth_assets.tables.schema import content_hash
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     import be_great
 
     from synth_assets.great.engine import Report
+
+RECIPE = 1
+"""Raised by hand whenever this package would make another model of the same inputs."""
 
 LIBRARIES = ("be-great", "torch", "transformers", "tokenizers", "numpy")
 """Whose versions decide what a model learns."""
@@ -138,34 +143,28 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the base cannot be loaded.
+            If the base cannot be loaded, or the disk cannot be written to.
         """
-        base, fingerprint = resolve_base(spec, train, bases)
-        made_from = {
-            "base": fingerprint,
-            "spec": asdict(spec),
-            "train_rows": content_hash(train),
-            "libraries": {name: version_of(name) for name in LIBRARIES},
-        }
-        version = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        experiments.mkdir(parents=True, exist_ok=True)
-        # The lock dies with its process. One that outlived its killed run still holds it: this one waits, and uses
-        # what the other made.
-        lock = FileLock(experiments / f"{version}.lock")
-        report(f"model {version}, base {fingerprint}")
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout:
-            report("another process is fitting this model; waiting for it")
-            held = lock.acquire()
-        with held:
-            if self.path(version).exists():
-                report("the store has this model already")
-                return self.card(version)
-            card = self._fit(train, spec, base, version, made_from, experiments / version, report)
-            shutil.rmtree(experiments / version, ignore_errors=True)
-            return card
+        with self._failing_clearly():
+            base, fingerprint = resolve_base(spec, train, bases)
+            made_from = {
+                "base": fingerprint,
+                "spec": asdict(spec),
+                "train_rows": content_hash(train),
+                "recipe": RECIPE,
+                "libraries": {name: version_of(name) for name in LIBRARIES},
+            }
+            version = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+            report(f"model {version}, base {fingerprint}")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            experiments.mkdir(parents=True, exist_ok=True)
+            with _alone(experiments / f"{version}.lock", report):
+                if self.path(version).exists():
+                    report("the store has this model already")
+                    return self.card(version)
+                card = self._fit(train, spec, base, version, made_from, experiments / version, report)
+                shutil.rmtree(experiments / version, ignore_errors=True)
+                return card
 
     def load(self, version: str) -> "be_great.GReaT":
         """Load a fitted model.
@@ -232,10 +231,40 @@ class ModelStore:
             (building / "great.json").write_text(json.dumps(learned))
             (building / "card.json").write_text(json.dumps(card.as_json(), indent=1))
             building.rename(self.path(card.version))
-        except OSError as error:
-            raise ModelError(
-                f"model {card.version} is fitted but cannot be saved in {self.folder}: {error}. Make room or give "
-                "permission there, and materialize it again: it resumes from its last checkpoint."
-            ) from error
         finally:
             shutil.rmtree(building, ignore_errors=True)
+
+    @contextmanager
+    def _failing_clearly(self) -> Iterator[None]:
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except ModelError:
+            raise
+        except (OSError, RuntimeError, SafetensorError) as error:
+            # A full disk is an OSError to Python, a RuntimeError to torch and a SafetensorError to safetensors.
+            raise ModelError(
+                f"no model could be fitted and saved in {self.folder}: {first_line(error)}. On its disk "
+                f"{_free_megabytes(self.folder):,.0f} MB are free. What was stored is still there; once the cause is "
+                "mended, a fit goes on from its last whole checkpoint."
+            ) from error
+
+
+@contextmanager
+def _alone(path: Path, report: "Report") -> Iterator[None]:
+    # The lock dies with its process. One that outlived its killed run still holds it: this one waits, and then uses
+    # what the other made.
+    lock = FileLock(path)
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        report("another process is fitting this model; waiting for it")
+        held = lock.acquire()
+    with held:
+        yield
+
+
+def _free_megabytes(folder: Path) -> float:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free / 1e6

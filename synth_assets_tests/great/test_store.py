@@ -13,6 +13,7 @@ import pytest
 
 from synth_assets.great.specs import ModelError, ModelSpec
 from synth_assets.great.store import ModelCard, ModelStore
+from synth_assets_tests.resources.processes import bound_by_permissions, on_a_small_disk, read_only
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
 
 _FIT = """
@@ -205,6 +206,39 @@ def test_two_processes_that_want_the_same_model_train_it_once(
     assert [process.returncode for process in both] == [0, 0], outputs
     trained = ["step 4 of 96" in output for output, _ in outputs]
     assert sorted(trained) == [False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [30, 300, 700])
+def test_a_full_disk_gives_one_clear_message_and_leaves_no_half_model(
+    rows_file: Path, quick_spec: ModelSpec, tmp_path: Path, kilobytes: int
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [*on_a_small_disk(disk, f"{kilobytes}k"), sys.executable, "-c", _FIT]
+    arguments = [str(disk), str(rows_file), json.dumps(asdict(quick_spec)), ""]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=180, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("synth_assets.great.specs.ModelError: no model could be fitted and saved in ")
+    assert "MB are free" in last
+    assert '"version"' not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(
+    rows_file: Path, quick_spec: ModelSpec, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    command = [*bound_by_permissions(), sys.executable, "-c", _FIT]
+    with read_only(data):
+        done = subprocess.run(
+            [*command, str(data), str(rows_file), json.dumps(asdict(quick_spec)), ""],
+            capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("synth_assets.great.specs.ModelError: no model could be fitted and saved in ")
+    assert "Permission denied" in last
 
 
 @pytest.mark.slow

@@ -17,29 +17,29 @@ from synth_assets.defs import resources as shared
 DEFS_YAML = Path(shared.__file__).parent / "abalone" / "defs.yaml"
 ROWS, TRAIN_ROWS, SAMPLE_ROWS = 500, 300, 40
 
+# be_great reads a row back only if the model has written each column once, which a model that is trained for seconds
+# seldom does of nine columns.
+COLUMNS = ("Sex", "Length", "Class_number_of_rings")
+
 _TINY: dict[str, dict[str, Any]] = {
-    "split": {"train_size": TRAIN_ROWS},
     "language_model": {
-        # With fewer heads or steps, hardly a row has each column once.
-        "scratch": {"n_layer": 1, "n_head": 8, "n_embd": 64},
-        "epochs": 30,
-        "batch_size": 32,
-        "learning_rate": 0.01,
+        "scratch": {"n_layer": 1, "n_head": 4, "n_embd": 64},
+        "epochs": 20,
+        "batch_size": 16,
+        "learning_rate": 0.005,
         "save_steps": 100_000,
         "logging_steps": 10,
-        # The seed draws the column that a sample starts from: this one draws Sex. be_great writes a number with five
-        # decimals there, as no row has that this model learned from, and it then fails on most.
-        "seed": 1,
     },
-    # One row in three can be read back. The day is part of a sample's seed, so that there must be room.
-    "sample": {"n_samples": SAMPLE_ROWS, "temperature": 0.5, "max_draws": 200},
+    "split": {"train_size": TRAIN_ROWS},
+    "sample": {"n_samples": SAMPLE_ROWS, "max_length": 40},
 }
 
 
 def tiny_settings(**changes: Any) -> SyntheticTableSettings:
     """Give abalone's settings with a tiny model and sample; `changes` replace whole keys of `defs.yaml`."""
     attributes: dict[str, Any] = yaml.safe_load(DEFS_YAML.read_text(encoding="utf-8"))["attributes"]
-    tiny = {key: {**attributes[key], **values} for key, values in _TINY.items()}
+    tiny: dict[str, Any] = {key: {**attributes[key], **values} for key, values in _TINY.items()}
+    tiny["columns"] = [column for column in attributes["columns"] if column["name"] in COLUMNS]
     return SyntheticTableSettings(**{**attributes, **tiny, **changes})
 
 
