@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 LOCATION = "tiny"
 KINDS = {
     "raw": {"python", "pandas", "duckdb"},
-    "encoded_split": {"python", "pandas", "scikitlearn", "duckdb"},
+    "encoded_split": {"python", "scikitlearn", "duckdb"},
     "fine_tuned_model": {"python", "pytorch", "huggingface"},
     "synthetic_sample": {"python", "pytorch", "duckdb"},
     "fidelity": {"python", "pandas", "duckdb"},
