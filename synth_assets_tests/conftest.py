@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from synth_assets_tests.world import Outcome, World
 PROJECT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_of_this_shell() -> Iterator[None]:
     """Let a test see only the settings that it makes itself."""
-    for name in ("ABALONE_CSV", "SYNTH_ASSETS_DATA", "DAGSTER_HOME"):
-        monkeypatch.delenv(name, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ABALONE_CSV", "SYNTH_ASSETS_DATA", "DAGSTER_HOME"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 _REAL_TABLE = os.environ.get("ABALONE_CSV")
