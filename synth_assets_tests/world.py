@@ -21,6 +21,7 @@ class World:
 
     root: Path
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    definitions: dg.Definitions = field(default_factory=dg.Definitions)
 
     @property
     def paths(self) -> DataPaths:
@@ -34,7 +35,7 @@ class World:
         """Run these assets (all, if none is named), and their checks, with these changes of the settings."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SYNTH_ASSETS_DATA", str(self.root))
-            definitions = tiny_definitions(**changes)
+            definitions = self.definitions = tiny_definitions(**changes)
         job = definitions.resolve_job_def("abalone_lineage")
         result = job.execute_in_process(
             partition_key=day,

@@ -38,13 +38,14 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, publisher: Publisher, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         with failing_clearly():
+            counts = publisher.publish()
+            # Afterwards: a publication that failed is none. The file tells of every step but this one.
             warehouse.record(
                 table.name,
                 NAME,
                 partition=context.partition_key if context.has_partition_key else None,
                 provenance=Provenance(run_id=context.run.run_id, details={"path": str(publisher.path)}),
             )
-            counts = publisher.publish()
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(publisher.path),

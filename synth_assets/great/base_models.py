@@ -97,6 +97,8 @@ def make_scratch_base(
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
+    quiet_transformers()
+
     tokenizer = _tokenizer_of(rows, names)
     longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
     config = GPT2Config(
@@ -168,6 +170,14 @@ def _commit_on_hub(name: str) -> str:
             "a folder or to 'scratch'."
         ) from error
     return Path(str(config)).parent.name  # the hub's cache keeps a snapshot's files in a folder of its commit's name
+
+
+def quiet_transformers() -> None:
+    """Turn off the progress bars and hints of transformers, which would fill a run's log."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ functions only.
 """
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ import torch
 from be_great.great_dataset import GReaTDataset
 from be_great.great_trainer import GReaTTrainer
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.utils import logging as hf_logging
 
+from synth_assets.great.base_models import quiet_transformers
 from synth_assets.great.specs import ModelError, SampleSpec
 
 Report = Callable[[str], None]
@@ -50,8 +51,7 @@ def make_great(llm: str, **arguments: Any) -> be_great.GReaT:
     be_great.GReaT
         Unfitted.
     """
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()
+    quiet_transformers()
     return be_great.GReaT(llm, **arguments)
 
 
@@ -175,9 +175,7 @@ def sample(
     started = reported = time.monotonic()
     with (
         _threads_for(great.model),
-        _in_place_of_be_greats(
-            tqdm=_Silent, print=lambda *_: None, _convert_tokens_to_text=counter.wrap(be_great.great)
-        ),
+        _in_place_of_be_greats(tqdm=_Silent, print=counter.hear, _convert_tokens_to_text=counter.wrap(be_great.great)),
     ):
         while rows < spec.n_samples:
             wanted = min(spec.batch_size, spec.n_samples - rows)
@@ -188,8 +186,10 @@ def sample(
                 max_length=spec.max_length,
                 drop_nan=True,
             )
-            if counter.exhausted or batch.empty:
+            if counter.exhausted or (batch.empty and not counter.errors):
                 raise ModelError(_no_rows(counter, rows, spec))
+            if counter.errors:
+                raise ModelError(f"be_great gave up sampling: {counter.errors[0]}.")
             part = decode(batch)
             parts.append(part)
             rows += len(part)
@@ -211,13 +211,25 @@ def _no_rows(counter: "_Counter", rows: int, spec: SampleSpec) -> str:
     )
 
 
+_ERROR = "An error has occurred: "
+_NOTHING_READ_BACK = "Breaking the generation loop!"
+"""How be_great prints an error, and the one that says only that no row could be read back."""
+
+
 class _Counter:
-    """Counts the rows that be_great draws, remembers the last ones, and ends its loop at a limit."""
+    """Counts the rows that be_great draws, remembers the last ones, hears its errors, ends its loop at a limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.drawn = 0
         self.last_texts: list[str] = []
+        self.errors: list[str] = []
+
+    def hear(self, *said: object) -> None:
+        """Take the place of `print`, which is all that be_great does with an error."""
+        text = re.sub(r"\x1b\[\d*m", "", " ".join(map(str, said)))
+        if text.startswith(_ERROR) and not text.endswith(_NOTHING_READ_BACK):
+            self.errors.append(text.removeprefix(_ERROR))
 
     @property
     def exhausted(self) -> bool:

@@ -74,6 +74,12 @@ def test_draws_end_at_their_limit_also_if_some_rows_are_good(great) -> None:
     assert 100 < drawn <= 110
 
 
+def test_an_error_that_be_great_only_prints_is_not_lost(great) -> None:
+    with pytest.raises(ModelError, match="be_great gave up sampling: ") as caught:
+        draw(great, SampleSpec(n_samples=5, batch_size=5, max_length=5000))  # more than the model has positions for
+    assert "read back" not in str(caught.value)
+
+
 def test_be_great_is_left_as_it_was(great) -> None:
     import be_great.great as module
 
