@@ -165,8 +165,14 @@ def sample(
     Raises
     ------
     ModelError
-        If `spec.max_draws` rows were drawn for each one wanted, and it was not enough.
+        If `spec.max_draws` rows were drawn for each one wanted and it was not enough, if the model has no room for
+        `spec.max_length` tokens, or if be_great fails.
     """
+    room = getattr(great.model.config, "max_position_embeddings", None)  # some architectures have no limit
+    if room is not None and spec.max_length > room:
+        raise ModelError(
+            f"sample.max_length is {spec.max_length} and the model has room for {room} tokens; lower it in defs.yaml."
+        )
     counter = _Counter(limit=spec.max_draws * spec.n_samples)
     set_seed(seed)
     great.model.eval()

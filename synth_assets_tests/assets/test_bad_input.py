@@ -127,7 +127,7 @@ def test_a_model_that_learned_nothing_stops_at_the_sample_and_says_what_it_wrote
         "fidelity",
         "published",
         language_model={**model, "epochs": 1, "learning_rate": 1e-9},
-        sample={"n_samples": 10, "max_draws": 10},
+        sample={"n_samples": 10, "max_draws": 10, "max_length": 40},
     )
     (message,) = outcome.messages
     assert "only 0 of the 10 wanted could be read back as rows of the table. The last that it wrote:" in message

@@ -74,10 +74,18 @@ def test_draws_end_at_their_limit_also_if_some_rows_are_good(great) -> None:
     assert 100 < drawn <= 110
 
 
-def test_an_error_that_be_great_only_prints_is_not_lost(great) -> None:
-    with pytest.raises(ModelError, match="be_great gave up sampling: ") as caught:
-        draw(great, SampleSpec(n_samples=5, batch_size=5, max_length=5000))  # more than the model has positions for
-    assert "read back" not in str(caught.value)
+def test_more_tokens_than_the_model_has_room_for_are_refused(great) -> None:
+    with pytest.raises(ModelError, match=r"sample\.max_length is 5000 and the model has room for 64 tokens"):
+        draw(great, SampleSpec(n_samples=5, batch_size=5, max_length=5000))
+
+
+def test_an_error_that_be_great_only_prints_is_not_lost(great, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(great.model, "generate", fail)
+    with pytest.raises(ModelError, match=r"^be_great gave up sampling: no memory left\.$"):
+        draw(great)
 
 
 def test_be_great_is_left_as_it_was(great) -> None:
