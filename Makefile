@@ -7,12 +7,13 @@ PORT ?= 3000
 DAY ?= $(shell date -u +%F)
 
 export DAGSTER_HOME := $(CURDIR)/.dagster_home
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # One file is read by several processes: an absolute path means the same in all of them.
 ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow lint format lock clean
+.PHONY: help demo dev test test-slow baseline lint format lock clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -29,6 +30,9 @@ test: lint ## Run linters, types and the quick tests
 
 test-slow: $(VENV)/installed-dev ## Run the tests that train models, start servers and drive a browser
 	$(BIN)/pytest -m slow
+
+baseline: $(VENV)/installed ## Measure be_great as it is, with three seeds at two temperatures (a quarter of an hour)
+	$(BIN)/python benchmarks/baseline.py
 
 lint: $(VENV)/installed-dev ## Run linters and types
 	$(BIN)/ruff check
