@@ -22,6 +22,7 @@ from synth_assets.great.store import ModelStore
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Warehouse
 from synth_assets.tables.schema import content_hash
+from synth_assets.tables.validation import validate
 
 NAME = "synthetic_sample"
 
@@ -150,43 +151,18 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
-        for found in evaluate(context, warehouse):
-            if dg.AssetCheckKey(key, str(found.check_name)) in context.selected_asset_check_keys:
-                yield found
-
-    def evaluate(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
         frame = warehouse.read(table.name, NAME, partition=context.partition_key)
-        stored = frame[[name for name in table.schema.names if name in frame.columns]]
-        problems = []
-        try:
-            conformed = table.schema.conform(stored, origin="the sample")
-            if not (conformed.dtypes == stored.dtypes).all():
-                problems.append(f"types {dict(stored.dtypes)}, expected {dict(conformed.dtypes)}")
-        except ValueError as error:
-            problems.append(str(error))
-        if frame.isna().any(axis=None):
-            problems.append(f"{int(frame.isna().any(axis='columns').sum())} rows with empty cells")
-        for c in table.schema.columns:
-            if c.kind == "category" and c.name in stored and c.count_out_of_range(stored[c.name]):
-                problems.append(f"{c.name} has labels that are not among {', '.join(c.categories)}")
-        yield dg.AssetCheckResult(
-            check_name="valid_rows",
-            asset_key=key,
-            passed=not problems,
-            description="; ".join(problems) or f"all {len(frame):,} rows are valid",
-        )
-        outside = {
-            c.name: count
-            for c in table.schema.columns
-            if c.name in stored and c.kind != "category" and (count := c.count_out_of_range(stored[c.name]))
-        }
-        yield dg.AssetCheckResult(
-            check_name="ranges",
-            asset_key=key,
-            passed=not outside,
-            severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{name}: {count} of {len(frame):,} values" for name, count in outside.items())
-            or f"all values of {len(frame):,} rows are within their limits",
-        )
+        problems = validate(frame.drop(columns=["sample_id", "model_version"]), table.schema)
+        ranges = problems.pop("ranges")
+        by_check = {"valid_rows": [problem for found in problems.values() for problem in found], "ranges": ranges}
+        for selected in context.selected_asset_check_keys:
+            found = by_check[selected.name]
+            yield dg.AssetCheckResult(
+                check_name=selected.name,
+                asset_key=key,
+                passed=not found,
+                severity=dg.AssetCheckSeverity.WARN if selected.name == "ranges" else dg.AssetCheckSeverity.ERROR,
+                description="; ".join(found) or f"all {len(frame):,} rows are as expected",
+            )
 
     return checks

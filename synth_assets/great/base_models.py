@@ -6,6 +6,7 @@ import shutil
 import string
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +31,7 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
     train : pandas.DataFrame
         The encoded train rows, whose columns and characters the 'scratch' tokenizer knows.
     folder : pathlib.Path
-        Where 'scratch' bases are kept, each under its fingerprint.
+        Where 'scratch' bases are kept, each under the release of torch and its fingerprint.
 
     Returns
     -------
@@ -46,7 +47,8 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
     """
     if spec.base == SCRATCH:
         fingerprint = _scratch_fingerprint(spec, train)
-        path = folder / fingerprint
+        # Random weights of one seed may differ from release to release of torch.
+        path = folder / f"torch-{version_of('torch')}" / fingerprint
         if not path.exists():
             make_scratch_base(path, spec.scratch, sentences(train), list(train.columns), seed=spec.seed)
         return str(path), fingerprint

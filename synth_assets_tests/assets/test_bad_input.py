@@ -98,9 +98,9 @@ def test_more_train_rows_than_there_are_rows_are_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "check", "said"),
     [
-        (lambda t: t.assign(Length=t["Length"].where(t.index != 3)), "no_missing_values", "Length: 1 empty cells"),
+        (lambda t: t.assign(Length=t["Length"].where(t.index != 3)), "no_missing_values", "Length: 1 of 500 cells"),
         (lambda t: t.assign(Length=t["Length"] * 100), "ranges", "Length:"),
-        (lambda t: t.assign(Sex=t["Sex"].where(t.index != 3, "X")), "ranges", "Sex: 1 values that are not one of F, I"),
+        (lambda t: t.assign(Sex=t["Sex"].where(t.index != 3, "X")), "labels", "Sex: 1 of 500 values are not one of"),
         (lambda t: t.head(200), "row_count", "200 rows; expected at least 301"),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ def test_every_asset_is_materialized_and_every_blocking_check_passes(first_run: 
     _, outcome = first_run
     assert len(outcome.materialized) == 8
     evaluations = outcome.result.get_asset_check_evaluations()
-    assert len(evaluations) == 8
+    assert len(evaluations) == 9
     assert [e.check_name for e in evaluations if e.blocking and not e.passed] == []
 
 
