@@ -1,8 +1,6 @@
 """What the assets of a table have in common."""
 
 import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
-from synth_assets.great.specs import ModelError
-from synth_assets.resources.publisher import PublishError
-from synth_assets.resources.warehouse import PARTITION_COLUMN, WarehouseError
+from synth_assets.resources.warehouse import PARTITION_COLUMN
 from synth_assets.tables.encoding import Encoding
-from synth_assets.tables.schema import Column, TableError, TableSchema
+from synth_assets.tables.schema import Column, TableSchema
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,21 +159,6 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
         encoded = base64.b64encode(inline).decode()
         metadata[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
     return metadata
-
-
-@contextmanager
-def failing_clearly() -> Iterator[None]:
-    """Fail the step with the message of an error that was foreseen; another attempt would fail in the same way."""
-    try:
-        yield
-    except (TableError, ModelError, WarehouseError, PublishError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except OSError as error:
-        raise dg.Failure(
-            description=f"{error}. Nothing that was stored before has changed. Make room or give permission, "
-            "and materialize again.",
-            allow_retries=False,
-        ) from error
 
 
 def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:

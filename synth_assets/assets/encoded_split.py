@@ -4,7 +4,8 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.assets import raw as raw_asset
-from synth_assets.assets.common import Table, column, failing_clearly, preview, row_count
+from synth_assets.assets.common import Table, column, preview, row_count
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.tables.schema import content_hash
 from synth_assets.tables.split import ROW_ID, SPLIT, Split
 

@@ -13,13 +13,13 @@ from synth_assets.assets.common import (
     LANGUAGE_MODEL_POOL,
     Table,
     column,
-    failing_clearly,
     picture,
     row_count,
 )
 from synth_assets.great.specs import ModelSpec
 from synth_assets.great.store import ModelCard, ModelStore
 from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import Warehouse
 from synth_assets.tables.split import rows_of
 

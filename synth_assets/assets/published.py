@@ -3,7 +3,8 @@
 import dagster as dg
 
 from synth_assets.assets import encoded_split, fidelity, raw, regression_comparison, synthetic_sample
-from synth_assets.assets.common import Table, failing_clearly
+from synth_assets.assets.common import Table
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.publisher import Publisher
 from synth_assets.resources.warehouse import Provenance, Warehouse
 

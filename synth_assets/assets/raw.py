@@ -6,8 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from synth_assets.assets.common import Table, failing_clearly, preview, row_count
+from synth_assets.assets.common import Table, preview, row_count
 from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import Warehouse
 from synth_assets.tables.schema import content_hash
 from synth_assets.tables.sources import Source

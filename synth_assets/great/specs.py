@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from synth_assets.errors import ForeseenError
+
 SCRATCH = "scratch"
 """The base that is made from the table itself, instead of being loaded by a name or a path."""
 
 Engine = Literal["be_great"]
 
 
-class ModelError(RuntimeError):
+class ModelError(ForeseenError, RuntimeError):
     """A language model cannot be made, read or sampled; the message says why and what to do."""
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import dagster as dg
 from filelock import FileLock
 
+from synth_assets.errors import ForeseenError
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import CATALOG, PARTITION_COLUMN, Warehouse, quoted
 
@@ -27,7 +28,7 @@ CONSUMER_TABLES = (
 """The tables that consumers may rely on; `synthetic_latest` is a view on the newest sample."""
 
 
-class PublishError(RuntimeError):
+class PublishError(ForeseenError, RuntimeError):
     """Nothing could be published; the message says why. What was published before is still there."""
 
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dagster as dg
 import pandas as pd
 
+from synth_assets.errors import ForeseenError
 from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.tables.schema import content_hash
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ CATALOG = "warehouse"
 T = TypeVar("T")
 
 
-class WarehouseError(RuntimeError):
+class WarehouseError(ForeseenError, RuntimeError):
     """The warehouse cannot be read or written; the message says why, and that nothing was changed."""
 
 
@@ -264,24 +266,26 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame) -> None:
         """Write what an asset returned, with its metadata as provenance."""
         schema, table = context.asset_key.path
-        self.warehouse.write(
-            schema,
-            table,
-            obj,
-            partition=context.partition_key if context.has_asset_partitions else None,
-            provenance=Provenance(
-                run_id=context.run_id,
-                code_version=context.asset_spec.code_version,
-                data_version=content_hash(obj),
-                details=_plain(context.output_metadata),
-            ),
-        )
+        with failing_clearly():
+            self.warehouse.write(
+                schema,
+                table,
+                obj,
+                partition=context.partition_key if context.has_asset_partitions else None,
+                provenance=Provenance(
+                    run_id=context.run_id,
+                    code_version=context.asset_spec.code_version,
+                    data_version=content_hash(obj),
+                    details=_plain(context.output_metadata),
+                ),
+            )
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Read what an asset depends on."""
         schema, table = context.asset_key.path
         partition = context.partition_key if context.has_asset_partitions else None
-        return self.warehouse.read(schema, table, partition=partition)
+        with failing_clearly():
+            return self.warehouse.read(schema, table, partition=partition)
 
 
 def quoted(*names: str) -> str:

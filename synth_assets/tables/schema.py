@@ -7,6 +7,8 @@ from typing import Literal
 
 import pandas as pd
 
+from synth_assets.errors import ForeseenError
+
 ColumnKind = Literal["category", "integer", "number"]
 
 
@@ -14,7 +16,7 @@ RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "r
 """Columns that the pipeline adds to a table's own, and the one that DuckDB has in every table."""
 
 
-class TableError(ValueError):
+class TableError(ForeseenError, ValueError):
     """A table is not what its schema says; the message says what was found, what was expected, what to do."""
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from synth_assets.resources.warehouse import Warehouse, WarehouseError, WarehouseIOManager
+from synth_assets.resources.warehouse import Warehouse, WarehouseIOManager
 from synth_assets.tables.schema import content_hash
 from synth_assets_tests.resources.processes import contents
 
@@ -187,7 +187,7 @@ def test_an_asset_that_fails_leaves_its_table_as_it_was(runs: Runs, day: str | N
         raise ValueError("broken")
 
     empty = giving(FRAME.head(0), partitions_def=partitions)
-    for asset, error in ((broken, ValueError), (empty, WarehouseError)):
+    for asset, error in ((broken, ValueError), (empty, dg.Failure)):
         with pytest.raises(error):
             runs.materialize(asset, select="up", partition_key=day)
         assert contents(runs.warehouse.path) == before
@@ -211,7 +211,7 @@ def test_an_asset_whose_input_is_missing_says_what_to_materialize(runs: Runs) ->
     up, down = giving(FRAME, partitions_def=DAYS), keeping(found, partitions_def=DAYS)
     runs.materialize(up, down, select="up", partition_key=MONDAY)
 
-    with pytest.raises(WarehouseError, match=rf"no toy\.up of {TUESDAY} yet: materialize toy/up first"):
+    with pytest.raises(dg.Failure, match=rf"no toy\.up of {TUESDAY} yet: materialize toy/up first"):
         runs.materialize(up, down, select="down", partition_key=TUESDAY)
 
     assert found == []
