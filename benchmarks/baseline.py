@@ -68,11 +68,11 @@ def measure(
     train: pd.DataFrame,
     held_out: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    from synth_assets.great import engine
+    from synth_assets.great import reference
 
     spec = replace(settings.sample_spec(), temperature=temperature)
     great = store.load(version)
-    rows, drawn = engine.sample(great, encoding.decode, spec, seed=seed_of(version, day), report=lambda line: None)
+    rows, drawn = reference.sample(great, encoding.decode, spec, seed=seed_of(version, day), report=lambda line: None)
     shapes = fidelity_table(rows, encoding.decode(train), encoding.decode(held_out), encoding.schema)
     real = encoding.decode(held_out)
     extra = pd.DataFrame(

@@ -31,7 +31,12 @@ _COLUMNS = [
     column("base", "varchar", "The base model, as a fingerprint."),
     column("parameters", "bigint", "How many weights."),
     column("train_rows", "bigint", "How many rows it learned from."),
-    column("final_loss", "double", "The last reported training loss, in nats a token.", nullable=True),
+    column(
+        "final_loss",
+        "double",
+        "The last reported training loss, in nats: a row's (great), a token's (be_great).",
+        nullable=True,
+    ),
     column("fitted_at", "varchar", "When it was fitted, in ISO 8601."),
     column("card", "varchar", "The whole model card, as JSON."),
 ]
@@ -64,7 +69,8 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
             ins={"encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME))},
             pool=LANGUAGE_MODEL_POOL,
             description=(
-                f"`be_great.GReaT` on the base `{spec.base}`, fitted for {spec.epochs} epochs on the train rows. "
+                f"{'Our engine' if spec.engine == 'great' else '`be_great.GReaT` as it is'} on the base `{spec.base}`, "
+                f"fitted on the train rows for {'at most ' if spec.engine == 'great' else ''}{spec.epochs} epochs. "
                 "The same inputs give the same model, which is then taken from the store. A fit that was killed "
                 "resumes from its last checkpoint."
             ),
@@ -78,9 +84,10 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
     ) -> dg.MaterializeResult[pd.DataFrame]:
         paths = data_folder.paths
         store = ModelStore(paths.models(table.name))
+        train = rows_of(encoded_split, "train")
         with failing_clearly():
             card = store.fit(
-                rows_of(encoded_split, "train"),
+                table.encoding.label(train) if spec.engine == "great" else train,
                 spec,
                 bases=paths.bases,
                 experiments=paths.experiments(experiment_dir),

@@ -17,7 +17,7 @@ from synth_assets.assets.common import (
     row_count,
 )
 from synth_assets.great.specs import SampleSpec
-from synth_assets.great.store import ModelStore
+from synth_assets.great.store import ModelStore, sample_rows
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import Warehouse
@@ -36,10 +36,13 @@ class SampleConfig(dg.Config):
         How many rows.
     temperature : float, optional
         Of the softmax over the next token.
+    conditions : dict of str to str, optional
+        What the rows have to meet: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
     """
 
     n_samples: int | None = None
     temperature: float | None = None
+    conditions: dict[str, str] | None = None
 
 
 def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -84,15 +87,13 @@ def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.Asset
         data_folder: DataFolder,
         fine_tuned_model: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
-        from synth_assets.great import engine
-
         version = model_asset.current_version(fine_tuned_model)
         asked = replace(spec, **config.model_dump(exclude_none=True))
         seed = seed_of(version, context.partition_key)
         started = time.monotonic()
         with failing_clearly():
-            great = ModelStore(data_folder.paths.models(table.name)).load(version)
-            rows, drawn = engine.sample(great, table.encoding.decode, asked, seed=seed, report=context.log.info)
+            store = ModelStore(data_folder.paths.models(table.name))
+            rows, drawn = sample_rows(store, version, table.encoding, asked, seed=seed, report=context.log.info)
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return dg.MaterializeResult(
@@ -103,6 +104,7 @@ def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.Asset
                 "model_version": version,
                 "seed": seed,
                 "temperature": asked.temperature,
+                "conditions": dict(asked.conditions or {}),
                 "rows_drawn": drawn,
                 "rows_replaced": drawn - len(frame),
                 "rows_per_second": round(len(frame) / seconds, 1),

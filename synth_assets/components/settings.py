@@ -7,7 +7,16 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from synth_assets.great.specs import SCRATCH, ModelSpec, SampleSpec, ScratchBase
+from synth_assets.great.specs import (
+    SCRATCH,
+    Engine,
+    ModelSpec,
+    SampleSpec,
+    ScratchBase,
+    TeacherSpec,
+    TrainingSpec,
+)
+from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import Column, TableError, TableSchema
 from synth_assets.tables.sources import Source
 from synth_assets.tables.split import Split
@@ -111,21 +120,47 @@ class ScratchSettings(_Settings):
         return self
 
 
+class TeacherSettings(_Settings):
+    """The forest that writes a model's first rows."""
+
+    trees: int = Field(default=100, ge=1, description="Trees a column.")
+    leaf: int = Field(default=15, ge=1, description="Train rows a leaf, at least.")
+    features: float = Field(default=0.5, gt=0.0, le=1.0, description="The share of columns a split chooses from.")
+    smoothing: float = Field(default=0.3, ge=0.0, lt=1.0, description="Noise on a number, as a share of its leaf's.")
+
+
+class TrainingSettings(_Settings):
+    """How our engine trains, beyond what be_great has too."""
+
+    validation: float = Field(default=0.1, gt=0.0, lt=1.0, description="The share of train rows held back.")
+    patience: int = Field(default=5, ge=1, description="Epochs without a better validation loss before it stops.")
+    averaging: float = Field(default=0.99, ge=0.0, lt=1.0, description="Of the moving average of the weights.")
+    teacher_rows: int = Field(default=100_000, ge=0, description="Rows that a forest writes for the first lessons.")
+    teacher_epochs: int = Field(default=2, ge=1, description="Epochs on these, at most.")
+    teacher_learning_rate: float = Field(default=3e-3, gt=0.0, description="At its height, on these.")
+    teacher: TeacherSettings = Field(default=TeacherSettings(), description="The forest.")
+    save_epochs: int = Field(default=1, ge=1, description="Epochs between two checkpoints.")
+
+
 class LanguageModelSettings(_Settings):
     """The language model and its training arguments."""
 
-    engine: Literal["be_great"] = Field(default="be_great", description="What trains and samples.")
+    engine: Engine = Field(default="great", description="What trains and samples: ours, or be_great as it is.")
     base: str = Field(
         default=SCRATCH,
         min_length=1,
         description="'scratch', or the name or path of a causal language model.",
     )
     scratch: ScratchSettings = Field(default=ScratchSettings(), description="The shape of a 'scratch' base.")
-    epochs: int = Field(ge=1, description="How often training goes through the train rows.")
+    epochs: int = Field(ge=1, description="How often training goes through the train rows; ours: at most.")
     batch_size: int = Field(ge=1, description="Rows a training step.")
-    learning_rate: float = Field(default=5e-5, gt=0.0, description="At the first step; it falls to 0.")
-    save_steps: int = Field(ge=1, description="Training steps between two checkpoints.")
-    logging_steps: int = Field(ge=1, description="Training steps between two reports of the loss.")
+    learning_rate: float = Field(default=5e-4, gt=0.0, description="At its height; it falls to 0.")
+    save_steps: int = Field(default=2000, ge=1, description="Training steps between two checkpoints; be_great only.")
+    logging_steps: int = Field(default=500, ge=1, description="Steps between two reports of the loss; be_great only.")
+    order: list[str] = Field(default=[], description="Encoded columns that are written first, in order; ours only.")
+    differences: bool = Field(default=True, description="Whether numbers may be written as differences; ours only.")
+    lora: bool = Field(default=False, description="Whether a large base learns through low-rank adapters.")
+    training: TrainingSettings = Field(default=TrainingSettings(), description="More of how ours trains.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of the random weights, of orders, of dropout.")
     experiment_dir: DataFile = Field(description="The folder for checkpoints, inside the data folder.")
 
@@ -134,10 +169,11 @@ class SampleSettings(_Settings):
     """How a day's rows are sampled."""
 
     n_samples: int = Field(ge=1, description="How many rows.")
-    temperature: float = Field(default=0.7, gt=0.0, description="Of the softmax over the next token.")
-    batch_size: int = Field(default=100, ge=1, description="Rows that are written at a time.")
-    max_length: int = Field(default=100, ge=2, description="Tokens a row may take.")
-    max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, before giving up.")
+    temperature: float = Field(default=1.0, gt=0.0, description="Of the softmax over the next token.")
+    batch_size: int = Field(default=500, ge=1, description="Rows that are written at a time.")
+    conditions: dict[str, str] | None = Field(default=None, description="What rows have to meet; ours only.")
+    max_length: int = Field(default=100, ge=2, description="Tokens a row may take; be_great only.")
+    max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, at most; be_great only.")
 
 
 class ScheduleSettings(_Settings):
@@ -180,6 +216,12 @@ class SyntheticTableSettings(_Settings):
             self.table_schema()
         except TableError as error:
             raise ValueError(str(error)) from error
+        encoded = Encoding(self.table_schema()).names
+        unknown = [name for name in self.language_model.order if name not in encoded]
+        if unknown:
+            raise ValueError(
+                f"language_model.order names {', '.join(unknown)}; the encoded columns are {', '.join(encoded)}"
+            )
         if self.source == "openml" and self.openml is None:
             raise ValueError("source is 'openml'; expected openml.name, the data set's name there")
         if self.source == "stand_in" and self.stand_in is None:
@@ -211,8 +253,17 @@ class SyntheticTableSettings(_Settings):
 
     def model_spec(self) -> ModelSpec:
         """Give how the language model is made."""
-        arguments = self.language_model.model_dump(exclude={"experiment_dir", "scratch"})
-        return ModelSpec(**arguments, scratch=ScratchBase(**self.language_model.scratch.model_dump()))
+        settings = self.language_model
+        arguments = settings.model_dump(exclude={"experiment_dir", "scratch", "order", "training"})
+        return ModelSpec(
+            **arguments,
+            scratch=ScratchBase(**settings.scratch.model_dump()),
+            order=tuple(settings.order),
+            training=TrainingSpec(
+                **settings.training.model_dump(exclude={"teacher"}),
+                teacher=TeacherSpec(**settings.training.teacher.model_dump()),
+            ),
+        )
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

@@ -13,7 +13,9 @@ from uuid import uuid4
 
 import pandas as pd
 
+from synth_assets.great.coding import LARGE, CategoryColumn, TableCoding, TableColumn
 from synth_assets.great.specs import SCRATCH, ModelError, ModelSpec, ScratchBase
+from synth_assets.great.tokens import pieces_of
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token. be_great pads with it, and removes it (and no other) from the text that it reads."""
@@ -29,7 +31,7 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
     spec : ModelSpec
         What is to be trained.
     train : pandas.DataFrame
-        The encoded train rows, whose columns and characters the 'scratch' tokenizer knows.
+        The train rows, whose columns and values the 'scratch' tokenizer knows.
     folder : pathlib.Path
         Where 'scratch' bases are kept, each under the release of torch and its fingerprint.
 
@@ -46,16 +48,23 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
         If the name or path leads to no causal language model.
     """
     if spec.base == SCRATCH:
-        fingerprint = _scratch_fingerprint(spec, train)
+        coding = coding_of(spec, train) if spec.engine == "great" else None
+        rows = sentences(coding.written(train) if coding else train)
+        fingerprint = _scratch_fingerprint(spec, rows)
         # Random weights of one seed may differ from release to release of torch.
         path = folder / f"torch-{version_of('torch')}" / fingerprint
         if not path.exists():
-            make_scratch_base(path, spec.scratch, sentences(train), list(train.columns), seed=spec.seed)
+            make_scratch_base(path, spec.scratch, rows, list(train.columns), seed=spec.seed, coding=coding)
         return str(path), fingerprint
     local = Path(spec.base)
     if local.is_dir():
         return str(local), f"files-{_hash_of_files(local)}"
     return spec.base, f"{spec.base}@{_commit_on_hub(spec.base)}"
+
+
+def coding_of(spec: ModelSpec, train: pd.DataFrame) -> TableCoding:
+    """Find how our engine writes the rows of a table; see `TableCoding.of`."""
+    return TableCoding.of(train, spec.order, differences=spec.differences)
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
@@ -76,7 +85,13 @@ def sentences(frame: pd.DataFrame) -> list[str]:
 
 
 def make_scratch_base(
-    folder: Path, shape: ScratchBase, rows: Sequence[str], names: Sequence[str], *, seed: int
+    folder: Path,
+    shape: ScratchBase,
+    rows: Sequence[str],
+    names: Sequence[str],
+    *,
+    seed: int,
+    coding: TableCoding | None = None,
 ) -> None:
     """Write a GPT-2 with random weights, and a tokenizer made for these rows, to a folder that transformers loads.
 
@@ -95,13 +110,15 @@ def make_scratch_base(
         The column names.
     seed : int
         Of the random weights.
+    coding : TableCoding, optional
+        Whose values are one to three pieces each, and whose names are one with what surrounds them (', Length is').
     """
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     quiet_transformers()
 
-    tokenizer = _tokenizer_of(rows, names)
+    tokenizer = _tokenizer_of(rows, names, coding)
     longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -128,27 +145,58 @@ def make_scratch_base(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _tokenizer_of(rows: Sequence[str], names: Sequence[str]) -> Any:
+def _tokenizer_of(rows: Sequence[str], names: Sequence[str], coding: TableCoding | None) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     characters = sorted(set("".join(rows)) | set(string.printable.strip()))
-    pieces = [END_OF_TEXT, UNKNOWN, *(f" {name}" for name in names), " is", " "]
+    pieces = [END_OF_TEXT, UNKNOWN]
+    patterns = []
+    for place, column in enumerate(coding.columns if coding else ()):
+        pieces += [f" {column.name} is", f", {column.name} is"]
+        patterns.append(f",? {re.escape(column.name)} is(?= |$)")
+        found, cut = _value_pieces(column, coding.texts(place) if coding else [])
+        pieces += found
+        patterns += cut
+    pieces += [*(f" {name}" for name in names), " is", " "]
     pieces += [piece for character in characters if character != " " for piece in (character, f" {character}")]
     longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    patterns += [f" (?:{longest_first})(?= is\\b)", " is\\b", " ?[^ ]", " "]
     tokenizer = Tokenizer(
         models.WordLevel({piece: i for i, piece in enumerate(dict.fromkeys(pieces))}, unk_token=UNKNOWN)
     )
     tokenizer.normalizer = normalizers.Prepend(" ")  # so that the first name is the same piece as any other
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(
-        Regex(f" (?:{longest_first})(?= is\\b)| is\\b| ?[^ ]| "), behavior="isolated"
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join(patterns)), behavior="isolated")
     tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
 
 
-def _scratch_fingerprint(spec: ModelSpec, train: pd.DataFrame) -> str:
-    described = repr((asdict(spec.scratch), spec.seed, sentences(train)))
+def _value_pieces(column: TableColumn, texts: list[str]) -> tuple[list[str], list[str]]:
+    """Give the pieces of a column's values, and the patterns that find them behind the column's name."""
+    cut = [[text] for text in texts] if isinstance(column, CategoryColumn) else pieces_of(texts, LARGE)
+    behind = f" {re.escape(column.name)} is"
+    pieces: list[str] = []
+    patterns = []
+    for depth in range(len(cut[0])):
+        # A sign makes a value longer: values of one length share a pattern.
+        by_length: dict[tuple[int, str], set[str]] = {}
+        for value in cut:
+            rest = "".join(value[depth + 1 :])
+            left = sum(map(len, value[:depth]))
+            by_length.setdefault((left, re.sub(r"\d", "0", rest)), set()).add(value[depth])
+        for (left, rest), found in by_length.items():
+            space = "" if depth else " "
+            pieces += [f"{space}{piece}" for piece in sorted(found)]
+            before = f"(?<={behind}" + (f" .{{{left}}}" if depth else "") + ")"
+            alternatives = "|".join(re.escape(piece) for piece in sorted(found, key=lambda text: (-len(text), text)))
+            after = re.escape(rest).replace("0", "\\d")
+            ahead = f"(?={after}(?:, |$))"
+            patterns.append(f"{before}{space}(?:{alternatives}){ahead}")
+    return pieces, patterns
+
+
+def _scratch_fingerprint(spec: ModelSpec, rows: Sequence[str]) -> str:
+    described = repr((asdict(spec.scratch), spec.engine, spec.seed, rows))
     return f"scratch-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
 
 

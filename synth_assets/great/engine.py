@@ -1,334 +1,426 @@
-"""be_great.GReaT as it is, with the taps that a pipeline needs: progress, checkpoints that can be trusted, a count.
+"""Our engine: be_great.GReaT with the same sentences, learned and written by other means.
 
-be_great offers no hooks for these, so this module puts its own parts in the places of be_great's for the length of
-one call. What is trained and what is drawn stays be_great's. Importing this module imports torch: do so inside
-functions only.
+Importing this module imports torch: do so inside functions only.
 """
 
-import random
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import be_great.great
+import be_great
+import numpy as np
 import pandas as pd
 import torch
-from be_great.great_dataset import GReaTDataset
-from be_great.great_trainer import GReaTTrainer
-from transformers import PrinterCallback, TrainerCallback, set_seed
 
 from synth_assets.great.base_models import quiet_transformers
-from synth_assets.great.specs import ModelError, SampleSpec
+from synth_assets.great.coding import TableCoding
+from synth_assets.great.conditions import limits_of
+from synth_assets.great.sampling import Limits, Writer, shards
+from synth_assets.great.specs import ModelError, TrainingSpec
+from synth_assets.great.teacher import Teacher
+from synth_assets.great.tokens import RowTokens
+from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, seed_of, threads_for, train
 
-Report = Callable[[str], None]
-"""Takes one line of progress."""
+MOST_DRAWS = 1000
+"""Rows drawn for each one wanted, at most, where conditions have to be met by rejection."""
 
-WHOLE = "whole"
-"""Marks a checkpoint that was written to its end; one without it was cut off by a kill."""
-
-REPORT_EVERY_S = 5.0
-
-SMALL_MODEL = 5_000_000
-"""Weights below which one thread computes as fast as many, and far faster where other work wants the cores too: with
-two threads on two busy cores, sampling from the 'scratch' model of abalone fell from 100 rows a second to 5."""
+PARTICLES = 64
+"""Completions that are drawn for a row with missing cells, of which one is taken by its weight."""
 
 
-def make_great(llm: str, **arguments: Any) -> be_great.GReaT:
-    """Make a `be_great.GReaT` of a base, without the progress bars and hints that would fill a run's log.
+def _silent(line: str) -> None:
+    del line
+
+
+class GReaT(be_great.GReaT):  # type: ignore[misc]
+    """A language model of rows that can be used in the place of `be_great.GReaT`.
+
+    What is not overridden is be_great's: bases, LoRA, `save`. A model that be_great saved is loaded, and sampled as
+    be_great does, for it does not know its table's grid; one that this class saved can be loaded by be_great.
 
     Parameters
     ----------
     llm : str
         A folder, or a name on the hub.
     **arguments
-        Of `be_great.GReaT`.
-
-    Returns
-    -------
-    be_great.GReaT
-        Unfitted.
+        Of `be_great.GReaT`: `efficient_finetuning`, `lora_config`, `experiment_dir`, `batch_size`, ...
     """
-    quiet_transformers()
-    return be_great.GReaT(llm, **arguments)
 
-
-def fit(
-    great: be_great.GReaT,
-    train: pd.DataFrame,
-    *,
-    seed: int,
-    report: Report,
-) -> list[dict[str, float]]:
-    """Fit a model to rows with `be_great.GReaT.fit`, from the last whole checkpoint where there is one.
-
-    A fit that was killed and resumed gives the same weights as one that was not. transformers restores its random
-    states too late for the order of the rows in a begun epoch and of the columns in the first batch, so these are
-    drawn from the number of the epoch and of the row.
-
-    Parameters
-    ----------
-    great : be_great.GReaT
-        An unfitted model; its `experiment_dir` holds the checkpoints of this fit and of no other.
-    train : pandas.DataFrame
-        The encoded train rows.
-    seed : int
-        Of the column order.
-    report : callable
-        Takes a line of progress at every report of the loss.
-
-    Returns
-    -------
-    list of dict
-        The reports: 'step', 'epoch', 'loss', 'learning_rate', ...
-    """
-    checkpoint = last_whole_checkpoint(Path(great.experiment_dir))
-    steps_done = 0 if checkpoint is None else step_of(checkpoint)
-    if checkpoint is not None:
-        report(f"resuming from {checkpoint.name}")
-    epochs_done, steps_in_epoch = divmod(steps_done, -(-len(train) // great.batch_size))
-    order = _RowOrder(len(train), seed, rows_drawn=epochs_done * len(train) + steps_in_epoch * great.batch_size)
-
-    class NumberedRows(GReaTDataset):  # type: ignore[misc]
-        def _getitem(self, *args: Any, **kwargs: Any) -> Any:
-            random.seed(f"{seed}/row {order.rows_drawn}")
-            order.rows_drawn += 1
-            return super()._getitem(*args, **kwargs)
-
-    class OrderedTrainer(GReaTTrainer):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.remove_callback(PrinterCallback)  # `Progress` says the same, in words
-
-        def _get_train_sampler(self, *_: Any) -> "_RowOrder":
-            return order
-
-    class Progress(_Progress):
-        def __init__(self) -> None:
-            super().__init__(report)
-
-    with (
-        _threads_for(great.model),
-        _in_place_of_be_greats(GReaTDataset=NumberedRows, GReaTTrainer=OrderedTrainer, ChugProgressCallback=Progress),
-    ):
-        trainer = great.fit(train, resume_from_checkpoint=str(checkpoint) if checkpoint else False)
-    # be_great drew the column that a sample starts from at the end of the last epoch, which a fit that is resumed
-    # after it never sees: it is drawn again.
-    random.seed(f"{seed}/start")
-    great._update_conditional_information(train, random.choice(great.columns))
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
-
-
-def last_whole_checkpoint(experiment_dir: Path) -> Path | None:
-    """Find the checkpoint of the most steps that was written to its end, or None."""
-    whole = [path.parent for path in experiment_dir.glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=step_of, default=None)
-
-
-def step_of(checkpoint: Path) -> int:
-    """Give the training step after which a checkpoint was written."""
-    return int(checkpoint.name.rsplit("-", 1)[1])
-
-
-def sample(
-    great: be_great.GReaT,
-    decode: Callable[[pd.DataFrame], pd.DataFrame],
-    spec: SampleSpec,
-    *,
-    seed: int,
-    report: Report,
-) -> tuple[pd.DataFrame, int]:
-    """Draw rows with `be_great.GReaT.sample` until the wanted number can be decoded.
-
-    Parameters
-    ----------
-    great : be_great.GReaT
-        A fitted model.
-    decode : callable
-        Gives, of a frame of encoded rows, those that are rows of the table.
-    spec : SampleSpec
-        How many rows, and how they are drawn.
-    seed : int
-        The same seed and the same spec give the same rows.
-    report : callable
-        Takes a line of progress every few seconds.
-
-    Returns
-    -------
-    rows : pandas.DataFrame
-        Exactly `spec.n_samples` decoded rows, in the order in which they were drawn.
-    drawn : int
-        How many rows the model wrote to give them.
-
-    Raises
-    ------
-    ModelError
-        If `spec.max_draws` rows were drawn for each one wanted and it was not enough, if the model has no room for
-        `spec.max_length` tokens, or if be_great fails.
-    """
-    room = getattr(great.model.config, "max_position_embeddings", None)  # some architectures have no limit
-    if room is not None and spec.max_length > room:
-        raise ModelError(
-            f"sample.max_length is {spec.max_length} and the model has room for {room} tokens; lower it in defs.yaml."
-        )
-    counter = _Counter(limit=spec.max_draws * spec.n_samples)
-    set_seed(seed)
-    great.model.eval()
-    parts: list[pd.DataFrame] = []
-    rows = 0
-    started = reported = time.monotonic()
-    with (
-        _threads_for(great.model),
-        _in_place_of_be_greats(tqdm=_Silent, print=counter.hear, _convert_tokens_to_text=counter.wrap(be_great.great)),
-    ):
-        while rows < spec.n_samples:
-            wanted = min(spec.batch_size, spec.n_samples - rows)
-            batch = great.sample(
-                wanted,
-                temperature=spec.temperature,
-                k=wanted,
-                max_length=spec.max_length,
-                drop_nan=True,
-            )
-            if counter.exhausted or (batch.empty and not counter.errors):
-                raise ModelError(_no_rows(counter, rows, spec))
-            if counter.errors:
-                raise ModelError(f"be_great gave up sampling: {counter.errors[0]}.")
-            part = decode(batch)
-            parts.append(part)
-            rows += len(part)
-            now = time.monotonic()
-            if now - reported >= REPORT_EVERY_S or rows >= spec.n_samples:
-                reported = now
-                rate = rows / (now - started)
-                left = (spec.n_samples - rows) / rate if rate else float("inf")
-                report(f"{rows} of {spec.n_samples} rows, {rate:.0f} rows/s, {left:.0f} s left")
-    return pd.concat(parts, ignore_index=True).head(spec.n_samples), counter.drawn
-
-
-def _no_rows(counter: "_Counter", rows: int, spec: SampleSpec) -> str:
-    written = "\n".join(f"  {text!r}" for text in counter.last_texts)
-    return (
-        f"the model wrote {counter.drawn} rows and only {rows} of the {spec.n_samples} wanted could be read back as "
-        f"rows of the table. The last that it wrote:\n{written}\n"
-        "Train it for more epochs, sample at a lower temperature, or raise sample.max_length if rows are cut off."
-    )
-
-
-_ERROR = "An error has occurred: "
-_NOTHING_READ_BACK = "Breaking the generation loop!"
-"""How be_great prints an error, and the one that says only that no row could be read back."""
-
-
-class _Counter:
-    """Counts the rows that be_great draws, remembers the last ones, hears its errors, ends its loop at a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.drawn = 0
-        self.last_texts: list[str] = []
-        self.errors: list[str] = []
-
-    def hear(self, *said: object) -> None:
-        """Take the place of `print`, which is all that be_great does with an error."""
-        text = re.sub(r"\x1b\[\d*m", "", " ".join(map(str, said)))
-        if text.startswith(_ERROR) and not text.endswith(_NOTHING_READ_BACK):
-            self.errors.append(text.removeprefix(_ERROR))
+    def __init__(self, llm: str, **arguments: Any) -> None:
+        quiet_transformers()
+        super().__init__(llm, **arguments)
+        self.table_coding: dict[str, Any] | None = None
 
     @property
-    def exhausted(self) -> bool:
-        return self.drawn > self.limit
+    def coding(self) -> TableCoding:
+        """How rows are written.
 
-    def wrap(self, module: Any) -> Callable[..., Sequence[str]]:
-        convert = module._convert_tokens_to_text
+        Raises
+        ------
+        ModelError
+            If the model has not been fitted by this engine.
+        """
+        if self.table_coding is None:
+            raise ModelError("this model does not know a table's grid: fit it with this engine first.")
+        return TableCoding.from_json(self.table_coding)
 
-        def counted(*args: Any) -> Sequence[str]:
-            texts: Sequence[str] = convert(*args)
-            self.drawn += len(texts)
-            self.last_texts = list(texts[-3:])
-            if self.exhausted:
-                # be_great's loop has no other way out: it catches this and gives the rows that it has.
-                raise ModelError("the limit of draws is reached")
-            return texts
+    def fit(
+        self,
+        data: pd.DataFrame,
+        *,
+        coding: TableCoding | None = None,
+        training: TrainingSpec | None = None,
+        learning_rate: float = 5e-4,
+        seed: int = 0,
+        device: str = "auto",
+        report: Report = _silent,
+    ) -> list[dict[str, float]]:
+        """Fit the model to rows.
 
-        return counted
+        A part of the rows is held back to stop in time; no row that is given here is used for anything else. The
+        forest learns from what is left, and never sees the part that is held back either.
 
+        Parameters
+        ----------
+        data : pandas.DataFrame
+            The train rows: labels as `str`, numbers as numbers, none missing.
+        coding : TableCoding, optional
+            How rows are written; found from `data` if not given. A 'scratch' base has it in its tokenizer.
+        training : TrainingSpec, optional
+            The forest, the part that is held back, and how the best weights are found.
+        learning_rate : float
+            At its height, on the real rows.
+        seed : int
+            Of everything that is drawn.
+        device : str
+            As in be_great: 'auto', 'cpu', 'cuda', ...
+        report : callable
+            Takes lines of progress.
 
-class _RowOrder:
-    """The order in which an epoch goes through the rows, drawn from the seed and the number of the epoch."""
+        Returns
+        -------
+        list of dict
+            One for each epoch, as `training.train` gives it.
 
-    def __init__(self, rows: int, seed: int, rows_drawn: int) -> None:
-        self.rows, self.seed, self.rows_drawn = rows, seed, rows_drawn
+        Raises
+        ------
+        ModelError
+            If the rows cannot be written, or the model has no room for one.
+        """
+        spec = training or TrainingSpec()
+        coding = coding or TableCoding.of(data)
+        tokens = RowTokens.of(coding, self.tokenizer)
+        room = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
+        if room is not None and tokens.longest > room:
+            raise ModelError(
+                f"a row takes up to {tokens.longest} tokens and the base has room for {room}; choose another base."
+            )
+        self._resolve_device(device)
+        self._update_column_information(data)
+        self._update_conditional_information(data, coding.columns[0].name)
+        self.table_coding = coding.as_json()
+        units = coding.units(data)
+        held_back = np.zeros(len(units), bool)
+        share = max(1, round(spec.validation * len(units)))
+        held_back[np.random.default_rng(seed_of(seed, "validation")).permutation(len(units))[:share]] = len(units) > 1
+        seen = units[~held_back]
+        phases = []
+        if spec.teacher_rows:
+            started = time.monotonic()
+            rows = Teacher(coding, seen, spec.teacher, seed=seed_of(seed, "trees")).sample(
+                spec.teacher_rows, seed=seed_of(seed, "teacher")
+            )
+            report(f"forest: wrote {len(rows):,} rows in {time.monotonic() - started:.1f} s")
+            phases.append(
+                self._phase(
+                    "first lessons", coding, tokens, rows, spec, spec.teacher_epochs, spec.teacher_learning_rate, 0.998
+                )
+            )
+        phases.append(self._phase("real rows", coding, tokens, seen, spec, self.epochs, learning_rate, spec.averaging))
+        judged = units[held_back] if held_back.any() else units
+        with threads_for(self.model):
+            return train(
+                self.model,
+                phases,
+                _tensors(coding, tokens, judged),
+                seed=seed,
+                checkpoints=Path(self.experiment_dir),
+                save_every=spec.save_epochs,
+                report=report,
+            )
 
-    def __len__(self) -> int:
-        return self.rows
+    def _phase(
+        self,
+        name: str,
+        coding: TableCoding,
+        tokens: RowTokens,
+        units: np.ndarray,
+        spec: TrainingSpec,
+        epochs: int,
+        learning_rate: float,
+        averaging: float,
+    ) -> Phase:
+        ids, chosen = _tensors(coding, tokens, units)
+        return Phase(name, ids, chosen, epochs, self.batch_size, learning_rate, spec.patience, averaging)
 
-    def __iter__(self) -> Iterator[int]:
-        epoch = self.rows_drawn // self.rows
-        return iter(random.Random(f"{self.seed}/epoch {epoch}").sample(range(self.rows), self.rows))
+    def sample(
+        self,
+        n_samples: int,
+        temperature: float = 1.0,
+        k: int = 500,
+        *,
+        conditions: Mapping[str, str] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        report: Report = _silent,
+        **arguments: Any,
+    ) -> pd.DataFrame:
+        """Write rows; see `sample_chunks`.
 
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        temperature : float
+            Of the softmax over the next token; 1.0 is what the model learned.
+        k : int
+            Rows a shard: as many are written side by side. Another number gives other rows.
+        conditions : mapping of str to str, optional
+            In be_great's syntax: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
+        seed : int
+            The same model, seed, temperature, k and conditions give the same rows on the same machine, and a longer
+            sample begins with the shorter one.
+        device : str
+            As in be_great.
+        report : callable
+            Takes lines of progress.
+        **arguments
+            Of be_great's own `sample`, for a model that be_great fitted.
 
-class _Progress(TrainerCallback):  # type: ignore[misc]
-    """Reports epoch, step, loss and time left, and marks the checkpoints that are whole."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.started, self.first_step = time.monotonic(), state.global_step
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
-        if "loss" not in logs:
-            return
-        rate = (state.global_step - self.first_step) / (time.monotonic() - self.started)
-        left = (state.max_steps - state.global_step) / rate if rate else float("inf")
-        self.report(
-            f"epoch {state.epoch:.1f} of {state.num_train_epochs}, step {state.global_step} of {state.max_steps}, "
-            f"loss {float(logs['loss']):.4f}, {left:.0f} s left"
+        Returns
+        -------
+        pandas.DataFrame
+            Exactly `n_samples` rows.
+        """
+        if self.table_coding is None:
+            return super().sample(
+                n_samples, temperature=temperature, k=k, conditions=conditions, device=device, **arguments
+            )
+        chunks = self.sample_chunks(
+            n_samples, temperature=temperature, k=k, conditions=conditions, seed=seed, device=device, report=report
         )
+        return pd.concat(chunks, ignore_index=True)
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+    def sample_chunks(
+        self,
+        n_samples: int,
+        temperature: float = 1.0,
+        k: int = 500,
+        *,
+        conditions: Mapping[str, str] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        report: Report = _silent,
+    ) -> Iterator[pd.DataFrame]:
+        """Write rows, a shard at a time, in memory that does not grow with their number.
+
+        With conditions, rows are written within them and kept with the probability that the model, asked for
+        nothing, would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
+        the argument of rejection sampling (von Neumann, 1951). Where all conditions are on the first columns, every
+        row is kept.
+
+        Parameters
+        ----------
+        n_samples, temperature, k, conditions, seed, device, report
+            As in `sample`.
+
+        Yields
+        ------
+        pandas.DataFrame
+            The rows of a shard: `k` of them, fewer in the last one.
+
+        Raises
+        ------
+        ModelError
+            If a condition cannot be read or met, or `MOST_DRAWS` rows were drawn for each one wanted in a shard and
+            were not enough.
+        """
+        self._resolve_device(device)
+        self.model.eval()
+        coding = self.coding
+        asked = limits_of(conditions or {}, coding, k)
+        # Limits on the first columns leave what comes before them as it is: there is nothing to reject.
+        lead = next((place for place in range(len(coding.columns)) if place not in asked), len(coding.columns))
+        rejecting = [place for place in asked if place >= max(lead, 1)]
+        started = reported = time.monotonic()
+        written = 0
+        with threads_for(self.model):
+            writer = Writer(self.model, coding, RowTokens.of(coding, self.tokenizer), temperature=temperature)
+            for shard, wanted in shards(n_samples, k):
+                units = self._shard(writer, k, wanted, asked, bool(rejecting), seed_of(seed, shard), conditions)
+                yield coding.frame(units)
+                written += wanted
+                now = time.monotonic()
+                if now - reported >= REPORT_EVERY_S or written == n_samples:
+                    reported = now
+                    rate = written / (now - started)
+                    left = (n_samples - written) / rate
+                    report(f"{written:,} of {n_samples:,} rows, {rate:,.0f} rows/s, {left:.0f} s left")
+
+    def _shard(
+        self,
+        writer: Writer,
+        width: int,
+        wanted: int,
+        asked: dict[int, Limits],
+        rejecting: bool,
+        seed: int,
+        conditions: Mapping[str, str] | None,
+    ) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        kept = drawn = 0
+        rng = np.random.default_rng(seed)
+        while kept < wanted:
+            if drawn >= MOST_DRAWS * width:
+                raise ModelError(
+                    f"of {drawn:,} rows that the model wrote, {kept} met {dict(conditions or {})}: too rare to be "
+                    "sampled. Ask for less, or put the columns of the conditions first in the order and fit anew."
+                )
+            units, weights = writer.write(width, asked, seed=seed_of(seed, drawn))
+            # A row that could not keep to its limits has a weight of -inf.
+            keep = np.log(rng.random(width)) < weights if rejecting else np.isfinite(weights)
+            parts.append(units[keep])
+            kept, drawn = kept + int(keep.sum()), drawn + width
+        return np.concatenate(parts)[:wanted]
+
+    def impute(
+        self,
+        df_miss: pd.DataFrame,
+        temperature: float = 1.0,
+        k: int = 512,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        report: Report = _silent,
+    ) -> pd.DataFrame:
+        """Fill missing cells, given the rest of their row.
+
+        For each row, `PARTICLES` completions are written with its known cells forced, and one is taken with the
+        probability that the model gives to the known cells behind what was filled in: importance resampling (Rubin,
+        1987). Where only the last columns are missing this is exact; elsewhere the better, the more completions.
+
+        Parameters
+        ----------
+        df_miss : pandas.DataFrame
+            Rows with the table's columns; NaN or None where a cell is missing.
+        temperature : float
+            Of the softmax over the next token.
+        k : int
+            Rows that are written side by side.
+        seed : int
+            Of the draws.
+        device : str
+            As in be_great.
+        report : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same rows under the same index; known cells are as they were.
+
+        Raises
+        ------
+        ModelError
+            If a column is missing, or a known cell is none that the model can write in this row.
+        """
+        coding = self.coding
+        if set(df_miss.columns) != set(coding.names):
+            raise ModelError(
+                f"impute was given the columns {', '.join(map(str, df_miss.columns))}; the model's are "
+                f"{', '.join(coding.names)}."
+            )
+        self._resolve_device(device)
+        self.model.eval()
+        filled = df_miss.copy()
+        rows = np.flatnonzero(df_miss.isna().any(axis="columns").to_numpy())
+        if not len(rows):
+            return filled
+        units, missing = (
+            coding.units(df_miss.iloc[rows]),
+            df_miss.iloc[rows][[c.name for c in coding.columns]].isna().to_numpy(),
+        )
+        _check_known(coding, units, missing, df_miss.iloc[rows])
+        found = np.empty_like(units)
+        per_batch = max(1, k // PARTICLES)
+        with threads_for(self.model):
+            writer = Writer(self.model, coding, RowTokens.of(coding, self.tokenizer), temperature=temperature)
+            for start in range(0, len(rows), per_batch):
+                part = slice(start, start + per_batch)
+                found[part] = _completions(
+                    writer, coding, units[part], missing[part], seed_of(seed, start), df_miss.index[rows[part]]
+                )
+                report(f"{min(start + per_batch, len(rows)):,} of {len(rows):,} rows filled")
+        complete = coding.frame(found).set_axis(df_miss.index[rows])
+        for name in df_miss.columns:
+            gaps = df_miss[name].isna().to_numpy()
+            if not gaps.any():
+                continue
+            values = df_miss[name].astype("object").to_numpy(copy=True)
+            values[gaps] = complete[name].to_numpy()[gaps[rows]]
+            filled[name] = pd.Series(values, index=df_miss.index).astype(complete[name].dtype)
+        return filled
+
+    @classmethod
+    def load_from_dir(cls, path: str) -> Self:
+        """Load a model that `save` of this class or of be_great wrote; weights only, nothing is unpickled."""
+        quiet_transformers()
+        loaded: Self = super().load_from_dir(path)
+        return loaded
 
 
-class _Silent:
-    """Takes the place of be_great's progress bar; `report` says what it would."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __enter__(self) -> "_Silent":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def update(self, count: int) -> None:
-        pass
+def _tensors(coding: TableCoding, tokens: RowTokens, units: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    codes = coding.codes(units)
+    # What the forest wrote may differ more from its prediction than any train row does: it is left out.
+    ids, chosen = tokens.rows(codes[(codes >= 0).all(axis=1)])
+    return torch.as_tensor(ids), torch.as_tensor(np.ascontiguousarray(chosen))
 
 
-@contextmanager
-def _threads_for(model: Any) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if model.num_parameters() < SMALL_MODEL else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _check_known(coding: TableCoding, units: np.ndarray, missing: np.ndarray, rows: pd.DataFrame) -> None:
+    for place, column in enumerate(coding.columns):
+        low, high = coding.limits(place)
+        outside = ~missing[:, place] & ((units[:, place] < low) | (units[:, place] > high))
+        if outside.any():
+            row = int(np.flatnonzero(outside)[0])
+            raise ModelError(
+                f"row {rows.index[row]!r} has {rows[column.name].iloc[row]!r} in column {column.name!r}, which no row "
+                "that the model learned from has; leave the row out, or set the cell to missing too."
+            )
 
 
-@contextmanager
-def _in_place_of_be_greats(**parts: Any) -> Iterator[None]:
-    names = vars(be_great.great)
-    before = {name: names[name] for name in parts if name in names}
-    names.update(parts)
-    try:
-        yield
-    finally:
-        for name in parts:
-            if name in before:
-                names[name] = before[name]
-            else:
-                del names[name]  # a builtin that was covered
+def _completions(
+    writer: Writer, coding: TableCoding, units: np.ndarray, missing: np.ndarray, seed: int, index: pd.Index
+) -> np.ndarray:
+    many, gaps = np.repeat(units, PARTICLES, axis=0), np.repeat(missing, PARTICLES, axis=0)
+    asked = {}
+    for place in range(len(coding.columns)):
+        low, high = coding.limits(place)
+        asked[place] = Limits(
+            np.where(gaps[:, place], low, many[:, place]), np.where(gaps[:, place], high, many[:, place])
+        )
+    written, weights = writer.write(len(many), asked, seed=seed)
+    weights = weights.reshape(len(units), PARTICLES)
+    best = weights.max(axis=1, keepdims=True)
+    if not np.isfinite(best).all():
+        row = int(np.flatnonzero(~np.isfinite(best[:, 0]))[0])
+        raise ModelError(
+            f"row {index[row]!r} cannot be filled: none of {PARTICLES} completions fits its known cells, which lie too "
+            "far from those of the train rows."
+        )
+    shares = np.exp(weights - best)
+    shares = shares.cumsum(axis=1) / shares.sum(axis=1, keepdims=True)
+    drawn = np.random.default_rng(seed).random((len(units), 1))
+    taken = (shares < drawn).sum(axis=1)
+    found: np.ndarray = written.reshape(len(units), PARTICLES, -1)[np.arange(len(units)), taken]
+    return found

@@ -1,5 +1,6 @@
 """What a language model of rows is made from and how it is sampled, as plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,7 @@ from synth_assets.errors import ForeseenError
 SCRATCH = "scratch"
 """The base that is made from the table itself, instead of being loaded by a name or a path."""
 
-Engine = Literal["be_great"]
+Engine = Literal["great", "be_great"]
 
 
 class ModelError(ForeseenError, RuntimeError):
@@ -34,26 +35,90 @@ class ScratchBase:
 
 
 @dataclass(frozen=True)
+class TeacherSpec:
+    """How the forest is grown that writes a model's first rows.
+
+    Parameters
+    ----------
+    trees : int
+        Trees a column.
+    leaf : int
+        Train rows a leaf, at least. Few copy more of the rows; many blur what is between the columns.
+    features : float
+        The share of columns that a split chooses from.
+    smoothing : float
+        The standard deviation of the noise on a number, as a share of that of its leaf.
+    """
+
+    trees: int = 100
+    leaf: int = 15
+    features: float = 0.5
+    smoothing: float = 0.3
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How our engine trains, beyond what be_great has too.
+
+    Parameters
+    ----------
+    validation : float
+        The share of the train rows that nothing is learned from, and by which the best weights are chosen.
+    patience : int
+        Epochs without a better validation loss after which a phase ends.
+    averaging : float
+        Of the moving average of the weights, on the real rows.
+    teacher_rows : int
+        Rows that a forest writes for the first lessons; 0 to start on the real rows.
+    teacher_epochs : int
+        Epochs on these, at most.
+    teacher_learning_rate : float
+        At its height, on these.
+    teacher : TeacherSpec
+        The forest.
+    save_epochs : int
+        Epochs between two checkpoints.
+    """
+
+    validation: float = 0.1
+    patience: int = 5
+    averaging: float = 0.99
+    teacher_rows: int = 100_000
+    teacher_epochs: int = 2
+    teacher_learning_rate: float = 3e-3
+    teacher: TeacherSpec = TeacherSpec()
+    save_epochs: int = 1
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """How a language model of rows is made.
 
     Parameters
     ----------
-    engine : {"be_great"}
-        What trains and samples: `be_great.GReaT` as it is.
+    engine : {"great", "be_great"}
+        What trains and samples: ours, or `be_great.GReaT` as it is.
     base : str
         'scratch', or the name or path of any causal language model that transformers loads.
     scratch : ScratchBase
         The shape of a 'scratch' base; ignored for others.
     epochs, batch_size, learning_rate
-        As in `transformers.TrainingArguments`.
+        As in `transformers.TrainingArguments`. Our engine takes at most so many epochs on the real rows.
     logging_steps, save_steps : int
-        Training steps between two reports of the loss, and between two checkpoints.
+        Training steps between two reports of the loss, and between two checkpoints; be_great only.
     seed : int
         Of the random weights, the order of rows and columns, and dropout.
+    order : tuple of str
+        Columns that are written first, in order; ours only. The rest of the order is found from the train rows.
+    differences : bool
+        Whether numbers may be written as differences from a prediction by the columns before; ours only.
+    lora : bool
+        Whether a large base learns through low-rank adapters, as be_great offers it.
+    training : TrainingSpec
+        The rest of what our engine is told.
     """
 
-    engine: Engine = "be_great"
+    engine: Engine = "great"
     base: str = SCRATCH
     scratch: ScratchBase = ScratchBase()
     epochs: int = 30
@@ -62,6 +127,10 @@ class ModelSpec:
     logging_steps: int = 500
     save_steps: int = 2000
     seed: int = 0
+    order: tuple[str, ...] = ()
+    differences: bool = True
+    lora: bool = False
+    training: TrainingSpec = TrainingSpec()
 
 
 @dataclass(frozen=True)
@@ -73,17 +142,21 @@ class SampleSpec:
     n_samples : int
         How many rows are wanted.
     temperature : float
-        Of the softmax over the next token; be_great's own default is 0.7, and 1.0 is what the model learned.
+        Of the softmax over the next token; 1.0 is what the model learned, and be_great's own default is 0.7.
     batch_size : int
         Rows that are written at a time.
+    conditions : mapping of str to str, optional
+        What rows have to meet, in be_great's syntax; ours only.
     max_length : int
-        Tokens a row may take.
+        Tokens a row may take; be_great only.
     max_draws : int
-        Rows that may be drawn for each row that is wanted, before the model is given up as unable to write one.
+        Rows that may be drawn for each row that is wanted, before the model is given up as unable to write one;
+        be_great only.
     """
 
     n_samples: int = 3000
-    temperature: float = 0.7
-    batch_size: int = 100
+    temperature: float = 1.0
+    batch_size: int = 500
+    conditions: Mapping[str, str] | None = None
     max_length: int = 100
     max_draws: int = 20

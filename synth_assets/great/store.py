@@ -21,22 +21,24 @@ from uuid import uuid4
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from synth_assets.great.base_models import first_line, resolve_base
-from synth_assets.great.specs import ModelError, ModelSpec
+from synth_assets.great.base_models import coding_of, first_line, resolve_base
+from synth_assets.great.specs import ModelError, ModelSpec, SampleSpec
+from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import content_hash
 
 if TYPE_CHECKING:
     import be_great
 
-    from synth_assets.great.engine import Report
+    from synth_assets.great.training import Report
 
 RECIPE = 1
 """Raised by hand whenever this package would make another model of the same inputs."""
 
-LIBRARIES = ("be-great", "torch", "transformers", "tokenizers", "numpy")
+LIBRARIES = ("be-great", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
 """Whose versions decide what a model learns."""
 
 _LEARNED = ("columns", "num_cols", "conditional_col", "conditional_col_dist", "col_stats", "float_precision")
+_LEARNED_BY_OURS = (*_LEARNED, "table_coding")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class ModelCard:
 
     @property
     def final_loss(self) -> float | None:
-        """The last reported training loss, in nats a token; None if none was reported."""
+        """The last reported training loss, in nats (a row's for ours, a token's for be_great); None if unreported."""
         return self.losses[-1]["loss"] if self.losses else None
 
     def as_json(self) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class ModelStore:
         Parameters
         ----------
         train : pandas.DataFrame
-            The encoded train rows.
+            The train rows: for our engine with labels, for be_great as it is encoded.
         spec : ModelSpec
             How the model is made.
         bases : pathlib.Path
@@ -149,7 +151,7 @@ class ModelStore:
             base, fingerprint = resolve_base(spec, train, bases)
             made_from = {
                 "base": fingerprint,
-                "spec": asdict(spec),
+                "spec": json.loads(json.dumps(asdict(spec))),  # as it will be read back
                 "train_rows": content_hash(train),
                 "recipe": RECIPE,
                 "libraries": {name: version_of(name) for name in LIBRARIES},
@@ -174,12 +176,9 @@ class ModelStore:
         ModelError
             If the store has no such model.
         """
-        from synth_assets.great import engine
-
-        self.card(version)
-        path = self.path(version)
-        great = engine.make_great(str(path))
-        for name, value in json.loads((path / "great.json").read_text()).items():
+        learned = self.path(version) / "great.json"
+        great = _make(self.card(version).made_from["spec"]["engine"], str(self.path(version)))
+        for name, value in json.loads(learned.read_text()).items():
             setattr(great, name, value)
         return great
 
@@ -193,22 +192,10 @@ class ModelStore:
         experiment: Path,
         report: "Report",
     ) -> ModelCard:
-        from synth_assets.great import engine
-
-        great = engine.make_great(
-            base,
-            experiment_dir=str(experiment),
-            epochs=spec.epochs,
-            batch_size=spec.batch_size,
-            learning_rate=spec.learning_rate,
-            logging_steps=spec.logging_steps,
-            save_steps=spec.save_steps,
-            save_total_limit=2,
-            seed=spec.seed,
-        )
-        checkpoint = engine.last_whole_checkpoint(experiment)
         started = time.monotonic()
-        losses = engine.fit(great, train, seed=spec.seed, report=report)
+        great, losses, resumed_from = (_fit_ours if spec.engine == "great" else _fit_reference)(
+            train, spec, base, experiment, report
+        )
         card = ModelCard(
             version=version,
             made_from=made_from,
@@ -216,7 +203,7 @@ class ModelStore:
             parameters=great.model.num_parameters(),
             losses=losses,
             seconds=round(time.monotonic() - started, 1),
-            resumed_from_step=0 if checkpoint is None else engine.step_of(checkpoint),
+            resumed_from_step=resumed_from,
             fitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._save(great, card)
@@ -227,7 +214,8 @@ class ModelStore:
         try:
             great.model.save_pretrained(building)
             great.tokenizer.save_pretrained(building)
-            learned = {name: getattr(great, name) for name in _LEARNED}
+            ours = card.made_from["spec"]["engine"] == "great"
+            learned = {name: getattr(great, name) for name in (_LEARNED_BY_OURS if ours else _LEARNED)}
             (building / "great.json").write_text(json.dumps(learned))
             (building / "card.json").write_text(json.dumps(card.as_json(), indent=1))
             building.rename(self.path(card.version))
@@ -249,6 +237,120 @@ class ModelStore:
                 f"{_free_megabytes(self.folder):,.0f} MB are free. What was stored is still there; once the cause is "
                 "mended, a fit goes on from its last whole checkpoint."
             ) from error
+
+
+def sample_rows(
+    store: ModelStore, version: str, encoding: Encoding, spec: SampleSpec, *, seed: int, report: "Report"
+) -> tuple[pd.DataFrame, int]:
+    """Draw rows of the raw table from a stored model, with the engine that fitted it.
+
+    Parameters
+    ----------
+    store : ModelStore
+        Has the model.
+    version : str
+        The model.
+    encoding : Encoding
+        The table's encoding.
+    spec : SampleSpec
+        How many rows, and how they are drawn.
+    seed : int
+        The same model, seed and spec give the same rows.
+    report : callable
+        Takes lines of progress.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Exactly `spec.n_samples` rows in the raw table's columns, types and labels.
+    drawn : int
+        How many rows the model wrote to give them.
+
+    Raises
+    ------
+    ModelError
+        If the store has no such model, or it cannot write the rows; be_great as it is takes no conditions.
+    """
+    great = store.load(version)
+    if store.card(version).made_from["spec"]["engine"] == "be_great":
+        from synth_assets.great import reference
+
+        if spec.conditions:
+            raise ModelError(
+                "be_great as it is cannot be held to conditions here; set language_model.engine to 'great'."
+            )
+        return reference.sample(great, encoding.decode, spec, seed=seed, report=report)
+    chunks = list(
+        great.sample_chunks(
+            spec.n_samples,
+            temperature=spec.temperature,
+            k=spec.batch_size,
+            conditions=spec.conditions,
+            seed=seed,
+            report=report,
+        )
+    )
+    return encoding.unlabel(pd.concat(chunks, ignore_index=True)), spec.n_samples
+
+
+def _make(engine: str, llm: str, **arguments: Any) -> "be_great.GReaT":
+    if engine == "great":
+        from synth_assets.great.engine import GReaT
+
+        return GReaT(llm, **arguments)
+    from synth_assets.great.reference import make_great
+
+    return make_great(llm, **arguments)
+
+
+def _fit_ours(
+    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Report"
+) -> tuple["be_great.GReaT", list[dict[str, float]], int]:
+    from synth_assets.great import training
+
+    great = _make(
+        spec.engine,
+        base,
+        experiment_dir=str(experiment),
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        efficient_finetuning="lora" if spec.lora else "",
+    )
+    resumed_from = training.step_reached(experiment)
+    losses = great.fit(
+        train,
+        coding=coding_of(spec, train),
+        training=spec.training,
+        learning_rate=spec.learning_rate,
+        seed=spec.seed,
+        report=report,
+    )
+    if spec.lora:
+        great.model = great.model.merge_and_unload()  # the stored model is one that needs no adapters
+    return great, losses, resumed_from
+
+
+def _fit_reference(
+    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Report"
+) -> tuple["be_great.GReaT", list[dict[str, float]], int]:
+    from synth_assets.great import reference
+
+    great = _make(
+        spec.engine,
+        base,
+        experiment_dir=str(experiment),
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        learning_rate=spec.learning_rate,
+        logging_steps=spec.logging_steps,
+        save_steps=spec.save_steps,
+        save_total_limit=2,
+        seed=spec.seed,
+        efficient_finetuning="lora" if spec.lora else "",
+    )
+    checkpoint = reference.last_whole_checkpoint(experiment)
+    losses = reference.fit(great, train, seed=spec.seed, report=report)
+    return great, losses, 0 if checkpoint is None else reference.step_of(checkpoint)
 
 
 @contextmanager

@@ -95,3 +95,22 @@ class Encoding:
             else:
                 raw[column.name] = raw[column.name].astype("float64")
         return raw
+
+    def label(self, encoded: pd.DataFrame) -> pd.DataFrame:
+        """Write encoded rows with labels in the place of codes, under the encoded table's names.
+
+        Parameters
+        ----------
+        encoded : pandas.DataFrame
+            Rows with the encoded columns.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows, in the raw table's types and labels, the target under its new name.
+        """
+        return self.decode(encoded).rename(columns={self.schema.target: self.schema.target_renamed})
+
+    def unlabel(self, labelled: pd.DataFrame) -> pd.DataFrame:
+        """Give rows that `label` gave the raw table's names, in its order."""
+        return labelled.rename(columns={self.schema.target_renamed: self.schema.target})[self.schema.names]

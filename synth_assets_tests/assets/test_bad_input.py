@@ -130,7 +130,7 @@ def test_a_model_that_learned_nothing_stops_at_the_sample_and_says_what_it_wrote
         "synthetic_sample",
         "fidelity",
         "published",
-        language_model={**model, "epochs": 1, "learning_rate": 1e-9},
+        language_model={**model, "engine": "be_great", "epochs": 1, "learning_rate": 1e-9},
         sample={"n_samples": 10, "max_draws": 10, "max_length": 40},
     )
     (message,) = outcome.messages

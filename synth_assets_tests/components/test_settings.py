@@ -24,11 +24,11 @@ def attributes() -> dict[str, Any]:
 def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> None:
     settings = SyntheticTableSettings(**attributes)
     model = settings.language_model
-    assert (model.epochs, model.batch_size, model.save_steps, model.logging_steps) == (30, 16, 2000, 500)
-    assert (model.engine, model.base, model.experiment_dir) == ("be_great", "scratch", "trainer_abalone")
+    assert (model.epochs, model.batch_size, model.order) == (30, 128, ["Rings", "Sex"])
+    assert (model.engine, model.base, model.experiment_dir) == ("great", "scratch", "trainer_abalone")
     assert (settings.split.train_size, settings.split.random_state) == (3000, 420)
     assert (settings.target.column, settings.target.rename) == ("Class_number_of_rings", "Rings")
-    assert (settings.sample.n_samples, settings.sample.temperature) == (3000, 0.7)
+    assert (settings.sample.n_samples, settings.sample.temperature) == (3000, 1.0)
     assert settings.openml is not None
     assert (settings.openml.name, settings.openml.version) == ("abalone", 1)
 

@@ -11,8 +11,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from threadpoolctl import threadpool_limits
 
+from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import utility
-from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC, Comparison, compare_regressions
+from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC, Comparison, compare_regressions, held_out_r2
 
 REGRESSORS = ["linear", "random forest", "gradient boosting"]
 METRICS = {"r2": r2_score, "rmse": root_mean_squared_error, "mae": mean_absolute_error}
@@ -213,6 +214,45 @@ def test_a_constant_fraction_has_no_r2() -> None:
     truth = np.full(3, 0.1)
 
     assert np.isnan(utility._r2(truth, truth + 1))
+
+
+# Train on synthetic, test on real
+
+
+def _r2(rows: pd.DataFrame, held_out: pd.DataFrame = HELD_OUT, **settings: int) -> dict[str, float]:
+    return held_out_r2(rows, held_out, target="Count", categories=["Colour"], **({"seeds": 2} | settings))
+
+
+def test_r2_of_the_real_rows_is_that_of_the_comparison(noisy: Comparison) -> None:
+    expected = _arm(noisy, REAL).xs("r2", level="metric")["value"]
+
+    found = _r2(REAL_ROWS)
+
+    assert list(found) == ["gradient boosting", "random forest"]
+    assert found == close({name: expected[name] for name in found})
+
+
+def test_rows_that_teach_nothing_have_no_r2_to_speak_of() -> None:
+    assert max(_r2(NOISE).values()) < 0.1
+    assert min(_r2(REAL_ROWS).values()) > 0.8
+
+
+def test_r2_is_the_mean_over_the_seeds_counted_on() -> None:
+    both, first, second = (
+        _r2(REAL_ROWS, seed=seed, seeds=seeds)["random forest"] for seed, seeds in ((3, 2), (3, 1), (4, 1))
+    )
+
+    assert first != second
+    assert both == close((first + second) / 2)
+
+
+def test_r2_needs_rows_to_train_on_and_a_target_that_varies() -> None:
+    with pytest.raises(ForeseenError, match="found 0 rows to train on and 50 held-out rows"):
+        _r2(REAL_ROWS.head(0))
+    with pytest.raises(ForeseenError, match="found 80 rows to train on and 0 held-out rows"):
+        _r2(REAL_ROWS, HELD_OUT.head(0))
+
+    assert all(np.isnan(value) for value in _r2(REAL_ROWS, HELD_OUT.assign(Count=3.0), seeds=1).values())
 
 
 # The verdict

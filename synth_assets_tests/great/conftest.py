@@ -25,6 +25,7 @@ def easy_rows() -> pd.DataFrame:
 def quick_spec() -> ModelSpec:
     """Describe a model of 18 thousand weights, trained for 3 epochs of 8 steps."""
     return ModelSpec(
+        engine="be_great",
         scratch=ScratchBase(n_layer=1, n_head=2, n_embd=32, dropout=0.1),
         epochs=3,
         batch_size=8,

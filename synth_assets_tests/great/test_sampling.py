@@ -16,7 +16,12 @@ def great(tmp_path_factory: pytest.TempPathFactory, easy_rows: pd.DataFrame):  #
     """Fit a model that has learned the table well enough to write rows of it."""
     root = tmp_path_factory.mktemp("learned")
     spec = ModelSpec(
-        scratch=ScratchBase(n_layer=1, n_head=2, n_embd=32), epochs=25, batch_size=8, learning_rate=0.01, seed=1
+        engine="be_great",
+        scratch=ScratchBase(n_layer=1, n_head=2, n_embd=32),
+        epochs=25,
+        batch_size=8,
+        learning_rate=0.01,
+        seed=1,
     )
     card = ModelStore(root / "models").fit(
         easy_rows, spec, bases=root / "bases", experiments=root / "experiments", report=lambda line: None
@@ -29,10 +34,10 @@ def known_codes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(great, spec: SampleSpec = SPEC, seed: int = 1, decode=known_codes) -> tuple[pd.DataFrame, int, list[str]]:  # type: ignore[no-untyped-def]
-    from synth_assets.great import engine
+    from synth_assets.great import reference
 
     lines: list[str] = []
-    rows, drawn = engine.sample(great, decode, spec, seed=seed, report=lines.append)
+    rows, drawn = reference.sample(great, decode, spec, seed=seed, report=lines.append)
     return rows, drawn, lines
 
 
@@ -58,7 +63,9 @@ def test_rows_that_cannot_be_decoded_are_replaced_and_counted(great) -> None:
 
 
 def test_a_model_that_writes_no_row_fails_with_what_it_wrote(easy_rows: pd.DataFrame, tmp_path: Path) -> None:
-    spec = ModelSpec(scratch=ScratchBase(n_layer=1, n_head=2, n_embd=8), epochs=1, batch_size=64, learning_rate=1e-9)
+    spec = ModelSpec(
+        "be_great", scratch=ScratchBase(n_layer=1, n_head=2, n_embd=8), epochs=1, batch_size=64, learning_rate=1e-9
+    )
     card = ModelStore(tmp_path / "models").fit(
         easy_rows, spec, bases=tmp_path / "bases", experiments=tmp_path / "e", report=lambda line: None
     )

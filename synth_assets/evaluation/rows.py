@@ -1,0 +1,69 @@
+"""What the measures ask of the rows that they compare, said in words before a library says it in its own."""
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.tables.schema import TableSchema
+
+
+def require_rows(schema: TableSchema, *, at_least: int = 1, **sets: pd.DataFrame) -> None:
+    """Refuse sets of rows that are too few, or that have empty or infinite cells.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The raw table's schema.
+    at_least : int
+        The fewest rows that each set needs.
+    **sets : pandas.DataFrame
+        Rows in the raw table's columns and types, by what they are called in the message.
+
+    Raises
+    ------
+    ForeseenError
+        If a set has fewer rows, or a cell that is empty or infinite.
+    """
+    for name, rows in sets.items():
+        called = name.replace("_", "-")
+        if len(rows) < at_least:
+            raise ForeseenError(
+                f"found {len(rows)} {called} row{'' if len(rows) == 1 else 's'}; this measure needs at least "
+                f"{at_least} of them. Draw a larger sample, or split the table differently."
+            )
+        for column in schema.columns:
+            values = rows[column.name]
+            wrong = values.isna().to_numpy()
+            if column.kind != "category":
+                wrong = wrong | np.isinf(values.to_numpy("float64", na_value=np.nan))
+            if wrong.any():
+                raise ForeseenError(
+                    f"column {column.name!r} of the {called} rows has {int(wrong.sum())} empty or infinite "
+                    f"cell{'' if wrong.sum() == 1 else 's'}; this measure needs every cell. Leave those rows out."
+                )
+
+
+def labels_seen(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str]:
+    """Give the labels of a category column: the schema's in order, then those that only the rows have.
+
+    Parameters
+    ----------
+    name : str
+        The column.
+    schema : TableSchema
+        The raw table's schema.
+    *sets : pandas.DataFrame
+        Rows in the raw table's columns and types.
+
+    Returns
+    -------
+    list of str
+        Each label once.
+    """
+    seen = sorted({str(label) for rows in sets for label in rows[name].unique()})
+    return list(dict.fromkeys((*schema.column(name).categories, *seen)))
+
+
+def category_names(schema: TableSchema) -> list[str]:
+    """Give the names of the category columns, in order."""
+    return [column.name for column in schema.columns if column.kind == "category"]

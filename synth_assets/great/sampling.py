@@ -1,0 +1,218 @@
+"""Rows written by a model, each valid and on its grid: names forced, and only values of the table within reach.
+
+All rows of a shard are written side by side with one key-value cache. In a value, the head is evaluated over the
+tokens that may come next in the column's trie and nothing else. A row's limits, column by column, are the values that
+the train rows have, tightened by what was asked for; how much of the model's probability they leave is counted, which
+makes rejection and importance weights exact.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from synth_assets.great.coding import CategoryColumn, TableCoding
+from synth_assets.great.tokens import HOLE, RowTokens
+
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What rows may have in a column.
+
+    Parameters
+    ----------
+    low, high : numpy.ndarray
+        For each row the least and the greatest unit (for a category, label by position).
+    excluded : numpy.ndarray, optional
+        For each row a unit in between that it may not have.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    excluded: np.ndarray | None = None
+
+
+class Writer:
+    """Writes rows with a model.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model.
+    coding : TableCoding
+        The table's coding.
+    tokens : RowTokens
+        Its tokens.
+    temperature : float
+        Of the softmax over the next token.
+    """
+
+    def __init__(self, model: Any, coding: TableCoding, tokens: RowTokens, *, temperature: float = 1.0) -> None:
+        self.model, self.coding, self.tokens, self.temperature = model, coding, tokens, temperature
+        self.device = next(model.parameters()).device
+        head = model.get_output_embeddings()
+        self.heads = [
+            [
+                (
+                    head.weight.detach()[level.options].T.contiguous(),
+                    None if getattr(head, "bias", None) is None else head.bias.detach()[level.options],
+                )
+                for level in column.levels
+            ]
+            for column in tokens.columns
+        ]
+        self.tries = [
+            [
+                tuple(
+                    torch.as_tensor(part, device=self.device)
+                    for part in (level.options, level.child, level.first, level.last, level.ends)
+                )
+                for level in column.levels
+            ]
+            for column in tokens.columns
+        ]
+        self.ragged = any((column.values == HOLE).any() for column in tokens.columns)
+
+    @torch.no_grad()
+    def write(self, n: int, asked: dict[int, Limits], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Write rows side by side.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        asked : dict of int to Limits
+            By position of the column: what is asked for beyond the limits of the train rows. A column whose low and
+            high are the same is given.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        units : numpy.ndarray
+            n by m rows in units.
+        weights : numpy.ndarray
+            For each row, the log of the probability that the model, asked for nothing, keeps to what was asked for,
+            given what it wrote before; -inf if it cannot, and then the row is not to be used.
+        """
+        draws = torch.Generator(self.device).manual_seed(seed)
+        units = np.zeros((n, len(self.coding.columns)), np.int64)
+        weights = torch.zeros(n, device=self.device)
+        cache = _Cache(self.model, n, self.device, ragged=self.ragged)
+        for place, column in enumerate(self.tokens.columns):
+            cache.force(column.prefix)
+            shifts = self.coding.shifts(place, units)
+            widest = Limits(*(np.full(n, limit) for limit in self.coding.limits(place)))
+            open_low, open_high, _ = self._codes(place, widest, shifts)
+            wanted = asked.get(place)
+            low, high, excluded = self._codes(place, wanted or widest, shifts)
+            low, high = torch.maximum(low, open_low), torch.minimum(high, open_high)
+            node = torch.zeros(n, dtype=torch.long, device=self.device)
+            done = torch.zeros(n, dtype=torch.bool, device=self.device)
+            code = torch.zeros(n, dtype=torch.long, device=self.device)
+            for depth, (options, child, first, last, ends) in enumerate(self.tries[place]):
+                logits = self._logits(cache.hidden(), place, depth)
+                to = child[node]
+                there = to != HOLE
+                least, greatest = first[to.clamp(min=0)], last[to.clamp(min=0)]
+                lowest, highest = torch.maximum(least, low[:, None]), torch.minimum(greatest, high[:, None])
+                allowed = there & (lowest <= highest)
+                if excluded is not None:
+                    allowed &= (lowest < highest) | (lowest != excluded[:, None])
+                stuck = ~allowed.any(1)
+                if wanted is not None:
+                    possible = there & (least <= open_high[:, None]) & (greatest >= open_low[:, None])
+                    kept = logits.masked_fill(~allowed, NEVER).logsumexp(1)
+                    share = kept - logits.masked_fill(~possible, NEVER).logsumexp(1)
+                    weights += torch.where(done, 0.0, share.nan_to_num(NEVER))
+                else:
+                    weights = weights.masked_fill(stuck & ~done, NEVER)
+                # A row that is stuck goes on, as anything, so that its neighbours can.
+                allowed = torch.where(stuck[:, None], there | ~there.any(1, keepdim=True), allowed)
+                probabilities = logits.masked_fill(~allowed, NEVER).softmax(1)
+                choice = torch.multinomial(probabilities, 1, generator=draws)[:, 0]
+                cache.append(options[choice], skip=done)
+                reached = to.gather(1, choice[:, None])[:, 0].clamp(min=0)
+                node = torch.where(done, node, reached)
+                code = torch.where(done, code, first[reached])
+                done = done | ends[reached]
+            units[:, place] = self.coding.units_of(place, code.cpu().numpy(), shifts)
+        return units, weights.cpu().numpy().astype("float64")
+
+    def _codes(
+        self, place: int, limits: Limits, shifts: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        column = self.coding.columns[place]
+        step = 1 if isinstance(column, CategoryColumn) else column.step
+        low = torch.as_tensor(np.maximum(-((shifts - limits.low) // step), 0), device=self.device)
+        high = torch.as_tensor(np.minimum((limits.high - shifts) // step, column.size - 1), device=self.device)
+        if limits.excluded is None:
+            return low, high, None
+        code, rest = np.divmod(limits.excluded - shifts, step)
+        return low, high, torch.as_tensor(np.where(rest == 0, code, HOLE), device=self.device)
+
+    def _logits(self, hidden: torch.Tensor, place: int, depth: int) -> torch.Tensor:
+        weight, bias = self.heads[place][depth]
+        logits = hidden @ weight if bias is None else hidden @ weight + bias
+        scaled: torch.Tensor = logits.float() / self.temperature
+        return scaled
+
+
+class _Cache:
+    """The key-value cache of rows under way, and the tokens that have not gone through the model yet."""
+
+    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool) -> None:
+        self.model, self.rows, self.device, self.ragged = model, rows, device, ragged
+        self.past: Any = None
+        self.waiting: list[torch.Tensor] = []
+        self.skipped: list[torch.Tensor] = []
+        self.seen = torch.ones((rows, 0), dtype=torch.long, device=device)
+
+    def force(self, ids: list[int]) -> None:
+        """Append the same tokens to every row."""
+        for token in ids:
+            self.append(torch.full((self.rows,), token, device=self.device))
+
+    def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
+        """Append a token to every row, but for rows to be skipped: there, nothing that comes later sees it."""
+        self.waiting.append(ids)
+        self.skipped.append(torch.zeros(self.rows, dtype=torch.bool, device=self.device) if skip is None else skip)
+
+    def hidden(self) -> torch.Tensor:
+        """Send what is waiting through the model, and give the last token's hidden state, rows by width."""
+        ids = torch.stack(self.waiting, 1)
+        arguments: dict[str, Any] = {}
+        if self.ragged:
+            new = (~torch.stack(self.skipped, 1)).long()
+            self.seen = torch.cat([self.seen, new], 1)
+            arguments = {
+                "attention_mask": self.seen,
+                "position_ids": (self.seen.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
+            }
+        found = self.model.base_model(input_ids=ids, past_key_values=self.past, use_cache=True, **arguments)
+        self.past, self.waiting, self.skipped = found.past_key_values, [], []
+        last: torch.Tensor = found.last_hidden_state[:, -1]
+        return last
+
+
+def shards(n: int, width: int) -> Iterator[tuple[int, int]]:
+    """Cut n rows into shards.
+
+    Parameters
+    ----------
+    n : int
+        How many rows are wanted.
+    width : int
+        Rows a shard.
+
+    Yields
+    ------
+    tuple of int
+        The shard's number, and how many of its rows are wanted: all but in the last one.
+    """
+    for shard in range(-(-n // width)):
+        yield shard, min(width, n - shard * width)

@@ -1,0 +1,121 @@
+"""A forest that writes as many rows as a model wants to learn from before it sees the real ones.
+
+Row by row and column by column, in the written order: a random forest of the train rows predicts a column from those
+before it; a row falls into a leaf of one of its trees, and takes the value of one of the train rows there (Reiter,
+*Using CART to generate partially synthetic public use microdata*, 2005, section 3, with a forest in place of a tree).
+The forest works on the coding, so a number is the prediction for this row plus the difference of another, which is
+seldom a value that was there before; and that difference is smoothed within its leaf (Silverman, *Density
+Estimation*, 1986, section 6.4.1: the smoothed bootstrap that keeps the variance).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from synth_assets.great.coding import CategoryColumn, NumberColumn, TableCoding
+from synth_assets.great.specs import TeacherSpec
+
+
+class Teacher:
+    """A forest fitted to coded rows.
+
+    Parameters
+    ----------
+    coding : TableCoding
+        The table's coding.
+    units : numpy.ndarray
+        n by m train rows in units, as `TableCoding.units` gives them.
+    spec : TeacherSpec
+        How it is grown.
+    seed : int
+        Of the trees.
+    """
+
+    def __init__(self, coding: TableCoding, units: np.ndarray, spec: TeacherSpec, *, seed: int) -> None:
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        self.coding, self.units, self.spec = coding, units, spec
+        self.codes = coding.codes(units)
+        self.forests: list[tuple[Any, np.ndarray] | None] = [None]
+        for place, column in enumerate(coding.columns[1:], start=1):
+            forest = (RandomForestClassifier if isinstance(column, CategoryColumn) else RandomForestRegressor)(
+                spec.trees,
+                min_samples_leaf=min(spec.leaf, len(units)),
+                max_features=spec.features,
+                random_state=seed,
+            )
+            before = self._inputs(units, place)
+            forest.fit(before, self.codes[:, place])
+            self.forests.append((forest, forest.apply(before)))
+
+    def sample(self, n: int, *, seed: int) -> np.ndarray:
+        """Write rows.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        numpy.ndarray
+            n by m rows in units, each within the limits of the train rows and on their grid.
+        """
+        rng = np.random.default_rng(seed)
+        units = np.zeros((n, len(self.coding.columns)), np.int64)
+        for place, column in enumerate(self.coding.columns):
+            shifts = self.coding.shifts(place, units)
+            codes = self._codes(place, units, rng)
+            low, high = self.coding.limits(place)
+            step = column.step if isinstance(column, NumberColumn) else 1
+            # A value beyond the limits is put on the nearest code within them.
+            codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
+            units[:, place] = self.coding.units_of(place, np.clip(codes, 0, column.size - 1), shifts)
+        return units
+
+    def _inputs(self, units: np.ndarray, place: int) -> np.ndarray:
+        parts = []
+        for i, column in enumerate(self.coding.columns[:place]):
+            values = units[:, i]
+            parts.append(
+                values[:, None] == np.arange(column.size) if isinstance(column, CategoryColumn) else values[:, None]
+            )
+        return np.hstack(parts).astype("float32")
+
+    def _codes(self, place: int, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        column, codes = self.coding.columns[place], self.codes[:, place]
+        found = self.forests[place]
+        if found is None:
+            return rng.choice(codes, len(units))
+        forest, leaves = found
+        falls = forest.apply(self._inputs(units, place))
+        trees = rng.integers(0, falls.shape[1], len(units))
+        drawn = np.empty(len(units))
+        for tree in range(falls.shape[1]):
+            rows = np.flatnonzero(trees == tree)
+            order = np.argsort(leaves[:, tree], kind="stable")
+            ranked = leaves[order, tree]
+            start = np.searchsorted(ranked, falls[rows, tree], "left")
+            count = np.searchsorted(ranked, falls[rows, tree], "right") - start
+            values = codes[order]
+            taken = values[start + (rng.random(len(rows)) * count).astype(np.int64)].astype("float64")
+            if isinstance(column, NumberColumn) and self.spec.smoothing:
+                sums, squares = (np.concatenate([[0.0], np.cumsum(values.astype("float64") ** p)]) for p in (1, 2))
+                mean = (sums[start + count] - sums[start]) / count
+                spread = np.sqrt(np.maximum((squares[start + count] - squares[start]) / count - mean**2, 0.0))
+                noise = self.spec.smoothing * spread * rng.standard_normal(len(rows))
+                taken = mean + (taken - mean) * np.sqrt(1 - self.spec.smoothing**2) + noise
+            drawn[rows] = taken
+        return self._on_habits(column, np.rint(drawn).astype(np.int64), rng)
+
+    def _on_habits(self, column: Any, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Give numbers last digits as those of the train rows, which smoothing has blurred."""
+        if not (isinstance(column, NumberColumn) and column.size_is_large and self.spec.smoothing):
+            return codes
+        period = column.unit // column.step
+        place = self.coding.place(column.name)
+        digits = rng.choice(self.codes[:, place] % period, len(codes))
+        found: np.ndarray = codes + (digits - codes + period // 2) % period - period // 2
+        return found

@@ -1,0 +1,314 @@
+"""The training loop: loss where the model has a choice, best weights kept, checkpoints that resume bit for bit."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch.nn import functional
+
+Report = Callable[[str], None]
+"""Takes one line of progress."""
+
+REPORT_EVERY_S = 5.0
+
+SMALL_MODEL = 5_000_000
+"""Weights below which one thread computes as fast as many, and far faster where other work wants the cores too: with
+two threads on two busy cores, sampling from the 'scratch' model of abalone fell from 100 rows a second to 5."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One pass of training: some rows, for some epochs, at a learning rate that rises and falls.
+
+    Parameters
+    ----------
+    name : str
+        As it is reported.
+    ids : torch.Tensor
+        n by t token ids.
+    chosen : torch.Tensor
+        n by t booleans: the tokens that are learned.
+    epochs, batch_size : int
+        How often, and how many rows a step.
+    learning_rate : float
+        At its height, after `WARM_UP` of the steps; it falls to 0 as a cosine.
+    patience : int
+        Epochs without a better validation loss after which the phase ends.
+    averaging : float
+        Of the exponential moving average of the weights, which is what is validated and kept (Polyak and Juditsky,
+        1992; the form with a decay is that of Tarvainen and Valpola, 2017, section 2).
+    """
+
+    name: str
+    ids: torch.Tensor
+    chosen: torch.Tensor
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int
+    averaging: float
+
+
+WARM_UP = 0.05
+WEIGHT_DECAY = 0.1
+CLIP = 1.0
+
+
+def seed_of(*parts: object) -> int:
+    """Derive a seed from whatever it depends on.
+
+    Parameters
+    ----------
+    *parts : object
+        Whose texts count.
+
+    Returns
+    -------
+    int
+        From 0 to 2**32 - 1, as torch's and NumPy's generators take it.
+    """
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4])
+
+
+def rows_loss(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Give how long rows are in the model's eyes.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model.
+    ids, chosen : torch.Tensor
+        n by t token ids, and the tokens that count.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar: the sum over all rows, in nats.
+    """
+    hidden = model.base_model(input_ids=ids).last_hidden_state
+    targets = chosen[:, 1:]
+    logits = model.get_output_embeddings()(hidden[:, :-1][targets])
+    return functional.cross_entropy(logits.float(), ids[:, 1:][targets], reduction="sum")
+
+
+def train(
+    model: Any,
+    phases: list[Phase],
+    validation: tuple[torch.Tensor, torch.Tensor],
+    *,
+    seed: int,
+    checkpoints: Path,
+    save_every: int,
+    report: Report,
+) -> list[dict[str, float]]:
+    """Train a model in place, phase by phase, from the last checkpoint where there is one.
+
+    A run that was killed and resumed gives the same weights as one that was not: each epoch draws its own random
+    numbers from the seed, the phase and its own number, and a checkpoint is written between epochs.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A causal language model; afterwards it has the weights of the last phase's best epoch.
+    phases : list of Phase
+        In order. A phase starts from the best weights of the one before it.
+    validation : tuple of torch.Tensor
+        Token ids and choices of train rows that no phase learns from.
+    seed : int
+        Of the order of rows, and of dropout.
+    checkpoints : pathlib.Path
+        A folder of this training's own.
+    save_every : int
+        Epochs between two checkpoints.
+    report : callable
+        Takes lines of progress.
+
+    Returns
+    -------
+    list of dict
+        One for each epoch: 'phase' (from 0), 'epoch' (counted on over phases), 'step', 'loss' and 'eval_loss' in nats
+        a row, 'learning_rate'.
+    """
+    device = next(model.parameters()).device
+    validation = validation[0].to(device), validation[1].to(device)
+    state = _load(checkpoints, report)
+    history: list[dict[str, float]] = state["history"] if state else []
+    for number, phase in enumerate(phases):
+        if state and state["phase"] > number:
+            continue
+        runner = _Phase(model, phase, seed=f"{seed}/{number}", steps_before=int(history[-1]["step"]) if history else 0)
+        if state:
+            runner.load(state)
+            state = None
+        elif number:
+            report(f"{phase.name}: {len(phase.ids):,} rows")
+        started, reported = time.monotonic(), 0.0
+        first = runner.epoch
+        while not runner.ended:
+            loss = runner.run_epoch()
+            eval_loss = runner.validate(validation)
+            history.append(
+                {
+                    "phase": float(number),
+                    "epoch": float(len(history) + 1),
+                    "step": float(runner.step),
+                    "loss": loss,
+                    "eval_loss": eval_loss,
+                    "learning_rate": runner.rate(),
+                }
+            )
+            now = time.monotonic()
+            if now - reported >= REPORT_EVERY_S or runner.ended:
+                reported = now
+                left = (phase.epochs - runner.epoch) * (now - started) / (runner.epoch - first)
+                report(
+                    f"{phase.name}: epoch {runner.epoch} of at most {phase.epochs}, loss {loss:.3f} nats a row, "
+                    f"validation {eval_loss:.3f} (best {runner.best:.3f}), at most {left:.0f} s left"
+                )
+            if len(history) % save_every == 0:
+                _save(checkpoints, {"phase": number, "history": history, **runner.state()})
+        model.load_state_dict(runner.best_weights)
+    model.eval()
+    return history
+
+
+class _Phase:
+    """A phase under way."""
+
+    def __init__(self, model: Any, phase: Phase, *, seed: str, steps_before: int) -> None:
+        self.model, self.phase, self.seed = model, phase, seed
+        self.weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        matrices = [weight for weight in self.weights if weight.ndim >= 2]
+        vectors = [weight for weight in self.weights if weight.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
+            lr=phase.learning_rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.average = [weight.detach().clone() for weight in self.weights]
+        self.epoch = self.best_epoch = 0
+        self.step, self.steps_before = steps_before, steps_before
+        self.best = math.inf
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.steps_an_epoch = -(-len(phase.ids) // phase.batch_size)
+
+    @property
+    def ended(self) -> bool:
+        return self.epoch >= self.phase.epochs or self.epoch - self.best_epoch >= self.phase.patience
+
+    def rate(self) -> float:
+        done = (self.step - self.steps_before) / (self.steps_an_epoch * self.phase.epochs)
+        if done < WARM_UP:
+            return self.phase.learning_rate * done / WARM_UP
+        return self.phase.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+    def run_epoch(self) -> float:
+        torch.manual_seed(seed_of(self.seed, self.epoch))
+        self.model.train()
+        device = self.weights[0].device
+        phase = self.phase
+        total = torch.zeros((), device=device)
+        for batch in torch.randperm(len(phase.ids)).split(phase.batch_size):  # type: ignore[no-untyped-call]
+            rate = self.rate()
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            ids, chosen = phase.ids[batch].to(device), phase.chosen[batch].to(device)
+            with _mixed_precision(device):
+                loss = rows_loss(self.model, ids, chosen)
+            self.optimizer.zero_grad()
+            (loss / chosen.sum()).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
+            self.optimizer.step()
+            self.step += 1
+            taken = self.step - self.steps_before
+            # The average forgets its random start as fast as there are steps.
+            torch._foreach_lerp_(
+                self.average, [w.detach() for w in self.weights], 1 - min(phase.averaging, taken / (taken + 9))
+            )
+            total += loss.detach()
+        self.epoch += 1
+        return float(total) / len(phase.ids)
+
+    @torch.no_grad()
+    def validate(self, validation: tuple[torch.Tensor, torch.Tensor]) -> float:
+        """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best."""
+        trained = [weight.detach().clone() for weight in self.weights]
+        torch._foreach_copy_(self.weights, self.average)
+        self.model.eval()
+        ids, chosen = validation
+        parts = zip(ids.split(512), chosen.split(512), strict=True)  # type: ignore[no-untyped-call]
+        found = float(sum(rows_loss(self.model, *part) for part in parts)) / len(ids)
+        if found < self.best or not self.best_weights:
+            self.best, self.best_epoch = found, self.epoch
+            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        torch._foreach_copy_(self.weights, trained)
+        return found
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "best_weights": self.best_weights,
+            "counts": [self.epoch, self.best_epoch, self.step, self.steps_before],
+            "best": self.best,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch._foreach_copy_(self.average, state["average"])
+        self.best_weights = state["best_weights"]
+        self.epoch, self.best_epoch, self.step, self.steps_before = state["counts"]
+        self.best = state["best"]
+
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def _save(folder: Path, state: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    building = folder / f".{uuid4().hex}"
+    try:
+        torch.save(state, building)
+        building.replace(folder / CHECKPOINT)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _load(folder: Path, report: Report) -> dict[str, Any] | None:
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)  # tensors and plain values: nothing is unpickled
+    report(f"resuming after epoch {int(state['history'][-1]['epoch'])}, step {int(state['history'][-1]['step'])}")
+    return state
+
+
+def step_reached(folder: Path) -> int:
+    """Give the step of a folder's checkpoint, 0 where there is none."""
+    path = folder / CHECKPOINT
+    return int(torch.load(path, weights_only=True)["history"][-1]["step"]) if path.is_file() else 0
+
+
+def _mixed_precision(device: torch.device) -> Any:
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+@contextmanager
+def threads_for(model: Any) -> Iterator[None]:
+    """Compute with one thread where a model is small; see `SMALL_MODEL`."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if sum(p.numel() for p in model.parameters()) < SMALL_MODEL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
