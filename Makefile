@@ -13,7 +13,7 @@ ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow baseline lint format lock clean
+.PHONY: help demo dev test test-slow baseline bench lint format lock clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -33,6 +33,9 @@ test-slow: $(VENV)/installed-dev ## Run the tests that train models, start serve
 
 baseline: $(VENV)/installed ## Measure be_great as it is, with three seeds at two temperatures (a quarter of an hour)
 	$(BIN)/python benchmarks/baseline.py
+
+bench: $(VENV)/installed ## Measure our engine, be-great and peers side by side, three seeds each (half an hour; SLOW=1 for slow peers too)
+	$(BIN)/python benchmarks/bench.py $(if $(SLOW),--slow-peers)
 
 lint: $(VENV)/installed-dev ## Run linters and types
 	$(BIN)/ruff check

@@ -126,16 +126,16 @@ class TeacherSettings(_Settings):
     trees: int = Field(default=100, ge=1, description="Trees a column.")
     leaf: int = Field(default=15, ge=1, description="Train rows a leaf, at least.")
     features: float = Field(default=0.5, gt=0.0, le=1.0, description="The share of columns a split chooses from.")
-    smoothing: float = Field(default=0.3, ge=0.0, lt=1.0, description="Noise on a number, as a share of its leaf's.")
+    smoothing: float = Field(default=0.1, ge=0.0, lt=1.0, description="Noise on a number, as a share of its leaf's.")
 
 
 class TrainingSettings(_Settings):
     """How our engine trains, beyond what be_great has too."""
 
     validation: float = Field(default=0.1, gt=0.0, lt=1.0, description="The share of train rows held back.")
-    patience: int = Field(default=5, ge=1, description="Epochs without a better validation loss before it stops.")
+    patience: int = Field(default=3, ge=1, description="Epochs without a better validation loss before it stops.")
     averaging: float = Field(default=0.99, ge=0.0, lt=1.0, description="Of the moving average of the weights.")
-    teacher_rows: int = Field(default=100_000, ge=0, description="Rows that a forest writes for the first lessons.")
+    teacher_rows: int = Field(default=150_000, ge=0, description="Rows that a forest writes for the first lessons.")
     teacher_epochs: int = Field(default=2, ge=1, description="Epochs on these, at most.")
     teacher_learning_rate: float = Field(default=3e-3, gt=0.0, description="At its height, on these.")
     teacher: TeacherSettings = Field(default=TeacherSettings(), description="The forest.")

@@ -198,7 +198,8 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
     Parameters
     ----------
     losses : sequence of mapping
-        Reports with 'epoch' and 'loss' (nats a token).
+        Reports with 'epoch' and 'loss': nats a token; nats a row where there is an 'eval_loss', that of the train rows
+        that are held back.
     title, source : str
         What model this is, and where its rows come from.
 
@@ -211,7 +212,12 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
         axes = figure.add_subplot()
         axes.plot([r["epoch"] for r in losses], [r["loss"] for r in losses], "o-", color=BLUE, markersize=3)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("training loss, nats a token")
+        if "eval_loss" in losses[0]:
+            axes.plot([r["epoch"] for r in losses], [r["eval_loss"] for r in losses], "s-", color=ORANGE, markersize=3)
+            axes.set_ylabel("loss, nats a row")
+            axes.legend(["training (the forest's rows, then real ones)", "validation"], frameon=False, fontsize=8)
+        else:
+            axes.set_ylabel("training loss, nats a token")
     return figure
 
 

@@ -227,8 +227,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
 
         With conditions, rows are written within them and kept with the probability that the model, asked for
         nothing, would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
-        the argument of rejection sampling (von Neumann, 1951). Where all conditions are on the first columns, every
-        row is kept.
+        the argument of rejection sampling (von Neumann, 1951). With one condition, on the first column in the written
+        order, every row is kept.
 
         Parameters
         ----------
@@ -250,15 +250,12 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         self.model.eval()
         coding = self.coding
         asked = limits_of(conditions or {}, coding, k)
-        # Limits on the first columns leave what comes before them as it is: there is nothing to reject.
-        lead = next((place for place in range(len(coding.columns)) if place not in asked), len(coding.columns))
-        rejecting = [place for place in asked if place >= max(lead, 1)]
         started = reported = time.monotonic()
         written = 0
         with threads_for(self.model):
             writer = Writer(self.model, coding, RowTokens.of(coding, self.tokenizer), temperature=temperature)
             for shard, wanted in shards(n_samples, k):
-                units = self._shard(writer, k, wanted, asked, bool(rejecting), seed_of(seed, shard), conditions)
+                units = self._shard(writer, k, wanted, asked, seed_of(seed, shard), conditions)
                 yield coding.frame(units)
                 written += wanted
                 now = time.monotonic()
@@ -274,7 +271,6 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         width: int,
         wanted: int,
         asked: dict[int, Limits],
-        rejecting: bool,
         seed: int,
         conditions: Mapping[str, str] | None,
     ) -> np.ndarray:
@@ -288,8 +284,9 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
                     "sampled. Ask for less, or put the columns of the conditions first in the order and fit anew."
                 )
             units, weights = writer.write(width, asked, seed=seed_of(seed, drawn))
-            # A row that could not keep to its limits has a weight of -inf.
-            keep = np.log(rng.random(width)) < weights if rejecting else np.isfinite(weights)
+            # Never a row that could not keep to its limits, whose weight is -inf; always one whose weight is 0.
+            keep = np.log(1.0 - rng.random(width)) <= weights
+            keep &= np.isfinite(weights)
             parts.append(units[keep])
             kept, drawn = kept + int(keep.sum()), drawn + width
         return np.concatenate(parts)[:wanted]

@@ -97,7 +97,8 @@ class Writer:
             n by m rows in units.
         weights : numpy.ndarray
             For each row, the log of the probability that the model, asked for nothing, keeps to what was asked for,
-            given what it wrote before; -inf if it cannot, and then the row is not to be used.
+            given what it wrote before; -inf if it cannot, and then the row is not to be used. The first column does
+            not count: nothing stands before it, so its share is the same for all rows with the same limits.
         """
         draws = torch.Generator(self.device).manual_seed(seed)
         units = np.zeros((n, len(self.coding.columns)), np.int64)
@@ -124,7 +125,7 @@ class Writer:
                 if excluded is not None:
                     allowed &= (lowest < highest) | (lowest != excluded[:, None])
                 stuck = ~allowed.any(1)
-                if wanted is not None:
+                if wanted is not None and place:
                     possible = there & (least <= open_high[:, None]) & (greatest >= open_low[:, None])
                     kept = logits.masked_fill(~allowed, NEVER).logsumexp(1)
                     share = kept - logits.masked_fill(~possible, NEVER).logsumexp(1)

@@ -53,7 +53,7 @@ class TeacherSpec:
     trees: int = 100
     leaf: int = 15
     features: float = 0.5
-    smoothing: float = 0.3
+    smoothing: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class TrainingSpec:
     """
 
     validation: float = 0.1
-    patience: int = 5
+    patience: int = 3
     averaging: float = 0.99
-    teacher_rows: int = 100_000
+    teacher_rows: int = 150_000
     teacher_epochs: int = 2
     teacher_learning_rate: float = 3e-3
     teacher: TeacherSpec = TeacherSpec()

@@ -15,6 +15,10 @@ import numpy as np
 from synth_assets.great.coding import CategoryColumn, NumberColumn, TableCoding
 from synth_assets.great.specs import TeacherSpec
 
+A_HABIT = 0.1
+"""Nats that the last two digits must fall short of an even spread to be drawn anew after smoothing. Drawing them moves
+a value by up to half of what they span; where they are spread evenly, that would be noise and nothing else."""
+
 
 class Teacher:
     """A forest fitted to coded rows.
@@ -111,11 +115,14 @@ class Teacher:
         return self._on_habits(column, np.rint(drawn).astype(np.int64), rng)
 
     def _on_habits(self, column: Any, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Give numbers last digits as those of the train rows, which smoothing has blurred."""
+        """Give numbers last digits as those of the train rows, where these have a habit that smoothing has blurred."""
         if not (isinstance(column, NumberColumn) and column.size_is_large and self.spec.smoothing):
             return codes
         period = column.unit // column.step
-        place = self.coding.place(column.name)
-        digits = rng.choice(self.codes[:, place] % period, len(codes))
-        found: np.ndarray = codes + (digits - codes + period // 2) % period - period // 2
+        digits = self.codes[:, self.coding.place(column.name)] % period
+        shares = np.bincount(digits, minlength=period) / len(digits)
+        if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < A_HABIT:
+            return codes
+        drawn = rng.choice(digits, len(codes))
+        found: np.ndarray = codes + (drawn - codes + period // 2) % period - period // 2
         return found

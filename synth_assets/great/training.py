@@ -276,7 +276,7 @@ CHECKPOINT = "checkpoint.pt"
 
 def _save(folder: Path, state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    building = folder / f".{uuid4().hex}"
+    building = folder / f"{uuid4().hex}.building"  # torch takes no name that a dot begins
     try:
         torch.save(state, building)
         building.replace(folder / CHECKPOINT)

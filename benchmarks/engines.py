@@ -1,0 +1,177 @@
+"""Our engine and be_great as it is, with the command line of a peer (see `peers/common.py`), and what only they can do.
+
+`--method great` and `--method be_great` fit abalone's `defs.yaml` to the train rows and draw a sample. `--method speed`
+times both engines on one and the same base: one epoch, and rows a second. `--method million` writes rows in chunks
+and reports time and peak memory.
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from synth_assets.components.settings import SyntheticTableSettings
+from synth_assets.great.base_models import coding_of, resolve_base
+from synth_assets.great.specs import ModelSpec
+from synth_assets.great.store import ModelStore, sample_rows
+from synth_assets.tables.encoding import Encoding
+
+DEFS = Path(__file__).parents[1] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
+
+BE_GREAT = {"engine": "be_great", "epochs": 30, "batch_size": 16, "learning_rate": 0.001}
+"""be_great as the README's baseline has it; the random weights of 'scratch' need more than its own learning rate."""
+
+BE_GREATS_SAMPLE = {"temperature": 0.7, "batch_size": 100}
+
+
+def settings() -> SyntheticTableSettings:
+    """Read abalone's `defs.yaml`."""
+    return SyntheticTableSettings(**yaml.safe_load(DEFS.read_text())["attributes"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=["great", "be_great", "speed", "million"], required=True)
+    parser.add_argument("--train", type=Path, required=True, help="CSV of labelled train rows")
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="CSV of the synthetic rows")
+    parser.add_argument("--report", type=Path, required=True, help="JSON of what was measured")
+    parser.add_argument("--categories", nargs="*", help="known from defs.yaml; taken for the peers' sake")
+    asked = parser.parse_args()
+    train = pd.read_csv(asked.train)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = {"speed": _speed, "million": _million}.get(asked.method, _quality)
+        found = run(asked, train, Path(scratch))
+    asked.report.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _fit(train: pd.DataFrame, spec: ModelSpec, folder: Path) -> tuple[ModelStore, str]:
+    store = ModelStore(folder / "models")
+    card = store.fit(train, spec, bases=folder / "bases", experiments=folder / "experiments", report=print)
+    return store, card.version
+
+
+def _quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+    table = settings()
+    encoding = Encoding(table.table_schema())
+    spec, sample = replace(table.model_spec(), seed=asked.seed), replace(table.sample_spec(), n_samples=asked.rows)
+    rows = train
+    if asked.method == "be_great":
+        spec, sample = replace(spec, **BE_GREAT), replace(sample, **BE_GREATS_SAMPLE)
+        rows = encoding.encode(encoding.unlabel(train))
+    started = time.process_time()
+    store, fitted = _fit(rows, spec, folder)
+    after_fit = time.process_time()
+    found, drawn = sample_rows(store, fitted, encoding, sample, seed=asked.seed, report=print)
+    done = time.process_time()
+    encoding.schema.conform(found, origin="sample").rename(
+        columns={encoding.schema.target: encoding.schema.target_renamed}
+    ).to_csv(asked.out, index=False)
+    return {
+        "fit_cpu_s": round(after_fit - started, 3),
+        "sample_cpu_s": round(done - after_fit, 3),
+        "rows_drawn": drawn,
+        "library": "be-great" if asked.method == "be_great" else "synth-assets",
+        "version": version("be-great" if asked.method == "be_great" else "synth-assets"),
+    }
+
+
+def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+    """Time one epoch and a sample of both engines on the base of ours: the same weights, tokenizer and sentences."""
+    from synth_assets.great import reference
+    from synth_assets.great.engine import GReaT
+
+    table = settings()
+    spec = replace(table.model_spec(), seed=asked.seed)
+    coding = coding_of(spec, train)
+    written = coding.written(train)
+    base, _ = resolve_base(spec, train, folder / "bases")
+
+    ours = GReaT(base, experiment_dir=str(folder / "ours"), epochs=1, batch_size=spec.batch_size)
+    started = time.process_time()
+    ours.fit(train, coding=coding, training=replace(spec.training, teacher_rows=0), seed=asked.seed)
+    our_fit = time.process_time() - started
+    started = time.process_time()
+    ours.sample(asked.rows, seed=asked.seed)
+    our_sample = time.process_time() - started
+
+    theirs = reference.make_great(
+        base,
+        experiment_dir=str(folder / "theirs"),
+        epochs=1,
+        batch_size=BE_GREAT["batch_size"],
+        learning_rate=BE_GREAT["learning_rate"],
+        logging_steps=1000,
+        save_strategy="no",
+        seed=asked.seed,
+    )
+    started = time.process_time()
+    reference.fit(theirs, written, seed=asked.seed, report=print)
+    their_fit = time.process_time() - started
+    # All that it writes counts, also what cannot be read back: after one epoch that is nearly everything.
+    few = max(asked.rows // 10, 100)
+    theirs.model.eval()
+    started = time.process_time()
+    ids = [theirs.tokenizer(f"{coding.columns[0].name} is")["input_ids"]]
+    _be_greats_generation(theirs, ids, few)
+    their_sample = time.process_time() - started
+    return {
+        "our_fit_rows_per_cpu_s": len(train) / our_fit,
+        "be_great_fit_rows_per_cpu_s": len(train) / their_fit,
+        "fit_ratio": their_fit / our_fit,
+        "our_sample_rows_per_cpu_s": asked.rows / our_sample,
+        "be_great_sample_rows_per_cpu_s": few / their_sample,
+        "sample_ratio": (asked.rows / our_sample) / (few / their_sample),
+    }
+
+
+def _be_greats_generation(great: object, ids: list[list[int]], rows: int) -> None:
+    """Run the inner call of be_great's `sample`, at its own batch of 100, its own length and temperature."""
+    import torch
+
+    from synth_assets.great.training import threads_for
+
+    model, tokenizer = great.model, great.tokenizer  # type: ignore[attr-defined]
+    with threads_for(model):
+        for start in range(0, rows, 100):
+            prompts = torch.tensor(ids * min(100, rows - start))
+            written = model.generate(
+                input_ids=prompts,
+                attention_mask=torch.ones_like(prompts),
+                max_length=min(100, model.config.max_position_embeddings),
+                do_sample=True,
+                temperature=0.7,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            tokenizer.batch_decode(written)
+
+
+def _million(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+    """Write rows to a CSV in chunks with a model that has seen no row: time and memory do not ask for quality."""
+    spec = replace(settings().model_spec(), seed=asked.seed, epochs=1)
+    spec = replace(spec, training=replace(spec.training, teacher_rows=0))
+    store, fitted = _fit(train, spec, folder)
+    great = store.load(fitted)
+    started = time.process_time()
+    rows = 0
+    with (folder / "rows.csv").open("w") as file:
+        for chunk in great.sample_chunks(asked.rows, seed=asked.seed):
+            chunk.to_csv(file, index=False, header=not rows)
+            rows += len(chunk)
+    return {
+        "rows": rows,
+        "sample_cpu_s": time.process_time() - started,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Adversarial random forest (Watson et al., AISTATS 2023), by arfpy with its own settings."""
+
+import pandas as pd
+from arfpy import arf
+from common import Sampler, run_peer
+
+
+def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
+    """Fit the forest and its densities; see `run_peer`."""
+    # The seed is that of the forests; what arfpy draws itself comes from NumPy's global generator.
+    model = arf.arf(train.astype(dict.fromkeys(categories, "category")), random_state=seed, verbose=False)
+    model.forde()
+    return model.forge
+
+
+if __name__ == "__main__":
+    run_peer("arfpy", fit)

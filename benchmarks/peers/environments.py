@@ -1,0 +1,85 @@
+"""The environments of the peers: each has its own, made once, so that none of them is a dependency of the project."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENVS = HERE.parent / ".venvs"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A synthesizer to compare with; `<name>.py` here runs it.
+
+    Attributes
+    ----------
+    environment : str
+        The environment that it runs in. `<environment>.txt` here pins what is installed there.
+    by_default : bool
+        Whether it is measured without being asked for: it takes seconds, and its environment is small.
+    unwanted : tuple of str
+        What the requirements bring along that is removed again.
+    """
+
+    environment: str
+    by_default: bool = True
+    unwanted: tuple[str, ...] = ()
+
+
+PEERS = {
+    "arf": Peer("arf"),
+    "cart": Peer("cart"),
+    "gaussian_copula": Peer("sdv"),
+    "smote": Peer("smote"),
+    "realtabformer": Peer("realtabformer", by_default=False),
+    # torchvision fails beside a torch that it was not built with, as PyPI's is beside a CPU build; it is not needed.
+    "tabular_argn": Peer("tabular_argn", by_default=False, unwanted=("torchvision", "torchaudio")),
+    "ctgan": Peer("sdv", by_default=False),
+    "tvae": Peer("sdv", by_default=False),
+}
+
+
+def script_of(name: str) -> Path:
+    """Return the script of a peer; `run_peer` in `common.py` says what its command line is."""
+    return HERE / f"{name}.py"
+
+
+def interpreter_of(name: str) -> Path:
+    """Return the interpreter that runs a peer, from an environment that is made if it is missing or outdated.
+
+    Parameters
+    ----------
+    name : str
+        One of `PEERS`.
+
+    Returns
+    -------
+    pathlib.Path
+        The interpreter in `benchmarks/.venvs/`. Peers with the same requirements share it.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If the environment cannot be made. The next call tries anew.
+    """
+    peer = PEERS[name]
+    requirements = HERE / f"{peer.environment}.txt"
+    folder = VENVS / peer.environment
+    interpreter, marker = folder / "bin" / "python", folder / "installed"
+    wanted = hashlib.sha256(repr((requirements.read_text(), peer.unwanted, sys.version_info[:2])).encode()).hexdigest()
+    if marker.is_file() and marker.read_text() == wanted:
+        return interpreter
+    if folder.exists():
+        shutil.rmtree(folder)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [interpreter, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--requirement", requirements], check=True)
+    if peer.unwanted:
+        subprocess.run([*pip, "uninstall", "--yes", *peer.unwanted], check=True)
+    # Last, so that an installation that was cut short counts as none.
+    marker.write_text(wanted)
+    return interpreter

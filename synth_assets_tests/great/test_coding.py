@@ -1,0 +1,128 @@
+"""Rows in whole numbers and back: nothing is lost, whatever the grid."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synth_assets.great.coding import CategoryColumn, NumberColumn, TableCoding
+from synth_assets.great.specs import ModelError
+
+
+@st.composite
+def numbers(draw: st.DrawFn, rows: int) -> pd.Series:
+    decimals = draw(st.integers(0, 5))
+    step = draw(st.sampled_from([1, 2, 5, 25]))
+    units = draw(st.lists(st.integers(-2000, 5000), min_size=rows, max_size=rows))
+    values = np.array(units) * step
+    return pd.Series(values if not decimals and draw(st.booleans()) else values / 10**decimals)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    rows = draw(st.integers(1, 60))
+    labels = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)
+    columns = {f"n{i}": draw(numbers(rows)) for i in range(draw(st.integers(1, 4)))}
+    columns["label"] = pd.Series(draw(st.lists(labels, min_size=rows, max_size=rows)), dtype="str")
+    return pd.DataFrame(columns)
+
+
+@settings(max_examples=80, deadline=None)
+@given(tables())
+def test_rows_survive_the_way_to_codes_and_back(table: pd.DataFrame) -> None:
+    coding = TableCoding.of(table)
+    units = coding.units(table)
+    codes = coding.codes(units)
+    assert (codes >= 0).all()
+    back = np.zeros_like(units)
+    for place in range(len(coding.columns)):
+        back[:, place] = coding.units_of(place, codes[:, place], coding.shifts(place, back))
+    pd.testing.assert_frame_equal(coding.frame(back), table)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tables())
+def test_texts_are_of_one_width_and_name_the_value(table: pd.DataFrame) -> None:
+    coding = TableCoding.of(table, differences=False)
+    for place, column in enumerate(coding.columns):
+        texts = coding.texts(place)
+        assert len(set(texts)) == len(texts) == column.size
+        if isinstance(column, NumberColumn):
+            assert len({len(text.removeprefix("-")) for text in texts}) == 1
+            codes = coding.codes(coding.units(table))[:, place]
+            assert [float(texts[code]) for code in codes] == [float(value) for value in table[column.name]]
+
+
+def sums(rows: int = 400, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(100, 9000, rows), rng.integers(100, 9000, rows)
+    return pd.DataFrame({"whole": (a + b + rng.integers(0, 120, rows)) / 1e4, "a": a / 1e4, "b": b / 1e4})
+
+
+def test_a_column_that_others_predict_comes_last_and_is_written_as_a_difference() -> None:
+    table = sums()
+    coding = TableCoding.of(table)
+    assert coding.columns[-1].name == "whole"
+    last = coding.columns[-1]
+    assert isinstance(last, NumberColumn)
+    assert last.prediction is not None
+    assert last.size < TableCoding.of(table, differences=False).columns[-1].size / 10
+    plain = TableCoding.of(table, differences=False)
+    pd.testing.assert_frame_equal(coding.frame(coding.units(table)), plain.frame(plain.units(table)))
+
+
+def test_a_difference_keeps_the_last_two_digits() -> None:
+    table = sums()
+    coding = TableCoding.of(table)
+    written = coding.written(table)["whole"]
+    assert written.str[-2:].tolist() == [f"{value:.4f}"[-2:] for value in table["whole"]]
+
+
+def test_what_comes_first_is_as_stated() -> None:
+    table = sums().assign(kind="x")
+    coding = TableCoding.of(table, ["whole", "kind"])
+    assert [column.name for column in coding.columns[:2]] == ["whole", "kind"]
+    assert coding.names == ("whole", "a", "b", "kind")
+
+
+def test_json_gives_the_same_coding() -> None:
+    coding = TableCoding.of(sums().assign(kind=pd.Series(["x", "y"] * 200, dtype="str")))
+    assert TableCoding.from_json(json.loads(json.dumps(coding.as_json()))) == coding
+
+
+def test_labels_are_sorted() -> None:
+    (column,) = TableCoding.of(pd.DataFrame({"k": ["b", "a", "b"]})).columns
+    assert column == CategoryColumn("k", ("a", "b"))
+
+
+def test_more_values_than_can_be_written_are_rounded_and_say_so() -> None:
+    column = TableCoding.of(pd.DataFrame({"x": np.random.default_rng(0).normal(size=200)})).columns[0]
+    assert isinstance(column, NumberColumn)
+    assert column.rounded
+    assert column.size <= 1_000_001
+
+
+@pytest.mark.parametrize(
+    ("table", "first", "words"),
+    [
+        (pd.DataFrame({"x": []}), [], "no row to learn from"),
+        (pd.DataFrame({"x": [1.0, np.nan]}), [], "column 'x' has no finite value in 1 of 2 rows"),
+        (pd.DataFrame({"x": [1.0, np.inf]}), [], "column 'x' has no finite value in 1 of 2 rows"),
+        (pd.DataFrame({"x": ["a", None]}), [], "column 'x' has no finite value in 1 of 2 rows"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), [], "occurs twice"),
+        (pd.DataFrame({"x": [1]}), ["y"], "the order names y; the columns are x"),
+        (pd.DataFrame({"x": [1e17, 2.0]}), [], "give it in a larger unit"),
+    ],
+)
+def test_bad_tables_get_one_clear_message(table: pd.DataFrame, first: list[str], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        TableCoding.of(table, first)
+
+
+def test_a_row_off_the_grid_cannot_be_written() -> None:
+    coding = TableCoding.of(pd.DataFrame({"x": [0.0, 0.5, 1.0]}))
+    with pytest.raises(ModelError, match=r"row 1 has np.float64\(1.5\) in column 'x'|row 1 has 1.5 in column 'x'"):
+        coding.written(pd.DataFrame({"x": [0.5, 1.5]}))
