@@ -53,10 +53,10 @@ def test_a_shifted_column_gives_them_away(small_schema: TableSchema, classifier:
 
 @each_classifier
 def test_columns_that_only_together_are_wrong_give_them_away(small_schema: TableSchema, classifier: Classifier) -> None:
-    synthetic = _rows(150, 2)
+    synthetic = _rows(600, 2)
     synthetic["Legs"] = np.random.default_rng(4).permutation(synthetic["Legs"])
 
-    assert _auc(synthetic, small_schema, classifier) > 0.65
+    assert _auc(synthetic, small_schema, classifier) > 0.6
 
 
 @each_classifier

@@ -1,4 +1,4 @@
-"""Tests of privacy: copies that were planted are counted, and an attack succeeds where it must and fails where it must."""
+"""Tests of privacy: planted copies are counted, and an attack succeeds where it must and fails where it must."""
 
 from pathlib import Path
 
