@@ -1,6 +1,6 @@
 """The baseline: be_great as it is on the 'scratch' base, at its own temperature and at 1.0.
 
-Fits the model that abalone's defs.yaml describes with three seeds, draws three days' samples of each at each
+Fits be_great to abalone's train rows with three seeds, draws three days' samples of each at each
 temperature, and prints two Markdown tables: the similarity of each column, and R2 on held-out rows, as means over the
 nine samples with the least and the greatest. Run it as `make baseline`; models are kept in data/models/ as the
 pipeline keeps them.
@@ -8,10 +8,10 @@ pipeline keeps them.
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
-import yaml
+from engines import BE_GREAT, BE_GREATS_SAMPLE
+from engines import settings as abalone_settings
 
 from synth_assets.assets.synthetic_sample import seed_of
 from synth_assets.components.settings import SyntheticTableSettings
@@ -22,14 +22,13 @@ from synth_assets.great.store import ModelStore
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.split import rows_of
 
-DEFS = Path(__file__).parents[1] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 SEEDS, DAYS, TEMPERATURES = (420, 421, 422), ("2026-11-21", "2026-11-22", "2026-11-23"), (0.7, 1.0)
 PARTS = ["Shucked_weight", "Viscera_weight", "Shell_weight"]
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    settings = SyntheticTableSettings(**yaml.safe_load(DEFS.read_text())["attributes"])
+    settings = abalone_settings()
     paths = DataPaths.from_environment()
     schema = settings.table_schema()
     encoding = Encoding(schema)
@@ -41,7 +40,7 @@ def main() -> None:
         store = ModelStore(paths.models(settings.table))
         card = store.fit(
             train,
-            replace(settings.model_spec(), seed=seed),
+            replace(settings.model_spec(), seed=seed, **BE_GREAT),
             bases=paths.bases,
             experiments=paths.experiments(settings.language_model.experiment_dir),
             report=print,
@@ -70,7 +69,7 @@ def measure(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     from synth_assets.great import reference
 
-    spec = replace(settings.sample_spec(), temperature=temperature)
+    spec = replace(settings.sample_spec(), **{**BE_GREATS_SAMPLE, "temperature": temperature})
     great = store.load(version)
     rows, drawn = reference.sample(great, encoding.decode, spec, seed=seed_of(version, day), report=lambda line: None)
     shapes = fidelity_table(rows, encoding.decode(train), encoding.decode(held_out), encoding.schema)
