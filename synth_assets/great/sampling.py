@@ -15,6 +15,7 @@ import torch
 
 from synth_assets.great.coding import CategoryColumn, TableCoding
 from synth_assets.great.tokens import HOLE, RowTokens
+from synth_assets.great.training import trunk
 
 NEVER = float("-inf")
 
@@ -167,7 +168,7 @@ class _Cache:
     """The key-value cache of rows under way, and the tokens that have not gone through the model yet."""
 
     def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool) -> None:
-        self.model, self.rows, self.device, self.ragged = model, rows, device, ragged
+        self.trunk, self.rows, self.device, self.ragged = trunk(model), rows, device, ragged
         self.past: Any = None
         self.waiting: list[torch.Tensor] = []
         self.skipped: list[torch.Tensor] = []
@@ -194,7 +195,7 @@ class _Cache:
                 "attention_mask": self.seen,
                 "position_ids": (self.seen.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
             }
-        found = self.model.base_model(input_ids=ids, past_key_values=self.past, use_cache=True, **arguments)
+        found = self.trunk(input_ids=ids, past_key_values=self.past, use_cache=True, **arguments)
         self.past, self.waiting, self.skipped = found.past_key_values, [], []
         last: torch.Tensor = found.last_hidden_state[:, -1]
         return last

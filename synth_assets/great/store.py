@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -294,6 +295,8 @@ def sample_rows(
 
 
 def _make(engine: str, llm: str, **arguments: Any) -> "be_great.GReaT":
+    if arguments.get("efficient_finetuning") == "lora" and find_spec("peft") is None:
+        raise ModelError("language_model.lora needs the package peft: `pip install peft`, or set lora to false.")
     if engine == "great":
         from synth_assets.great.engine import GReaT
 

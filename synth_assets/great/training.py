@@ -77,6 +77,11 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4])
 
 
+def trunk(model: Any) -> Any:
+    """Give what lies below a causal language model's head, low-rank adapters or not."""
+    return (model.get_base_model() if hasattr(model, "peft_config") else model).base_model
+
+
 def rows_loss(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Give how long rows are in the model's eyes.
 
@@ -92,7 +97,7 @@ def rows_loss(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tens
     torch.Tensor
         A scalar: the sum over all rows, in nats.
     """
-    hidden = model.base_model(input_ids=ids).last_hidden_state
+    hidden = trunk(model)(input_ids=ids).last_hidden_state
     targets = chosen[:, 1:]
     logits = model.get_output_embeddings()(hidden[:, :-1][targets])
     return functional.cross_entropy(logits.float(), ids[:, 1:][targets], reduction="sum")

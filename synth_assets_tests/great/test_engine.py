@@ -312,3 +312,30 @@ def test_the_forests_rows_are_on_the_grid_and_within_limits(table: pd.DataFrame)
     assert rows[["total", "size"]].corr().iloc[0, 1] == pytest.approx(
         table[["total", "size"]].corr().iloc[0, 1], abs=0.1
     )
+
+
+@pytest.mark.slow
+def test_low_rank_adapters_learn_and_are_merged_into_the_stored_model(
+    byte_level_base: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    from synth_assets.great.store import ModelStore
+
+    spec = ModelSpec(base=str(byte_level_base), epochs=2, lora=True, training=TrainingSpec(teacher_rows=0))
+    store = ModelStore(tmp_path / "models")
+    card = store.fit(table, spec, bases=tmp_path, experiments=tmp_path / "e", report=lambda line: None)
+    assert card.losses[-1]["loss"] < card.losses[0]["loss"]
+    assert len(store.load(card.version).sample(50, seed=1)) == 50
+
+
+def test_adapters_without_their_package_are_refused(
+    byte_level_base: Path, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synth_assets.great import store
+
+    monkeypatch.setattr(store, "find_spec", lambda name: None)
+    spec = ModelSpec(base=str(byte_level_base), lora=True)
+    with pytest.raises(ModelError, match="pip install peft"):
+        store.ModelStore(tmp_path / "models").fit(
+            table, spec, bases=tmp_path, experiments=tmp_path / "e", report=lambda line: None
+        )
