@@ -14,9 +14,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+from bench_report import write_report
 from engines import settings
 from peers.environments import PEERS, interpreter_of, script_of
-from side_by_side import write_report
 
 from synth_assets.data_paths import DataPaths
 from synth_assets.evaluation.detection import Classifier, detection_auc
@@ -158,12 +158,8 @@ def _likeness(rows: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) ->
         categories=[column.name for column in schema.columns if column.kind == "category"],
     )
     return {
-        "detection AUC (boosting)": detection_auc(
-            rows, held_out, schema, classifier="gradient boosting", repeats=REPEATS
-        ).auc,
-        "detection AUC (forest)": detection_auc(
-            rows, held_out, schema, classifier="random forest", repeats=REPEATS
-        ).auc,
+        "detection AUC (boosting)": _detection(rows, held_out, schema, "gradient boosting"),
+        "detection AUC (forest)": _detection(rows, held_out, schema, "random forest"),
         "TSTR R2 (boosting)": scores["gradient boosting"],
         "TSTR R2 (forest)": scores["random forest"],
         "least KS similarity": min(

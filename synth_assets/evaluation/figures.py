@@ -61,6 +61,31 @@ def as_png(figure: "Figure", *, dpi: int) -> bytes:
     return buffer.getvalue()
 
 
+@contextmanager
+def new_figure(width: float, height: float, title: str, source: str) -> Iterator["Figure"]:
+    """Begin a figure in this style; it holds while panels are drawn.
+
+    Parameters
+    ----------
+    width, height : float
+        In inches.
+    title, source : str
+        What is shown, and where the real rows come from.
+
+    Yields
+    ------
+    matplotlib.figure.Figure
+        Without a panel yet.
+    """
+    from matplotlib.figure import Figure
+
+    with _style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        figure.supxlabel(f"real rows: {source}", x=0.01, ha="left", fontsize=8, color=GREY)
+        yield figure
+
+
 def density_grid(
     real: pd.DataFrame,
     synthetic: pd.DataFrame,
@@ -93,7 +118,7 @@ def density_grid(
     across = min(3, len(schema.columns))
     down = -(-len(schema.columns) // across)
     numbers = fidelity.dropna(subset=["column_name"]).set_index("column_name")
-    with _figure(3.6 * across, 2.5 * down + 0.9, title, source) as figure:
+    with new_figure(3.6 * across, 2.5 * down + 0.9, title, source) as figure:
         for i, column in enumerate(schema.columns):
             axes = figure.add_subplot(down, across, i + 1)
             if column.kind == "category":
@@ -127,7 +152,7 @@ def correlation_matrices(
     """
     matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
     matrices["synthetic - real"] = matrices["synthetic"] - matrices["real"]
-    with _figure(13.5, 4.9, title, source) as figure:
+    with new_figure(13.5, 4.9, title, source) as figure:
         for i, (name, matrix) in enumerate(matrices.items()):
             axes = figure.add_subplot(1, 3, i + 1)
             limit = 1.0 if i < 2 else max(0.1, float(matrix.abs().to_numpy().max()))
@@ -172,7 +197,7 @@ def regression_points(scores: pd.DataFrame, gains: pd.DataFrame, *, unit: str, t
         "rmse": f"RMSE, {unit}, less is better",
         "mae": f"MAE, {unit}, less is better",
     }
-    with _figure(13.5, 3.6, title, source) as figure:
+    with new_figure(13.5, 3.6, title, source) as figure:
         for i, (metric, label) in enumerate(better.items()):
             axes = figure.add_subplot(1, 4, i + 1)
             for j, arm in enumerate(arms):
@@ -208,7 +233,7 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
     matplotlib.figure.Figure
         One panel.
     """
-    with _figure(6.0, 3.2, title, source) as figure:
+    with new_figure(6.0, 3.2, title, source) as figure:
         axes = figure.add_subplot()
         axes.plot([r["epoch"] for r in losses], [r["loss"] for r in losses], "o-", color=BLUE, markersize=3)
         axes.set_xlabel("epoch")
@@ -266,17 +291,6 @@ def _legend(figure: "Figure", colours: Mapping[str, str]) -> None:
 
     handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
-
-
-@contextmanager
-def _figure(width: float, height: float, title: str, source: str) -> Iterator["Figure"]:
-    from matplotlib.figure import Figure
-
-    with _style():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-        figure.supxlabel(f"real rows: {source}", x=0.01, ha="left", fontsize=8, color=GREY)
-        yield figure
 
 
 @contextmanager

@@ -1,0 +1,257 @@
+"""The report of a benchmark: its tidy results as a Markdown table, a Parquet file and a figure.
+
+A result is a method, a seed, the name of a measure and a value. Belongs here: how results are shown. Does not belong
+here: how they are measured, see `bench.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.figures import BLUE, GREEN, GREY, ORANGE, as_png, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = ["method", "seed", "measure", "value"]
+COLOURS = {"great": ORANGE, "be_great": BLUE}
+"""Our engine and its baseline stand out; peers are grey."""
+
+DPI = 130
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How the values of a measure are shown.
+
+    Parameters
+    ----------
+    best : str
+        Which values are good.
+    form : callable
+        Writes a value for the table.
+    scale : float
+        What a value is multiplied by first.
+    logarithmic : bool
+        Whether methods differ by orders of magnitude.
+    """
+
+    best: str
+    form: Callable[[float], str]
+    scale: float = 1.0
+    logarithmic: bool = False
+
+
+def _fixed(decimals: int) -> Callable[[float], str]:
+    return lambda value: f"{value:,.{decimals}f}"
+
+
+def _three_digits(value: float) -> str:
+    """Write 0.01234 as 0.0123, and 12345.6 as 12,346."""
+    decimals = 2 - int(np.floor(np.log10(abs(value)))) if value else 0
+    return f"{value:,.{max(0, decimals)}f}"
+
+
+MEASURES = {
+    "fit CPU s": Measure("less is better", _three_digits, logarithmic=True),
+    "rows per CPU s": Measure("more is better", _three_digits, logarithmic=True),
+    "detection AUC (boosting)": Measure("0.5 is best", _fixed(3)),
+    "detection AUC (forest)": Measure("0.5 is best", _fixed(3)),
+    "TSTR R2 (boosting)": Measure("more is better", _fixed(3)),
+    "TSTR R2 (forest)": Measure("more is better", _fixed(3)),
+    "least KS similarity": Measure("more is better", _fixed(3)),
+    "membership AUC": Measure("0.5 is best", _fixed(3)),
+    "partial copies": Measure("% of rows, no more than real ones", _fixed(1), scale=100),
+    "exact copies": Measure("% of rows, no more than real ones", _fixed(2), scale=100),
+    "impossible rows": Measure("% of rows, no more than real ones", _fixed(1), scale=100),
+}
+"""In the order of the table's columns."""
+
+DRAWN = (
+    "detection AUC (boosting)", "detection AUC (forest)", "TSTR R2 (boosting)", "TSTR R2 (forest)",
+    "least KS similarity", "membership AUC", "partial copies", "impossible rows", "fit CPU s", "rows per CPU s",
+)  # fmt: skip
+"""In the order of the figure's panels; exact copies are none for most methods."""
+
+
+def write_report(found: pd.DataFrame, folder: Path, *, source: str, floor: str) -> None:
+    """Write `bench.md`, `bench.parquet` and `bench.png`.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        One row a result: `method`, `seed`, `measure` (of `MEASURES`), `value`.
+    folder : pathlib.Path
+        Where to; it exists. Files of an earlier report are replaced.
+    source : str
+        Where the real rows come from.
+    floor : str
+        The method that is the floor: real rows.
+
+    Raises
+    ------
+    ForeseenError
+        If the results are not such a frame, or none are the floor's.
+    """
+    table = markdown(found, floor=floor)
+    note = f"Mean (least to greatest) over the seeds. Real rows: {source}."
+    contents = {
+        "bench.md": f"{table}\n\n{note}\n".encode(),
+        "bench.parquet": found[COLUMNS].to_parquet(index=False),
+        "bench.png": as_png(figure(found, source=source, floor=floor), dpi=DPI),
+    }
+    for name, content in contents.items():
+        building = folder / f".{name}"
+        building.write_bytes(content)
+        building.replace(folder / name)
+
+
+def markdown(found: pd.DataFrame, *, floor: str) -> str:
+    """Write a row a method, the floor first, and a column a measure.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        As for `write_report`.
+    floor : str
+        The method that is the floor.
+
+    Returns
+    -------
+    str
+        A Markdown table. A cell is 'mean (least to greatest)' over the seeds, the value alone where there is one seed,
+        a dash where nothing was measured; it says so where a measure lacks some of its method's seeds.
+    """
+    methods = _methods(found, floor)
+    measures = [name for name in MEASURES if name in set(found["measure"])]
+    lines = [["method", "seeds", *(f"{name}, {MEASURES[name].best}" for name in measures)]]
+    lines.append(["---", *["---:"] * (len(measures) + 1)])
+    for method in methods:
+        rows = found[found["method"] == method]
+        seeds = rows["seed"].nunique()
+        cells = [_cell(rows.loc[rows["measure"] == name, "value"], MEASURES[name], seeds) for name in measures]
+        lines.append([method.replace("|", "\\|"), str(seeds), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def figure(found: pd.DataFrame, *, source: str, floor: str) -> "Figure":
+    """Draw the main measures side by side: a point a seed, a stroke at their mean, a line at what real rows score.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        As for `write_report`.
+    source : str
+        Where the real rows come from.
+    floor : str
+        The method that is the floor.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each of `DRAWN` that was measured, five in a row.
+    """
+    from matplotlib.lines import Line2D
+
+    methods = [method for method in _methods(found, floor) if method != floor]
+    measures = [name for name in DRAWN if name in set(found["measure"])]
+    across = min(5, len(measures))
+    down = -(-len(measures) // across)
+    width, height = 1.6 + 2.6 * across, 1.2 + down * (0.75 + 0.26 * len(methods))
+    # The title and the legend stand side by side, however few the panels are.
+    with new_figure(max(8.0, width), height, "Synthetic rows, by the method that made them", source) as drawn:
+        for i, name in enumerate(measures):
+            axes = drawn.add_subplot(down, across, i + 1)
+            _panel(axes, found[found["measure"] == name], MEASURES[name], methods, floor)
+            axes.set_title(name)
+            axes.set_yticks(range(len(methods)), methods if i % across == 0 else [""] * len(methods))
+        drawn.legend(
+            handles=[
+                Line2D([], [], marker="o", linestyle="", color=GREY, markersize=4, alpha=0.6, label="one seed"),
+                Line2D([], [], marker="|", linestyle="", color=GREY, markersize=11, markeredgewidth=2, label="mean"),
+                Line2D([], [], linestyle="--", color=GREEN, label=floor),
+            ],
+            loc="outside upper right",
+            ncols=3,
+            frameon=False,
+        )
+    return drawn
+
+
+def _panel(axes: "Axes", rows: pd.DataFrame, measure: Measure, methods: list[str], floor: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    values = rows["value"] * measure.scale
+    for place, method in enumerate(methods):
+        own = values[rows["method"] == method]
+        colour = COLOURS.get(method, GREY)
+        axes.plot(own, [place] * len(own), "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
+        if len(own):
+            axes.plot([own.mean()], [place], "|", color=colour, markersize=11, markeredgewidth=2)
+    real = values[rows["method"] == floor]
+    if len(real):
+        axes.axvline(real.mean(), color=GREEN, linestyle="--", linewidth=1.2, zorder=0)
+    if measure.logarithmic and (values > 0).all():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.15g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.locator_params(axis="x", nbins=5)
+    axes.margins(x=0.08)
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.grid(axis="y", color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(measure.best)
+
+
+def _cell(values: pd.Series, measure: Measure, seeds: int) -> str:
+    if values.empty:
+        return "-"
+    shown = values * measure.scale
+    text = measure.form(float(shown.mean()))
+    parts = []
+    if len(shown) > 1:
+        parts.append(f"{measure.form(float(shown.min()))} to {measure.form(float(shown.max()))}")
+    if len(shown) < seeds:
+        parts.append(f"{len(shown)} of {seeds} seeds")
+    return f"{text} ({'; '.join(parts)})" if parts else text
+
+
+def _methods(found: pd.DataFrame, floor: str) -> list[str]:
+    """Check the results, and give the methods in order: the floor, then the others as they come."""
+    lacking = [name for name in COLUMNS if name not in found.columns]
+    if lacking:
+        raise ForeseenError(f"the results lack the columns {', '.join(lacking)}; expected {', '.join(COLUMNS)}.")
+    unknown = sorted(set(found["measure"]) - set(MEASURES))
+    if unknown:
+        raise ForeseenError(
+            f"the results have the measures {', '.join(unknown)}; expected some of {', '.join(MEASURES)}. "
+            "Add how they are shown to MEASURES."
+        )
+    twice = found[found.duplicated(["method", "seed", "measure"])]
+    if len(twice):
+        one = twice.iloc[0]
+        raise ForeseenError(
+            f"the results have {one['measure']!r} of {one['method']!r} with seed {one['seed']} twice "
+            f"({len(twice)} such rows); expected each once. Leave one out."
+        )
+    wrong = found[~np.isfinite(found["value"])]
+    if len(wrong):
+        one = wrong.iloc[0]
+        raise ForeseenError(
+            f"{one['measure']!r} of {one['method']!r} with seed {one['seed']} is {one['value']} ({len(wrong)} such "
+            "rows); expected a number. Leave out what could not be measured: the table then says so."
+        )
+    methods = list(dict.fromkeys(found["method"]))
+    if floor not in methods:
+        raise ForeseenError(
+            f"the results have no method {floor!r}, the floor; they have {', '.join(methods)}. Measure real rows too."
+        )
+    return [floor, *(method for method in methods if method != floor)]
