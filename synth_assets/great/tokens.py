@@ -174,7 +174,7 @@ def _trie(values: np.ndarray, name: str) -> list[Level]:
                 "choose another base, or 'scratch'."
             )
         levels.append(Level(options, child.reshape(-1, len(options)), first, last, ends))
-        node = np.where(here, 0, 0)
+        node = np.zeros_like(node)
         node[codes] = led
     return levels
 
