@@ -203,6 +203,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         pandas.DataFrame
             Exactly `n_samples` rows.
         """
+        if self.table_coding is None and self.columns is None:
+            raise ModelError("this model has not been fitted: call fit first.")
         if self.table_coding is None:
             return super().sample(
                 n_samples, temperature=temperature, k=k, conditions=conditions, device=device, **arguments
@@ -210,7 +212,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         chunks = self.sample_chunks(
             n_samples, temperature=temperature, k=k, conditions=conditions, seed=seed, device=device, report=report
         )
-        return pd.concat(chunks, ignore_index=True)
+        empty = self.coding.frame(np.zeros((0, len(self.coding.columns)), np.int64))
+        return pd.concat(list(chunks) or [empty], ignore_index=True)
 
     def sample_chunks(
         self,
@@ -228,7 +231,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         With conditions, rows are written within them and kept with the probability that the model, asked for
         nothing, would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
         the argument of rejection sampling (von Neumann, 1951). With one condition, on the first column in the written
-        order, every row is kept.
+        order, every row is kept where its values are one token each.
 
         Parameters
         ----------

@@ -98,8 +98,8 @@ class Writer:
             n by m rows in units.
         weights : numpy.ndarray
             For each row, the log of the probability that the model, asked for nothing, keeps to what was asked for,
-            given what it wrote before; -inf if it cannot, and then the row is not to be used. The first column does
-            not count: nothing stands before it, so its share is the same for all rows with the same limits.
+            given what it wrote before; -inf if it cannot, and then the row is not to be used. The first token does not
+            count: nothing stands before it, so its share is the same for all rows with the same limits.
         """
         draws = torch.Generator(self.device).manual_seed(seed)
         units = np.zeros((n, len(self.coding.columns)), np.int64)
@@ -126,11 +126,11 @@ class Writer:
                 if excluded is not None:
                     allowed &= (lowest < highest) | (lowest != excluded[:, None])
                 stuck = ~allowed.any(1)
-                if wanted is not None and place:
+                if wanted is not None and (place or depth):
                     possible = there & (least <= open_high[:, None]) & (greatest >= open_low[:, None])
                     kept = logits.masked_fill(~allowed, NEVER).logsumexp(1)
                     share = kept - logits.masked_fill(~possible, NEVER).logsumexp(1)
-                    weights += torch.where(done, 0.0, share.nan_to_num(NEVER))
+                    weights += torch.where(done, 0.0, share.nan_to_num(nan=NEVER, neginf=NEVER))
                 else:
                     weights = weights.masked_fill(stuck & ~done, NEVER)
                 # A row that is stuck goes on, as anything, so that its neighbours can.
@@ -139,9 +139,9 @@ class Writer:
                 choice = torch.multinomial(probabilities, 1, generator=draws)[:, 0]
                 cache.append(options[choice], skip=done)
                 reached = to.gather(1, choice[:, None])[:, 0].clamp(min=0)
-                node = torch.where(done, node, reached)
                 code = torch.where(done, code, first[reached])
                 done = done | ends[reached]
+                node = torch.where(done, 0, reached)
             units[:, place] = self.coding.units_of(place, code.cpu().numpy(), shifts)
         return units, weights.cpu().numpy().astype("float64")
 

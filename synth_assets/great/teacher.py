@@ -76,7 +76,7 @@ class Teacher:
             step = column.step if isinstance(column, NumberColumn) else 1
             # A value beyond the limits is put on the nearest code within them.
             codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
-            units[:, place] = self.coding.units_of(place, np.clip(codes, 0, column.size - 1), shifts)
+            units[:, place] = self.coding.units_of(place, codes, shifts)
         return units
 
     def _inputs(self, units: np.ndarray, place: int) -> np.ndarray:

@@ -90,7 +90,8 @@ class RowTokens:
         Raises
         ------
         ModelError
-            If the tokenizer writes a value in pieces that depend on more than the text before them.
+            If the tokenizer writes a value in pieces that depend on more than the text before them, or by a special
+            token, which stands for the end of a row or for anything unknown.
         """
         columns: list[ColumnTokens] = []
         before = ""
@@ -108,6 +109,12 @@ class RowTokens:
                     "choose another base, or 'scratch'."
                 )
             ragged = [ids[len(opened) :] for ids in written]
+            for text, ids in zip(texts, ragged, strict=True):
+                if not set(tokenizer.all_special_ids).isdisjoint(ids):
+                    raise ModelError(
+                        f"the base's tokenizer has no token of its own for a part of {text!r} in column "
+                        f"{column.name!r}; rename the label, or choose another base."
+                    )
             values = np.full((len(ragged), max(map(len, ragged))), HOLE, np.int64)
             for code, ids in enumerate(ragged):
                 values[code, : len(ids)] = ids

@@ -1,0 +1,233 @@
+"""Rows in tokens are what the tokenizer makes of their sentences, and the tries lead back to the rows."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synth_assets.great.base_models import _tokenizer_of, sentences
+from synth_assets.great.coding import NumberColumn, TableCoding
+from synth_assets.great.specs import ModelError
+from synth_assets.great.tokens import HOLE, RowTokens, pieces_of
+
+
+def table_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:
+    """Give rows with labels, a small and a large grid, negatives, and a column that is written as a difference."""
+    rng = np.random.default_rng(seed)
+    large, small = rng.integers(-5000, 9000, rows), rng.integers(0, 9, rows)
+    return pd.DataFrame(
+        {
+            "kind": pd.Series(rng.choice(["F", "I", "a longer one", "é"], rows), dtype="str"),
+            "large": large / 1e3,
+            "small": small,
+            "sum of both": (large + 40 * small + rng.integers(0, 90, rows)) / 1e3,
+        }
+    )
+
+
+def scratch(table: pd.DataFrame, **arguments: Any) -> tuple[TableCoding, Any, list[str]]:
+    coding = TableCoding.of(table, **arguments)
+    rows = sentences(coding.written(table))
+    return coding, _tokenizer_of(rows, list(table.columns), coding), rows
+
+
+def byte_level(rows: list[str], size: int = 290) -> Any:
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(rows, vocab_size=size, special_tokens=["<|endoftext|>"], show_progress=False)
+    return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token="<|endoftext|>")  # noqa: S106 - a token, not a password
+
+
+def check(coding: TableCoding, tokenizer: Any, table: pd.DataFrame, rows: list[str]) -> RowTokens:
+    tokens = RowTokens.of(coding, tokenizer)
+    codes = coding.codes(coding.units(table))
+    ids, chosen = tokens.rows(codes)
+    assert ids.shape == chosen.shape
+    assert ids.shape[1] == tokens.longest
+    for row, marks, code, said in zip(ids.tolist(), chosen, codes, tokenizer(rows)["input_ids"], strict=True):
+        assert row == said + [tokens.end] * (len(row) - len(said))
+        expected: list[bool] = []
+        for column, value in zip(tokens.columns, code, strict=True):
+            width = int((column.values[value] != HOLE).sum())
+            expected += [False] * len(column.prefix) + [True] * width
+        expected.append(True)
+        assert len(expected) == len(said) + 1
+        assert marks.tolist() == expected + [False] * (len(row) - len(expected))
+    return tokens
+
+
+def read_back(tokens: RowTokens, ids: list[int]) -> list[int]:
+    found, at = [], 0
+    for column in tokens.columns:
+        assert ids[at : at + len(column.prefix)] == column.prefix
+        at += len(column.prefix)
+        node = 0
+        for level in column.levels:
+            option = int(np.flatnonzero(level.options == ids[at])[0])
+            node = int(level.child[node, option])
+            assert node != HOLE
+            at += 1
+            if level.ends[node]:
+                assert level.first[node] == level.last[node]
+                break
+        found.append(int(level.first[node]))
+    assert ids[at] == tokens.end
+    return found
+
+
+def test_the_scratch_tokenizers_pieces_are_those_of_the_sentence() -> None:
+    table = table_of()
+    coding, tokenizer, rows = scratch(table)
+    assert any(isinstance(column, NumberColumn) and column.prediction is not None for column in coding.columns)
+    tokens = check(coding, tokenizer, table, rows)
+    assert not any((column.values == HOLE).any() for column in tokens.columns)
+    assert [tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
+    assert tokenizer.unk_token_id not in np.unique(tokens.rows(coding.codes(coding.units(table)))[0])
+
+
+@pytest.mark.parametrize("size", [262, 290, 400])
+def test_a_byte_level_tokenizers_pieces_are_those_of_the_sentence(size: int) -> None:
+    table = table_of()
+    coding = TableCoding.of(table)
+    rows = sentences(coding.written(table))
+    tokenizer = byte_level(rows[:20], size)
+    tokens = check(coding, tokenizer, table, rows)
+    assert any((column.values == HOLE).any() for column in tokens.columns)
+    assert [tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_tries_lead_from_tokens_to_codes(learned: bool) -> None:
+    table = table_of()
+    coding, tokenizer, rows = scratch(table)
+    tokens = RowTokens.of(coding, byte_level(rows[:20]) if learned else tokenizer)
+    codes = coding.codes(coding.units(table))
+    assert [read_back(tokens, row) for row in tokens.rows(codes)[0].tolist()] == codes.tolist()
+
+
+def test_every_value_that_can_be_written_has_tokens_of_its_own() -> None:
+    coding, tokenizer, _ = scratch(table_of())
+    for place, column in enumerate(RowTokens.of(coding, tokenizer).columns):
+        assert len(np.unique(column.values, axis=0)) == coding.columns[place].size
+        assert column.values.shape[1] <= 3
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a", "ab", "abc"],
+        ["1", "10", "1.5"],
+        ["a, b", "a"],
+        ["x is y", "x"],
+        ["é", "ß", "日本", "🦪"],
+        [" leads", "trails ", "two  spaces"],
+        ["'quoted'", '"double"'],
+        ["(a|b)*", "[c]", "\\d", "^$", "."],
+        ["n is", ", n is 1"],
+        ["Sex", "n"],
+        ["", "empty is a label"],
+        ["a\nb", "a\tb"],
+        ["<|endoftext|>", "plain"],
+    ],
+)
+def test_odd_labels_are_written_without_loss_or_refused(labels: list[str]) -> None:
+    table = pd.DataFrame({"label": pd.Series(labels * 2, dtype="str"), "n": range(2 * len(labels))})
+    coding, tokenizer, rows = scratch(table, first=["label"])
+    try:
+        tokens = RowTokens.of(coding, tokenizer)
+    except ModelError:
+        return
+    codes = coding.codes(coding.units(table))
+    ids, _ = tokens.rows(codes)
+    assert [read_back(tokens, row) for row in ids.tolist()] == codes.tolist()
+    said = tokenizer(rows)["input_ids"]
+    assert [row[: len(one)] for row, one in zip(ids.tolist(), said, strict=True)] == said
+
+
+def test_a_value_that_begins_another_is_refused() -> None:
+    table = pd.DataFrame({"k": pd.Series(["ab", "abab"], dtype="str")})
+    with pytest.raises(ModelError, match="one begins the other"):
+        RowTokens.of(TableCoding.of(table), byte_level(["k is ab"], 262))
+
+
+def test_pieces_are_cut_from_the_right() -> None:
+    texts = [f"{n // 1000:02d}.{n % 1000:03d}" for n in range(12_000)]
+    cut = pieces_of(texts, 256)
+    assert ["".join(pieces) for pieces in cut] == texts
+    assert all(sum(c.isdigit() for c in piece) == 2 for pieces in cut for piece in pieces[1:])
+    assert len({pieces[0] for pieces in cut}) < 256
+    assert pieces_of(["1", "2"], 256) == [["1"], ["2"]]
+
+
+# What differences add to the coding: the tables of test_coding.py are too random to be predicted.
+
+
+@st.composite
+def predictable(draw: st.DrawFn) -> tuple[pd.DataFrame, int, int]:
+    decimals, step = draw(st.integers(0, 5)), draw(st.sampled_from([1, 3, 5, 7, 25]))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    offset = draw(st.sampled_from([0, -3000]))
+    a, b = rng.integers(0, 4000, (2, 150)) + offset
+    c = (2 * a - b + rng.integers(0, draw(st.integers(1, 300)), 150)) * step
+    scale = 10**decimals
+    table = pd.DataFrame({"c": c / scale, "a": a / scale, "b": b / scale, "constant": 1.25})
+    return table if decimals else table.astype({"a": "int64", "c": "int64"}), decimals, step
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictable())
+def test_differences_lose_nothing(drawn: tuple[pd.DataFrame, int, int]) -> None:
+    table, _, _ = drawn
+    coding = TableCoding.of(table, ["a", "b"])
+    assert getattr(coding.columns[coding.place("c")], "prediction", None) is not None
+    units = coding.units(table)
+    codes = coding.codes(units)
+    assert (codes >= 0).all()
+    back = np.zeros_like(units)
+    for place in range(len(coding.columns)):
+        back[:, place] = coding.units_of(place, codes[:, place], coding.shifts(place, back))
+        low, high = coding.limits(place)
+        assert (low, high) == (units[:, place].min(), units[:, place].max())
+    pd.testing.assert_frame_equal(coding.frame(back), table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictable())
+def test_differences_rounded_to_hundreds_keep_the_last_two_digits(drawn: tuple[pd.DataFrame, int, int]) -> None:
+    table, _, _ = drawn
+    coding = TableCoding.of(table, ["a", "b"])
+    place = coding.place("c")
+    column = coding.columns[place]
+    assert isinstance(column, NumberColumn)
+    assert column.size_is_large
+    assert column.unit % 100 == 0
+    units = coding.units(table)
+    texts = np.array(coding.texts(place), object)[coding.codes(units)[:, place]]
+    digits = [int(text.replace(".", "")[-2:]) for text in texts]
+    assert digits == (units[:, place] % 100).tolist()
+    assert len({len(text) for text in coding.texts(place)}) == 1
+    assert not any(text.startswith("-") for text in coding.texts(place))
+
+
+@settings(max_examples=20, deadline=None)
+@given(predictable(), st.integers(1, 149))
+def test_a_rows_code_does_not_depend_on_its_neighbours(drawn: tuple[pd.DataFrame, int, int], one: int) -> None:
+    table, _, _ = drawn
+    coding = TableCoding.of(table, ["a", "b"])
+    units = coding.units(table)
+    assert (coding.codes(units[one : one + 1]) == coding.codes(units)[one]).all()
+
+
+def test_a_coding_with_differences_survives_json() -> None:
+    import json
+
+    table = table_of()
+    coding = TableCoding.of(table)
+    again = TableCoding.from_json(json.loads(json.dumps(coding.as_json())))
+    assert again == coding
+    assert (again.codes(again.units(table)) == coding.codes(coding.units(table))).all()

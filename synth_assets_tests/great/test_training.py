@@ -1,0 +1,220 @@
+"""The training loop: best weights kept, and a run that was killed ends as one that was not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.great import training
+from synth_assets.great.training import Phase, rows_loss, seed_of, step_reached, threads_for, train
+
+
+class Killed(Exception):
+    pass
+
+
+def silent(line: str) -> None:
+    del line
+
+
+def model_of(dropout: float = 0.0, seed: int = 0) -> Any:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(seed)
+    drops = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=12, n_positions=16, n_layer=1, n_head=2, n_embd=16, **drops))
+
+
+def rows_of(n: int, seed: int, *, noise: bool = False) -> tuple[Any, Any]:
+    """Give rows of 0, a digit, 0, the same digit (or, as noise, another), and the end."""
+    import torch
+
+    rng = np.random.default_rng(seed)
+    first = rng.integers(1, 9, n)
+    second = rng.integers(1, 9, n) if noise else first
+    ids = torch.tensor(np.column_stack([np.zeros(n), first, np.zeros(n), second, np.full(n, 11)])).long()
+    return ids, torch.tensor([[False, True, False, True, True]]).expand(n, 5)
+
+
+def phase(rows: tuple[Any, Any], name: str = "rows", **changed: Any) -> Phase:
+    return Phase(
+        name,
+        *rows,
+        **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "averaging": 0.9, **changed},
+    )
+
+
+def run(model: Any, phases: list[Phase], folder: Path, report: Any = silent, **changed: Any) -> list[dict[str, float]]:
+    arguments = {"seed": 5, "checkpoints": folder, "save_every": 1, "report": report, **changed}
+    validation = arguments.pop("validation", rows_of(40, 99))
+    return train(model, phases, validation, **arguments)
+
+
+def loss_of(model: Any, rows: tuple[Any, Any]) -> float:
+    import torch
+
+    with torch.no_grad():
+        return float(rows_loss(model, *rows)) / len(rows[0])
+
+
+def same(one: Any, other: Any) -> bool:
+    import torch
+
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    model = model_of()
+    before = loss_of(model, rows_of(40, 99))
+    history = run(model, [phase(rows_of(200, 1), epochs=12, learning_rate=0.03)], tmp_path)
+    losses = [report["loss"] for report in history]
+    assert losses[-1] < 0.6 * losses[0]
+    assert loss_of(model, rows_of(40, 99)) < 0.6 * before
+    assert not model.training
+
+
+def test_a_rows_loss_counts_what_is_chosen_and_nothing_else() -> None:
+    import torch
+
+    model = model_of().eval()
+    ids, chosen = rows_of(7, 1)
+    with torch.no_grad():
+        logs = model(input_ids=ids).logits.log_softmax(-1)
+    expected = -sum(float(logs[r, t - 1, ids[r, t]]) for r in range(7) for t in range(1, 5) if chosen[r, t])
+    assert loss_of(model, (ids, chosen)) * 7 == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("phases", [1, 2])
+def test_the_best_weights_are_those_that_are_left(tmp_path: Path, phases: int) -> None:
+    model = model_of()
+    few = rows_of(12, 1, noise=True)
+    history = run(
+        model, [phase(few, epochs=15, learning_rate=0.05, averaging=0.0)] * phases, tmp_path, report=silent, seed=1
+    )
+    last = [report["eval_loss"] for report in history if report["phase"] == phases - 1]
+    if phases == 1:
+        assert min(last) < last[-1]  # else the last weights would do
+    assert loss_of(model, rows_of(40, 99)) == pytest.approx(min(last), rel=1e-6)
+
+
+def test_a_phase_starts_from_the_best_weights_of_the_one_before(tmp_path: Path) -> None:
+    model = model_of()
+    few = rows_of(12, 1, noise=True)
+    phases = [
+        phase(few, epochs=15, learning_rate=0.05, averaging=0.0),
+        phase(few, epochs=1, learning_rate=0.0, averaging=0.0),
+    ]
+    history = run(model, phases, tmp_path)
+    first = [report["eval_loss"] for report in history if report["phase"] == 0]
+    assert min(first) < first[-1]
+    assert history[-1]["phase"] == 1
+    assert history[-1]["eval_loss"] == pytest.approx(min(first), rel=1e-6)
+
+
+def test_a_phase_ends_when_patience_does(tmp_path: Path) -> None:
+    history = run(model_of(), [phase(rows_of(12, 1, noise=True), epochs=60, learning_rate=0.05, patience=2)], tmp_path)
+    losses = [report["eval_loss"] for report in history]
+    assert len(losses) < 60
+    assert int(np.argmin(losses)) == len(losses) - 3
+
+
+def test_what_is_reported_counts_on(tmp_path: Path) -> None:
+    history = run(model_of(), [phase(rows_of(40, 1), epochs=2), phase(rows_of(16, 2), epochs=2)], tmp_path)
+    assert [report["epoch"] for report in history] == [1.0, 2.0, 3.0, 4.0]
+    assert [report["step"] for report in history] == [3.0, 6.0, 7.0, 8.0]
+    assert [report["phase"] for report in history] == [0.0, 0.0, 1.0, 1.0]
+    assert history[1]["learning_rate"] == pytest.approx(0.0, abs=1e-12)
+    assert step_reached(tmp_path) == 8
+
+
+@pytest.mark.parametrize("save_every", [1, 2])
+@pytest.mark.parametrize("killed_at", range(1, 7))
+def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, save_every: int
+) -> None:
+    monkeypatch.setattr(training, "REPORT_EVERY_S", 0.0)
+    phases = [phase(rows_of(64, 1), "first"), phase(rows_of(48, 2), "second", learning_rate=0.003)]
+    whole = model_of(dropout=0.1)
+    expected = run(whole, phases, tmp_path / "whole", save_every=save_every)
+    assert len(expected) == 6
+    epochs = []
+
+    def kill(line: str) -> None:
+        if ": epoch " in line:
+            epochs.append(line)
+        if len(epochs) == killed_at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(model_of(dropout=0.1), phases, tmp_path / "parts", report=kill, save_every=save_every)
+    lines: list[str] = []
+    resumed = model_of(dropout=0.1)
+    history = run(resumed, phases, tmp_path / "parts", report=lines.append, save_every=save_every)
+    saved = (killed_at - 1) // save_every * save_every
+    assert (f"resuming after epoch {saved}" in lines[0]) == bool(saved)
+    assert same(resumed, whole)
+    assert history == expected
+
+
+def test_a_run_that_had_ended_is_not_run_again(tmp_path: Path) -> None:
+    phases = [phase(rows_of(64, 1)), phase(rows_of(48, 2))]
+    whole, again = model_of(dropout=0.1), model_of(dropout=0.1)
+    expected = run(whole, phases, tmp_path)
+    assert run(again, phases, tmp_path) == expected
+    assert same(again, whole)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    one, same_seed, other = (model_of(dropout=0.1) for _ in range(3))
+    for name, model, seed in (("a", one, 5), ("b", same_seed, 5), ("c", other, 6)):
+        run(model, [phase(rows_of(64, 1))], tmp_path / name, seed=seed)
+    assert same(one, same_seed)
+    assert not same(one, other)
+
+
+def test_a_checkpoint_holds_tensors_and_plain_values_only(tmp_path: Path) -> None:
+    import torch
+
+    run(model_of(), [phase(rows_of(64, 1))], tmp_path)
+    state = torch.load(tmp_path / training.CHECKPOINT, weights_only=True)
+    assert len(state["history"]) == 3
+    assert {"model", "optimizer", "average", "best_weights"} <= set(state)
+    assert [path.name for path in tmp_path.iterdir()] == [training.CHECKPOINT]  # nothing half written is left
+    assert step_reached(tmp_path) == 12
+    assert step_reached(tmp_path / "elsewhere") == 0
+
+
+def test_seeds_depend_on_all_parts() -> None:
+    assert seed_of(1, 2) == seed_of(1, 2) == seed_of("1", "2")
+    assert len({seed_of(1, 2), seed_of(2, 1), seed_of(12), seed_of(1, 2, 0)}) == 4
+    assert all(0 <= seed_of(i) < 2**32 for i in range(100))
+
+
+def test_a_small_model_gets_one_thread_and_others_their_threads_back() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for(model_of()):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_model_can_be_fitted_to_a_handful_of_rows(untrained: Any, n: int) -> None:
+    from synth_assets.great.specs import TeacherSpec, TrainingSpec
+
+    table = pd.DataFrame({"x": [1.5, 2.0, 3.5, 4.0, 4.5], "k": pd.Series(list("abaab"), dtype="str")}).head(n)
+    great = untrained(table)
+    spec = TrainingSpec(teacher_rows=50, teacher_epochs=1, teacher=TeacherSpec(trees=3))
+    history = great.fit(table, training=spec)
+    assert np.isfinite([report["loss"] for report in history]).all()
+    rows = great.sample(30)
+    assert rows["x"].between(table["x"].min(), table["x"].max()).all()
+    assert set(rows["k"]) <= set(table["k"])
