@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from synth_assets.great.coding import CategoryColumn, TableCoding
 from synth_assets.great.tokens import HOLE, RowTokens
@@ -104,7 +105,7 @@ class Writer:
         draws = torch.Generator(self.device).manual_seed(seed)
         units = np.zeros((n, len(self.coding.columns)), np.int64)
         weights = torch.zeros(n, device=self.device)
-        cache = _Cache(self.model, n, self.device, ragged=self.ragged)
+        cache = _Cache(self.model, n, self.device, ragged=self.ragged, longest=self.tokens.longest)
         for place, column in enumerate(self.tokens.columns):
             cache.force(column.prefix)
             shifts = self.coding.shifts(place, units)
@@ -135,8 +136,7 @@ class Writer:
                     weights = weights.masked_fill(stuck & ~done, NEVER)
                 # A row that is stuck goes on, as anything, so that its neighbours can.
                 allowed = torch.where(stuck[:, None], there | ~there.any(1, keepdim=True), allowed)
-                probabilities = logits.masked_fill(~allowed, NEVER).softmax(1)
-                choice = torch.multinomial(probabilities, 1, generator=draws)[:, 0]
+                choice = _drawn(logits.masked_fill(~allowed, NEVER), draws)
                 cache.append(options[choice], skip=done)
                 reached = to.gather(1, choice[:, None])[:, 0].clamp(min=0)
                 code = torch.where(done, code, first[reached])
@@ -164,12 +164,52 @@ class Writer:
         return scaled
 
 
+def _drawn(logits: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+    """Draw one option for each row, by inversion of numbers that are spread evenly over the rows of the shard.
+
+    Each number is uniform, and independent of the others of its row, so each row is a draw of the model; but the n
+    numbers of one place lie in n different intervals of 1/n: a Latin hypercube (McKay, Beckman and Conover, 1979). The
+    shares of values in a shard vary less about the model's than those of independent rows.
+    """
+    n = len(logits)
+    places = torch.randperm(n, generator=draws, device=logits.device)
+    spread = (places + torch.rand(n, generator=draws, device=logits.device, dtype=torch.float64)) / n
+    below = logits.double().softmax(1).cumsum(1)
+    # Scaled by the last sum, which rounding may leave short of 1: an option of no probability is never taken.
+    choice: torch.Tensor = torch.searchsorted(below, (spread * below[:, -1])[:, None], right=True)[:, 0]
+    return choice.clamp(max=logits.shape[1] - 1)
+
+
+class _Layer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer in memory that is taken once; transformers' own copies them all at every token."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.longest = longest
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            rows, heads, _tokens, width = key_states.shape
+            self.room = [part.new_empty(rows, heads, self.longest, width) for part in (key_states, value_states)]
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        for room, states in zip(self.room, (key_states, value_states), strict=True):
+            room[:, :, start:end] = states
+        self.keys, self.values = (room[:, :, :end] for room in self.room)
+        return self.keys, self.values
+
+
 class _Cache:
     """The key-value cache of rows under way, and the tokens that have not gone through the model yet."""
 
-    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool) -> None:
+    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, longest: int) -> None:
         self.trunk, self.rows, self.device, self.ragged = trunk(model), rows, device, ragged
-        self.past: Any = None
+        self.past = DynamicCache(config=model.config)
+        # Of architectures with other kinds of layers, those stay as they are.
+        self.past.layers = [_Layer(longest) if type(layer) is DynamicLayer else layer for layer in self.past.layers]
         self.waiting: list[torch.Tensor] = []
         self.skipped: list[torch.Tensor] = []
         self.seen = torch.ones((rows, 0), dtype=torch.long, device=device)
@@ -196,7 +236,7 @@ class _Cache:
                 "position_ids": (self.seen.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
             }
         found = self.trunk(input_ids=ids, past_key_values=self.past, use_cache=True, **arguments)
-        self.past, self.waiting, self.skipped = found.past_key_values, [], []
+        self.waiting, self.skipped = [], []
         last: torch.Tensor = found.last_hidden_state[:, -1]
         return last
 

@@ -143,7 +143,7 @@ def test_ragged_values_are_padded_without_a_trace(untrained: Callable[..., Any],
     ids = torch.tensor([[5, 9, 3, 7, 11, 2], [5, 9, 8, 8, 11, 2]])
     skips = torch.tensor([[False] * 6, [False, False, True, True, False, False]])
     with torch.no_grad():
-        cache = _Cache(great.model, 2, torch.device("cpu"), ragged=True)
+        cache = _Cache(great.model, 2, torch.device("cpu"), ragged=True, longest=6)
         for at in range(6):
             cache.append(ids[:, at], skip=skips[:, at])
             if at in (1, 2, 3, 5):
@@ -218,3 +218,13 @@ def test_a_model_that_was_never_fitted_fails_clearly(untrained: Callable[..., An
     fresh = GReaT(untrained(tiny).llm)
     with pytest.raises((ModelError, AssertionError), match=r"(?i)fit"):
         fresh.sample(3, max_length=40)
+
+
+def test_the_shares_of_a_shard_are_those_of_the_model(
+    untrained: Callable[..., Any], exact_shares: Callable[..., pd.DataFrame], tiny: pd.DataFrame
+) -> None:
+    great = untrained(tiny, ["k", "n"], differences=False)
+    shares = exact_shares(great).groupby("k")["share"].sum()
+    for seed in range(5):
+        counts = great.sample(500, k=500, seed=seed)["k"].value_counts().reindex(shares.index, fill_value=0)
+        assert (counts - 500 * shares).abs().max() <= 1  # independent rows would differ by 10 and more
