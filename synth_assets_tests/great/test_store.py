@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from synth_assets.great.specs import ModelError, ModelSpec
+from synth_assets.great.specs import ModelError, ModelSpec, TeacherSpec, TrainingSpec
 from synth_assets.great.store import ModelCard, ModelStore
 from synth_assets_tests.resources.processes import bound_by_permissions, on_a_small_disk, read_only
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
@@ -20,7 +20,7 @@ _FIT = """
 import json, os, signal, sys
 from pathlib import Path
 import pandas as pd
-from synth_assets.great.specs import ModelSpec, ScratchBase
+from synth_assets.great.specs import ModelSpec, ScratchBase, TeacherSpec, TrainingSpec
 from synth_assets.great.store import ModelStore
 
 root, rows, spec, kill_at = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
@@ -31,6 +31,7 @@ def report(line):
         os.kill(os.getpid(), signal.SIGKILL)
 
 spec["scratch"] = ScratchBase(**spec["scratch"])
+spec["training"] = TrainingSpec(**{**spec["training"], "teacher": TeacherSpec(**spec["training"]["teacher"])})
 rows = pd.read_parquet(rows)
 card = ModelStore(root / "models").fit(
     rows, ModelSpec(**spec), bases=root / "bases", experiments=root / "experiments", report=report
@@ -179,6 +180,24 @@ def test_a_killed_fit_resumes_and_gives_the_same_weights(
         json.loads((root / "models" / card.version / "great.json").read_text()) for root in (tmp_path, uninterrupted)
     )
     assert ours == theirs
+
+
+@pytest.mark.slow
+def test_a_killed_fit_of_our_engine_resumes_and_gives_the_same_weights(
+    easy_rows: pd.DataFrame, rows_file: Path, quick_spec: ModelSpec, tmp_path: Path
+) -> None:
+    lessons = TrainingSpec(teacher_rows=400, teacher_epochs=2, teacher=TeacherSpec(trees=5, leaf=5))
+    spec = replace(quick_spec, engine="great", training=lessons)
+    card, _ = fit_here(tmp_path / "uninterrupted", easy_rows, spec)
+    killed = fit_elsewhere(tmp_path / "killed", rows_file, spec, "real rows: ")
+    killed.communicate(timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "models" / card.version).exists()
+    output, errors = fit_elsewhere(tmp_path / "killed", rows_file, spec).communicate(timeout=120)
+    result = json.loads(output.splitlines()[-1])
+    assert result["version"] == card.version, errors
+    assert result["resumed_from_step"] >= 100  # two epochs of the forest's rows, eight a step
+    assert weights(tmp_path / "killed", card.version) == weights(tmp_path / "uninterrupted", card.version)
 
 
 @pytest.mark.slow
