@@ -17,10 +17,11 @@ ASSETS = {
     "synthetic_sample",
     "fidelity",
     "fidelity_plots",
+    "privacy",
     "regression_comparison",
     "published",
 }
-OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "regression_comparison"}
+OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "privacy", "regression_comparison"}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,7 @@ def test_blocking_checks_guard_what_follows(definitions: dg.Definitions) -> None
         ("raw", "is_real"): False,
         ("synthetic_sample", "valid_rows"): True,
         ("synthetic_sample", "ranges"): False,
+        ("privacy", "no_leak"): True,
     }
 
 

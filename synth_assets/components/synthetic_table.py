@@ -9,6 +9,7 @@ from synth_assets.assets import (
     encoded_split,
     fidelity,
     fine_tuned_model,
+    privacy,
     published,
     raw,
     regression_comparison,
@@ -65,6 +66,7 @@ class SyntheticTable(dg.Component):
         each_day = [
             *synthetic_sample.build(table, settings.sample_spec()),
             *fidelity.build(table),
+            *privacy.build(table),
             *regression_comparison.build(table),
             *published.build(table),
         ]

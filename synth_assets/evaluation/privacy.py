@@ -12,11 +12,93 @@ from synth_assets.evaluation.fidelity import numeric_names
 from synth_assets.evaluation.rows import category_names, labels_seen, require_rows
 from synth_assets.tables.schema import TableSchema
 
+EXACT = "exact_copies"
+"""The share of rows that are a train row, cell by cell; lower is better, and held-out rows have their share too."""
+
+PARTIAL = "partial_copies"
+"""The share of rows that agree with one train row in more than half of the cells; lower is better, likewise."""
+
+MEMBERSHIP = "membership_auc"
+"""The area under the ROC curve of `membership_auc`; 0.5 is best, 1 worst."""
+
+COPIES_ALLOWED = 1.2
+"""Times the held-out rows' share of copies: so much is between any two halves of a table whose rows are alike."""
+
+MEMBERSHIP_ALLOWED = 0.03
+"""Above 0.5: an attack that is right in 53 of 100 pairs of a train row and another knows next to nothing."""
+
+_ERRORS = 3.0
+"""Standard errors beyond what is allowed from which it is sure (1 in 700 samples at the limit) that there is more."""
+
 _DIGITS = 9
 """Decimal numbers agree that are the same to so many digits of their column's largest train value."""
 
 _PAIRS = 2_000_000
 """As many pairs of rows are compared at once: some 10 MB, however long the tables are."""
+
+
+def privacy_table(
+    synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema
+) -> pd.DataFrame:
+    """Measure what a synthetic sample gives away of the train rows, beside what real rows score, and a limit.
+
+    Parameters
+    ----------
+    synthetic, train, held_out : pandas.DataFrame
+        Rows in the raw table's columns and types. Copies are counted among as many synthetic rows as there are train
+        rows, the first ones.
+    schema : TableSchema
+        The raw table's schema.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a measure: `metric`, `column_name` (None: the whole table), `value`, `floor`, `limit`. What is above
+        the limit is surely more than is allowed: for copies `COPIES_ALLOWED` times the floor, for the attack
+        `MEMBERSHIP_ALLOWED` above 0.5, and three standard errors of the difference on top of each.
+
+    Raises
+    ------
+    ForeseenError
+        If a set has no row, or a cell that is empty or infinite.
+    """
+    compared = synthetic.head(len(train))
+    agreeing, by_chance = (agreeing_cells(rows, train, schema) for rows in (compared, held_out))
+    found = []
+    for metric, cells in ((EXACT, len(schema.columns)), (PARTIAL, len(schema.columns) // 2 + 1)):
+        floor = float((by_chance >= cells).mean())
+        # None among n rows may still be one among n: the error of a share is never taken for nothing.
+        share = min(max(floor, 1 / len(held_out)), 0.5)
+        error = np.sqrt(share * (1 - share) * (1 / len(compared) + 1 / len(held_out)))
+        limit = min(COPIES_ALLOWED * floor + _ERRORS * error, 1.0)
+        found.append((metric, float((agreeing >= cells).mean()), floor, limit))
+    # The error of an area where nothing is known (Hanley and McNeil, Radiology 143, 1982, for the area 0.5).
+    error = np.sqrt((len(train) + len(held_out) + 1) / (12 * len(train) * len(held_out)))
+    limit = min(0.5 + MEMBERSHIP_ALLOWED + _ERRORS * error, 1.0)
+    found.append((MEMBERSHIP, membership_auc(synthetic, train, held_out, schema), 0.5, limit))
+    frame = pd.DataFrame(found, columns=["metric", "value", "floor", "limit"])
+    frame.insert(1, "column_name", pd.Series([None] * len(frame), dtype="str"))
+    return frame
+
+
+def leaks(found: pd.DataFrame) -> list[str]:
+    """Say what a sample gives away beyond its limits.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        What `privacy_table` gave.
+
+    Returns
+    -------
+    list of str
+        A sentence for each measure above its limit: what was found, what real rows score, and what is allowed.
+    """
+    return [
+        f"{row.metric} is {row.value:.4f}; real rows that were held out score {row.floor:.4f}, and up to "
+        f"{row.limit:.4f} is allowed"
+        for row in found[found["value"] > found["limit"]].itertuples()
+    ]
 
 
 def agreeing_cells(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:

@@ -22,6 +22,7 @@ CONSUMER_TABLES = (
     "encoded_split",
     "synthetic_sample",
     "fidelity",
+    "privacy",
     "regression_comparison",
     "provenance",
 )

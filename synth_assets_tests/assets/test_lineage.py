@@ -6,7 +6,11 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from synth_assets_tests.live.tiny_location import ROWS, SAMPLE_ROWS, TRAIN_ROWS
+from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.warehouse import Provenance, Warehouse
+from synth_assets.tables.encoding import Encoding
+from synth_assets.tables.split import rows_of
+from synth_assets_tests.live.tiny_location import ROWS, SAMPLE_ROWS, TRAIN_ROWS, tiny_settings
 from synth_assets_tests.world import DAY, Outcome, World
 
 pytestmark = pytest.mark.slow
@@ -16,9 +20,9 @@ RAW_TYPES = [("Sex", "VARCHAR"), ("Length", "DOUBLE"), ("Class_number_of_rings",
 
 def test_every_asset_is_materialized_and_every_blocking_check_passes(first_run: tuple[World, Outcome]) -> None:
     _, outcome = first_run
-    assert len(outcome.materialized) == 8
+    assert len(outcome.materialized) == 9
     evaluations = outcome.result.get_asset_check_evaluations()
-    assert len(evaluations) == 9
+    assert len(evaluations) == 10
     assert [e.check_name for e in evaluations if e.blocking and not e.passed] == []
 
 
@@ -34,8 +38,9 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
         "encoded_split": ROWS,
         "synthetic_sample": SAMPLE_ROWS,
         "fidelity": 5,
+        "privacy": 3,
         "regression_comparison": 27,
-        "provenance": 7,  # not that of the publication itself
+        "provenance": 8,  # not that of the publication itself
     }
     assert world.query("SELECT count(*) FROM abalone.synthetic_latest", file) == [(SAMPLE_ROWS,)]
     assert world.query("SELECT split, count(*) FROM abalone.encoded_split GROUP BY ALL ORDER BY ALL", file) == [
@@ -141,7 +146,13 @@ def test_a_source_that_did_not_change_leaves_what_follows_fresh(world: World) ->
 
 def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
     outcome = world.run(
-        "synthetic_sample", "fidelity", "fidelity_plots", "regression_comparison", "published", day="2026-11-21"
+        "synthetic_sample",
+        "fidelity",
+        "fidelity_plots",
+        "privacy",
+        "regression_comparison",
+        "published",
+        day="2026-11-21",
     )
     assert outcome.success, outcome.messages
     file = world.paths.published
@@ -177,3 +188,25 @@ def test_the_test_rows_do_not_reach_the_model(world: World) -> None:
     outcome = world.run("raw", "encoded_split", "fine_tuned_model")
     assert outcome.success, outcome.messages
     assert world.query("SELECT model_version FROM abalone.fine_tuned_model") == [versions]
+
+
+def test_a_sample_with_copied_train_rows_is_not_published(world: World) -> None:
+    assert world.run().success
+    before = world.paths.published.read_bytes()
+    warehouse = Warehouse(folder=DataFolder(root=str(world.root)))
+    # The tiny table's rows are alike; here each is told apart by its length.
+    split = warehouse.read("abalone", "encoded_split")
+    split = split.assign(Length=split["row_id"] / ROWS)
+    train = Encoding(tiny_settings().table_schema()).decode(rows_of(split, "train"))
+    sample = warehouse.read("abalone", "synthetic_sample", partition=DAY)
+    leaking = sample.assign(**{name: train[name].head(SAMPLE_ROWS) for name in train.columns})
+    leak = Provenance(run_id="a leak")
+    warehouse.write("abalone", "encoded_split", split, provenance=leak)
+    warehouse.write("abalone", "synthetic_sample", leaking, provenance=leak, partition=DAY)
+    outcome = world.run("privacy", "published")
+    gate = outcome.check("privacy", "no_leak")
+    assert gate.blocking
+    assert not gate.passed
+    assert "exact_copies is 1.0000" in str(gate.description)
+    assert outcome.materialized == {"privacy"}
+    assert world.paths.published.read_bytes() == before

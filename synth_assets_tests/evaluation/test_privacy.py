@@ -10,7 +10,14 @@ import yaml
 from synth_assets.components.settings import SyntheticTableSettings
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import privacy
-from synth_assets.evaluation.privacy import agreeing_cells, exact_copies, membership_auc, partial_copies
+from synth_assets.evaluation.privacy import (
+    agreeing_cells,
+    exact_copies,
+    leaks,
+    membership_auc,
+    partial_copies,
+    privacy_table,
+)
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import Column, TableSchema
 from synth_assets.tables.split import rows_of
@@ -188,3 +195,44 @@ def test_everything_the_same_is_even_odds(small_schema: TableSchema) -> None:
 def test_an_attack_on_nothing_is_refused(small_schema: TableSchema) -> None:
     with pytest.raises(ForeseenError, match="found 0 held-out rows"):
         membership_auc(TRAIN, TRAIN, TRAIN.head(0), small_schema)
+
+
+# The table and its limits
+
+
+def test_rows_of_the_same_source_pass_and_copied_ones_are_named(small_schema: TableSchema) -> None:
+    train, held_out, others = _random(600, 1), _random(300, 2), _random(600, 3)
+    honest = privacy_table(others, train, held_out, small_schema)
+    assert honest["metric"].tolist() == ["exact_copies", "partial_copies", "membership_auc"]
+    assert leaks(honest) == []
+    copied = pd.concat([train.head(60), others.tail(540)], ignore_index=True)
+    found = privacy_table(copied, train, held_out, small_schema)
+    assert found.set_index("metric").loc["exact_copies", "value"] == pytest.approx(0.1)
+    assert leaks(found) == [
+        f"exact_copies is 0.1000; real rows that were held out score 0.0000, and up to {found['limit'].iloc[0]:.4f} "
+        "is allowed"
+    ]
+
+
+def test_the_train_rows_themselves_exceed_every_limit(small_schema: TableSchema) -> None:
+    sets = [_random(count, seed) for count, seed in ((600, 1), (300, 2))]
+    train, held_out = (rows.assign(Legs=np.random.default_rng(9).integers(0, 10**6, len(rows))) for rows in sets)
+    held_out["Legs"] += 10**6  # by chance no two cells agree but labels
+    assert len(leaks(privacy_table(train, train, held_out, small_schema))) == 3
+
+
+def test_a_limit_is_the_floor_what_is_allowed_and_three_errors(small_schema: TableSchema) -> None:
+    table = privacy_table(_random(400, 3), _random(400, 1), _random(100, 2), small_schema).set_index("metric")
+    exact = 3 * np.sqrt(0.01 * 0.99 * (1 / 400 + 1 / 100))  # none of 100 held-out rows is a copy: up to one may be
+    assert table.loc["exact_copies", "limit"] == pytest.approx(exact)
+    area = 0.5 + 0.03 + 3 * np.sqrt(501 / (12 * 400 * 100))
+    assert table.loc["membership_auc", "limit"] == pytest.approx(area)
+    assert (table["floor"] <= table["limit"]).all()
+
+
+def test_copies_are_counted_among_as_many_rows_as_there_are_train_rows(small_schema: TableSchema) -> None:
+    train, held_out = _random(200, 1), _random(100, 2)
+    long = pd.concat([_random(200, 3), train], ignore_index=True)
+    table = privacy_table(long, train, held_out, small_schema).set_index("metric")
+    assert table.loc["exact_copies", "value"] == 0.0
+    assert table.loc["membership_auc", "value"] > 0.7  # the attack sees all rows

@@ -26,6 +26,7 @@ KINDS = {
     "synthetic_sample": {"python", "pytorch", "duckdb"},
     "fidelity": {"python", "pandas", "duckdb"},
     "fidelity_plots": {"python", "matplotlib"},
+    "privacy": {"python", "pandas", "duckdb"},
     "regression_comparison": {"python", "scikitlearn", "duckdb"},
     "published": {"python", "duckdb"},
 }
