@@ -51,8 +51,8 @@ class TeacherSpec:
     """
 
     trees: int = 100
-    leaf: int = 15
-    features: float = 0.5
+    leaf: int = 10
+    features: float = 1.0
     smoothing: float = 0.1
 
 
