@@ -43,3 +43,20 @@ class Metric:
     worst: float
     meaning: str
     source: str
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "ks_complement",
+            "Shape of a numeric column",
+            "higher",
+            1.0,
+            0.0,
+            "1 minus the greatest distance between the two cumulative shares of a numeric column (the two-sample "
+            "Kolmogorov-Smirnov statistic).",
+            "SDMetrics, KSComplement",
+        ),
+    )
+}

@@ -1,0 +1,154 @@
+"""Which samples may be published: statements about how far a measure lies from what real rows score.
+
+A gate never looks at a bare number. A measure may be worse than the worse end of its floor's interval by an allowance:
+the interval is what chance does to real rows, the allowance is what a model may add to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A question that is asked of a sample.
+
+    Parameters
+    ----------
+    name : str
+        What it asks about.
+    asks : str
+        The question, as a sentence that holds where the gate is passed.
+    blocking : bool
+        Whether a sample that fails it stays unpublished; otherwise it is a warning.
+    allowances : mapping of str to float
+        By metric: how much worse than real rows a sample may be, in the metric's own unit.
+    advice : str
+        What to do when it fails.
+    """
+
+    name: str
+    asks: str
+    blocking: bool
+    allowances: Mapping[str, float]
+    advice: str
+
+    def with_allowances(self, changed: Mapping[str, float]) -> "Gate":
+        """Give this gate with other allowances for some metrics.
+
+        Raises
+        ------
+        ForeseenError
+            If a metric is none of this gate's, or an allowance is negative.
+        """
+        unknown = sorted(set(changed) - set(self.allowances))
+        if unknown:
+            raise ForeseenError(
+                f"gate {self.name!r} was given allowances for {', '.join(unknown)}; it looks at "
+                f"{', '.join(self.allowances)}."
+            )
+        negative = sorted(metric for metric, allowance in changed.items() if allowance < 0)
+        if negative:
+            raise ForeseenError(
+                f"gate {self.name!r} was given a negative allowance for {', '.join(negative)}: it would stop real rows "
+                "too. Give 0 or more."
+            )
+        return Gate(self.name, self.asks, self.blocking, {**self.allowances, **changed}, self.advice)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate found.
+
+    Parameters
+    ----------
+    gate : Gate
+        The gate.
+    findings : pandas.DataFrame
+        One row for each number that it looked at: the columns of the evidence, `limit` (the worst value that passes)
+        and `passed`.
+    """
+
+    gate: Gate
+    findings: pd.DataFrame
+
+    @property
+    def passed(self) -> bool:
+        """Whether every number is within its limit."""
+        return bool(self.findings["passed"].all())
+
+    @property
+    def said(self) -> str:
+        """The verdict in words: what was found, what was expected, what to do."""
+        failed = self.findings[~self.findings["passed"]]
+        if failed.empty:
+            return f"{self.gate.asks} {len(self.findings)} numbers are within their limits."
+        sentences = [_sentence(row) for row in failed.head(MOST_SAID).itertuples()]
+        if len(failed) > MOST_SAID:
+            sentences.append(f"{len(failed) - MOST_SAID} more numbers are beyond their limits.")
+        return " ".join([*sentences, self.gate.advice])
+
+
+MOST_SAID = 5
+"""Numbers that a verdict names, the farthest from their limits first."""
+
+
+def judge(gate: Gate, evidence: pd.DataFrame) -> Verdict:
+    """Ask a gate's question of a sample.
+
+    Parameters
+    ----------
+    gate : Gate
+        What is asked.
+    evidence : pandas.DataFrame
+        Rows with the columns of `metrics.EVIDENCE_COLUMNS`; metrics that the gate does not look at are ignored.
+
+    Returns
+    -------
+    Verdict
+        A number that is not defined does not pass. Its limit is the floor's interval and the allowance; where the
+        floor has no interval, the floor itself and the allowance; where there is no floor either, the best value of
+        the metric's range and the allowance.
+
+    Raises
+    ------
+    ForeseenError
+        If the evidence has none of the gate's metrics.
+    """
+    looked_at = evidence[evidence["metric"].isin(gate.allowances)].reset_index(drop=True)
+    if looked_at.empty:
+        raise ForeseenError(
+            f"gate {gate.name!r} looks at {', '.join(gate.allowances)}; the evidence has none of these. Materialize "
+            "the sample's evaluation anew."
+        )
+    limits, passed, beyond = [], [], []
+    for row in looked_at.itertuples():
+        metric = METRICS[row.metric]
+        up = 1.0 if metric.better == "lower" else -1.0  # the direction in which it is worse
+        edge = next(
+            known
+            for known in (row.floor_high if up > 0 else row.floor_low, row.floor, metric.best)
+            if not np.isnan(known)
+        )
+        limit = edge + up * gate.allowances[row.metric]
+        limit = min(limit, metric.worst) if up > 0 else max(limit, metric.worst)
+        limits.append(limit)
+        passed.append(bool(up * (row.value - limit) <= 0))  # not so for NaN
+        beyond.append(np.inf if np.isnan(row.value) else up * (row.value - limit))
+    findings = looked_at.assign(limit=limits, passed=passed)
+    return Verdict(gate, findings.iloc[np.argsort(-np.array(beyond), kind="stable")].reset_index(drop=True))
+
+
+def _sentence(row: object) -> str:
+    metric = METRICS[row.metric]  # type: ignore[attr-defined]
+    of = "" if pd.isna(row.column_name) else f" of {row.column_name}"  # type: ignore[attr-defined]
+    most = "at most" if metric.better == "lower" else "at least"
+    return (
+        f"{metric.title}{of} is {row.value:.4f}; real rows score {row.floor:.4f}, "  # type: ignore[attr-defined]
+        f"and {most} {row.limit:.4f} was expected."  # type: ignore[attr-defined]
+    )
