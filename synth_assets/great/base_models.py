@@ -64,7 +64,8 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
 
 def coding_of(spec: ModelSpec, train: pd.DataFrame) -> TableCoding:
     """Find how our engine writes the rows of a table; see `TableCoding.of`."""
-    return TableCoding.of(train, spec.order, differences=spec.differences)
+    # What a column is predicted from has to stand before it, in every order.
+    return TableCoding.of(train, spec.order, differences=spec.differences and spec.orders == 1)
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:

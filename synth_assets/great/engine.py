@@ -3,6 +3,7 @@
 Importing this module imports torch: do so inside functions only.
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, seed_of, 
 
 MOST_DRAWS = 1000
 """Rows drawn for each one wanted, at most, where conditions have to be met by rejection."""
+
+LESSONS_AVERAGING = 0.998
+"""Of the moving average of the weights, on the forest's rows: these take far more steps than the real ones."""
 
 PARTICLES = 64
 """Completions that are drawn for a row with missing cells, of which one is taken by its weight."""
@@ -65,11 +69,18 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             raise ModelError("this model does not know a table's grid: fit it with this engine first.")
         return TableCoding.from_json(self.table_coding)
 
+    @property
+    def codings(self) -> list[TableCoding]:
+        """How rows are written in each of the orders that were learned; the first is `coding`."""
+        first = self.coding
+        return [first, *(first.reordered(order) for order in (self.table_coding or {}).get("orders", ()))]
+
     def fit(
         self,
         data: pd.DataFrame,
         *,
         coding: TableCoding | None = None,
+        orders: int = 1,
         training: TrainingSpec | None = None,
         learning_rate: float = 5e-4,
         seed: int = 0,
@@ -87,6 +98,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             The train rows: labels as `str`, numbers as numbers, none missing.
         coding : TableCoding, optional
             How rows are written; found from `data` if not given. A 'scratch' base has it in its tokenizer.
+        orders : int
+            In how many orders rows are learned: that of the coding, and permutations of it, as far as there are.
         training : TrainingSpec, optional
             The forest, the part that is held back, and how the best weights are found.
         learning_rate : float
@@ -110,16 +123,21 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         """
         spec = training or TrainingSpec()
         coding = coding or TableCoding.of(data)
-        tokens = RowTokens.of(coding, self.tokenizer)
+        codings = [coding, *(coding.reordered(order) for order in _permutations(coding, orders - 1, seed))]
+        sentences = [(each, RowTokens.of(each, self.tokenizer)) for each in codings]
+        longest = max(tokens.longest for _, tokens in sentences)
         room = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
-        if room is not None and tokens.longest > room:
+        if room is not None and longest > room:
             raise ModelError(
-                f"a row takes up to {tokens.longest} tokens and the base has room for {room}; choose another base."
+                f"a row takes up to {longest} tokens and the base has room for {room}; choose another base."
             )
         self._resolve_device(device)
         self._update_column_information(data)
         self._update_conditional_information(data, coding.columns[0].name)
-        self.table_coding = coding.as_json()
+        self.table_coding = {
+            **coding.as_json(),
+            "orders": [[column.name for column in each.columns] for each in codings[1:]],
+        }
         units = coding.units(data)
         held_back = np.zeros(len(units), bool)
         share = max(1, round(spec.validation * len(units)))
@@ -133,36 +151,38 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             )
             report(f"forest: wrote {len(rows):,} rows in {time.monotonic() - started:.1f} s")
             phases.append(
-                self._phase(
-                    "first lessons", coding, tokens, rows, spec, spec.teacher_epochs, spec.teacher_learning_rate, 0.998
+                Phase(
+                    "first lessons",
+                    _tensors(sentences, rows),
+                    spec.teacher_epochs,
+                    self.batch_size,
+                    spec.teacher_learning_rate,
+                    spec.patience,
+                    LESSONS_AVERAGING,
                 )
             )
-        phases.append(self._phase("real rows", coding, tokens, seen, spec, self.epochs, learning_rate, spec.averaging))
+        phases.append(
+            Phase(
+                "real rows",
+                _tensors(sentences, seen),
+                self.epochs,
+                self.batch_size,
+                learning_rate,
+                spec.patience,
+                spec.averaging,
+            )
+        )
         judged = units[held_back] if held_back.any() else units
         with threads_for(self.model):
             return train(
                 self.model,
                 phases,
-                _tensors(coding, tokens, judged),
+                _tensors(sentences, judged),
                 seed=seed,
                 checkpoints=Path(self.experiment_dir),
                 save_every=spec.save_epochs,
                 report=report,
             )
-
-    def _phase(
-        self,
-        name: str,
-        coding: TableCoding,
-        tokens: RowTokens,
-        units: np.ndarray,
-        spec: TrainingSpec,
-        epochs: int,
-        learning_rate: float,
-        averaging: float,
-    ) -> Phase:
-        ids, chosen = _tensors(coding, tokens, units)
-        return Phase(name, ids, chosen, epochs, self.batch_size, learning_rate, spec.patience, averaging)
 
     def sample(
         self,
@@ -230,8 +250,9 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
 
         With conditions, rows are written within them and kept with the probability that the model, asked for
         nothing, would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
-        the argument of rejection sampling (von Neumann, 1951). With one condition, on the first column in the written
-        order, every row is kept where its values are one token each.
+        the argument of rejection sampling (von Neumann, 1951). Of several orders, rows are written in the one in which
+        the conditions' columns come earliest. With one condition, on the first column in the written order, every row
+        is kept where its values are one token each.
 
         Parameters
         ----------
@@ -251,7 +272,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         """
         self._resolve_device(device)
         self.model.eval()
-        coding = self.coding
+        named = set(conditions or ()) & set(self.coding.names)
+        coding = min(self.codings, key=lambda each: max(map(each.place, named), default=0))
         asked = limits_of(conditions or {}, coding, k)
         started = reported = time.monotonic()
         written = 0
@@ -308,7 +330,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
 
         For each row, `PARTICLES` completions are written with its known cells forced, and one is taken with the
         probability that the model gives to the known cells behind what was filled in: importance resampling (Rubin,
-        1987). Where only the last columns are missing this is exact; elsewhere the better, the more completions.
+        1987). Of several orders, a row is written in the one with the fewest known cells behind a missing one. Where
+        there is none, this is exact; elsewhere the better, the more completions.
 
         Parameters
         ----------
@@ -347,28 +370,39 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         rows = np.flatnonzero(df_miss.isna().any(axis="columns").to_numpy())
         if not len(rows):
             return filled
-        units, missing = (
-            coding.units(df_miss.iloc[rows]),
-            df_miss.iloc[rows][[c.name for c in coding.columns]].isna().to_numpy(),
-        )
-        _check_known(coding, units, missing, df_miss.iloc[rows])
-        found = np.empty_like(units)
+        gaps = df_miss.iloc[rows].isna()
+        behind = [
+            _known_behind_a_gap(gaps[[column.name for column in each.columns]].to_numpy()) for each in self.codings
+        ]
+        best = np.argmin(behind, axis=0)
+        parts = []
         per_batch = max(1, k // PARTICLES)
+        filled_rows = 0
         with threads_for(self.model):
-            writer = Writer(self.model, coding, RowTokens.of(coding, self.tokenizer), temperature=temperature)
-            for start in range(0, len(rows), per_batch):
-                part = slice(start, start + per_batch)
-                found[part] = _completions(
-                    writer, coding, units[part], missing[part], seed_of(seed, start), df_miss.index[rows[part]]
-                )
-                report(f"{min(start + per_batch, len(rows)):,} of {len(rows):,} rows filled")
-        complete = coding.frame(found).set_axis(df_miss.index[rows])
+            for number, each in enumerate(self.codings):
+                here = np.flatnonzero(best == number)
+                if not len(here):
+                    continue
+                known = df_miss.iloc[rows[here]]
+                units = each.units(known)
+                missing = gaps.iloc[here][[column.name for column in each.columns]].to_numpy()
+                _check_known(each, units, missing, known)
+                writer = Writer(self.model, each, RowTokens.of(each, self.tokenizer), temperature=temperature)
+                for start in range(0, len(here), per_batch):
+                    part = slice(start, start + per_batch)
+                    units[part] = _completions(
+                        writer, each, units[part], missing[part], seed_of(seed, filled_rows), known.index[part]
+                    )
+                    filled_rows += len(units[part])
+                    report(f"{filled_rows:,} of {len(rows):,} rows filled")
+                parts.append(each.frame(units).set_axis(here))
+        complete = pd.concat(parts).sort_index()
         for name in df_miss.columns:
-            gaps = df_miss[name].isna().to_numpy()
-            if not gaps.any():
+            empty = df_miss[name].isna().to_numpy()
+            if not empty.any():
                 continue
             values = df_miss[name].astype("object").to_numpy(copy=True)
-            values[gaps] = complete[name].to_numpy()[gaps[rows]]
+            values[empty] = complete[name].to_numpy()[empty[rows]]
             filled[name] = pd.Series(values, index=df_miss.index).astype(complete[name].dtype)
         return filled
 
@@ -380,11 +414,35 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         return loaded
 
 
-def _tensors(coding: TableCoding, tokens: RowTokens, units: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    codes = coding.codes(units)
+def _permutations(coding: TableCoding, wanted: int, seed: int) -> list[list[str]]:
+    names = [column.name for column in coding.columns]
+    rng = np.random.default_rng(seed_of(seed, "orders"))
+    found: list[list[str]] = []
+    while len(found) < min(wanted, math.factorial(len(names)) - 1):
+        order = [names[place] for place in rng.permutation(len(names))]
+        if order != names and order not in found:
+            found.append(order)
+    return found
+
+
+def _tensors(
+    sentences: list[tuple[TableCoding, RowTokens]], units: np.ndarray
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    first, _ = sentences[0]
+    codes = first.codes(units)
     # What the forest wrote may differ more from its prediction than any train row does: it is left out.
-    ids, chosen = tokens.rows(codes[(codes >= 0).all(axis=1)])
-    return torch.as_tensor(ids), torch.as_tensor(np.ascontiguousarray(chosen))
+    codes = codes[(codes >= 0).all(axis=1)]
+    found = []
+    for coding, tokens in sentences:
+        ids, chosen = tokens.rows(codes[:, [first.place(column.name) for column in coding.columns]])
+        found.append((torch.as_tensor(ids), torch.as_tensor(np.ascontiguousarray(chosen))))
+    return found
+
+
+def _known_behind_a_gap(missing: np.ndarray) -> np.ndarray:
+    """Count, in rows of cells in their written order, those that are known and have a missing one before them."""
+    counts: np.ndarray = (~missing & np.logical_or.accumulate(missing, axis=1)).sum(axis=1)
+    return counts
 
 
 def _check_known(coding: TableCoding, units: np.ndarray, missing: np.ndarray, rows: pd.DataFrame) -> None:

@@ -110,8 +110,13 @@ class ModelSpec:
         Of the random weights, the order of rows and columns, and dropout.
     order : tuple of str
         Columns that are written first, in order; ours only. The rest of the order is found from the train rows.
+    orders : int
+        In how many orders rows are learned; ours only. From the second on they are permutations drawn by the seed, and
+        numbers are written as they are. Rows are sampled in the first; conditions and known cells are given in the
+        one that has them earliest.
     differences : bool
-        Whether numbers may be written as differences from a prediction by the columns before; ours only.
+        Whether numbers may be written as differences from a prediction by the columns before, where there is one order;
+        ours only.
     lora : bool
         Whether a large base learns through low-rank adapters, as be_great offers it.
     training : TrainingSpec
@@ -128,6 +133,7 @@ class ModelSpec:
     save_steps: int = 2000
     seed: int = 0
     order: tuple[str, ...] = ()
+    orders: int = 1
     differences: bool = True
     lora: bool = False
     training: TrainingSpec = TrainingSpec()

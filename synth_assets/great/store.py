@@ -323,6 +323,7 @@ def _fit_ours(
     losses = great.fit(
         train,
         coding=coding_of(spec, train),
+        orders=spec.orders,
         training=spec.training,
         learning_rate=spec.learning_rate,
         seed=spec.seed,

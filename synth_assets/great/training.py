@@ -31,10 +31,9 @@ class Phase:
     ----------
     name : str
         As it is reported.
-    ids : torch.Tensor
-        n by t token ids.
-    chosen : torch.Tensor
-        n by t booleans: the tokens that are learned.
+    written : list of tuple of torch.Tensor
+        The rows in each of their orders: n by t token ids, and n by t booleans, the tokens that are learned. A step
+        takes rows in one order, drawn at random.
     epochs, batch_size : int
         How often, and how many rows a step.
     learning_rate : float
@@ -47,13 +46,17 @@ class Phase:
     """
 
     name: str
-    ids: torch.Tensor
-    chosen: torch.Tensor
+    written: list[tuple[torch.Tensor, torch.Tensor]]
     epochs: int
     batch_size: int
     learning_rate: float
     patience: int
     averaging: float
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.written[0][0])
 
 
 WARM_UP = 0.05
@@ -106,7 +109,7 @@ def rows_loss(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tens
 def train(
     model: Any,
     phases: list[Phase],
-    validation: tuple[torch.Tensor, torch.Tensor],
+    validation: list[tuple[torch.Tensor, torch.Tensor]],
     *,
     seed: int,
     checkpoints: Path,
@@ -124,8 +127,8 @@ def train(
         A causal language model; afterwards it has the weights of the last phase's best epoch.
     phases : list of Phase
         In order. A phase starts from the best weights of the one before it.
-    validation : tuple of torch.Tensor
-        Token ids and choices of train rows that no phase learns from.
+    validation : list of tuple of torch.Tensor
+        Token ids and choices of train rows that no phase learns from, in each of their orders.
     seed : int
         Of the order of rows, and of dropout.
     checkpoints : pathlib.Path
@@ -142,7 +145,7 @@ def train(
         a row, 'learning_rate'.
     """
     device = next(model.parameters()).device
-    validation = validation[0].to(device), validation[1].to(device)
+    validation = [(ids.to(device), chosen.to(device)) for ids, chosen in validation]
     state = _load(checkpoints, report)
     history: list[dict[str, float]] = state["history"] if state else []
     for number, phase in enumerate(phases):
@@ -153,7 +156,7 @@ def train(
             runner.load(state)
             state = None
         elif number:
-            report(f"{phase.name}: {len(phase.ids):,} rows")
+            report(f"{phase.name}: {phase.rows:,} rows")
         started, reported = time.monotonic(), 0.0
         first = runner.epoch
         while not runner.ended:
@@ -203,7 +206,7 @@ class _Phase:
         self.step, self.steps_before = steps_before, steps_before
         self.best = math.inf
         self.best_weights: dict[str, torch.Tensor] = {}
-        self.steps_an_epoch = -(-len(phase.ids) // phase.batch_size)
+        self.steps_an_epoch = -(-phase.rows // phase.batch_size)
 
     @property
     def ended(self) -> bool:
@@ -221,11 +224,12 @@ class _Phase:
         device = self.weights[0].device
         phase = self.phase
         total = torch.zeros((), device=device)
-        for batch in torch.randperm(len(phase.ids)).split(phase.batch_size):  # type: ignore[no-untyped-call]
+        for batch in torch.randperm(phase.rows).split(phase.batch_size):  # type: ignore[no-untyped-call]
             rate = self.rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            ids, chosen = phase.ids[batch].to(device), phase.chosen[batch].to(device)
+            order = int(torch.randint(len(phase.written), ())) if len(phase.written) > 1 else 0
+            ids, chosen = (part[batch].to(device) for part in phase.written[order])
             with _mixed_precision(device):
                 loss = rows_loss(self.model, ids, chosen)
             self.optimizer.zero_grad()
@@ -240,17 +244,22 @@ class _Phase:
             )
             total += loss.detach()
         self.epoch += 1
-        return float(total) / len(phase.ids)
+        return float(total) / phase.rows
 
     @torch.no_grad()
-    def validate(self, validation: tuple[torch.Tensor, torch.Tensor]) -> float:
-        """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best."""
+    def validate(self, validation: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+        """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best.
+
+        It is the mean over the orders.
+        """
         trained = [weight.detach().clone() for weight in self.weights]
         torch._foreach_copy_(self.weights, self.average)
         self.model.eval()
-        ids, chosen = validation
-        parts = zip(ids.split(512), chosen.split(512), strict=True)  # type: ignore[no-untyped-call]
-        found = float(sum(rows_loss(self.model, *part) for part in parts)) / len(ids)
+        found = math.fsum(
+            float(rows_loss(self.model, *part)) / len(ids) / len(validation)
+            for ids, chosen in validation
+            for part in zip(ids.split(512), chosen.split(512), strict=True)  # type: ignore[no-untyped-call]
+        )
         if found < self.best or not self.best_weights:
             self.best, self.best_epoch = found, self.epoch
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}

@@ -42,7 +42,7 @@ def rows_of(n: int, seed: int, *, noise: bool = False) -> tuple[Any, Any]:
 def phase(rows: tuple[Any, Any], name: str = "rows", **changed: Any) -> Phase:
     return Phase(
         name,
-        *rows,
+        [rows],
         **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "averaging": 0.9, **changed},
     )
 
@@ -50,7 +50,7 @@ def phase(rows: tuple[Any, Any], name: str = "rows", **changed: Any) -> Phase:
 def run(model: Any, phases: list[Phase], folder: Path, report: Any = silent, **changed: Any) -> list[dict[str, float]]:
     arguments = {"seed": 5, "checkpoints": folder, "save_every": 1, "report": report, **changed}
     validation = arguments.pop("validation", rows_of(40, 99))
-    return train(model, phases, validation, **arguments)
+    return train(model, phases, [validation], **arguments)
 
 
 def loss_of(model: Any, rows: tuple[Any, Any]) -> float:
