@@ -52,7 +52,7 @@ class Gate:
                 f"gate {self.name!r} was given allowances for {', '.join(unknown)}; it looks at "
                 f"{', '.join(self.allowances)}."
             )
-        negative = sorted(metric for metric, allowance in changed.items() if allowance < 0)
+        negative = sorted(metric for metric, allowance in changed.items() if not allowance >= 0)
         if negative:
             raise ForeseenError(
                 f"gate {self.name!r} was given a negative allowance for {', '.join(negative)}: it would stop real rows "
@@ -87,7 +87,9 @@ class Verdict:
         """The verdict in words: what was found, what was expected, what to do."""
         failed = self.findings[~self.findings["passed"]]
         if failed.empty:
-            return f"{self.gate.asks} {len(self.findings)} numbers are within their limits."
+            many = len(self.findings)
+            within = "1 number is within its limit" if many == 1 else f"{many} numbers are within their limits"
+            return f"{self.gate.asks} {within}."
         sentences = [_sentence(row) for row in failed.head(MOST_SAID).itertuples()]
         if len(failed) > MOST_SAID:
             sentences.append(f"{len(failed) - MOST_SAID} more numbers are beyond their limits.")
@@ -130,12 +132,8 @@ def judge(gate: Gate, evidence: pd.DataFrame) -> Verdict:
     for row in looked_at.itertuples():
         metric = METRICS[row.metric]
         up = 1.0 if metric.better == "lower" else -1.0  # the direction in which it is worse
-        edge = next(
-            known
-            for known in (row.floor_high if up > 0 else row.floor_low, row.floor, metric.best)
-            if not np.isnan(known)
-        )
-        limit = edge + up * gate.allowances[row.metric]
+        edges = (row.floor_high if up > 0 else row.floor_low, row.floor, metric.best)
+        limit = next(edge for edge in edges if not np.isnan(edge)) + up * gate.allowances[row.metric]
         limit = min(limit, metric.worst) if up > 0 else max(limit, metric.worst)
         limits.append(limit)
         passed.append(bool(up * (row.value - limit) <= 0))  # not so for NaN
