@@ -1,5 +1,6 @@
 """A table that a tiny model learns in seconds."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -97,6 +98,8 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
         assert all(getattr(column, "prediction", None) is None for column in coding.columns)
         tokens = RowTokens.of(coding, great.tokenizer)
         values = [[[t for t in v if t != HOLE] for v in column.values.tolist()] for column in tokens.columns]
+        # In double precision: the same beginning of two rows gives the same digits, and the shares add up.
+        model = copy.deepcopy(great.model).double()
         units, shares = [], []
         for codes in itertools.product(*(range(len(column)) for column in values)):
             ids: list[int] = []
@@ -109,7 +112,7 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
                     choices.append((len(ids) - 1, options, options.index(token)))
                     ids.append(token)
             with torch.no_grad():
-                logits = great.model(input_ids=torch.tensor([ids])).logits[0].double()
+                logits = model(input_ids=torch.tensor([ids])).logits[0]
             shares.append(math.prod(float(logits[at, among].softmax(0)[chosen]) for at, among, chosen in choices))
             shifts = [coding.shifts(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
             units.append([coding.units_of(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
