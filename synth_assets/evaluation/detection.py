@@ -3,10 +3,12 @@
 After Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, ICLR 2017, section 3: a classifier learns to tell two
 samples apart and is scored on rows that it has not seen; where both come from one distribution, it does no better than
 chance. Their score is the accuracy; here it is the area under the ROC curve, since there are more synthetic rows than
-held-out ones, and accuracy would reward calling every row synthetic. Two classifiers may be asked, because each sees
-what the other does not: boosting bins its numbers, and a forest of full-grown trees sees single values.
+held-out ones, and accuracy would reward calling every row synthetic. Several classifiers are asked, because each sees
+what the others do not: boosting bins its numbers, a forest of full-grown trees sees single values, and a logistic model
+sees next to nothing, which is worth seeing beside the others.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,13 +16,26 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.fidelity import numeric_names
-from synth_assets.evaluation.rows import category_names, labels_seen, require_rows
+from synth_assets.evaluation.floors import floor_of, real_splits
+from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.roc import bootstrapped, roc_area
+from synth_assets.evaluation.rows import category_names, labels_seen, require_columns, require_rows
 from synth_assets.tables.schema import TableSchema
 
-Classifier = Literal["gradient boosting", "random forest"]
+Classifier = Literal["gradient boosting", "random forest", "logistic regression"]
+
+METRIC_OF: dict[Classifier, str] = {
+    "gradient boosting": "detection_auc_boosting",
+    "random forest": "detection_auc_forest",
+    "logistic regression": "detection_auc_logistic",
+}
+PAIR = "detection_auc_pair"
 
 FOLDS = 5
 REPEATS = 3
+
+FLOOR_SPLITS = 6
+"""Splits of the real table that a floor of detection is found from, one shuffle each: a classifier costs seconds."""
 
 _BINS = 255
 """As many categories as scikit-learn's boosting takes."""
@@ -36,10 +51,61 @@ class Detection:
         The mean of `repeats`: 0.5 where it could not, 1 where it never erred.
     repeats : tuple of float
         The area under the ROC curve in each shuffle.
+    low, high : float
+        The 95% interval of `auc` by a bootstrap over the rows; NaN if none was asked for.
     """
 
     auc: float
     repeats: tuple[float, ...]
+    low: float
+    high: float
+
+
+def detection_table(
+    synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, *, seed: int = 0
+) -> pd.DataFrame:
+    """Ask three classifiers to tell a sample from held-out rows, beside what they tell of real rows.
+
+    Parameters
+    ----------
+    synthetic, train, held_out : pandas.DataFrame
+        Rows in the raw table's columns and types. Of the synthetic ones, as many as there are train rows are judged:
+        the first.
+    schema : TableSchema
+        The raw table's schema.
+    seed : int
+        Of the splits, the shuffles, the classifiers and the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Evidence, one row a classifier.
+
+    Raises
+    ------
+    ForeseenError
+        As `detection_auc`.
+    """
+    require_columns(schema, synthetic=synthetic, train=train, held_out=held_out)
+    judged = synthetic.head(len(train))
+    splits = list(real_splits(train, held_out, splits=FLOOR_SPLITS, seed=seed))
+    found = []
+    for classifier, metric in METRIC_OF.items():
+        told = detection_auc(judged, held_out, schema, classifier=classifier, seed=seed)
+        of_real = [
+            detection_auc(
+                split.train.head(len(judged)),
+                split.held_out,
+                schema,
+                classifier=classifier,
+                repeats=1,
+                interval=False,
+                seed=seed,
+            ).auc
+            for split in splits
+        ]
+        found.append(evidence(metric, None, told.auc, floor_of(of_real), (told.low, told.high)))
+    return pd.DataFrame(found).astype({"column_name": "str"})
 
 
 def detection_auc(
@@ -49,6 +115,7 @@ def detection_auc(
     *,
     classifier: Classifier,
     repeats: int = REPEATS,
+    interval: bool = True,
     seed: int = 0,
 ) -> Detection:
     """Tell synthetic rows from held-out real ones by a classifier, and score it on rows that it has not seen.
@@ -62,39 +129,90 @@ def detection_auc(
         Rows in the raw table's columns and types.
     schema : TableSchema
         The raw table's schema.
-    classifier : {"gradient boosting", "random forest"}
-        What judges: histogram gradient boosting, or 200 full-grown trees.
+    classifier : {"gradient boosting", "random forest", "logistic regression"}
+        What judges: histogram gradient boosting, 200 full-grown trees, or a logistic model of standardised numbers and
+        one column a label.
     repeats : int
         How many shuffles.
+    interval : bool
+        Whether an interval is wanted.
     seed : int
         Of the first shuffle and its classifiers; the others count on from it.
 
     Returns
     -------
     Detection
-        The mean over the shuffles, and each of them. Real train rows in the place of the synthetic ones give the floor.
+        The mean over the shuffles, each of them, and the interval. Real train rows in the place of the synthetic ones
+        give the floor.
 
     Raises
     ------
     ForeseenError
         If a set has fewer rows than there are folds, or a cell that is empty or infinite.
     """
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from threadpoolctl import threadpool_limits
+    require_rows(schema, at_least=FOLDS, synthetic=synthetic, held_out=held_out)
+    features = _features(synthetic, held_out, schema)
+    is_synthetic = np.repeat([1, 0], [len(synthetic), len(held_out)])
+    judgements = [
+        _judgements(_classifier(classifier, features, schema, s), features, is_synthetic, s)
+        for s in range(seed, seed + repeats)
+    ]
+    halves = [(judged[: len(synthetic)], judged[len(synthetic) :]) for judged in judgements]
+    areas = tuple(roc_area(*half) for half in halves)
+    low, high = bootstrapped(halves, seed=seed) if interval else (float("nan"), float("nan"))
+    return Detection(float(np.mean(areas)), areas, low, high)
+
+
+def pairs_told_apart(
+    synthetic: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, *, seed: int = 0
+) -> pd.DataFrame:
+    """Say which pairs of columns give a sample away.
+
+    For each pair, a small boosted classifier (30 trees of 8 leaves) sees these two columns alone and is scored as in
+    `detection_auc`, in one shuffle.
+
+    Parameters
+    ----------
+    synthetic, held_out : pandas.DataFrame
+        Rows in the raw table's columns and types.
+    schema : TableSchema
+        The raw table's schema.
+    seed : int
+        Of the shuffle.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Evidence without floors: `value` is the area of a pair ('one, other'), the greatest first.
+
+    Raises
+    ------
+    ForeseenError
+        As `detection_auc`.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
     require_rows(schema, at_least=FOLDS, synthetic=synthetic, held_out=held_out)
     features = _features(synthetic, held_out, schema)
     is_synthetic = np.repeat([1, 0], [len(synthetic), len(held_out)])
-    areas = []
+    found = []
+    for pair in itertools.combinations(schema.names, 2):
+        model = HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=8, early_stopping=False, random_state=seed)
+        judged = _judgements(model, features[list(pair)], is_synthetic, seed)
+        area = roc_area(judged[: len(synthetic)], judged[len(synthetic) :])
+        found.append(evidence(PAIR, ", ".join(pair), area, floor_of([])))
+    return pd.DataFrame(found).sort_values("value", ascending=False, kind="stable", ignore_index=True)
+
+
+def _judgements(model: Any, features: pd.DataFrame, is_synthetic: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
+
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
     with threadpool_limits(1, "openmp"):
-        for s in range(seed, seed + repeats):
-            folds = StratifiedKFold(FOLDS, shuffle=True, random_state=s)
-            model = _classifier(classifier, features, schema, s)
-            judged = cross_val_predict(model, features, is_synthetic, cv=folds, method="predict_proba")[:, 1]
-            areas.append(float(roc_auc_score(is_synthetic, judged)))
-    return Detection(float(np.mean(areas)), tuple(areas))
+        judged: np.ndarray = cross_val_predict(model, features, is_synthetic, cv=folds, method="predict_proba")[:, 1]
+    return judged
 
 
 def _features(synthetic: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
@@ -106,11 +224,20 @@ def _features(synthetic: pd.DataFrame, held_out: pd.DataFrame, schema: TableSche
 
 
 def _classifier(kind: Classifier, features: pd.DataFrame, schema: TableSchema, seed: int) -> Any:
+    from sklearn.compose import make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     if kind == "random forest":
         # Trees can split codes as they are.
         return RandomForestClassifier(n_estimators=200, min_samples_leaf=1, random_state=seed, n_jobs=1)
+    if kind == "logistic regression":
+        coded = make_column_transformer(
+            (OneHotEncoder(handle_unknown="ignore"), category_names(schema)), remainder=StandardScaler()
+        )
+        return make_pipeline(coded, LogisticRegression(max_iter=1000))
     return HistGradientBoostingClassifier(
         # Codes beyond the limit are split as numbers.
         categorical_features=[name for name in category_names(schema) if features[name].max() < _BINS],

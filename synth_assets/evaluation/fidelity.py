@@ -1,75 +1,68 @@
-"""Does a synthetic sample look like the real table? Each number stands beside its floor.
+"""How much a synthetic sample looks like the real table, column by column and pair by pair.
 
-Every measure compares a set of rows with the held-out rows of the real table. For `value` these are the synthetic
-rows; for `floor` they are the real train rows, which come from the same source as the held-out ones: what they score
-is what nobody can honestly beat. Where there are as many synthetic rows as train rows, as in the experiment, both
-are measured at the same sizes.
+Every measure compares a set of rows with held-out rows of the real table: the synthetic ones for `value`, real ones in
+their place, at the same sizes and in many splits, for `floor`. What SDMetrics has is taken from there.
 """
+
+import itertools
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
+from synth_assets.evaluation.floors import floor_of, real_splits
+from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.rows import require_columns, require_rows
 from synth_assets.tables.schema import Column, TableSchema
 
-KS = "ks_complement"
-"""1 - the two-sample Kolmogorov-Smirnov statistic of a numeric column; 1 is best, 0 worst (SDMetrics: KSComplement)."""
+KS, TV, SHAPES = "ks_complement", "tv_complement", "column_shapes"
+WASSERSTEIN = "wasserstein_distance"
+CORRELATION, CONTINGENCY, TRENDS = "correlation_similarity", "contingency_similarity", "pair_trends"
 
-TV = "tv_complement"
-"""1 - the total variation distance of a category's shares; 1 is best, 0 worst (SDMetrics: TVComplement)."""
-
-SHAPES = "column_shapes"
-"""The mean over the columns of the two above (SDMetrics: Column Shapes)."""
-
-CORRELATION = "correlation_similarity"
-"""1 - half the mean absolute difference of the Spearman correlations of pairs of numeric columns; 1 is best, 0 worst
-(SDMetrics: CorrelationSimilarity, averaged over the pairs)."""
+BINS = 10
+"""A numeric column beside a category is cut into so many bins, with as many real rows in each as ties allow."""
 
 
 def fidelity_table(
-    synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema
+    synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, *, seed: int = 0
 ) -> pd.DataFrame:
-    """Measure a synthetic sample against held-out rows, column by column and as a whole.
+    """Measure a synthetic sample against held-out rows, column by column, pair by pair and as a whole.
 
     Parameters
     ----------
     synthetic, train, held_out : pandas.DataFrame
-        Rows in the raw table's columns and types.
+        Rows in the raw table's columns and types. Of the synthetic ones, as many as there are train rows are
+        measured: the first.
     schema : TableSchema
         The raw table's schema.
+    seed : int
+        Of the splits of the real table.
 
     Returns
     -------
     pandas.DataFrame
-        One row a measure: `metric`, `column_name` (None for the whole table), `value`, `floor`.
+        Evidence. A correlation with a column of one value counts as 0; between columns that have one value in the
+        real rows too there is none to compare, and these pairs are left out.
+
+    Raises
+    ------
+    ForeseenError
+        If a set has no row, lacks a column or has one of another type, or a cell is empty or infinite.
     """
-    rows = [
-        {
-            "metric": TV if column.kind == "category" else KS,
-            "column_name": column.name,
-            "value": column_similarity(synthetic[column.name], held_out[column.name], column),
-            "floor": column_similarity(train[column.name], held_out[column.name], column),
-        }
-        for column in schema.columns
-    ]
-    columns = pd.DataFrame(rows)
-    whole = [
-        {
-            "metric": SHAPES,
-            "column_name": None,
-            "value": columns["value"].mean(),
-            "floor": columns["floor"].mean(),
-        }
-    ]
-    if len(numeric_names(schema)) > 1:
-        whole.append(
-            {
-                "metric": CORRELATION,
-                "column_name": None,
-                "value": correlation_similarity(synthetic, held_out, schema),
-                "floor": correlation_similarity(train, held_out, schema),
-            }
-        )
-    return pd.concat([columns, pd.DataFrame(whole)], ignore_index=True).astype({"column_name": "str"})
+    sets = {"synthetic": synthetic, "train": train, "held_out": held_out}
+    require_columns(schema, **sets)
+    require_rows(schema, **sets)
+    judged = synthetic.head(len(train))
+    real = pd.concat([train, held_out], ignore_index=True)
+    measure = _measures(real, schema)
+    values = measure(judged, held_out)
+    floors = pd.DataFrame(
+        [measure(split.train.head(len(judged)), split.held_out) for split in real_splits(train, held_out, seed=seed)]
+    )
+    return pd.DataFrame(
+        [evidence(*key, value, floor_of(floors[key].to_numpy())) for key, value in values.items()]
+    ).astype({"column_name": "str"})
 
 
 def column_similarity(one: pd.Series, other: pd.Series, column: Column) -> float:
@@ -87,14 +80,9 @@ def column_similarity(one: pd.Series, other: pd.Series, column: Column) -> float
     float
         From 0 (nothing in common) to 1 (the same distribution).
     """
-    if column.kind == "category":
-        shares = pd.concat(
-            [one.value_counts(normalize=True), other.value_counts(normalize=True)], axis="columns"
-        ).fillna(0.0)
-        return 1.0 - float((shares.iloc[:, 0] - shares.iloc[:, 1]).abs().sum()) / 2
-    from scipy.stats import ks_2samp
+    from sdmetrics.single_column import KSComplement, TVComplement
 
-    return 1.0 - float(ks_2samp(one, other).statistic)
+    return float((TVComplement if column.kind == "category" else KSComplement).compute(other, one))
 
 
 def correlations(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
@@ -118,26 +106,71 @@ def correlations(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     return pd.DataFrame(found, index=names, columns=names)
 
 
-def correlation_similarity(one: pd.DataFrame, other: pd.DataFrame, schema: TableSchema) -> float:
-    """Compare the correlations of two sets of rows.
-
-    Parameters
-    ----------
-    one, other : pandas.DataFrame
-        Rows in the raw table's columns and types.
-    schema : TableSchema
-        The raw table's schema, with two numeric columns at least.
-
-    Returns
-    -------
-    float
-        From 0 (every correlation turned around) to 1 (the same).
-    """
-    difference = (correlations(one, schema) - correlations(other, schema)).abs().to_numpy()
-    m = len(difference)
-    return 1.0 - float(difference.sum()) / (m * (m - 1)) / 2
-
-
 def numeric_names(schema: TableSchema) -> list[str]:
     """Give the names of the numeric columns, in order."""
     return [column.name for column in schema.columns if column.kind != "category"]
+
+
+_Key = tuple[str, str | None]
+
+
+def _measures(real: pd.DataFrame, schema: TableSchema) -> Callable[[pd.DataFrame, pd.DataFrame], dict[_Key, float]]:
+    """Prepare what compares two sets of rows; units and bins are those of all real rows."""
+    from scipy.stats import wasserstein_distance
+
+    numbers = numeric_names(schema)
+    units = {name: float(real[name].std()) if real[name].nunique() > 1 else 1.0 for name in numbers}
+    edges = {name: np.unique(np.quantile(real[name], np.linspace(0, 1, BINS + 1)[1:-1])) for name in numbers}
+    pairs = [
+        (one, other)
+        for one, other in itertools.combinations(schema.columns, 2)
+        if not any(c.kind != "category" and real[c.name].nunique() == 1 for c in (one, other))
+    ]
+
+    def measure(rows: pd.DataFrame, held_out: pd.DataFrame) -> dict[_Key, float]:
+        shapes: dict[_Key, float] = {
+            (TV if column.kind == "category" else KS, column.name): column_similarity(
+                rows[column.name], held_out[column.name], column
+            )
+            for column in schema.columns
+        }
+        distances: dict[_Key, float] = {
+            (WASSERSTEIN, name): float(wasserstein_distance(rows[name], held_out[name])) / units[name]
+            for name in numbers
+        }
+        binned = [
+            both.assign(**{name: np.searchsorted(edges[name], both[name], side="right") for name in numbers})
+            for both in (rows, held_out)
+        ]
+        trends = dict(_trend(one, other, rows, held_out, binned) for one, other in pairs)
+        whole: dict[_Key, float] = {(SHAPES, None): float(np.mean(list(shapes.values())))}
+        if trends:
+            whole[TRENDS, None] = float(np.mean(list(trends.values())))
+        return {**shapes, **distances, **trends, **whole}
+
+    return measure
+
+
+def _trend(
+    one: Column, other: Column, rows: pd.DataFrame, held_out: pd.DataFrame, binned: list[pd.DataFrame]
+) -> tuple[_Key, float]:
+    from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
+
+    names = [one.name, other.name]
+    pair = ", ".join(names)
+    if "category" in (one.kind, other.kind):
+        rows, held_out = binned
+        return (CONTINGENCY, pair), float(ContingencySimilarity.compute(held_out[names], rows[names]))
+    if any((frame[names].nunique() == 1).any() for frame in (rows, held_out)):
+        found = [_correlation(frame[names]) for frame in (rows, held_out)]
+        return (CORRELATION, pair), 1 - abs(found[0] - found[1]) / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return (CORRELATION, pair), float(
+            CorrelationSimilarity.compute(held_out[names], rows[names], coefficient="Spearman")
+        )
+
+
+def _correlation(pair: pd.DataFrame) -> float:
+    found = pair.corr(method="spearman").iloc[0, 1]
+    return 0.0 if np.isnan(found) else float(found)

@@ -4,7 +4,10 @@ The tables of evidence store a metric by its name; the report and the checks loo
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from synth_assets.evaluation.floors import Floor
 
 EVIDENCE_COLUMNS = ("metric", "column_name", "value", "value_low", "value_high", "floor", "floor_low", "floor_high")
 """The columns of every table of evidence.
@@ -14,6 +17,18 @@ EVIDENCE_COLUMNS = ("metric", "column_name", "value", "value_low", "value_high",
 of what real rows score at the same sizes, `floor_low` to `floor_high` where another set of real rows would lie, 95
 times in 100.
 """
+
+
+def evidence(
+    metric: str,
+    column_name: str | None,
+    value: float,
+    floor: "Floor",
+    interval: tuple[float, float] = (float("nan"), float("nan")),
+) -> dict[str, Any]:
+    """Give one row of a table of evidence."""
+    found = (metric, column_name, value, *interval, floor.mean, floor.low, floor.high)
+    return dict(zip(EVIDENCE_COLUMNS, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -50,13 +65,213 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(
             "ks_complement",
-            "Shape of a numeric column",
+            "Likeness of a numeric column",
             "higher",
             1.0,
             0.0,
-            "1 minus the greatest distance between the two cumulative shares of a numeric column (the two-sample "
-            "Kolmogorov-Smirnov statistic).",
+            "1 minus the greatest distance between the cumulative shares of the column's values in the sample and "
+            "in the held-out rows (the two-sample Kolmogorov-Smirnov statistic).",
             "SDMetrics, KSComplement",
+        ),
+        Metric(
+            "tv_complement",
+            "Likeness of a category's shares",
+            "higher",
+            1.0,
+            0.0,
+            "1 minus half the sum of the differences between the labels' shares in the sample and in the held-out rows "
+            "(the total variation distance).",
+            "SDMetrics, TVComplement",
+        ),
+        Metric(
+            "column_shapes",
+            "Likeness of the columns, on average",
+            "higher",
+            1.0,
+            0.0,
+            "The mean over the columns of the two likenesses above.",
+            "SDMetrics, Column Shapes",
+        ),
+        Metric(
+            "wasserstein_distance",
+            "Distance of a numeric column",
+            "lower",
+            0.0,
+            float("inf"),
+            "How far the column's values have to be moved, on average, to turn the sample's into those of the held-out "
+            "rows, in standard deviations of the real values.",
+            "scipy.stats.wasserstein_distance; Villani, Optimal Transport, 2009, chapter 6",
+        ),
+        Metric(
+            "correlation_similarity",
+            "Likeness of a pair's correlation",
+            "higher",
+            1.0,
+            0.0,
+            "1 minus half the difference of the Spearman correlations of two numeric columns in the sample and in the "
+            "held-out rows.",
+            "SDMetrics, CorrelationSimilarity",
+        ),
+        Metric(
+            "contingency_similarity",
+            "Likeness of a pair's joint shares",
+            "higher",
+            1.0,
+            0.0,
+            "1 minus the total variation distance of the joint shares of two columns of which one is a category; a "
+            "numeric column is cut into ten bins.",
+            "SDMetrics, ContingencySimilarity",
+        ),
+        Metric(
+            "pair_trends",
+            "Likeness of the pairs, on average",
+            "higher",
+            1.0,
+            0.0,
+            "The mean over all pairs of columns of the two likenesses above.",
+            "SDMetrics, Column Pair Trends",
+        ),
+        Metric(
+            "detection_auc_boosting",
+            "Detection by boosted trees",
+            "lower",
+            0.5,
+            1.0,
+            "Boosted trees learn to tell the sample from held-out rows and judge rows that they have not seen; the "
+            "area under the ROC curve is 0.5 where they cannot, and 1 where they never err.",
+            "Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, ICLR 2017, section 3",
+        ),
+        Metric(
+            "detection_auc_forest",
+            "Detection by a random forest",
+            "lower",
+            0.5,
+            1.0,
+            "The same, by a forest of full-grown trees, which sees single values where boosting sees bins.",
+            "Lopez-Paz and Oquab, as above",
+        ),
+        Metric(
+            "detection_auc_logistic",
+            "Detection by a logistic model",
+            "lower",
+            0.5,
+            1.0,
+            "The same, by a logistic regression. It sees means and little else: a low area says nearly nothing.",
+            "SDMetrics, LogisticDetection, has this model; Lopez-Paz and Oquab, as above",
+        ),
+        Metric(
+            "detection_auc_pair",
+            "Detection by a pair of columns alone",
+            "lower",
+            0.5,
+            1.0,
+            "Detection by a few boosted trees that see two columns only: which pairs gave the sample away.",
+            "Lopez-Paz and Oquab, as above, on two columns",
+        ),
+        Metric(
+            "missing_cells",
+            "Missing cells of a column",
+            "lower",
+            0.0,
+            1.0,
+            "The share of its cells that are empty.",
+            "A count",
+        ),
+        Metric(
+            "out_of_range",
+            "Cells of a column out of range",
+            "lower",
+            0.0,
+            1.0,
+            "The share of its cells with an unknown label, or a number outside the limits that defs.yaml states.",
+            "A count",
+        ),
+        Metric(
+            "off_grid",
+            "Numbers of a column off its grid",
+            "lower",
+            0.0,
+            1.0,
+            "The share of its numbers that are not a whole number of steps from the least real one; the step is the "
+            "greatest common divisor of the real ones' differences.",
+            "A count",
+        ),
+        Metric(
+            "rule_violations",
+            "Rows that break the rule",
+            "lower",
+            0.0,
+            1.0,
+            "The share of rows of which a rule in defs.yaml is not true.",
+            "A count",
+        ),
+        Metric(
+            "exact_copies",
+            "Exact copies",
+            "lower",
+            0.0,
+            1.0,
+            "The share of synthetic rows that are a train row, cell by cell; held-out rows have their share too.",
+            "A count",
+        ),
+        Metric(
+            "partial_copies",
+            "Partial copies",
+            "lower",
+            0.0,
+            1.0,
+            "The share of synthetic rows that agree with one train row in more than half of the cells.",
+            "A count",
+        ),
+        Metric(
+            "dcr_share",
+            "Rows closer to train rows than to held-out rows",
+            "lower",
+            0.5,
+            1.0,
+            "The share of synthetic rows whose closest record is one of the train rows rather than one of as many "
+            "held-out rows. It is 0.5 where the sample treats both alike.",
+            "SDMetrics, DCROverfittingProtection, has the same comparison",
+        ),
+        Metric(
+            "membership_auc",
+            "Attack by the nearest synthetic row",
+            "lower",
+            0.5,
+            1.0,
+            "A real row is called a train row the closer it lies to its nearest synthetic row; the area under the ROC "
+            "curve is 0.5 where that says nothing.",
+            "Chen, Yu, Zhang and Fritz, GAN-Leaks, CCS 2020, the full black-box attack",
+        ),
+        Metric(
+            "domias_auc",
+            "Attack by a ratio of densities",
+            "lower",
+            0.5,
+            1.0,
+            "A real row is called a train row the denser the synthetic rows lie around it, beside real rows that "
+            "nothing learned from; the area is 0.5 where that says nothing.",
+            "van Breugel, Sun, Qian and van der Schaar, DOMIAS, AISTATS 2023",
+        ),
+        Metric(
+            "levenshtein_auc",
+            "Attack by edit distance",
+            "lower",
+            0.5,
+            1.0,
+            "A real row is called a train row the fewer characters have to be changed to turn it into a synthetic row; "
+            "language models may repeat strings of digits. The area is 0.5 where that says nothing.",
+            "After LevAtt, an attack on rows that language models write; Levenshtein, 1966",
+        ),
+        Metric(
+            "tstr_score",
+            "Score of a model trained on the sample",
+            "higher",
+            1.0,
+            float("-inf"),
+            "R2 on held-out rows of a regressor that learned from synthetic rows only; the floor is that of real rows.",
+            "Esteban, Hyland and Rätsch, 2017, arXiv:1706.02633: train on synthetic, test on real",
         ),
     )
 }
+"""By name."""

@@ -1,34 +1,36 @@
-"""Does a synthetic sample give train rows away? Copies, partial copies, and an attack that infers membership.
+"""Does a synthetic sample give train rows away? Copies, distances, and attacks that infer who was a train row.
 
-What chance alone gives is measured with real rows: held-out rows in the place of the synthetic ones are the floor of
-the copies; an attack that learns nothing has an area of 0.5 under its ROC curve. A sample that passes here is not
-thereby private: only a model that was trained with differential privacy comes with a proof.
+What chance alone gives is measured with real rows: held-out rows in the place of the synthetic ones for copies, random
+labels of who is a train row for attacks. What passes here is not thereby private. An attack that fails proves nothing
+of a better one: who holds the model itself, or trains shadow models of it, learns more than who holds a sample; several
+samples of one model give more away than one; and a mean over all rows can hide a few that are known for certain. Only
+training with differential privacy comes with a proof.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.fidelity import numeric_names
-from synth_assets.evaluation.rows import category_names, labels_seen, require_rows
+from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
+from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.roc import bootstrapped, by_chance, roc_area
+from synth_assets.evaluation.rows import category_names, labels_seen, require_columns, require_rows
 from synth_assets.tables.schema import TableSchema
 
-EXACT = "exact_copies"
-"""The share of rows that are a train row, cell by cell; lower is better, and held-out rows have their share too."""
+EXACT, PARTIAL, CLOSEST = "exact_copies", "partial_copies", "dcr_share"
+MEMBERSHIP, DOMIAS, LEVENSHTEIN = "membership_auc", "domias_auc", "levenshtein_auc"
 
-PARTIAL = "partial_copies"
-"""The share of rows that agree with one train row in more than half of the cells; lower is better, likewise."""
+CLOSEST_DRAWS = 3
+"""Times that as many train rows are drawn as there are held-out rows, for the distance to the closest record."""
 
-MEMBERSHIP = "membership_auc"
-"""The area under the ROC curve of `membership_auc`; 0.5 is best, 1 worst."""
+RARE = 0.999
+"""A train row is suspected whose score is above those of this share of the held-out rows."""
 
-COPIES_ALLOWED = 1.2
-"""Times the held-out rows' share of copies: so much is between any two halves of a table whose rows are alike."""
-
-MEMBERSHIP_ALLOWED = 0.03
-"""Above 0.5: an attack that is right in 53 of 100 pairs of a train row and another knows next to nothing."""
-
-_ERRORS = 3.0
-"""Standard errors beyond what is allowed from which it is sure (1 in 700 samples at the limit) that there is more."""
+AGREEING_ATTACKS = 2
+"""So many attacks have to suspect a train row before it is called a leak."""
 
 _DIGITS = 9
 """Decimal numbers agree that are the same to so many digits of their column's largest train value."""
@@ -37,68 +39,190 @@ _PAIRS = 2_000_000
 """As many pairs of rows are compared at once: some 10 MB, however long the tables are."""
 
 
-def privacy_table(
-    synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema
-) -> pd.DataFrame:
-    """Measure what a synthetic sample gives away of the train rows, beside what real rows score, and a limit.
+@dataclass(frozen=True)
+class Attack:
+    """How much an attack takes each real row for a train row: the higher the score, the more.
+
+    Parameters
+    ----------
+    metric : str
+        The name of its area.
+    train, held_out : numpy.ndarray
+        A score for each row.
+    """
+
+    metric: str
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def attacks_on(
+    synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, *, seed: int = 0
+) -> list[Attack]:
+    """Attack a sample in three ways.
+
+    By the nearest synthetic row: the full black-box attack of Chen, Yu, Zhang and Fritz, GAN-Leaks, CCS 2020. By the
+    ratio of two densities, of synthetic rows to real rows that nothing learned from: DOMIAS (van Breugel, Sun, Qian and
+    van der Schaar, Membership Inference Attacks against Synthetic Data through Overfitting Detection, AISTATS 2023);
+    each half of the held-out rows is the reference for the other half and for half of the train rows, and densities
+    are Gaussian kernels with Scott's bandwidth. By the least edit distance (Levenshtein, 1966) of the written row to a
+    synthetic one: after LevAtt, which looks for digit strings that a language model repeats.
 
     Parameters
     ----------
     synthetic, train, held_out : pandas.DataFrame
-        Rows in the raw table's columns and types. Copies are counted among as many synthetic rows as there are train
-        rows, the first ones.
+        Rows in the raw table's columns and types. As many synthetic rows as there are train rows are known to the
+        attacker: the first.
+    schema : TableSchema
+        The raw table's schema.
+    seed : int
+        Of the halves.
+
+    Returns
+    -------
+    list of Attack
+        In the order above.
+
+    Raises
+    ------
+    ForeseenError
+        If a set lacks a column, has fewer than two rows, or a cell that is empty or infinite.
+    """
+    sets = {"synthetic": synthetic, "train": train, "held_out": held_out}
+    require_columns(schema, **sets)
+    require_rows(schema, at_least=2, **sets)
+    known = synthetic.head(len(train))
+    points, of_train, of_held_out = (_points(rows, train, schema) for rows in (known, train, held_out))
+    return [
+        Attack(MEMBERSHIP, -_nearest(points, of_train), -_nearest(points, of_held_out)),
+        Attack(DOMIAS, *_density_ratios(points, of_train, of_held_out, seed)),
+        Attack(LEVENSHTEIN, *(-_edit_distances(known, rows, schema) for rows in (train, held_out))),
+    ]
+
+
+def privacy_table(
+    synthetic: pd.DataFrame,
+    train: pd.DataFrame,
+    held_out: pd.DataFrame,
+    schema: TableSchema,
+    *,
+    attacks: Sequence[Attack] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure what a synthetic sample gives away of the train rows, beside what chance gives.
+
+    Parameters
+    ----------
+    synthetic, train, held_out : pandas.DataFrame
+        Rows in the raw table's columns and types. Exact copies are counted among all synthetic rows; everything else
+        is of as many as there are train rows, the first.
+    schema : TableSchema
+        The raw table's schema.
+    attacks : sequence of Attack, optional
+        What `attacks_on` gave for the same rows; made here if not given.
+    seed : int
+        Of the splits of the real table, of draws, relabellings and the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Evidence, all of it of the whole table. Floors of copies and distances are from splits of the real table: for
+        copies, held-out rows against train rows; for distances, the sample against train rows and held-out rows that
+        chance has exchanged.
+
+    Raises
+    ------
+    ForeseenError
+        As `attacks_on`.
+    """
+    attacks = attacks_on(synthetic, train, held_out, schema, seed=seed) if attacks is None else attacks
+    compared = synthetic.head(len(train))
+    cells = {EXACT: len(schema.columns), PARTIAL: len(schema.columns) // 2 + 1}
+    splits = list(real_splits(train, held_out, seed=seed))
+    by_split = [agreeing_cells(split.held_out, split.train, schema) for split in splits]
+    values = {
+        EXACT: exact_copies(synthetic, train, schema),
+        PARTIAL: partial_copies(compared, train, schema, cells=cells[PARTIAL]),
+    }
+    found = [
+        evidence(metric, None, value, floor_of([float((counts >= cells[metric]).mean()) for counts in by_split]))
+        for metric, value in values.items()
+    ]
+    points, of_train, of_held_out = (_points(rows, train, schema) for rows in (compared, train, held_out))
+    both = np.concatenate([of_train, of_held_out])
+    rng = np.random.default_rng(seed)
+    exchanged = [rng.permutation(len(both)) for _ in range(SPLITS)]
+    floor = floor_of(
+        [_closer_share(points, both[order[: len(train)]], both[order[len(train) :]], rng) for order in exchanged]
+    )
+    found.append(evidence(CLOSEST, None, _closer_share(points, of_train, of_held_out, rng), floor))
+    for attack in attacks:
+        scores = attack.train, attack.held_out
+        interval = bootstrapped([scores], seed=seed)
+        found.append(evidence(attack.metric, None, roc_area(*scores), by_chance(*scores, seed=seed), interval))
+    return pd.DataFrame(found).astype({"column_name": "str"})
+
+
+def leaked_rows(
+    attacks: Sequence[Attack], synthetic: pd.DataFrame, train: pd.DataFrame, schema: TableSchema
+) -> tuple[pd.DataFrame, float]:
+    """Name the train rows that several attacks take for train rows with near certainty.
+
+    Parameters
+    ----------
+    attacks : sequence of Attack
+        What `attacks_on` gave for these rows.
+    synthetic, train : pandas.DataFrame
+        Rows in the raw table's columns and types.
     schema : TableSchema
         The raw table's schema.
 
     Returns
     -------
-    pandas.DataFrame
-        One row a measure: `metric`, `column_name` (None: the whole table), `value`, `floor`, `limit`. What is above
-        the limit is surely more than is allowed: for copies `COPIES_ALLOWED` times the floor, for the attack
-        `MEMBERSHIP_ALLOWED` above 0.5, and three standard errors of the difference on top of each.
-
-    Raises
-    ------
-    ForeseenError
-        If a set has no row, or a cell that is empty or infinite.
+    leaks : pandas.DataFrame
+        One row a train row that `AGREEING_ATTACKS` suspect, those with the most agreeing cells first: `row` (its
+        position), `attacks` (their metrics), `agreeing_cells` (with the synthetic row that is most like it). An attack
+        suspects a row whose score is above those of `RARE` of the held-out rows.
+    by_chance : float
+        How many the same rule would name among as many rows that were held out.
     """
-    compared = synthetic.head(len(train))
-    agreeing, by_chance = (agreeing_cells(rows, train, schema) for rows in (compared, held_out))
-    found = []
-    for metric, cells in ((EXACT, len(schema.columns)), (PARTIAL, len(schema.columns) // 2 + 1)):
-        floor = float((by_chance >= cells).mean())
-        # None among n rows may still be one among n: the error of a share is never taken for nothing.
-        share = min(max(floor, 1 / len(held_out)), 0.5)
-        error = np.sqrt(share * (1 - share) * (1 / len(compared) + 1 / len(held_out)))
-        limit = min(COPIES_ALLOWED * floor + _ERRORS * error, 1.0)
-        found.append((metric, float((agreeing >= cells).mean()), floor, limit))
-    # The error of an area where nothing is known (Hanley and McNeil, Radiology 143, 1982, for the area 0.5).
-    error = np.sqrt((len(train) + len(held_out) + 1) / (12 * len(train) * len(held_out)))
-    limit = min(0.5 + MEMBERSHIP_ALLOWED + _ERRORS * error, 1.0)
-    found.append((MEMBERSHIP, membership_auc(synthetic, train, held_out, schema), 0.5, limit))
-    frame = pd.DataFrame(found, columns=["metric", "value", "floor", "limit"])
-    frame.insert(1, "column_name", pd.Series([None] * len(frame), dtype="str"))
-    return frame
+    thresholds = [float(np.quantile(attack.held_out, RARE, method="higher")) for attack in attacks]
+    suspected = np.array([attack.train > threshold for attack, threshold in zip(attacks, thresholds, strict=True)])
+    falsely = np.array([attack.held_out > threshold for attack, threshold in zip(attacks, thresholds, strict=True)])
+    rows = np.flatnonzero(suspected.sum(axis=0) >= AGREEING_ATTACKS)
+    n_train, n_held_out = suspected.shape[1], falsely.shape[1]
+    expected = float((falsely.sum(axis=0) >= AGREEING_ATTACKS).sum()) * n_train / n_held_out
+    leaks = pd.DataFrame(
+        {
+            "row": rows,
+            "attacks": pd.Series(
+                [", ".join(a.metric for a, yes in zip(attacks, suspected[:, row], strict=True) if yes) for row in rows],
+                dtype="str",
+            ),
+            "agreeing_cells": agreeing_cells(train.iloc[rows], synthetic.head(len(train)), schema)
+            if len(rows)
+            else np.zeros(0, np.int64),
+        }
+    )
+    return leaks.sort_values("agreeing_cells", ascending=False, kind="stable", ignore_index=True), expected
 
 
-def leaks(found: pd.DataFrame) -> list[str]:
-    """Say what a sample gives away beyond its limits.
+def closest_distances(rows: pd.DataFrame, others: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+    """Give each row's distance to the closest of other rows.
 
     Parameters
     ----------
-    found : pandas.DataFrame
-        What `privacy_table` gave.
+    rows, others, train : pandas.DataFrame
+        Rows in the raw table's columns and types; a unit is a standard deviation of the train rows.
+    schema : TableSchema
+        The raw table's schema.
 
     Returns
     -------
-    list of str
-        A sentence for each measure above its limit: what was found, what real rows score, and what is allowed.
+    numpy.ndarray
+        Euclidean, over numbers in their units and labels as one column each.
     """
-    return [
-        f"{row.metric} is {row.value:.4f}; real rows that were held out score {row.floor:.4f}, and up to "
-        f"{row.limit:.4f} is allowed"
-        for row in found[found["value"] > found["limit"]].itertuples()
-    ]
+    return _nearest(_points(others, train, schema), _points(rows, train, schema))
 
 
 def agreeing_cells(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
@@ -166,7 +290,7 @@ def exact_copies(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -
     Parameters
     ----------
     rows, train : pandas.DataFrame
-        Rows in the raw table's columns and types.
+        Rows in the raw table's columns and types; any number of them.
     schema : TableSchema
         The raw table's schema.
 
@@ -180,15 +304,14 @@ def exact_copies(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -
     ForeseenError
         As `agreeing_cells`.
     """
-    return partial_copies(rows, train, schema, cells=len(schema.columns))
+    require_rows(schema, compared=rows, train=train)
+    codes = {c.name: _cell_codes(rows[c.name], train[c.name], c.kind == "number") for c in schema.columns}
+    of_rows, of_train = (pd.DataFrame({name: part[i] for name, part in codes.items()}) for i in (0, 1))
+    return float(pd.MultiIndex.from_frame(of_rows).isin(pd.MultiIndex.from_frame(of_train)).mean())
 
 
 def membership_auc(synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema) -> float:
-    """Attack the sample: call a real row a train row the closer it lies to its nearest synthetic row.
-
-    This is the full black-box attack of Chen, Yu, Zhang and Fritz, GAN-Leaks: A Taxonomy of Membership Inference
-    Attacks against Generative Models, CCS 2020, on rows as they are: it knows nothing but the synthetic rows. Lengths
-    are Euclidean, over numbers in standard deviations of the train rows and over labels as one column each.
+    """Attack a sample by the nearest synthetic row; see `attacks_on`. Every synthetic row is known to the attacker.
 
     Parameters
     ----------
@@ -208,15 +331,83 @@ def membership_auc(synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.Da
     ForeseenError
         If a set has no row, or a cell that is empty or infinite.
     """
-    from scipy.spatial import KDTree
-    from sklearn.metrics import roc_auc_score
-
     require_rows(schema, synthetic=synthetic, train=train, held_out=held_out)
-    labels = {name: labels_seen(name, schema, synthetic, train, held_out) for name in category_names(schema)}
-    points = KDTree(_points(synthetic, train, schema, labels))
-    near_train, near_held_out = (points.query(_points(rows, train, schema, labels))[0] for rows in (train, held_out))
-    is_train = np.repeat([1, 0], [len(train), len(held_out)])
-    return float(roc_auc_score(is_train, -np.concatenate([near_train, near_held_out])))
+    return roc_area(*(-closest_distances(rows, synthetic, train, schema) for rows in (train, held_out)))
+
+
+def _nearest(points: np.ndarray, of: np.ndarray) -> np.ndarray:
+    from scipy.spatial import KDTree
+
+    distances: np.ndarray = KDTree(points).query(of)[0]
+    return distances
+
+
+def _closer_share(points: np.ndarray, train: np.ndarray, held_out: np.ndarray, rng: np.random.Generator) -> float:
+    """Give the share of points that are closer to train rows than to as many held-out rows; ties count half."""
+    size = min(len(train), len(held_out))
+    shares = []
+    for _ in range(CLOSEST_DRAWS):
+        to_train, to_held_out = (
+            _nearest(rows[rng.choice(len(rows), size, replace=False)], points) for rows in (train, held_out)
+        )
+        shares.append(float((to_train < to_held_out).mean() + 0.5 * (to_train == to_held_out).mean()))
+    return float(np.mean(shares))
+
+
+def _density_ratios(
+    points: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    # In the directions in which the synthetic rows vary, each with a variance of 1, columns that go together count
+    # once. Directions in which they vary by rounding errors alone are left out.
+    centre = points.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(points - centre, full_matrices=False)
+    spread = lengths / np.sqrt(len(points))
+    kept = spread > 1e-6 * max(spread.max(), 1e-300)
+    whiten = directions[kept].T / spread[kept] if kept.any() else directions[:1].T
+    synthetic, of_train, of_held_out = ((part - centre) @ whiten for part in (points, train, held_out))
+    rng = np.random.default_rng(seed)
+    scores = np.zeros(len(train)), np.zeros(len(held_out))
+    halves = [rng.permutation(len(part)) % 2 for part in (train, held_out)]
+    for half in (0, 1):
+        reference = of_held_out[halves[1] != half]
+        for part, score, side in zip((of_train, of_held_out), scores, halves, strict=True):
+            asked = part[side == half]
+            score[side == half] = _log_density(synthetic, asked) - _log_density(reference, asked)
+    return scores
+
+
+def _log_density(points: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Give the log of a Gaussian kernel density, up to what is the same for all rows.
+
+    The bandwidth is Scott's (Multivariate Density Estimation, 1992, section 6.3).
+    """
+    from scipy.spatial.distance import cdist
+    from scipy.special import logsumexp
+
+    n, d = points.shape
+    bandwidth = n ** (-1 / (d + 4))
+    found = np.empty(len(at))
+    at_once = max(1, _PAIRS // n)
+    for start in range(0, len(at), at_once):
+        block = slice(start, start + at_once)
+        found[block] = logsumexp(-cdist(at[block], points, "sqeuclidean") / (2 * bandwidth**2), axis=1)
+    return found
+
+
+def _edit_distances(synthetic: pd.DataFrame, rows: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
+    written, asked = (
+        [" ".join(cells) for cells in zip(*(part[name].astype("str") for name in schema.names), strict=True)]
+        for part in (synthetic, rows)
+    )
+    least = np.empty(len(asked))
+    at_once = max(1, _PAIRS // len(written))
+    for start in range(0, len(asked), at_once):
+        block = slice(start, start + at_once)
+        least[block] = cdist(asked[block], written, scorer=Levenshtein.distance, dtype=np.uint16).min(axis=1)
+    return least
 
 
 def _cell_codes(rows: pd.Series, train: pd.Series, rounded: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -228,13 +419,14 @@ def _cell_codes(rows: pd.Series, train: pd.Series, rounded: bool) -> tuple[np.nd
     return codes[: len(rows)], codes[len(rows) :]
 
 
-def _points(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema, labels: dict[str, list[str]]) -> np.ndarray:
+def _points(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
     columns = []
     for name in numeric_names(schema):
         known = train[name].to_numpy("float64")
         # The deviation of equal decimals is a rounding error, and no unit to measure in.
         unit = known.std() if known.min() < known.max() else 1.0
         columns.append((rows[name].to_numpy("float64") - known.mean()) / unit)
-    for name, seen in labels.items():
-        columns.extend((rows[name] == label).to_numpy("float64") for label in seen)
+    for name in category_names(schema):
+        # A label that no train row has is as far from each of them as another one.
+        columns.extend((rows[name] == label).to_numpy("float64") for label in labels_seen(name, schema, train))
     return np.column_stack(columns)

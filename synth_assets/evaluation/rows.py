@@ -7,6 +7,37 @@ from synth_assets.errors import ForeseenError
 from synth_assets.tables.schema import TableSchema
 
 
+def require_columns(schema: TableSchema, **sets: pd.DataFrame) -> None:
+    """Refuse sets of rows that lack a column of the table, or have numbers that are none.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The raw table's schema.
+    **sets : pandas.DataFrame
+        By what they are called in the message.
+
+    Raises
+    ------
+    ForeseenError
+        If a set lacks a column, or a numeric column has another type.
+    """
+    for name, rows in sets.items():
+        called = name.replace("_", "-")
+        lacking = [column for column in schema.names if column not in rows]
+        if lacking:
+            raise ForeseenError(
+                f"the {called} rows lack the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; expected "
+                f"{', '.join(schema.names)}. Give rows of the raw table's columns."
+            )
+        for column in schema.columns:
+            if column.kind != "category" and not pd.api.types.is_numeric_dtype(rows[column.name]):
+                raise ForeseenError(
+                    f"column {column.name!r} of the {called} rows has the type {rows[column.name].dtype}; expected "
+                    "numbers. Give rows of the raw table's types."
+                )
+
+
 def require_rows(schema: TableSchema, *, at_least: int = 1, **sets: pd.DataFrame) -> None:
     """Refuse sets of rows that are too few, or that have empty or infinite cells.
 

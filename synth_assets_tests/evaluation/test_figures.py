@@ -13,16 +13,24 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from scipy.stats import norm
 
-from synth_assets.evaluation.fidelity import correlations, fidelity_table
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.fidelity import correlations
 from synth_assets.evaluation.figures import (
     BLUE,
     ORANGE,
     as_png,
+    augmentation_curves,
     correlation_matrices,
     density_grid,
+    distance_histograms,
+    evidence_dots,
+    evidence_history,
     loss_curve,
+    pair_grid,
     regression_points,
 )
+from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densities
+from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
 from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
 from synth_assets.tables.schema import Column, TableSchema
 
@@ -37,8 +45,11 @@ def other_table(small_table: pd.DataFrame) -> pd.DataFrame:
     return small_table.sample(50, random_state=1).assign(Size=sizes, Legs=small_table["Legs"].clip(2, 7))
 
 
+NOTHING_MEASURED = pd.DataFrame({"metric": [], "column_name": [], "value": [], "floor": []})
+
+
 def _grid(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> Figure:
-    return density_grid(real, synthetic, schema, fidelity_table(synthetic, real, real, schema), **WORDS)
+    return density_grid(synthetic, real, real, schema, NOTHING_MEASURED, **WORDS)
 
 
 def _scores() -> pd.DataFrame:
@@ -51,17 +62,58 @@ def _scores() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["regressor", "trained_on", "metric", "value", "ci_low", "ci_high"])
 
 
-def _gains() -> pd.DataFrame:
-    return pd.DataFrame(
-        {"regressor": ["forest", "linear"], "value": [0.1, -0.2], "ci_low": [0.05, -0.3], "ci_high": [0.2, -0.1]}
-    )
+def _differences() -> pd.DataFrame:
+    rows = [
+        ("forest", SYNTHETIC, "r2", 0.1, 0.05, 0.2),
+        ("linear", SYNTHETIC, "r2", -0.2, -0.3, -0.1),
+        ("forest", AUGMENTED, "r2", 0.3, 0.2, 0.4),
+        ("linear", AUGMENTED, "r2", 0.0, -0.1, 0.1),
+    ]
+    return pd.DataFrame(rows, columns=["regressor", "trained_on", "metric", "value", "ci_low", "ci_high"])
+
+
+def _evidence(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
+    """Give numbers (metric, column, value, floor), each 0.01 from either end of its interval."""
+    wide = [(m, c, v, v - 0.01, v + 0.01, f, f - 0.01, f + 0.01) for m, c, v, f in rows]
+    return pd.DataFrame(wide, columns=list(EVIDENCE_COLUMNS)).astype({"column_name": "str"})
+
+
+@pytest.fixture(autouse=True)
+def _made_up_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, better, best, worst in (("likeness", "higher", 1.0, 0.0), ("attack", "lower", 0.5, 1.0)):
+        monkeypatch.setitem(METRICS, name, Metric(name, f"The {name}", better, best, worst, "Meant.", "A paper"))  # type: ignore[arg-type]
+
+
+EVIDENCE = [("likeness", "Size", 0.8, 0.9), ("likeness", "Legs", 0.6, 0.9), ("attack", None, 0.7, 0.5)]
+PAIRS = pd.DataFrame({"column_name": ["Size", "Size, Legs", "Colour, Legs"], "value": [0.9, 0.8, 0.7]})
+DISTANCES = (np.array([0.0, 0.1, 0.2]), np.array([0.1, 0.1, 0.3]), np.array([0.2, 0.4]))
+
+
+def _study() -> pd.DataFrame:
+    rows = [
+        (generator, regressor, size, ratio, 0.01 * ratio * i, 0.01 * ratio * i - 0.005, 0.01 * ratio * i + 0.005)
+        for i, generator in enumerate(["smote", "cart"])
+        for regressor in ("linear", "forest")
+        for size in (1000, 50)
+        for ratio in (0.0, 1.0, 5.0)
+    ]
+    names = ["generator", "regressor", "real_rows", "synthetic_ratio", "gain", "gain_low", "gain_high"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _history() -> pd.DataFrame:
+    dates = ["2026-11-03", "2026-11-01"]
+    return pd.concat(
+        [_evidence(*((m, c, v - 0.1 * i, f) for m, c, v, f in EVIDENCE)).assign(resample_date=date, limit=0.4)
+         for i, date in enumerate(dates)]
+    )  # fmt: skip
 
 
 LOSSES = [{"epoch": 1.0, "loss": 3.0}, {"epoch": 2.0, "loss": 1.5, "learning_rate": 0.1}]
 
 
 def _points() -> Figure:
-    return regression_points(_scores(), _gains(), unit="legs", **WORDS)
+    return regression_points(_scores(), _differences(), unit="legs", **WORDS)
 
 
 def _titles(figure: Figure) -> list[str]:
@@ -86,6 +138,11 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, TableSchema], Figure]] 
     "correlations": lambda real, synthetic, schema: correlation_matrices(real, synthetic, schema, **WORDS),
     "points": lambda *_: _points(),
     "losses": lambda *_: loss_curve(LOSSES, **WORDS),
+    "pairs": lambda real, synthetic, schema: pair_grid(synthetic, real, schema, PAIRS, **WORDS),
+    "distances": lambda *_: distance_histograms(*DISTANCES, **WORDS),
+    "dots": lambda *_: evidence_dots(_evidence(*EVIDENCE), **WORDS),
+    "history": lambda *_: evidence_history(_history(), **WORDS),
+    "curves": lambda *_: augmentation_curves(_study(), **WORDS),
 }
 
 
@@ -123,14 +180,14 @@ def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
 ) -> None:
     fidelity = pd.DataFrame(
         {
-            "metric": ["tv", "ks", "ks", "shapes"],
-            "column_name": pd.Series(["Legs", "Size", "Colour", None], dtype="str"),
-            "value": [0.1234, 0.2, 0.3, 0.4],
-            "floor": [0.9876, 0.8, 0.7, 0.6],
+            "metric": ["ks_complement", "ks_complement", "tv_complement", "column_shapes", "wasserstein_distance"],
+            "column_name": pd.Series(["Legs", "Size", "Colour", None, "Size"], dtype="str"),
+            "value": [0.1234, 0.2, 0.3, 0.4, 0.5],
+            "floor": [0.9876, 0.8, 0.7, 0.6, 0.5],
         }
     )
 
-    titles = _titles(density_grid(small_table, other_table, small_schema, fidelity, **WORDS))
+    titles = _titles(density_grid(other_table, small_table, small_table, small_schema, fidelity, **WORDS))
 
     numbers = {"Colour": ("0.300", "0.700"), "Size": ("0.200", "0.800"), "Legs": ("0.123", "0.988")}
     assert len(titles) == len(numbers)
@@ -145,8 +202,11 @@ def test_bars_are_shares_in_the_order_of_the_schema(small_schema: TableSchema, s
 
     axes = _grid(real, synthetic, small_schema).axes[0]
 
-    assert [bar.get_height() for bar in axes.patches] == [0.25, 0.75, 0.0, 1.0]
-    assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == [BLUE, BLUE, ORANGE, ORANGE]
+    band, bars = axes.patches[:2], axes.patches[2:]
+    assert [bar.get_height() for bar in bars] == [0.25, 0.75, 0.0, 1.0]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in bars] == [BLUE, BLUE, ORANGE, ORANGE]
+    for bar, real_share in zip(band, (0.25, 0.75), strict=True):
+        assert bar.get_y() < real_share < bar.get_y() + bar.get_height()
     assert [label.get_text() for label in axes.get_xticklabels()] == ["blue", "red"]
 
 
@@ -185,8 +245,135 @@ def test_the_axis_is_that_of_the_real_rows_and_values_outside_are_counted(
     beyond, within = (_grid(small_table, rows, small_schema) for rows in (synthetic, small_table))
 
     assert beyond.axes[1].get_xlim() == within.axes[1].get_xlim()
-    assert "2 of 60 synthetic" in _texts(beyond)
-    assert "outside" not in _texts(within)
+    assert beyond.axes[1].get_xlabel() == "mm; not drawn: 2 synthetic"
+    assert within.axes[1].get_xlabel() == "mm"
+
+
+def test_a_real_value_far_from_all_others_does_not_stretch_the_axis(
+    small_schema: TableSchema, small_table: pd.DataFrame
+) -> None:
+    many = pd.concat([small_table] * 10, ignore_index=True)
+    far = many.assign(Size=many["Size"].where(many.index > 0, 1e6))
+
+    axes = _grid(far, many, small_schema).axes[1]
+
+    assert axes.get_xlim()[1] < 15
+    assert axes.get_xlabel() == "mm; not drawn: 1 real"
+
+
+def test_cells_that_are_empty_or_no_label_are_not_drawn_and_counted(
+    small_schema: TableSchema, small_table: pd.DataFrame
+) -> None:
+    synthetic = small_table.copy()
+    synthetic.loc[:3, "Size"] = [np.nan, np.inf, -np.inf, np.nan]
+    synthetic.loc[:2, "Colour"] = ["green", None, "blue"]
+
+    figure = _grid(small_table, synthetic, small_schema)
+
+    _assert_png(as_png(figure, dpi=DPI), figure)
+    assert figure.axes[0].get_xlabel() == "not drawn: 2 synthetic"
+    assert figure.axes[1].get_xlabel() == "mm; not drawn: 4 synthetic"
+    x, y = figure.axes[1].lines[1].get_data()
+    assert 0.8 < np.trapezoid(y, x) <= 1.0
+
+
+def test_a_column_without_a_value_has_no_synthetic_line(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
+    figure = _grid(small_table, small_table.assign(Size=np.nan, Colour=None), small_schema)
+
+    _assert_png(as_png(figure, dpi=DPI), figure)
+    assert [line.get_color() for line in figure.axes[1].lines] == [BLUE]
+
+
+def test_of_a_long_sample_as_many_rows_as_were_learned_from_are_drawn(
+    small_schema: TableSchema, small_table: pd.DataFrame
+) -> None:
+    long = pd.concat([small_table, *[small_table.assign(Size=9.0)] * 3], ignore_index=True)
+
+    figure = _grid(small_table, long, small_schema)
+
+    assert "first 60 of 240 synthetic rows" in _texts(figure)
+    real, synthetic = (line.get_ydata() for line in figure.axes[1].lines)
+    assert real == pytest.approx(synthetic)
+
+
+def test_of_many_labels_those_of_most_rows_are_drawn(small_table: pd.DataFrame) -> None:
+    labels = tuple(f"label number {i:02d}" for i in range(20))
+    schema = TableSchema((Column("Kind", "category", categories=labels), Column("Legs", "integer")), "Legs", "Count")
+    rows = pd.DataFrame({"Kind": [label for i, label in enumerate(labels) for _ in range(i + 1)]}).assign(Legs=1)
+
+    axes = _grid(rows, rows, schema).axes[0]
+
+    assert len(axes.get_xticklabels()) == 12
+    assert axes.get_xlabel() == "12 of 20 labels; not drawn: 36 real, 36 synthetic"
+
+
+@pytest.mark.parametrize(("shift", "least", "most"), [(0.0, 0.9, 0.99), (0.4, 0.2, 0.6)])
+def test_the_band_holds_95_in_100_of_other_rows_of_the_same_source_and_few_of_another(
+    shift: float, least: float, most: float
+) -> None:
+    rng = np.random.default_rng(0)
+    schema = TableSchema((Column("Size", "number", unit="mm"),), "Size", "Size")
+    within = []
+    for _ in range(20):
+        train, held_out, others = (pd.DataFrame({"Size": rng.normal(size=n)}) for n in (500, 200, 500))
+        axes = density_grid(others + shift, train, held_out, schema, NOTHING_MEASURED, **WORDS).axes[0]
+        (band,) = (path.vertices for path in axes.collections[0].get_paths())
+        x, y = axes.lines[1].get_data()
+        low, high = (np.array([ends(band[np.isclose(band[:, 0], place), 1]) for place in x]) for ends in (min, max))
+        within.append(float(np.mean((low <= y) & (y <= high))))
+
+    assert least < np.mean(within) < most
+
+
+def test_a_band_is_the_floor_at_each_place() -> None:
+    band = _band(np.array([5.0, 1.0]), [(np.array([1.0, 2.0]), np.array([0.0, 2.0]))] * 3)
+
+    assert band == pytest.approx(np.array([[6.0, 1.0], [6.0, 1.0]]))  # no split differs from another: no width
+
+
+def test_equal_values_share_a_kernel_and_change_no_density() -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(size=50).round(1), rng.normal(size=30).round(1), np.array([])]
+    grid = np.linspace(-3, 3, 7)
+
+    found = _kernel_densities(sets, grid, 0.3)
+
+    for values, density in zip(sets[:2], found, strict=False):
+        assert density == pytest.approx(norm.pdf(grid[:, None], values, 0.3).mean(axis=1))
+    assert found[2].tolist() == [0.0] * 7
+
+
+@pytest.mark.parametrize("draw", [_grid, FIGURES["correlations"], FIGURES["pairs"]])
+def test_rows_that_cannot_be_drawn_are_refused_in_words(
+    draw: Callable[[pd.DataFrame, pd.DataFrame, TableSchema], Figure],
+    small_table: pd.DataFrame,
+    small_schema: TableSchema,
+) -> None:
+    for rows, message in (
+        (small_table.head(0), "found no synthetic rows"),
+        (small_table.drop(columns="Size"), "the synthetic rows have no column 'Size'; their columns are Colour, Legs"),
+        (small_table.assign(Size="large"), "column 'Size' of the synthetic rows is of type str; expected numbers"),
+    ):
+        with pytest.raises(ForeseenError, match=message):
+            draw(small_table, rows, small_schema)
+
+
+def test_five_held_out_rows_and_a_column_of_unique_values_are_drawn(
+    small_schema: TableSchema, small_table: pd.DataFrame, other_table: pd.DataFrame
+) -> None:
+    rows = small_table.assign(Legs=range(60))
+
+    figure = density_grid(other_table, rows, rows.head(5), small_schema, NOTHING_MEASURED, **WORDS)
+
+    _assert_png(as_png(figure, dpi=DPI), figure)
+
+
+def test_of_a_long_table_the_first_rows_are_drawn(small_schema: TableSchema) -> None:
+    long = pd.DataFrame({"Colour": "red", "Size": np.linspace(1, 9, 200_000), "Legs": 4})
+
+    figure = _grid(long, long, small_schema)
+
+    assert f"first {MOST_ROWS:,} of 200,000 synthetic rows" in _texts(figure)
 
 
 # Equal copies of 0.1 have a mean that is not quite it, and so a standard deviation that is not quite 0.
@@ -236,12 +423,16 @@ def test_names_and_labels_are_drawn_as_they_are(awkward: TableSchema) -> None:
     rows = pd.DataFrame({name: rng.normal(size=30) for name in awkward.names})
     rows[awkward.names[0]] = [labels[i % 3] for i in range(30)]
     title = r"$\sum$ of <b>"
-    fidelity = fidelity_table(rows, rows, rows, awkward)
+    words = {"title": title, "source": "$HOME/$x$.csv"}
+    pairs = pd.DataFrame({"column_name": [f"{awkward.names[0]}, {awkward.names[1]}"], "value": [0.6]})
+    evidence = _evidence(("likeness", awkward.names[0], 0.5, 0.6))
 
     for figure in (
-        density_grid(rows, rows, awkward, fidelity, title=title, source="$HOME/$x$.csv"),
-        correlation_matrices(rows, rows, awkward, title=title, source="$HOME/$x$.csv"),
-        regression_points(_scores(), _gains(), unit=r"$\legs{$", title=title, source="$HOME/$x$.csv"),
+        density_grid(rows, rows, rows, awkward, NOTHING_MEASURED, **words),
+        correlation_matrices(rows, rows, awkward, **words),
+        pair_grid(rows, rows, awkward, pairs, **words),
+        evidence_dots(evidence, **words),
+        regression_points(_scores(), _differences(), unit=r"$\legs{$", **words),
     ):
         _assert_png(as_png(figure, dpi=DPI), figure)
         texts = _texts(figure)
@@ -249,9 +440,8 @@ def test_names_and_labels_are_drawn_as_they_are(awkward: TableSchema) -> None:
         assert "real rows: $HOME/$x$.csv" in texts
         assert not any(text.get_parse_math() for text in figure.findobj(Text) if "$" in text.get_text())
 
-    figure = density_grid(rows, rows, awkward, fidelity, title=title, source="s")
-    assert len(figure.axes) == 4
-    assert [title.rsplit(":", 1)[0] for title in _titles(figure)] == awkward.names
+    figure = _grid(rows, rows, awkward)
+    assert _titles(figure) == awkward.names
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == list(labels)
 
 
@@ -284,6 +474,130 @@ def test_a_constant_column_has_its_place_in_the_matrices(small_schema: TableSche
     assert synthetic.texts[1].get_text() == "0.00"
 
 
+def test_many_columns_have_no_numbers_written_over_each_other() -> None:
+    schema = TableSchema(tuple(Column(f"c{i}", "number") for i in range(20)), "c0", "c0")
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 20)), columns=schema.names)
+
+    figure = correlation_matrices(rows, rows, schema, **WORDS)
+
+    assert not any(axes.texts for axes in figure.axes)
+
+
+# Pairs
+
+
+def test_a_pair_is_drawn_from_as_many_real_as_synthetic_rows_on_the_same_axes(
+    small_schema: TableSchema, small_table: pd.DataFrame, other_table: pd.DataFrame
+) -> None:
+    figure = pair_grid(other_table, small_table, small_schema, PAIRS, **WORDS)
+
+    assert len(figure.axes) == 4  # the row of a single column is left out
+    for real, synthetic, value in ((*figure.axes[:2], "0.800"), (*figure.axes[2:], "0.700")):
+        assert value in real.get_title(loc="left")
+        assert (real.get_xlim(), real.get_ylim()) == (synthetic.get_xlim(), synthetic.get_ylim())
+    sizes = figure.axes[0].collections[0].get_offsets()[:, 0]
+    assert sizes.tolist() == small_table["Size"].head(50).tolist()
+    jittered = figure.axes[0].collections[0].get_offsets()[:, 1] - small_table["Legs"].head(50)
+    assert 0 < np.abs(jittered).max() < 0.31
+    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["blue", "red"]
+    assert "mm" in figure.axes[0].get_xlabel()
+
+
+def test_rows_beyond_the_axes_of_a_pair_are_counted(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
+    synthetic = small_table.copy()
+    synthetic.loc[:2, "Size"] = [1e6, np.nan, 5.0]
+
+    figure = pair_grid(synthetic, small_table, small_schema, PAIRS, most=1, **WORDS)
+
+    assert [axes.get_xlabel() for axes in figure.axes] == ["Size, mm", "Size, mm; 2 not drawn"]
+
+
+def test_no_pair_to_draw_is_said(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
+    with pytest.raises(ForeseenError, match="none of 1 rows names a pair of columns, such as 'Colour, Size'"):
+        pair_grid(small_table, small_table, small_schema, PAIRS.head(1), **WORDS)
+
+
+# Distances
+
+
+def test_the_legend_of_the_distances_states_medians_and_copies() -> None:
+    texts = _texts(distance_histograms(*DISTANCES, **WORDS))
+
+    assert "synthetic to train: median 0.100, 33.3% at 0" in texts
+    assert "synthetic to held-out: median 0.100, 0.0% at 0" in texts
+    assert "held-out to train: median 0.300, 0.0% at 0" in texts
+
+
+def test_copies_alone_have_a_histogram() -> None:
+    zeros = np.zeros(4)
+
+    (axes,) = distance_histograms(zeros, zeros, zeros, **WORDS).axes
+
+    assert [stairs.get_data().values[0] for stairs in axes.patches] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("wrong", [np.array([]), np.array([0.1, np.nan])])
+def test_distances_that_are_none_are_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(
+        ForeseenError, match=r"found \d distances, \d of them not finite, of synthetic to held-out rows"
+    ):
+        distance_histograms(DISTANCES[0], wrong, DISTANCES[2], **WORDS)
+
+
+# Evidence
+
+
+def test_the_dots_stand_where_the_numbers_are_the_worst_first() -> None:
+    figure = evidence_dots(_evidence(*EVIDENCE).assign(limit=[0.7, 0.75, 0.55]), **WORDS)
+
+    assert _titles(figure) == ["whole table; lower is better, 0.5 is best", "The likeness; higher is better"]
+    whole, columns = figure.axes
+    assert [label.get_text() for label in whole.get_yticklabels()] == ["The attack"]
+    assert [label.get_text() for label in columns.get_yticklabels()] == ["Legs", "Size"]
+    floors, values, limits = (line.get_xdata().tolist() for line in columns.lines)
+    assert (floors, values, limits) == ([0.9, 0.9], [0.6, 0.8], [0.75, 0.7])
+    assert [(band.get_x(), band.get_width()) for band in columns.patches] == [pytest.approx((0.89, 0.02))] * 2
+    (intervals,) = columns.collections
+    assert np.array(intervals.get_segments())[:, :, 0] == pytest.approx(np.array([[0.59, 0.61], [0.79, 0.81]]))
+    low, high = columns.get_ylim()
+    assert low > high
+
+
+def test_a_number_that_is_not_defined_is_the_worst_and_no_floor_is_the_best_value() -> None:
+    figure = evidence_dots(
+        _evidence(("likeness", "a", 0.1, np.nan), ("likeness", "b", np.nan, 0.9), ("likeness", "c", 0.1, 0.5)), **WORDS
+    )
+
+    _assert_png(as_png(figure, dpi=DPI), figure)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a", "c"]
+
+
+def test_of_many_numbers_the_worst_are_drawn() -> None:
+    evidence = _evidence(*(("likeness", f"c{i}", 1 - i / 100, 1.0) for i in range(60)))
+
+    (axes,) = evidence_dots(evidence, **WORDS).axes
+
+    assert axes.get_title(loc="left") == "The likeness; higher is better; the worst 40 of 60"
+    assert axes.get_yticklabels()[0].get_text() == "c59"
+
+
+def test_the_history_is_in_the_order_of_the_dates_with_the_worst_column() -> None:
+    figure = evidence_history(_history(), **WORDS)
+
+    assert _titles(figure) == ["The likeness, worst column", "The attack"]
+    floor, values, limit = figure.axes[0].lines
+    assert values.get_ydata().tolist() == pytest.approx([0.5, 0.6])
+    assert floor.get_ydata().tolist() == [0.9, 0.9]
+    assert limit.get_ydata().tolist() == [0.4, 0.4]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2026-11-01", "2026-11-03"]
+
+
+@pytest.mark.parametrize("draw", [evidence_dots, evidence_history])
+def test_no_evidence_is_said(draw: Callable[..., Figure]) -> None:
+    with pytest.raises(ForeseenError, match="found no number to draw"):
+        draw(_evidence(), **WORDS)
+
+
 # Regressions and losses
 
 
@@ -299,7 +613,9 @@ def test_points_and_intervals_stand_where_the_scores_are() -> None:
         assert np.array(segments) == pytest.approx(np.stack([values - 0.2, values + 0.3], axis=1))
         low, high = axes.get_ylim()
         assert low > high  # the first regressor is on top
-    assert figure.axes[3].lines[0].get_xdata().tolist() == [-0.2, 0.1]  # linear, then forest, as in the scores
+    of_arms = [line.get_xdata().tolist() for line in figure.axes[3].lines[:-1]]
+    assert of_arms[1:] == [[-0.2, 0.1], [0.0, 0.3]]  # linear, then forest, as in the scores; real rows have none
+    assert figure.axes[3].lines[-1].get_xdata() == [0.0, 0.0]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["linear", "forest"]
 
 
@@ -312,15 +628,15 @@ def test_a_metric_says_in_which_direction_it_is_better_and_in_what_unit() -> Non
         assert name in label
         assert "legs" in label
         assert "less is better" in label
-    assert "augmented - real" in labels[3]
+    assert labels[3] == "change of R2 against real rows"
 
 
 def test_scores_that_are_not_there_leave_a_gap() -> None:
-    scores, gains = _scores(), _gains()
+    scores, differences = _scores(), _differences()
     scores.loc[scores["metric"] == "r2", ["value", "ci_low", "ci_high"]] = np.nan  # of a constant target
-    gains[["value", "ci_low", "ci_high"]] = np.nan
+    differences[["value", "ci_low", "ci_high"]] = np.nan
 
-    figure = regression_points(scores, gains, unit="legs", **WORDS)
+    figure = regression_points(scores, differences, unit="legs", **WORDS)
 
     _assert_png(as_png(figure, dpi=DPI), figure)
 
@@ -332,3 +648,25 @@ def test_the_loss_is_drawn_over_the_epochs() -> None:
     assert line.get_xydata().tolist() == [[1.0, 3.0], [2.0, 1.5]]
     assert axes.get_xlabel() == "epoch"
     assert "nats" in axes.get_ylabel()
+
+
+def test_the_gain_has_a_panel_a_ratio_and_regressor_and_a_line_a_generator() -> None:
+    figure = augmentation_curves(_study(), ratios=(1.0, 5.0), **WORDS)
+
+    assert _titles(figure) == [
+        "linear, 1 synthetic row a real one",
+        "forest, 1 synthetic row a real one",
+        "linear, 5 synthetic rows a real one",
+        "forest, 5 synthetic rows a real one",
+    ]
+    zero, smote, cart = figure.axes[2].lines
+    assert list(zero.get_ydata()) == [0.0, 0.0]
+    assert smote.get_xydata().tolist() == [[50.0, 0.0], [1000.0, 0.0]]
+    assert cart.get_xydata().tolist() == [[50.0, 0.05], [1000.0, 0.05]]
+    assert figure.axes[2].get_xscale() == "log"
+    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["50", "1,000"]
+
+
+def test_a_ratio_that_was_not_studied_is_refused() -> None:
+    with pytest.raises(ForeseenError, match="no row of the study at the ratios 7; it has 0, 1, 5"):
+        augmentation_curves(_study(), ratios=(1.0, 7.0), **WORDS)

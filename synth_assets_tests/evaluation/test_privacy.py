@@ -10,10 +10,14 @@ import yaml
 from synth_assets.components.settings import SyntheticTableSettings
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import privacy
+from synth_assets.evaluation.gates import PRIVACY, judge
+from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.privacy import (
     agreeing_cells,
+    attacks_on,
+    closest_distances,
     exact_copies,
-    leaks,
+    leaked_rows,
     membership_auc,
     partial_copies,
     privacy_table,
@@ -154,8 +158,8 @@ def test_distances_are_in_standard_deviations_of_the_train_rows(small_schema: Ta
     synthetic = _rows(("red", 0.0, 0), ("red", 2000.0, 4))
     beside = _rows(("red", 500.0, 0), ("red", 0.0, 3), ("blue", 0.0, 0))
 
-    from_synthetic = privacy._points(beside, train, small_schema, {"Colour": ["blue", "red"]})
-    of_synthetic = privacy._points(synthetic, train, small_schema, {"Colour": ["blue", "red"]})
+    from_synthetic = privacy._points(beside, train, small_schema)
+    of_synthetic = privacy._points(synthetic, train, small_schema)
 
     distances = np.linalg.norm(from_synthetic - of_synthetic[0], axis=1)
     assert distances.tolist() == pytest.approx([0.5, 1.5, 2**0.5])
@@ -178,7 +182,7 @@ def test_constant_decimals_do_not_drown_the_other_columns(small_schema: TableSch
     held_out, synthetic = _random(300, 2).assign(Size=0.1), train.assign(Size=0.3)
     assert train["Size"].to_numpy().std() > 0
 
-    points = privacy._points(synthetic, train, small_schema, {})
+    points = privacy._points(synthetic, train, small_schema)
 
     assert points[:, 0] == pytest.approx(np.full(300, 0.2))
     assert membership_auc(train, train, held_out, small_schema) == membership_auc(
@@ -197,42 +201,165 @@ def test_an_attack_on_nothing_is_refused(small_schema: TableSchema) -> None:
         membership_auc(TRAIN, TRAIN, TRAIN.head(0), small_schema)
 
 
-# The table and its limits
+# The attacks
 
 
-def test_rows_of_the_same_source_pass_and_copied_ones_are_named(small_schema: TableSchema) -> None:
-    train, held_out, others = _random(600, 1), _random(300, 2), _random(600, 3)
-    honest = privacy_table(others, train, held_out, small_schema)
-    assert honest["metric"].tolist() == ["exact_copies", "partial_copies", "membership_auc"]
-    assert leaks(honest) == []
-    copied = pd.concat([train.head(60), others.tail(540)], ignore_index=True)
-    found = privacy_table(copied, train, held_out, small_schema)
-    assert found.set_index("metric").loc["exact_copies", "value"] == pytest.approx(0.1)
-    assert leaks(found) == [
-        f"exact_copies is 0.1000; real rows that were held out score 0.0000, and up to {found['limit'].iloc[0]:.4f} "
-        "is allowed"
+@pytest.fixture(scope="module")
+def many_columns() -> TableSchema:
+    """Give a table of numbers that all go together: rows are told apart, and lie close to a line."""
+    return TableSchema(
+        (*(Column(name, "number") for name in "abcd"), Column("k", "category", categories=("p", "q"))), "a", "a"
+    )
+
+
+def _line(count: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    at = rng.normal(0, 1, count)
+    numbers = {
+        name: (5 + scale * at + rng.normal(0, 0.1, count)).round(3)
+        for name, scale in zip("abcd", (1, 2, 3, 1), strict=True)
+    }
+    return pd.DataFrame({**numbers, "k": pd.Series(np.where(at > 0, "p", "q"), dtype="str")})
+
+
+TRAIN_LINE, HELD_OUT_LINE, FRESH_LINE = _line(600, 1), _line(300, 2), _line(600, 3)
+
+
+def _copied(count: int) -> pd.DataFrame:
+    return pd.concat([TRAIN_LINE.head(count), FRESH_LINE.tail(600 - count)], ignore_index=True)
+
+
+def _table(synthetic: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+    return privacy_table(synthetic, TRAIN_LINE, HELD_OUT_LINE, schema).set_index("metric")
+
+
+def test_fresh_rows_lie_within_every_floor(many_columns: TableSchema) -> None:
+    found = _table(FRESH_LINE, many_columns)
+
+    assert ["metric", *found] == list(EVIDENCE_COLUMNS)
+    assert list(found.index) == [
+        *("exact_copies", "partial_copies", "dcr_share", "membership_auc", "domias_auc", "levenshtein_auc")
     ]
+    attacks = found.tail(3)
+    assert judge(PRIVACY, found.reset_index()).passed
+    assert ((attacks["value"] > attacks["floor_low"]) & (attacks["value"] < attacks["floor_high"])).all()
+    assert ((attacks["value_low"] < attacks["value"]) & (attacks["value"] < attacks["value_high"])).all()
+    assert (attacks["floor"] == 0.5).all()
 
 
-def test_the_train_rows_themselves_exceed_every_limit(small_schema: TableSchema) -> None:
-    sets = [_random(count, seed) for count, seed in ((600, 1), (300, 2))]
-    train, held_out = (rows.assign(Legs=np.random.default_rng(9).integers(0, 10**6, len(rows))) for rows in sets)
-    held_out["Legs"] += 10**6  # by chance no two cells agree but labels
-    assert len(leaks(privacy_table(train, train, held_out, small_schema))) == 3
+def test_a_tenth_of_copied_rows_is_seen_by_every_attack(many_columns: TableSchema) -> None:
+    found = _table(_copied(60), many_columns)
+
+    assert found.loc["exact_copies", "value"] == pytest.approx(0.1)
+    assert (found["value"] > found["floor"]).all()
+    attacks = ["membership_auc", "domias_auc", "levenshtein_auc"]
+    # The tenth of the train rows that lies at no distance wins every pair; the rest is chance: 0.1 + 0.9 / 2.
+    assert found.loc[["membership_auc", "levenshtein_auc"], "value"].tolist() == pytest.approx([0.55] * 2, abs=0.04)
+    assert not judge(PRIVACY, found.reset_index()).passed
+    all_of_them = _table(TRAIN_LINE, many_columns)
+    assert (all_of_them.loc[attacks, "value"] > all_of_them.loc[attacks, "floor_high"] + 0.1).all()
+    assert all_of_them.loc["dcr_share", "value"] > 0.6
 
 
-def test_a_limit_is_the_floor_what_is_allowed_and_three_errors(small_schema: TableSchema) -> None:
-    table = privacy_table(_random(400, 3), _random(400, 1), _random(100, 2), small_schema).set_index("metric")
-    exact = 3 * np.sqrt(0.01 * 0.99 * (1 / 400 + 1 / 100))  # none of 100 held-out rows is a copy: up to one may be
-    assert table.loc["exact_copies", "limit"] == pytest.approx(exact)
-    area = 0.5 + 0.03 + 3 * np.sqrt(501 / (12 * 400 * 100))
-    assert table.loc["membership_auc", "limit"] == pytest.approx(area)
-    assert (table["floor"] <= table["limit"]).all()
+def test_one_copied_row_in_a_hundred_is_an_exact_copy_too_many(many_columns: TableSchema) -> None:
+    verdict = judge(PRIVACY, _table(_copied(6), many_columns).reset_index())
+
+    assert verdict.findings.set_index("metric")["passed"].to_dict()["exact_copies"] is False
+    assert "Exact copies is 0.0100" in verdict.said
 
 
-def test_copies_are_counted_among_as_many_rows_as_there_are_train_rows(small_schema: TableSchema) -> None:
-    train, held_out = _random(200, 1), _random(100, 2)
-    long = pd.concat([_random(200, 3), train], ignore_index=True)
-    table = privacy_table(long, train, held_out, small_schema).set_index("metric")
-    assert table.loc["exact_copies", "value"] == 0.0
-    assert table.loc["membership_auc", "value"] > 0.7  # the attack sees all rows
+def test_copied_rows_are_named_and_others_are_not(many_columns: TableSchema) -> None:
+    sample = _copied(12)
+    leaks, by_chance = leaked_rows(
+        attacks_on(sample, TRAIN_LINE, HELD_OUT_LINE, many_columns), sample, TRAIN_LINE, many_columns
+    )
+
+    assert sorted(leaks["row"].head(12)) == list(range(12))
+    assert len(leaks) <= 14
+    assert (leaks["agreeing_cells"].head(12) == 5).all()
+    assert leaks["attacks"].str.contains("membership_auc, levenshtein_auc|levenshtein_auc").head(12).all()
+    assert by_chance <= 4
+
+
+def test_no_row_of_a_fresh_sample_is_named(many_columns: TableSchema) -> None:
+    leaks, _ = leaked_rows(
+        attacks_on(FRESH_LINE, TRAIN_LINE, HELD_OUT_LINE, many_columns), FRESH_LINE, TRAIN_LINE, many_columns
+    )
+
+    assert len(leaks) <= 3
+    assert list(leaks) == ["row", "attacks", "agreeing_cells"]
+
+
+def test_edit_distances_are_of_the_written_rows(small_schema: TableSchema) -> None:
+    synthetic = _rows(("blue", 0.3, 2), ("red", 0.55, 4))
+    asked = _rows(("red", 0.5, 4), ("blue", 0.3, 2), ("red", 1.55, 14))
+
+    assert privacy._edit_distances(synthetic, asked, small_schema).tolist() == [1, 0, 2]
+
+
+def test_a_density_is_that_of_gaussian_kernels() -> None:
+    points = np.array([[0.0], [2.0]])
+    width = 2 ** (-1 / 5)
+    at = np.array([[0.0], [1.0]])
+    expected = [np.log(1 + np.exp(-2 / width**2)), np.log(2 * np.exp(-0.5 / width**2))]
+
+    assert privacy._log_density(points, at).tolist() == pytest.approx(expected)
+
+
+def test_columns_that_repeat_each_other_do_not_break_the_densities(many_columns: TableSchema) -> None:
+    sets = [rows.assign(b=rows["a"], c=2 * rows["a"], d=7.0) for rows in (FRESH_LINE, TRAIN_LINE, HELD_OUT_LINE)]
+
+    assert privacy_table(*sets, many_columns).set_index("metric").loc["domias_auc", "value"] == pytest.approx(
+        0.5, abs=0.06
+    )
+
+
+def test_a_sample_of_one_value_gives_nothing_away(many_columns: TableSchema) -> None:
+    same = FRESH_LINE.assign(a=5.0, b=5.0, c=5.0, d=5.0, k="p")
+
+    found = _table(same, many_columns)["value"]
+
+    assert found.notna().all()
+    assert found["exact_copies"] == 0
+
+
+def test_distances_to_the_closest_row(small_schema: TableSchema) -> None:
+    train = _rows(("red", 0.0, 0), ("red", 2000.0, 4))
+    beside = _rows(("red", 500.0, 0), ("blue", 2000.0, 4))
+
+    assert closest_distances(beside, train, train, small_schema).tolist() == pytest.approx([0.5, 2**0.5])
+
+
+def test_exact_copies_count_in_the_whole_sample_and_the_rest_in_as_many_rows_as_train(
+    many_columns: TableSchema,
+) -> None:
+    longer = pd.concat([FRESH_LINE, TRAIN_LINE], ignore_index=True)
+    found, fresh = _table(longer, many_columns), _table(FRESH_LINE, many_columns)
+
+    assert found.loc["exact_copies", "value"] == 0.5
+    pd.testing.assert_frame_equal(found.drop(index="exact_copies"), fresh.drop(index="exact_copies"))
+
+
+def test_twice_the_same_numbers(many_columns: TableSchema) -> None:
+    pd.testing.assert_frame_equal(_table(FRESH_LINE, many_columns), _table(FRESH_LINE, many_columns), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.drop(columns="a"), "the synthetic rows lack the column a"),
+        (lambda t: t.assign(a=t["a"].astype("str")), "column 'a' of the synthetic rows has the type str"),
+        (lambda t: t.head(0), "found 0 synthetic rows"),
+        (lambda t: t.assign(a=np.nan), "column 'a' of the synthetic rows has 600 empty"),
+    ],
+)
+def test_rows_that_cannot_be_attacked_are_refused(many_columns: TableSchema, spoil: object, words: str) -> None:
+    with pytest.raises(ForeseenError, match=words):
+        _table(spoil(FRESH_LINE), many_columns)  # type: ignore[operator]
+
+
+def test_five_held_out_rows_are_enough(many_columns: TableSchema) -> None:
+    found = privacy_table(FRESH_LINE, TRAIN_LINE, HELD_OUT_LINE.head(5), many_columns)
+
+    assert found["value"].notna().all()
+    assert (found["floor_high"] - found["floor_low"]).tail(3).min() > 0.3  # and say next to nothing

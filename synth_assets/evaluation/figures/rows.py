@@ -1,0 +1,425 @@
+"""The figures of rows: real ones beside synthetic ones."""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.fidelity import correlations
+from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, ORANGE, legend, new_figure, short
+from synth_assets.evaluation.floors import floor_of, real_splits
+from synth_assets.tables.schema import Column, TableSchema
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_ROWS = 10_000
+"""Rows of a set that are drawn: the first ones, since their order says nothing. More of them would look the same."""
+
+MOST_LABELS = 12
+"""Labels of a category that are drawn: those that most rows have."""
+
+MOST_NUMBERED = 15
+"""Numeric columns up to which a matrix has its numbers written in it."""
+
+_SHAPES = ("ks_complement", "tv_complement")
+
+
+def density_grid(
+    synthetic: pd.DataFrame,
+    train: pd.DataFrame,
+    held_out: pd.DataFrame,
+    schema: TableSchema,
+    fidelity: pd.DataFrame,
+    *,
+    title: str,
+    source: str,
+) -> "Figure":
+    """Draw the density of each column, of held-out and of synthetic rows, and where another real sample would lie.
+
+    Parameters
+    ----------
+    synthetic, train, held_out : pandas.DataFrame
+        Rows in the raw table's columns and types; synthetic cells may be empty.
+    schema : TableSchema
+        The raw table's schema.
+    fidelity : pandas.DataFrame
+        What `fidelity_table` gave; each panel states its column's value and floor.
+    title : str
+        What sample this is.
+    source : str
+        Where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel a column: Gaussian kernels for numbers, bars for categories. An axis spans what the held-out rows
+        span, but for values far from all others; how many rows are not drawn is stated. The band is where the line of
+        as many real rows would lie, 95 times in 100, at each place by itself: it is made, as the floors are, of the
+        differences between the two parts of each of 20 splits of the real table, around the line of the held-out rows.
+
+    Raises
+    ------
+    ForeseenError
+        If a set has no rows or lacks a column, or a numeric column has other values than numbers.
+    """
+    _require(schema.columns, synthetic=synthetic, train=train, held_out=held_out)
+    train, held_out = train.head(MOST_ROWS), held_out.head(MOST_ROWS)
+    drawn = synthetic.head(len(train))
+    splits = [(split.train.head(len(drawn)), split.held_out) for split in real_splits(train, held_out)]
+    across = min(3, len(schema.columns))
+    down = -(-len(schema.columns) // across)
+    shapes = fidelity[fidelity["metric"].isin(_SHAPES)].set_index("column_name")
+    with new_figure(3.6 * across, 2.4 * down + 0.9, title, source) as figure:
+        for i, column in enumerate(schema.columns):
+            axes = figure.add_subplot(down, across, i + 1)
+            draw = _bars if column.kind == "category" else _densities
+            draw(
+                axes,
+                held_out[column.name],
+                drawn[column.name],
+                [(one[column.name], other[column.name]) for one, other in splits],
+                column,
+            )
+            named = short(column.name, 28)
+            if column.name in shapes.index:
+                number = shapes.loc[column.name]
+                named += f": {number['value']:.3f} (real {number['floor']:.3f})"
+            axes.set_title(named)
+        _legend(figure, len(held_out), len(drawn), len(synthetic), band=True)
+    return figure
+
+
+def correlation_matrices(
+    real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema, *, title: str, source: str
+) -> "Figure":
+    """Draw the Spearman correlations of the numeric columns: real, synthetic, and their difference.
+
+    Parameters
+    ----------
+    real, synthetic : pandas.DataFrame
+        Rows in the raw table's columns and types.
+    schema : TableSchema
+        The raw table's schema.
+    title, source : str
+        What sample this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three matrices; the difference is synthetic minus real, on a scale of its own.
+
+    Raises
+    ------
+    ForeseenError
+        If a set has no rows or lacks a column, or a numeric column has other values than numbers.
+    """
+    _require([column for column in schema.columns if column.kind != "category"], real=real, synthetic=synthetic)
+    matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
+    matrices["synthetic - real"] = matrices["synthetic"] - matrices["real"]
+    with new_figure(13.5, 4.75, title, source) as figure:
+        for i, (name, matrix) in enumerate(matrices.items()):
+            axes = figure.add_subplot(1, 3, i + 1)
+            limit = 1.0 if i < 2 else max(0.1, float(matrix.abs().to_numpy().max()))
+            image = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
+            names = [short(column, 24) for column in matrix.columns]
+            axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+            axes.set_title(name)
+            for (row, col), value in np.ndenumerate(matrix.to_numpy() if len(matrix) <= MOST_NUMBERED else []):
+                value = round(value, 2) + 0.0  # no -0.00
+                dark = abs(value) > 0.5 * limit
+                axes.text(
+                    col, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5,
+                    color="white" if dark else "#333333",
+                )  # fmt: skip
+            label = "Spearman correlation" if i < 2 else "difference of correlations"
+            figure.colorbar(image, ax=axes, shrink=0.62, label=label)
+    return figure
+
+
+def pair_grid(
+    synthetic: pd.DataFrame,
+    held_out: pd.DataFrame,
+    schema: TableSchema,
+    pairs: pd.DataFrame,
+    *,
+    most: int = 4,
+    title: str,
+    source: str,
+) -> "Figure":
+    """Draw the pairs of columns in which a classifier saw most: real rows beside synthetic ones, on the same axes.
+
+    Parameters
+    ----------
+    synthetic, held_out : pandas.DataFrame
+        Rows in the raw table's columns and types; as many of each are drawn.
+    schema : TableSchema
+        The raw table's schema.
+    pairs : pandas.DataFrame
+        `column_name` is 'one, other', `value` the area under the ROC curve of a classifier that saw this pair alone;
+        the highest come first. Rows of single columns are left out.
+    most : int
+        How many pairs are drawn.
+    title, source : str
+        What sample this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two panels a pair. Labels and whole numbers are scattered around their place. Axes are as in `density_grid`; how
+        many rows lie outside is stated.
+
+    Raises
+    ------
+    ForeseenError
+        If there is no pair of the schema's columns among `pairs`, a set has no rows or lacks a column, or a numeric
+        column has other values than numbers.
+    """
+    named = {f"{one.name}, {other.name}": (one, other) for one, other in combinations(schema.columns, 2)}
+    found = pairs[pairs["column_name"].isin(named)].head(most)
+    if found.empty:
+        raise ForeseenError(
+            f"none of {len(pairs)} rows names a pair of columns, such as {next(iter(named), 'one, other')!r}; give the "
+            "table of what gave the sample away."
+        )
+    _require(schema.columns, synthetic=synthetic, held_out=held_out)
+    count = min(len(synthetic), len(held_out), MOST_ROWS)
+    sets = {"real": (held_out.head(count), BLUE), "synthetic": (synthetic.head(count), ORANGE)}
+    across = min(2, len(found))
+    down = -(-len(found) // across)
+    with new_figure(6.2 * across, 2.8 * down + 0.9, title, source) as figure:
+        for i, pair in enumerate(found.itertuples()):
+            one, other = named[pair.column_name]
+            spans = [_span(held_out[column.name], column) for column in (one, other)]
+            for j, (called, (rows, colour)) in enumerate(sets.items()):
+                axes = figure.add_subplot(down, 2 * across, 2 * i + j + 1)
+                x, y = (_places(rows[column.name], column) for column in (one, other))
+                seen = (spans[0][0] <= x) & (x <= spans[0][1]) & (spans[1][0] <= y) & (y <= spans[1][1])
+                left_out = f"{count - int(seen.sum()):,} not drawn" if not seen.all() else ""
+                axes.scatter(_jittered(x, one, 0), _jittered(y, other, 1), s=6, color=colour, alpha=0.35, linewidths=0)
+                axes.set_xlim(spans[0])
+                axes.set_ylim(spans[1])
+                for axis, column in ((axes.xaxis, one), (axes.yaxis, other)):
+                    if column.kind == "category":
+                        axis.set_ticks(range(len(column.categories)), [short(c, 10) for c in column.categories])
+                _say_below(axes, _label(one), left_out)
+                if called == "real":
+                    axes.set_title(f"real; AUC of this pair alone {pair.value:.3f}")
+                    axes.set_ylabel(_label(other))
+                else:
+                    axes.set_title("synthetic")
+                    axes.tick_params(labelleft=False)
+        _legend(figure, count, count, len(synthetic), band=False)
+    return figure
+
+
+def distance_histograms(
+    synthetic_to_train: np.ndarray,
+    synthetic_to_held_out: np.ndarray,
+    held_out_to_train: np.ndarray,
+    *,
+    title: str,
+    source: str,
+) -> "Figure":
+    """Draw how far rows lie from their closest record.
+
+    Parameters
+    ----------
+    synthetic_to_train, synthetic_to_held_out : numpy.ndarray
+        The distances of the synthetic rows to the closest train row and to the closest held-out row; these two can be
+        compared where as many rows of either were searched.
+    held_out_to_train : numpy.ndarray
+        The distances of the held-out rows to the closest train row: what real rows do.
+    title, source : str
+        What sample this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel; its axis ends where all but 1 in 100 of the distances are smaller. The legend states the medians
+        and the shares of rows with a copy.
+
+    Raises
+    ------
+    ForeseenError
+        If there are no distances of one kind, or one is not finite.
+    """
+    distances = {
+        "held-out to train": (held_out_to_train, BLUE, "-"),
+        "synthetic to train": (synthetic_to_train, ORANGE, "-"),
+        "synthetic to held-out": (synthetic_to_held_out, BLACK, "--"),
+    }
+    for name, (found, _, _) in distances.items():
+        if not len(found) or not np.isfinite(found).all():
+            raise ForeseenError(
+                f"found {len(found)} distances, {int((~np.isfinite(found)).sum())} of them not finite, of {name} rows; "
+                "expected at least 1, all finite. Leave rows with empty cells out before distances are taken."
+            )
+    end = float(np.quantile(np.concatenate([found for found, _, _ in distances.values()]), 0.99)) or 1.0
+    edges = np.linspace(0.0, end, 41)
+    with new_figure(7.0, 3.6, title, source) as figure:
+        axes = figure.add_subplot()
+        for name, (found, colour, line) in distances.items():
+            shares = np.histogram(found, edges)[0] / len(found)
+            label = f"{name}: median {np.median(found):.3f}, {np.mean(found == 0):.1%} at 0"
+            axes.stairs(shares, edges, color=colour, linestyle=line, linewidth=1.4, label=label)
+        axes.set_xlim(0, end)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("distance to the closest record, standard deviations of the train rows")
+        axes.set_ylabel("share of rows")
+        axes.legend(fontsize=8)
+    return figure
+
+
+Splits = Sequence[tuple[pd.Series, pd.Series]]
+
+
+def _bars(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Splits, column: Column) -> None:
+    def shares(values: pd.Series) -> pd.Series:
+        return values.value_counts().reindex(list(column.categories), fill_value=0) / len(values)
+
+    both = pd.DataFrame({"real": shares(real), "synthetic": shares(synthetic)})
+    drawn = both[both.index.isin(both.max(axis="columns").nlargest(MOST_LABELS).index)]
+    band = _band(drawn["real"], [(shares(one)[drawn.index], shares(other)[drawn.index]) for one, other in splits])
+    places = np.arange(len(drawn))
+    axes.bar(places, band[1] - band[0], bottom=band[0], width=0.96, color=BAND, zorder=0)
+    for called, colour, offset in (("real", BLUE, -0.2), ("synthetic", ORANGE, 0.2)):
+        axes.bar(places + offset, drawn[called], width=0.36, color=colour)
+    axes.set_xticks(places, [short(label, 16) for label in drawn.index])
+    if max(map(len, drawn.index)) * len(drawn) > 36:
+        axes.tick_params(axis="x", rotation=90)
+    axes.set_ylabel("share of rows")
+    left_out = f"{len(drawn)} of {len(both)} labels" if len(drawn) < len(both) else ""
+    _say_below(axes, left_out, _not_drawn(real.isin(drawn.index), synthetic.isin(drawn.index)))
+
+
+def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Splits, column: Column) -> None:
+    low, high = _span(real, column)
+    grid = np.linspace(low, high, 400)
+    parts = [part for split in splits for part in split]
+    sets = [_finite_places(values, column) for values in (real, synthetic, *parts)]
+    # One bandwidth for all, that of the real rows: another would draw the same rows differently.
+    bandwidth = next((_bandwidth(values) for values in sets[:2] if len(np.unique(values)) > 1), 1.0)
+    densities = _kernel_densities(sets, grid, bandwidth)
+    if len(np.unique(sets[0])) > 1:
+        band = _band(densities[0], list(zip(densities[2::2], densities[3::2], strict=True)))
+        axes.fill_between(grid, *band.clip(min=0), color=BAND, alpha=0.7, linewidth=0)
+    for values, density, colour in zip(sets, densities, (BLUE, ORANGE), strict=False):
+        if len(np.unique(values)) > 1:
+            axes.plot(grid, density, color=colour, linewidth=1.4)
+        elif len(values):
+            axes.axvline(float(values[0]), color=colour, linewidth=1.4)
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("density")
+    _say_below(axes, column.unit or "", _not_drawn(real.between(low, high), synthetic.between(low, high)))
+
+
+def _bandwidth(values: np.ndarray) -> float:
+    """Scott, Multivariate Density Estimation, 1992, section 6.3, for one dimension."""
+    return float(values.std(ddof=1) * len(values) ** -0.2)
+
+
+def _kernel_densities(sets: Sequence[np.ndarray], grid: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Give the density of each set on the grid: sets by places. Rows that are equal share their kernel."""
+    places, codes = np.unique(np.concatenate(sets), return_inverse=True)
+    ends = np.cumsum([len(values) for values in sets])
+    weights = np.stack(
+        [np.bincount(part, minlength=len(places)) / max(1, len(part)) for part in np.split(codes, ends[:-1])]
+    )
+    kernels = np.exp(-0.5 * ((places[:, None] - grid) / bandwidth) ** 2) / (bandwidth * np.sqrt(2 * np.pi))
+    densities: np.ndarray = weights @ kernels
+    return densities
+
+
+def _band(real: np.ndarray | pd.Series, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Give the lower and the upper end, for each place of the line of the real rows."""
+    differences = np.stack([np.asarray(one) - np.asarray(other) for one, other in splits])
+    floors = [floor_of(differences[:, i].tolist()) for i in range(differences.shape[1])]
+    ends = np.array([[floor.low for floor in floors], [floor.high for floor in floors]])
+    band: np.ndarray = np.asarray(real) + ends
+    return band
+
+
+def _places(values: pd.Series, column: Column) -> np.ndarray:
+    """Give numbers as they are, and labels as their places in the schema; what is neither is NaN."""
+    if column.kind == "category":
+        values = values.map({label: i for i, label in enumerate(column.categories)})
+    places: np.ndarray = values.to_numpy("float64", na_value=np.nan)
+    return places
+
+
+def _finite_places(values: pd.Series, column: Column) -> np.ndarray:
+    places = _places(values, column)
+    finite: np.ndarray = places[np.isfinite(places)]
+    return finite
+
+
+def _jittered(places: np.ndarray, column: Column, seed: int) -> np.ndarray:
+    if column.kind == "number":
+        return places
+    return places + np.random.default_rng(seed).uniform(-0.3, 0.3, len(places))
+
+
+def _span(values: pd.Series, column: Column) -> tuple[float, float]:
+    """Give the ends of an axis: those of the values, but for a few that would make it much longer."""
+    places = _finite_places(values, column)
+    low, high = np.quantile(places, (0.005, 0.995))
+    reach = 0.5 * (high - low) or np.inf
+    low, high = max(places.min(), low - reach), min(places.max(), high + reach)
+    margin = 0.03 * (high - low) or 1.0
+    if column.kind != "number":
+        margin = max(margin, 0.5)
+    return float(low - margin), float(high + margin)
+
+
+def _label(column: Column) -> str:
+    return short(column.name, 24) + (f", {column.unit}" if column.unit else "")
+
+
+def _not_drawn(real: pd.Series, synthetic: pd.Series) -> str:
+    left_out = {"real": int((~real).sum()), "synthetic": int((~synthetic).sum())}
+    parts = [f"{count:,} {called}" for called, count in left_out.items() if count]
+    return f"not drawn: {', '.join(parts)}" if parts else ""
+
+
+def _say_below(axes: "Axes", *parts: str) -> None:
+    axes.set_xlabel("; ".join(part for part in parts if part))
+
+
+def _legend(figure: "Figure", real: int, synthetic: int, of: int, *, band: bool) -> None:
+    from matplotlib.patches import Patch
+
+    first = f"first {synthetic:,} of {of:,} " if synthetic < of else f"{synthetic:,} "
+    handles = [
+        Patch(color=BLUE, label=f"{real:,} held-out rows"),
+        Patch(color=ORANGE, label=f"{first}synthetic rows"),
+    ]
+    if band:
+        handles.append(Patch(color=BAND, label="95% of real samples"))
+    legend(figure, handles)
+
+
+def _require(columns: Iterable[Column], **sets: pd.DataFrame) -> None:
+    for name, rows in sets.items():
+        called = name.replace("_", "-")
+        if rows.empty:
+            raise ForeseenError(f"found no {called} rows to draw; expected at least 1. Draw a larger sample.")
+        for column in columns:
+            if column.name not in rows:
+                raise ForeseenError(
+                    f"the {called} rows have no column {column.name!r}; their columns are {', '.join(map(str, rows))}. "
+                    "Give rows in the raw table's columns."
+                )
+            if column.kind != "category" and not pd.api.types.is_numeric_dtype(rows[column.name]):
+                raise ForeseenError(
+                    f"column {column.name!r} of the {called} rows is of type {rows[column.name].dtype}; expected "
+                    f"numbers. Give rows in the raw table's types."
+                )

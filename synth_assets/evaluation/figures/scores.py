@@ -1,0 +1,323 @@
+"""The figures of numbers: what a sample, a regressor or a model scored."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.figures.style import (
+    BAND,
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    legend,
+    new_figure,
+    short,
+)
+from synth_assets.evaluation.metrics import METRICS
+from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+MOST_LINES = 40
+"""Numbers that a panel of evidence draws, the worst ones; a table has them all."""
+
+_COLOURS = {REAL: BLUE, SYNTHETIC: ORANGE, AUGMENTED: GREEN}
+
+_BETTER = {
+    "r2": "R2, more is better",
+    "rmse": "RMSE, {unit}, less is better",
+    "mae": "MAE, {unit}, less is better",
+    "roc_auc": "ROC AUC, more is better",
+    "accuracy": "accuracy, more is better",
+    "log_loss": "log loss, nats, less is better",
+}
+
+
+def evidence_dots(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure":
+    """Draw each number of a table of evidence beside what real rows score, and its limit where it has one.
+
+    Parameters
+    ----------
+    evidence : pandas.DataFrame
+        Rows with the columns of `metrics.EVIDENCE_COLUMNS`; those of a verdict's findings have a `limit` too.
+    title, source : str
+        What sample this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One line a number, the worst beside its floor first. The numbers of columns have a panel for each metric, those
+        of the whole table one for each range and direction; of more than 40 numbers in a panel, the 40 worst are
+        drawn. A number that is not defined has its line without a point.
+
+    Raises
+    ------
+    ForeseenError
+        If there is no number.
+    """
+    if evidence.empty:
+        raise ForeseenError("found no number to draw; expected a row for each. Evaluate the sample anew.")
+    panels = list(_panels(evidence))
+    heights = [len(numbers) + 1.6 for _, numbers in panels]
+    with new_figure(8.5, 0.19 * sum(heights) + 1.4, title, source) as figure:
+        grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
+        for i, (heading, numbers) in enumerate(panels):
+            axes = figure.add_subplot(grid[i])
+            places = np.arange(len(numbers))
+            axes.barh(places, numbers["floor_high"] - numbers["floor_low"], left=numbers["floor_low"], color=BAND)
+            axes.plot(numbers["floor"], places, "|", color=BLACK, markersize=9, markeredgewidth=1.4)
+            axes.hlines(places, numbers["value_low"], numbers["value_high"], color=ORANGE, linewidth=1.6)
+            axes.plot(numbers["value"], places, "o", color=ORANGE, markersize=4.5)
+            if "limit" in numbers:
+                axes.plot(numbers["limit"], places, "x", color=PURPLE, markersize=5, markeredgewidth=1.6)
+            axes.set_yticks(places, numbers["label"])
+            axes.set_ylim(len(numbers) - 0.4, -0.6)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.use_sticky_edges = False  # so that points at the end of the axis are whole
+            axes.margins(x=0.03)
+            axes.set_title(heading)
+        _evidence_legend(figure, {"marker": "|", "linestyle": ""}, {"marker": "x", "linestyle": ""}, evidence)
+    return figure
+
+
+def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure":
+    """Draw how the numbers moved from one resample to the next.
+
+    Parameters
+    ----------
+    evidence : pandas.DataFrame
+        Rows with `resample_date` and the columns of `metrics.EVIDENCE_COLUMNS`, and perhaps a `limit`.
+    title, source : str
+        Which table this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel a metric, over the dates: the value with its interval, the floor with its own, the limit. Of a
+        metric that was measured of several columns, the worst number of each date.
+
+    Raises
+    ------
+    ForeseenError
+        If there is no number.
+    """
+    if evidence.empty:
+        raise ForeseenError("found no number to draw; expected a row for each. Evaluate the samples anew.")
+    dated = evidence.assign(resample_date=pd.to_datetime(evidence["resample_date"]), short=_shortfall(evidence))
+    metrics = [name for name in METRICS if name in set(dated["metric"])]
+    across = min(3, len(metrics))
+    down = -(-len(metrics) // across)
+    with new_figure(3.8 * across, 2.3 * down + 0.9, title, source) as figure:
+        for i, name in enumerate(metrics):
+            axes = figure.add_subplot(down, across, i + 1)
+            of_metric = dated[dated["metric"] == name].sort_values(["resample_date", "short"])
+            line = of_metric.drop_duplicates("resample_date", keep="last")
+            dates = line["resample_date"].to_numpy()
+            axes.fill_between(dates, line["floor_low"], line["floor_high"], color=BAND, linewidth=0)
+            axes.vlines(dates, line["floor_low"], line["floor_high"], color=BAND, linewidth=4)  # one date has no area
+            axes.plot(dates, line["floor"], "_-", color=BLACK, linewidth=0.9)
+            axes.vlines(dates, line["value_low"], line["value_high"], color=ORANGE, linewidth=1.4)
+            axes.plot(dates, line["value"], "o-", color=ORANGE, markersize=3.5, linewidth=1.2)
+            if "limit" in line:
+                axes.plot(dates, line["limit"], "_--", color=PURPLE, linewidth=1.2)
+            ends = np.unique(dates[[0, -1]])
+            axes.set_xticks(ends, np.datetime_as_string(ends, unit="D"))
+            worst = "" if of_metric["column_name"].isna().all() else ", worst column"
+            axes.set_title(f"{short(METRICS[name].title, 40)}{worst}")
+            axes.set_ylabel(f"{METRICS[name].better} is better")
+        _evidence_legend(figure, {"linestyle": "-"}, {"linestyle": "--"}, evidence)
+    return figure
+
+
+def regression_points(
+    scores: pd.DataFrame, differences: pd.DataFrame, *, unit: str, title: str, source: str
+) -> "Figure":
+    """Draw what the regressors scored as points with intervals, and what synthetic rows changed.
+
+    Parameters
+    ----------
+    scores, differences : pandas.DataFrame
+        As in `Comparison`: `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`; the differences are
+        those of the arms with synthetic rows from the arm of real ones, all in one metric.
+    unit : str
+        The target's unit.
+    title, source : str
+        What sample this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each metric, and one for the differences.
+    """
+    regressors = list(dict.fromkeys(scores["regressor"]))
+    metrics = list(dict.fromkeys(scores["metric"]))
+    arms = [arm for arm in _COLOURS if arm in set(scores["trained_on"])]
+    panels = [(_BETTER[metric].format(unit=unit), scores[scores["metric"] == metric]) for metric in metrics]
+    changed = ", ".join(dict.fromkeys(_BETTER[metric].split(",")[0] for metric in differences["metric"]))
+    panels.append((f"change of {changed} against real rows", differences))
+    with new_figure(3.4 * len(panels), 0.45 * len(regressors) + 1.9, title, source) as figure:
+        for i, (label, rows) in enumerate(panels):
+            axes = figure.add_subplot(1, len(panels), i + 1)
+            for j, arm in enumerate(arms):
+                offset = 0.5 * (j - (len(arms) - 1) / 2) / len(arms)
+                _points(axes, rows[rows["trained_on"] == arm], regressors, offset=offset, colour=_COLOURS[arm])
+            axes.set_xlabel(label)
+            axes.set_yticks(range(len(regressors)), regressors if i == 0 else [""] * len(regressors))
+            axes.locator_params(axis="x", nbins=5)
+            axes.set_ylim(len(regressors) - 0.5, -0.5)
+        axes.axvline(0.0, color=BLACK, linewidth=0.8)
+        legend(figure, [_line(f"trained on {arm} rows", color=_COLOURS[arm], marker="o") for arm in arms])
+    return figure
+
+
+def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,), title: str, source: str) -> "Figure":
+    """Draw how much synthetic rows help, by how many real rows there are.
+
+    Parameters
+    ----------
+    study : pandas.DataFrame
+        What `augmentation_study` gave: `generator`, `regressor`, `real_rows`, `synthetic_ratio`, `gain`, `gain_low`,
+        `gain_high`.
+    ratios : sequence of float
+        Which ratios of synthetic to real rows are drawn.
+    title, source : str
+        Which table this is, and where the real rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each regressor, in it a line for each generator and ratio, within the interval of its gain.
+
+    Raises
+    ------
+    ForeseenError
+        If the study has no row at one of these ratios.
+    """
+    absent = [ratio for ratio in ratios if ratio not in set(study["synthetic_ratio"])]
+    if absent or not ratios:
+        known = ", ".join(f"{ratio:g}" for ratio in sorted(set(study["synthetic_ratio"]))) or "none"
+        raise ForeseenError(
+            f"found no row of the study at the ratios {', '.join(f'{ratio:g}' for ratio in absent)}; it has {known}."
+        )
+    regressors, generators = (list(dict.fromkeys(study[name])) for name in ("regressor", "generator"))
+    colours = dict(zip(generators, cycle((ORANGE, BLUE, GREEN, PURPLE, GREY)), strict=False))
+    sizes = sorted(set(study["real_rows"]))
+    with new_figure(4.6 * len(regressors), 2.7 * len(ratios) + 1.1, title, source) as figure:
+        panels = figure.subplots(len(ratios), len(regressors), sharex=True, sharey=True, squeeze=False)
+        for (i, j), axes in np.ndenumerate(panels):
+            axes.axhline(0.0, color=BLACK, linewidth=0.8)
+            of_panel = study[(study["regressor"] == regressors[j]) & (study["synthetic_ratio"] == ratios[i])]
+            for generator, colour in colours.items():
+                line = of_panel[of_panel["generator"] == generator].sort_values("real_rows")
+                axes.fill_between(
+                    line["real_rows"], line["gain_low"], line["gain_high"], color=colour, alpha=0.15, linewidth=0
+                )
+                axes.plot(line["real_rows"], line["gain"], "o-", color=colour, markersize=4, linewidth=1.4)
+            axes.set_xscale("log")
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.set_xticks([], minor=True)
+            axes.set_title(f"{regressors[j]}, {ratios[i]:g} synthetic row{'' if ratios[i] == 1 else 's'} a real one")
+        for axes in panels[-1]:
+            axes.set_xlabel("real rows to learn from")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("gain of R2, held-out rows")
+        legend(figure, [_line(generator, color=colour, marker="o") for generator, colour in colours.items()])
+    return figure
+
+
+def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str) -> "Figure":
+    """Draw the training loss over the epochs.
+
+    Parameters
+    ----------
+    losses : sequence of mapping
+        Reports with 'epoch' and 'loss': nats a token; nats a row where there is an 'eval_loss', that of the train rows
+        that are held back.
+    title, source : str
+        What model this is, and where its rows come from.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel.
+    """
+    with new_figure(6.0, 3.2, title, source) as figure:
+        axes = figure.add_subplot()
+        axes.plot([r["epoch"] for r in losses], [r["loss"] for r in losses], "o-", color=BLUE, markersize=3)
+        axes.set_xlabel("epoch")
+        if "eval_loss" in losses[0]:
+            axes.plot([r["epoch"] for r in losses], [r["eval_loss"] for r in losses], "s-", color=ORANGE, markersize=3)
+            axes.set_ylabel("loss, nats a row")
+            axes.legend(["training (the forest's rows, then real ones)", "validation"], fontsize=8)
+        else:
+            axes.set_ylabel("training loss, nats a token")
+    return figure
+
+
+def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Give what is drawn on one axis: its heading, and its numbers with their labels, the worst first."""
+    ordered = evidence.assign(short=_shortfall(evidence)).sort_values("short", ascending=False, kind="stable")
+    whole = ordered[ordered["column_name"].isna()]
+    ranges = [(METRICS[name].better, METRICS[name].best, METRICS[name].worst) for name in whole["metric"]]
+    for kind in dict.fromkeys(ranges):
+        numbers = whole[[kind == other for other in ranges]]
+        titles = [METRICS[name].title for name in numbers["metric"]]
+        yield f"whole table; {kind[0]} is better, {kind[1]:g} is best", numbers.assign(label=titles)
+    for name, metric in METRICS.items():
+        numbers = ordered[ordered["column_name"].notna() & (ordered["metric"] == name)]
+        if len(numbers):
+            cut = f"; the worst {MOST_LINES} of {len(numbers):,}" if len(numbers) > MOST_LINES else ""
+            drawn = numbers.head(MOST_LINES)
+            labels = [short(column_name, 48) for column_name in drawn["column_name"]]
+            yield f"{metric.title}; {metric.better} is better{cut}", drawn.assign(label=labels)
+
+
+def _shortfall(evidence: pd.DataFrame) -> list[float]:
+    """Give how much worse each number is than what real rows score; one that is not defined is the worst."""
+    found = []
+    for row in evidence.itertuples():
+        metric = METRICS[row.metric]
+        floor = metric.best if np.isnan(row.floor) else row.floor
+        short = row.value - floor if metric.better == "lower" else floor - row.value
+        found.append(np.inf if np.isnan(short) else short)
+    return found
+
+
+def _evidence_legend(
+    figure: "Figure", floor: Mapping[str, str], limit: Mapping[str, str], evidence: pd.DataFrame
+) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [
+        _line("synthetic rows, with 95% interval", color=ORANGE, marker="o"),
+        _line("real rows", color=BLACK, **floor),
+        Patch(color=BAND, label="95% of real samples"),
+    ]
+    if "limit" in evidence:
+        handles.append(_line("limit of the gate", color=PURPLE, **limit))
+    legend(figure, handles)
+
+
+def _points(axes: "Axes", rows: pd.DataFrame, regressors: Sequence[str], *, offset: float, colour: str) -> None:
+    ordered = rows.set_index("regressor").reindex(list(regressors))
+    places = np.arange(len(regressors)) + offset
+    axes.hlines(places, ordered["ci_low"], ordered["ci_high"], color=colour, linewidth=1.6)
+    axes.plot(ordered["value"], places, "o", color=colour, markersize=5)
+
+
+def _line(label: str, **looks: Any) -> "Line2D":
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **looks)

@@ -1,0 +1,110 @@
+"""What the figures have in common: colours, fonts, a title, and the source of the real rows."""
+
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, Color Universal Design, 2008; the greys are ours.
+BLUE, ORANGE, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
+GREY, BAND = "#666666", "#BDBDBD"
+
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "legend.frameon": False,
+    "text.parse_math": False,  # names and labels come from data: a dollar sign in them is no formula
+}
+
+_LETTERS_AN_INCH = 11
+"""Of a title, about."""
+
+
+def as_png(figure: "Figure", *, dpi: int) -> bytes:
+    """Render a figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What to render.
+    dpi : int
+        Pixels an inch.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+    """
+    buffer = io.BytesIO()
+    with _style():
+        # Without the version of matplotlib in it, the same figure is the same bytes.
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@contextmanager
+def new_figure(width: float, height: float, title: str, source: str) -> Iterator["Figure"]:
+    """Begin a figure in this style; it holds while panels are drawn.
+
+    Parameters
+    ----------
+    width, height : float
+        In inches.
+    title, source : str
+        What is shown, and where the real rows come from.
+
+    Yields
+    ------
+    matplotlib.figure.Figure
+        Without a panel yet.
+    """
+    from matplotlib.figure import Figure
+
+    with _style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        letters = int(_LETTERS_AN_INCH * width)
+        figure.suptitle(textwrap.fill(title, letters), x=0.01, ha="left", fontsize=11)
+        stamp = textwrap.fill(f"real rows: {source}", int(1.3 * letters))
+        figure.supxlabel(stamp, x=0.01, ha="left", fontsize=8, color=GREY)
+        yield figure
+
+
+def legend(figure: "Figure", handles: "Sequence[Artist]") -> None:
+    """Put a legend between the panels and the source, in as many lines as its letters need."""
+    width, height = figure.get_size_inches()
+    letters = [8 + len(str(handle.get_label())) for handle in handles]
+    room = 1.2 * _LETTERS_AN_INCH * width
+    columns = len(handles) if sum(letters) <= room else max(1, int(room / max(letters)))
+    lines = -(-len(handles) // columns)
+    # The layout makes room for the higher of legend and stamp, not for both: empty lines in the stamp do.
+    stamp = figure.get_supxlabel()
+    figure.supxlabel("\n" * (2 * lines) + stamp, x=0.01, ha="left", fontsize=8, color=GREY)
+    lifted = 0.16 * (1 + stamp.count("\n")) / height
+    figure.legend(handles=handles, loc="outside lower right", ncols=columns, bbox_to_anchor=(0, lifted, 1, 1))
+
+
+def short(name: str, letters: int) -> str:
+    """Give a name with its end cut off where it is longer than there is room for."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        yield
