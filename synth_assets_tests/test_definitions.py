@@ -19,9 +19,10 @@ ASSETS = {
     "fidelity_plots",
     "privacy",
     "regression_comparison",
+    "report",
     "published",
 }
-OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "privacy", "regression_comparison"}
+OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "privacy", "regression_comparison", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,10 @@ def test_blocking_checks_guard_what_follows(definitions: dg.Definitions) -> None
         ("raw", "is_real"): False,
         ("synthetic_sample", "valid_rows"): True,
         ("synthetic_sample", "ranges"): False,
-        ("privacy", "no_leak"): True,
+        ("report", "fidelity"): True,
+        ("report", "validity"): True,
+        ("report", "privacy"): True,
+        ("report", "utility"): False,
     }
 
 

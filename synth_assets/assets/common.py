@@ -11,6 +11,7 @@ import pandas as pd
 from synth_assets.resources.warehouse import PARTITION_COLUMN
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.tables.split import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,9 +111,37 @@ class Table:
         ]
 
 
+def judged_and_real(
+    table: Table, synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Give a sample's rows, the train rows and the held-out rows, all in the raw table's columns and types."""
+    train, held_out = (table.encoding.decode(rows_of(encoded_split, part)) for part in ("train", "test"))
+    return synthetic_sample[table.schema.names], train, held_out
+
+
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
     """Describe a column of a table that an asset writes."""
     return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable))
+
+
+def evidence_columns() -> list[dg.TableColumn]:
+    """Describe the columns of a table of evidence."""
+    return [
+        column("metric", "varchar", "The measure; evaluation/metrics.py says how it is made and which way is better."),
+        column(
+            "column_name",
+            "varchar",
+            "What was measured: a column, 'one, other' for a pair, a rule's name; empty for the whole table.",
+            nullable=True,
+        ),
+        column("value", "double", "What the synthetic rows score.", nullable=True),
+        column("value_low", "double", "The lower end of its 95% interval, where there is one.", nullable=True),
+        column("value_high", "double", "Its upper end.", nullable=True),
+        column("floor", "double", "What real rows score in their place, on average.", nullable=True),
+        column("floor_low", "double", "Where another set of real rows would lie, 95 times in 100: from", nullable=True),
+        column("floor_high", "double", "and to.", nullable=True),
+        column("model_version", "varchar", "The model that wrote the rows."),
+    ]
 
 
 def row_count(frame: pd.DataFrame, *, partition: bool = False) -> dict[str, int]:

@@ -1,40 +1,34 @@
 """`fidelity` and `fidelity_plots`: how much a sample looks like the real table, in numbers and in pictures."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 import pandas as pd
 
 from synth_assets.assets import encoded_split as encoded_split_asset
 from synth_assets.assets import raw as raw_asset
 from synth_assets.assets import synthetic_sample as sample_asset
-from synth_assets.assets.common import Table, column, markdown_table, picture, row_count
+from synth_assets.assets.common import Table, evidence_columns, judged_and_real, markdown_table, picture, row_count
 from synth_assets.evaluation import fidelity as measures
+from synth_assets.evaluation.detection import PAIR, detection_table, pairs_told_apart
+from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
+from synth_assets.evaluation.validity import Rule, validity_table
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets.tables.schema import content_hash
-from synth_assets.tables.split import rows_of
 
 NAME, PLOTS = "fidelity", "fidelity_plots"
 
-_COLUMNS = [
-    column(
-        "metric",
-        "varchar",
-        "The measure; its module says how it is made and in which direction it is better.",
-    ),
-    column("column_name", "varchar", "The column that was measured; empty for the whole table.", nullable=True),
-    column("value", "double", "What the synthetic rows score against the held-out rows."),
-    column("floor", "double", "What the real train rows score against the same held-out rows."),
-    column("model_version", "varchar", "The model that wrote the rows."),
-]
 
-
-def build(table: Table) -> list[dg.AssetsDefinition]:
+def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     """Build the assets.
 
     Parameters
     ----------
     table : Table
         The table.
+    rules : sequence of Rule
+        What its rows keep to.
 
     Returns
     -------
@@ -49,21 +43,27 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="1",
-            kinds={"python", "pandas", "duckdb"},
-            columns=_COLUMNS,
+            code_version="2",
+            kinds={"python", "scikitlearn", "duckdb"},
+            columns=evidence_columns(),
             of_sample=True,
             ins=sample_and_split,
-            description="How alike the sample's columns are to those of held-out rows, beside what real rows score.",
+            description=(
+                "How alike the sample is to held-out rows, by columns, by pairs and to classifiers, and whether its "
+                "rows could exist: each number beside what real rows score."
+            ),
         )
     )
     def fidelity(synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
-        decode = table.encoding.decode
-        found = measures.fidelity_table(
-            synthetic_sample,
-            decode(rows_of(encoded_split, "train")),
-            decode(rows_of(encoded_split, "test")),
-            table.schema,
+        rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
+        found = pd.concat(
+            [
+                measures.fidelity_table(rows, train, held_out, table.schema),
+                detection_table(rows, train, held_out, table.schema),
+                pairs_told_apart(rows.head(len(train)), held_out, table.schema),
+                validity_table(rows, train, held_out, table.schema, rules),
+            ],
+            ignore_index=True,
         )
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
@@ -74,18 +74,18 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 **row_count(frame, partition=True),
                 **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
                 **{f"{metric}_floor": round(float(row["floor"]), 4) for metric, row in whole.iterrows()},
-                "table": markdown_table(found),
+                "table": markdown_table(found[list(EVIDENCE_COLUMNS)]),
             },
         )
 
     @dg.asset(
         **table.asset(
             PLOTS,
-            code_version="1",
+            code_version="2",
             kinds={"python", "matplotlib"},
             of_sample=True,
             ins={**sample_and_split, "fidelity": dg.AssetIn(table.key(NAME))},
-            description="The densities of each column and the correlations, of real rows and of the sample.",
+            description="Densities, correlations, and the pairs that give a sample away, beside those of real rows.",
         )
     )
     def fidelity_plots(
@@ -101,15 +101,21 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         partition = context.partition_key
         folder = data_folder.paths.plots(table.name, partition)
         source = raw_asset.source_label(warehouse, table.name)
-        held_out = table.encoding.decode(rows_of(encoded_split, "test"))
+        rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
         title = f"{table.name}, sample of {partition}, model {synthetic_sample['model_version'].iloc[0]}"
-        densities = figures.density_grid(held_out, synthetic_sample, table.schema, fidelity, title=title, source=source)
-        correlations = figures.correlation_matrices(
-            held_out, synthetic_sample, table.schema, title=title, source=source
-        )
+        told_apart = fidelity[fidelity["metric"] == PAIR]
+        drawn = {
+            "densities": figures.density_grid(
+                rows, train, held_out, table.schema, fidelity, title=title, source=source
+            ),
+            "correlations": figures.correlation_matrices(held_out, rows, table.schema, title=title, source=source),
+            "pairs": figures.pair_grid(rows, held_out, table.schema, told_apart, title=title, source=source),
+            "fidelity_evidence": figures.evidence_dots(fidelity, title=title, source=source),
+        }
         metadata = {
-            **picture(densities, folder / "densities.png"),
-            **picture(correlations, folder / "correlations.png"),
+            key: value
+            for name, figure in drawn.items()
+            for key, value in picture(figure, folder / f"{name}.png").items()
         }
         warehouse.record(
             table.name,

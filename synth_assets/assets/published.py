@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from synth_assets.assets import encoded_split, fidelity, privacy, raw, regression_comparison, synthetic_sample
+from synth_assets.assets import encoded_split, fidelity, privacy, raw, regression_comparison, report, synthetic_sample
 from synth_assets.assets.common import Table
 from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.publisher import Publisher
@@ -24,12 +24,12 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     list
         The asset.
     """
-    inputs = (raw, encoded_split, synthetic_sample, fidelity, privacy, regression_comparison)
+    inputs = (raw, encoded_split, synthetic_sample, fidelity, privacy, regression_comparison, report)
 
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="2",
+            code_version="3",
             kinds={"python", "duckdb"},
             deps=[*(table.key(module.NAME) for module in inputs), table.key(fidelity.PLOTS)],
             description="The DuckDB file for consumers: built beside the old one and put in its place by a rename.",

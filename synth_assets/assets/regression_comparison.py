@@ -7,7 +7,9 @@ from synth_assets.assets import encoded_split as encoded_split_asset
 from synth_assets.assets import raw as raw_asset
 from synth_assets.assets import synthetic_sample as sample_asset
 from synth_assets.assets.common import Table, column, markdown_table, picture, row_count
-from synth_assets.evaluation.utility import compare_regressions
+from synth_assets.evaluation.floors import Floor
+from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.utility import AUGMENTED, compare_regressions
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Warehouse
 from synth_assets.tables.schema import content_hash
@@ -80,7 +82,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         sample = f"sample of {partition}, model {version}"
         figure = regression_points(
             found.scores,
-            found.gains,
+            found.gains.assign(trained_on=AUGMENTED, metric="r2"),
             unit=table.schema.column(table.schema.target).unit or "in the target's unit",
             title=f"{table.schema.target_renamed} of held-out {table.name} rows, {sample}",
             source=raw_asset.source_label(warehouse, table.name),
@@ -99,3 +101,15 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         )
 
     return [regression_comparison]
+
+
+def evidence_of(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Give a stored comparison as evidence: R2 trained on synthetic rows, beside R2 trained on real ones."""
+    r2 = comparison[comparison["metric"] == "r2"].set_index(["regressor", "trained_on"])
+    rows = []
+    for regressor in r2.index.unique("regressor"):
+        synthetic, real = (r2.loc[(regressor, trained_on)] for trained_on in ("synthetic", "real"))
+        floor = Floor(real["value"], real["ci_low"], real["ci_high"])
+        interval = synthetic["ci_low"], synthetic["ci_high"]
+        rows.append(evidence("tstr_score", regressor, synthetic["value"], floor, interval))
+    return pd.DataFrame(rows)

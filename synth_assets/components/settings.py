@@ -7,6 +7,9 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.gates import GATES, Gate
+from synth_assets.evaluation.validity import Rule, check_rules
 from synth_assets.great.specs import (
     SCRATCH,
     Engine,
@@ -177,6 +180,14 @@ class SampleSettings(_Settings):
     max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, at most; be_great only.")
 
 
+class RuleSettings(_Settings):
+    """A rule that rows of the table keep to."""
+
+    name: Annotated[str, AfterValidator(_identifier)] = Field(description="Its name.")
+    sql: str = Field(min_length=1, description="A condition on the raw columns, as DuckDB's SQL has it.")
+    description: str = Field(default="", description="What it says, in a sentence.")
+
+
 class ScheduleSettings(_Settings):
     """When a new day's sample is made."""
 
@@ -209,6 +220,10 @@ class SyntheticTableSettings(_Settings):
     split: SplitSettings = Field(description="How rows are held out.")
     language_model: LanguageModelSettings = Field(description="The language model of its rows.")
     sample: SampleSettings = Field(description="How it is sampled.")
+    rules: list[RuleSettings] = Field(default=[], description="What its rows keep to, but for errors.")
+    gates: dict[str, dict[str, float]] = Field(
+        default={}, description="By gate and metric: how much worse than real rows a sample may be and be published."
+    )
     schedule: ScheduleSettings = Field(description="When it is sampled anew.")
 
     @model_validator(mode="after")
@@ -223,6 +238,11 @@ class SyntheticTableSettings(_Settings):
             raise ValueError(
                 f"language_model.order names {', '.join(unknown)}; the encoded columns are {', '.join(encoded)}"
             )
+        try:
+            self.table_gates()
+            check_rules(self.table_rules(), self.table_schema())
+        except ForeseenError as error:
+            raise ValueError(str(error)) from error
         if self.source == "openml" and self.openml is None:
             raise ValueError("source is 'openml'; expected openml.name, the data set's name there")
         if self.source == "stand_in" and self.stand_in is None:
@@ -265,6 +285,23 @@ class SyntheticTableSettings(_Settings):
                 teacher=TeacherSpec(**settings.training.teacher.model_dump()),
             ),
         )
+
+    def table_rules(self) -> list[Rule]:
+        """Give the rules that rows keep to."""
+        return [Rule(**rule.model_dump()) for rule in self.rules]
+
+    def table_gates(self) -> dict[str, Gate]:
+        """Give the gates of a sample, by name.
+
+        Raises
+        ------
+        ForeseenError
+            If allowances are given for what is no gate, or for a metric that a gate does not look at.
+        """
+        unknown = sorted(set(self.gates) - set(GATES))
+        if unknown:
+            raise ForeseenError(f"gates names {', '.join(unknown)}; the gates are {', '.join(GATES)}.")
+        return {name: gate.with_allowances(self.gates.get(name, {})) for name, gate in GATES.items()}
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

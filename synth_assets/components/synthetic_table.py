@@ -13,6 +13,7 @@ from synth_assets.assets import (
     published,
     raw,
     regression_comparison,
+    report,
     synthetic_sample,
 )
 from synth_assets.assets.common import Table
@@ -65,9 +66,10 @@ class SyntheticTable(dg.Component):
         ]
         each_day = [
             *synthetic_sample.build(table, settings.sample_spec()),
-            *fidelity.build(table),
+            *fidelity.build(table, settings.table_rules()),
             *privacy.build(table),
             *regression_comparison.build(table),
+            *report.build(table, settings.table_gates()),
             *published.build(table),
         ]
         resampled = dg.AssetSelection.keys(table.key(synthetic_sample.NAME)).downstream()

@@ -24,6 +24,7 @@ CONSUMER_TABLES = (
     "fidelity",
     "privacy",
     "regression_comparison",
+    "report",
     "provenance",
 )
 """The tables that consumers may rely on; `synthetic_latest` is a view on the newest sample."""

@@ -20,9 +20,9 @@ RAW_TYPES = [("Sex", "VARCHAR"), ("Length", "DOUBLE"), ("Class_number_of_rings",
 
 def test_every_asset_is_materialized_and_every_blocking_check_passes(first_run: tuple[World, Outcome]) -> None:
     _, outcome = first_run
-    assert len(outcome.materialized) == 9
+    assert len(outcome.materialized) == 10
     evaluations = outcome.result.get_asset_check_evaluations()
-    assert len(evaluations) == 10
+    assert len(evaluations) == 13
     assert [e.check_name for e in evaluations if e.blocking and not e.passed] == []
 
 
@@ -37,10 +37,11 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
         "raw": ROWS,
         "encoded_split": ROWS,
         "synthetic_sample": SAMPLE_ROWS,
-        "fidelity": 5,
-        "privacy": 3,
+        "fidelity": 25,
+        "privacy": 6,
         "regression_comparison": 27,
-        "provenance": 8,  # not that of the publication itself
+        "report": 4,
+        "provenance": 9,  # not that of the publication itself
     }
     assert world.query("SELECT count(*) FROM abalone.synthetic_latest", file) == [(SAMPLE_ROWS,)]
     assert world.query("SELECT split, count(*) FROM abalone.encoded_split GROUP BY ALL ORDER BY ALL", file) == [
@@ -78,6 +79,8 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
     assert {path.name for path in plots.iterdir()} == {
         "densities.png",
         "correlations.png",
+        "pairs.png",
+        "fidelity_evidence.png",
         "regression_comparison.png",
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
@@ -151,6 +154,7 @@ def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
         "fidelity_plots",
         "privacy",
         "regression_comparison",
+        "report",
         "published",
         day="2026-11-21",
     )
@@ -203,10 +207,10 @@ def test_a_sample_with_copied_train_rows_is_not_published(world: World) -> None:
     leak = Provenance(run_id="a leak")
     warehouse.write("abalone", "encoded_split", split, provenance=leak)
     warehouse.write("abalone", "synthetic_sample", leaking, provenance=leak, partition=DAY)
-    outcome = world.run("privacy", "published")
-    gate = outcome.check("privacy", "no_leak")
+    outcome = world.run("privacy", "report", "published")
+    gate = outcome.check("report", "privacy")
     assert gate.blocking
     assert not gate.passed
-    assert "exact_copies is 1.0000" in str(gate.description)
-    assert outcome.materialized == {"privacy"}
+    assert "Exact copies is 1.0000" in str(gate.description)
+    assert outcome.materialized == {"privacy", "report"}
     assert world.paths.published.read_bytes() == before

@@ -24,10 +24,11 @@ KINDS = {
     "encoded_split": {"python", "scikitlearn", "duckdb"},
     "fine_tuned_model": {"python", "pytorch", "huggingface"},
     "synthetic_sample": {"python", "pytorch", "duckdb"},
-    "fidelity": {"python", "pandas", "duckdb"},
+    "fidelity": {"python", "scikitlearn", "duckdb"},
     "fidelity_plots": {"python", "matplotlib"},
     "privacy": {"python", "pandas", "duckdb"},
     "regression_comparison": {"python", "scikitlearn", "duckdb"},
+    "report": {"python", "pandas", "duckdb"},
     "published": {"python", "duckdb"},
 }
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}

@@ -20,7 +20,7 @@ ROWS, TRAIN_ROWS, SAMPLE_ROWS = 500, 300, 40
 # A few columns are learned in seconds; their kinds are all that there are.
 COLUMNS = ("Sex", "Length", "Class_number_of_rings")
 
-_TINY: dict[str, dict[str, Any]] = {
+_TINY: dict[str, Any] = {
     "language_model": {
         "scratch": {"n_layer": 1, "n_head": 4, "n_embd": 64},
         "epochs": 4,
@@ -28,6 +28,18 @@ _TINY: dict[str, dict[str, Any]] = {
         "training": {"teacher_rows": 2000, "teacher": {"trees": 10}},
     },
     "split": {"train_size": TRAIN_ROWS},
+    "rules": [{"name": "length_is_positive", "sql": "Length > 0"}],
+    # What so small a model is allowed, on top of what chance does to so few rows.
+    "gates": {
+        "fidelity": {
+            "ks_complement": 0.1,
+            "tv_complement": 0.1,
+            "correlation_similarity": 0.2,
+            "contingency_similarity": 0.2,
+            "detection_auc_boosting": 0.2,
+            "detection_auc_forest": 0.2,
+        }
+    },
     "sample": {"n_samples": SAMPLE_ROWS, "batch_size": SAMPLE_ROWS},
 }
 
@@ -35,7 +47,10 @@ _TINY: dict[str, dict[str, Any]] = {
 def tiny_settings(**changes: Any) -> SyntheticTableSettings:
     """Give abalone's settings with a tiny model and sample; `changes` replace whole keys of `defs.yaml`."""
     attributes: dict[str, Any] = yaml.safe_load(DEFS_YAML.read_text(encoding="utf-8"))["attributes"]
-    tiny: dict[str, Any] = {key: {**attributes[key], **values} for key, values in _TINY.items()}
+    tiny: dict[str, Any] = {
+        key: {**attributes.get(key, {}), **values} if isinstance(values, dict) else values
+        for key, values in _TINY.items()
+    }
     tiny["columns"] = [column for column in attributes["columns"] if column["name"] in COLUMNS]
     return SyntheticTableSettings(**{**attributes, **tiny, **changes})
 

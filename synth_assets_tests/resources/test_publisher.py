@@ -28,7 +28,7 @@ from synth_assets_tests.resources.processes import (
 
 MONDAY, TUESDAY, WEDNESDAY = "2026-01-05", "2026-01-06", "2026-01-07"
 RUN = Provenance(run_id="a run")
-OF_A_SAMPLE = ("fidelity", "privacy", "regression_comparison", "synthetic_sample")
+OF_A_SAMPLE = ("fidelity", "privacy", "regression_comparison", "report", "synthetic_sample")
 PROMISED = {"raw", "encoded_split", "provenance", *OF_A_SAMPLE}
 
 
