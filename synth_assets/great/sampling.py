@@ -7,12 +7,16 @@ makes rejection and importance weights exact.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from synth_assets.great.coding import CategoryColumn, TableCoding
 from synth_assets.great.tokens import HOLE, RowTokens
@@ -79,7 +83,7 @@ class Writer:
         ]
         self.ragged = any((column.values == HOLE).any() for column in tokens.columns)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def write(self, n: int, asked: dict[int, Limits], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Write rows side by side.
 
@@ -102,7 +106,10 @@ class Writer:
             given what it wrote before; -inf if it cannot, and then the row is not to be used. The first token does not
             count: nothing stands before it, so its share is the same for all rows with the same limits.
         """
-        draws = torch.Generator(self.device).manual_seed(seed)
+        with _attention_for(self.model, self.device):
+            return self._write(n, asked, torch.Generator(self.device).manual_seed(seed))
+
+    def _write(self, n: int, asked: dict[int, Limits], draws: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
         units = np.zeros((n, len(self.coding.columns)), np.int64)
         weights = torch.zeros(n, device=self.device)
         cache = _Cache(self.model, n, self.device, ragged=self.ragged, longest=self.tokens.longest)
@@ -180,6 +187,53 @@ def _drawn(logits: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
     return choice.clamp(max=logits.shape[1] - 1)
 
 
+def _few_queries(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend from one or two tokens of many rows, on a CPU.
+
+    torch's kernels there go through one head of one row after the other; here all rows of a token stand side by side in
+    memory, which is three to six times as fast (1,000 rows, 4 heads of 16, 8 to 20 keys).
+    """
+    if (query.shape[2] > 1 and attention_mask is None) or query.shape[1] != key.shape[1] or options.get("dropout"):
+        found, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+        return found, None
+    queries, keys, values = (_rows_last(part) for part in (query, key, value))
+    scores = (queries.contiguous()[:, None] * keys).sum(3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask.permute(2, 3, 1, 0), NEVER)
+    found = (scores.softmax(1)[:, :, :, None] * values).sum(1)
+    return found.permute(3, 0, 1, 2).contiguous(), None
+
+
+FEW_QUERIES = "synth_assets_few_queries"
+AttentionInterface.register(FEW_QUERIES, _few_queries)
+AttentionMaskInterface.register(FEW_QUERIES, sdpa_mask)
+
+
+def _rows_last(states: torch.Tensor) -> torch.Tensor:
+    """Turn rows by heads by tokens by width into tokens by heads by width by rows."""
+    return states.permute(2, 1, 3, 0)
+
+
+@contextmanager
+def _attention_for(model: Any, device: torch.device) -> Iterator[None]:
+    """Let a model attend as it is fastest where rows are written token by token."""
+    before = model.config._attn_implementation
+    if device.type == "cpu" and before == "sdpa":
+        model.set_attn_implementation(FEW_QUERIES)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
 class _Layer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer in memory that is taken once; transformers' own copies them all at every token."""
 
@@ -193,7 +247,12 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             rows, heads, _tokens, width = key_states.shape
-            self.room = [part.new_empty(rows, heads, self.longest, width) for part in (key_states, value_states)]
+            self.room = [
+                part.new_empty(self.longest, heads, width, rows).permute(3, 1, 0, 2)
+                if self.device.type == "cpu"
+                else part.new_empty(rows, heads, self.longest, width)
+                for part in (key_states, value_states)
+            ]
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
         for room, states in zip(self.room, (key_states, value_states), strict=True):
