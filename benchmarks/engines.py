@@ -1,7 +1,7 @@
 """Our engine and be_great as it is, with the command line of a peer (see `peers/common.py`), and what only they can do.
 
 `--method great` and `--method be_great` fit abalone's `defs.yaml` to the train rows and draw a sample. `--method speed`
-times both engines on one and the same base: one epoch, and rows a second. `--method million` writes rows in chunks
+times both engines on one and the same base: fit, and rows a second. `--method million` writes rows in chunks
 and reports time and peak memory.
 """
 
@@ -10,6 +10,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -85,28 +86,32 @@ def _quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> di
 
 
 def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
-    """Time one epoch and a sample of both engines on the base of ours: the same weights, tokenizer and sentences."""
+    """Time the fit and the sample of both engines on the base of ours: the same weights, tokenizer and sentences.
+
+    Each takes as many epochs, and then writes rows by its own `sample`.
+    """
     from synth_assets.great import reference
     from synth_assets.great.engine import GReaT
+    from synth_assets.great.training import threads_for
 
-    table = settings()
-    spec = replace(table.model_spec(), seed=asked.seed)
+    epochs = int(BE_GREAT["epochs"])
+    spec = replace(settings().model_spec(), seed=asked.seed)
     coding = coding_of(spec, train)
-    written = coding.written(train)
     base, _ = resolve_base(spec, train, folder / "bases")
 
-    ours = GReaT(base, experiment_dir=str(folder / "ours"), epochs=1, batch_size=spec.batch_size)
+    ours = GReaT(base, experiment_dir=str(folder / "ours"), epochs=epochs, batch_size=spec.batch_size)
     started = time.process_time()
-    ours.fit(train, coding=coding, training=replace(spec.training, teacher_rows=0), seed=asked.seed)
-    our_fit = time.process_time() - started
-    started = time.process_time()
-    ours.sample(asked.rows, seed=asked.seed)
-    our_sample = time.process_time() - started
+    fitted = ours.fit(
+        train, coding=coding, training=replace(spec.training, teacher_rows=0, patience=epochs), seed=asked.seed
+    )
+    learned = len(train) - round(spec.training.validation * len(train))
+    our_fit = learned * len(fitted) / (time.process_time() - started)
+    our_sample = _rows_per_cpu_s(lambda: ours.sample(asked.rows, seed=asked.seed))
 
     theirs = reference.make_great(
         base,
         experiment_dir=str(folder / "theirs"),
-        epochs=1,
+        epochs=epochs,
         batch_size=BE_GREAT["batch_size"],
         learning_rate=BE_GREAT["learning_rate"],
         logging_steps=1000,
@@ -114,44 +119,25 @@ def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict
         seed=asked.seed,
     )
     started = time.process_time()
-    reference.fit(theirs, written, seed=asked.seed, report=print)
-    their_fit = time.process_time() - started
-    # All that it writes counts, also what cannot be read back: after one epoch that is nearly everything.
-    few = max(asked.rows // 10, 100)
-    theirs.model.eval()
-    started = time.process_time()
-    ids = [theirs.tokenizer(f"{coding.columns[0].name} is")["input_ids"]]
-    _be_greats_generation(theirs, ids, few)
-    their_sample = time.process_time() - started
+    reference.fit(theirs, coding.written(train), seed=asked.seed, report=print)
+    their_fit = len(train) * epochs / (time.process_time() - started)
+    room = min(100, theirs.model.config.max_position_embeddings)
+    with threads_for(theirs.model):
+        their_sample = _rows_per_cpu_s(lambda: theirs.sample(asked.rows // 5, max_length=room))
     return {
-        "our_fit_rows_per_cpu_s": len(train) / our_fit,
-        "be_great_fit_rows_per_cpu_s": len(train) / their_fit,
-        "fit_ratio": their_fit / our_fit,
-        "our_sample_rows_per_cpu_s": asked.rows / our_sample,
-        "be_great_sample_rows_per_cpu_s": few / their_sample,
-        "sample_ratio": (asked.rows / our_sample) / (few / their_sample),
+        "our_fit_rows_per_cpu_s": our_fit,
+        "be_great_fit_rows_per_cpu_s": their_fit,
+        "fit_ratio": our_fit / their_fit,
+        "our_sample_rows_per_cpu_s": our_sample,
+        "be_great_sample_rows_per_cpu_s": their_sample,
+        "sample_ratio": our_sample / their_sample,
     }
 
 
-def _be_greats_generation(great: object, ids: list[list[int]], rows: int) -> None:
-    """Run the inner call of be_great's `sample`, at its own batch of 100, its own length and temperature."""
-    import torch
-
-    from synth_assets.great.training import threads_for
-
-    model, tokenizer = great.model, great.tokenizer  # type: ignore[attr-defined]
-    with threads_for(model):
-        for start in range(0, rows, 100):
-            prompts = torch.tensor(ids * min(100, rows - start))
-            written = model.generate(
-                input_ids=prompts,
-                attention_mask=torch.ones_like(prompts),
-                max_length=min(100, model.config.max_position_embeddings),
-                do_sample=True,
-                temperature=0.7,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-            tokenizer.batch_decode(written)
+def _rows_per_cpu_s(sample: Callable[[], pd.DataFrame]) -> float:
+    started = time.process_time()
+    rows = sample()
+    return len(rows) / (time.process_time() - started)
 
 
 def _million(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:

@@ -69,7 +69,7 @@ def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.Asset
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="3",
+            code_version="4",
             kinds={"python", "pytorch", "duckdb"},
             columns=columns,
             of_sample=True,

@@ -174,7 +174,7 @@ class SampleSettings(_Settings):
 
     n_samples: int = Field(ge=1, description="How many rows.")
     temperature: float = Field(default=1.0, gt=0.0, description="Of the softmax over the next token.")
-    batch_size: int = Field(default=500, ge=1, description="Rows that are written at a time.")
+    batch_size: int = Field(default=1000, ge=1, description="Rows that are written at a time.")
     conditions: dict[str, str] | None = Field(default=None, description="What rows have to meet; ours only.")
     max_length: int = Field(default=100, ge=2, description="Tokens a row may take; be_great only.")
     max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, at most; be_great only.")

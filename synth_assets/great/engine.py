@@ -12,7 +12,6 @@ from typing import Any, Self
 import be_great
 import numpy as np
 import pandas as pd
-import torch
 
 from synth_assets.great.base_models import quiet_transformers
 from synth_assets.great.coding import TableCoding
@@ -21,7 +20,7 @@ from synth_assets.great.sampling import Limits, Writer, shards
 from synth_assets.great.specs import ModelError, TrainingSpec
 from synth_assets.great.teacher import Teacher
 from synth_assets.great.tokens import RowTokens
-from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, seed_of, threads_for, train
+from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, Written, seed_of, threads_for, train
 
 MOST_DRAWS = 1000
 """Rows drawn for each one wanted, at most, where conditions have to be met by rejection."""
@@ -146,14 +145,14 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         phases = []
         if spec.teacher_rows:
             started = time.monotonic()
-            rows = Teacher(coding, seen, spec.teacher, seed=seed_of(seed, "trees")).sample(
+            rows = Teacher(coding, seen, spec.teacher, seed=seed_of(seed, "trees")).resample(
                 spec.teacher_rows, seed=seed_of(seed, "teacher")
             )
             report(f"forest: wrote {len(rows):,} rows in {time.monotonic() - started:.1f} s")
             phases.append(
                 Phase(
                     "first lessons",
-                    _tensors(sentences, rows),
+                    _written(sentences, rows),
                     spec.teacher_epochs,
                     self.batch_size,
                     spec.teacher_learning_rate,
@@ -164,7 +163,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         phases.append(
             Phase(
                 "real rows",
-                _tensors(sentences, seen),
+                _written(sentences, seen),
                 self.epochs,
                 self.batch_size,
                 learning_rate,
@@ -177,7 +176,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             return train(
                 self.model,
                 phases,
-                _tensors(sentences, judged),
+                _written(sentences, judged),
                 seed=seed,
                 checkpoints=Path(self.experiment_dir),
                 save_every=spec.save_epochs,
@@ -188,7 +187,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         self,
         n_samples: int,
         temperature: float = 1.0,
-        k: int = 500,
+        k: int = 1000,
         *,
         conditions: Mapping[str, str] | None = None,
         seed: int = 0,
@@ -239,7 +238,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         self,
         n_samples: int,
         temperature: float = 1.0,
-        k: int = 500,
+        k: int = 1000,
         *,
         conditions: Mapping[str, str] | None = None,
         seed: int = 0,
@@ -425,18 +424,15 @@ def _permutations(coding: TableCoding, wanted: int, seed: int) -> list[list[str]
     return found
 
 
-def _tensors(
-    sentences: list[tuple[TableCoding, RowTokens]], units: np.ndarray
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _written(sentences: list[tuple[TableCoding, RowTokens]], units: np.ndarray) -> list[Written]:
     first, _ = sentences[0]
     codes = first.codes(units)
     # What the forest wrote may differ more from its prediction than any train row does: it is left out.
     codes = codes[(codes >= 0).all(axis=1)]
-    found = []
-    for coding, tokens in sentences:
-        ids, chosen = tokens.rows(codes[:, [first.place(column.name) for column in coding.columns]])
-        found.append((torch.as_tensor(ids), torch.as_tensor(np.ascontiguousarray(chosen))))
-    return found
+    return [
+        Written.of(tokens, codes[:, [first.place(column.name) for column in coding.columns]])
+        for coding, tokens in sentences
+    ]
 
 
 def _known_behind_a_gap(missing: np.ndarray) -> np.ndarray:

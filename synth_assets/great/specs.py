@@ -162,7 +162,7 @@ class SampleSpec:
 
     n_samples: int = 3000
     temperature: float = 1.0
-    batch_size: int = 500
+    batch_size: int = 1000
     conditions: Mapping[str, str] | None = None
     max_length: int = 100
     max_draws: int = 20

@@ -19,6 +19,12 @@ A_HABIT = 0.1
 """Nats that the last two digits must fall short of an even spread to be drawn anew after smoothing. Drawing them moves
 a value by up to half of what they span; where they are spread evenly, that would be noise and nothing else."""
 
+JUDGED = 20_000
+"""Written rows that the density ratio is learned from."""
+
+MOST_RATIO = 4.0
+"""A ratio beyond this, either way, is taken for this: few rows are behind it."""
+
 
 class Teacher:
     """A forest fitted to coded rows.
@@ -78,6 +84,53 @@ class Teacher:
             codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
             units[:, place] = self.coding.units_of(place, codes, shifts)
         return units
+
+    def resample(self, n: int, *, seed: int) -> np.ndarray:
+        """Write rows, and correct their shares by what boosted trees still tell of them and the train rows.
+
+        A classifier of written and train rows estimates the ratio of their densities (Sugiyama, Suzuki and Kanamori,
+        *Density Ratio Estimation in Machine Learning*, 2012, chapter 4). Other written rows, which it has not seen, are
+        then drawn anew with this ratio, systematically, so that a row of ratio 1 stays as it is (Kitagawa, *Monte Carlo
+        Filter and Smoother*, 1996, appendix).
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int
+            Of the draws.
+
+        Returns
+        -------
+        numpy.ndarray
+            n by m rows in units; those of a high ratio more than once.
+        """
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits
+
+        seen, rows = np.split(self.sample(JUDGED + n, seed=seed), [JUDGED])
+        # Leaves of many rows, and few small steps: what sets single train rows apart is not to be learned.
+        judge = HistGradientBoostingClassifier(
+            max_iter=100,
+            learning_rate=0.05,
+            max_leaf_nodes=16,
+            min_samples_leaf=40,
+            l2_regularization=5.0,
+            early_stopping=False,
+            random_state=seed,
+        )
+        both = np.vstack([seen, self.units])
+        is_real = np.repeat([0, 1], [len(seen), len(self.units)])
+        with threadpool_limits(1, "openmp"):
+            judge.fit(self._judged(both), is_real, sample_weight=np.where(is_real, len(seen) / len(self.units), 1.0))
+            share = judge.predict_proba(self._judged(rows))[:, 1]
+        ratio = np.clip(share / (1 - share), 1 / MOST_RATIO, MOST_RATIO)
+        places = (np.arange(n) + np.random.default_rng(seed).random()) / n
+        found: np.ndarray = rows[np.searchsorted(np.cumsum(ratio / ratio.sum()), places).clip(max=n - 1)]
+        return found
+
+    def _judged(self, units: np.ndarray) -> np.ndarray:
+        return np.hstack([units, self.coding.codes(units)]).astype("float32")
 
     def _inputs(self, units: np.ndarray, place: int) -> np.ndarray:
         parts = []

@@ -127,7 +127,12 @@ class RowTokens:
         """The most tokens that a row can have, its end included."""
         return sum(len(column.prefix) + int(column.values.shape[1]) for column in self.columns) + 1
 
-    def rows(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def options(self) -> list[np.ndarray]:
+        """The tokens that may come next wherever the model has a choice: of every level of every column, in order."""
+        return [level.options for column in self.columns for level in column.levels]
+
+    def rows(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Write rows in tokens.
 
         Parameters
@@ -139,23 +144,27 @@ class RowTokens:
         -------
         ids : numpy.ndarray
             n by t token ids; a shorter row is filled up on the right with the end token.
-        chosen : numpy.ndarray
-            n by t booleans: where the model has a choice, that is in values and at the end.
+        levels : numpy.ndarray
+            n by t: which of `options` a token is one of, or -1 where the model has no choice: in names, and at the end.
+        choices : numpy.ndarray
+            n by t: which of those options it is; 0 where there is none.
         """
-        parts, choices = [], []
-        for place, column in enumerate(self.columns):
-            parts += [np.broadcast_to(column.prefix, (len(codes), len(column.prefix))), column.values[codes[:, place]]]
-            choices += [np.zeros(len(column.prefix), bool), np.ones(column.values.shape[1], bool)]
-        parts.append(np.full((len(codes), 1), self.end))
-        ids = np.hstack(parts)
-        chosen = np.broadcast_to(np.concatenate([*choices, [True]]), ids.shape)
+        parts: list[np.ndarray] = []
+        levels: list[int] = []
+        for column, row in zip(self.columns, codes.T, strict=True):
+            parts += [np.broadcast_to(column.prefix, (len(codes), len(column.prefix))), column.values[row]]
+            levels += [HOLE] * len(column.prefix)
+            levels += range(max(levels, default=HOLE) + 1, max(levels, default=HOLE) + 1 + len(column.levels))
+        ids = np.hstack([*parts, np.full((len(codes), 1), self.end)])
+        of_ids = np.where(ids == HOLE, HOLE, [*levels, HOLE])
+        choices = np.zeros_like(ids)
+        for place, level in enumerate([*levels, HOLE]):
+            if level != HOLE:
+                choices[:, place] = np.searchsorted(self.options[level], ids[:, place]).clip(min=0)
         # Holes move to the right end of their row, where nothing is learned.
         order = np.argsort(ids == HOLE, axis=1, kind="stable")
-        ids, chosen = (
-            np.take_along_axis(ids, order, 1),
-            np.take_along_axis(chosen, order, 1) & np.sort(ids != HOLE, 1)[:, ::-1],
-        )
-        return np.where(ids == HOLE, self.end, ids), chosen
+        ids, of_ids, choices = (np.take_along_axis(part, order, 1) for part in (ids, of_ids, choices))
+        return np.where(ids == HOLE, self.end, ids), of_ids, np.where(of_ids == HOLE, 0, choices)
 
 
 def _trie(values: np.ndarray, name: str) -> list[Level]:

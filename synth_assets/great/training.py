@@ -1,4 +1,4 @@
-"""The training loop: loss where the model has a choice, best weights kept, checkpoints that resume bit for bit."""
+"""The training loop: loss over what may come next; best weights kept; checkpoints that resume bit for bit."""
 
 import hashlib
 import math
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import torch
 from torch.nn import functional
+
+from synth_assets.great.tokens import RowTokens
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -24,6 +27,49 @@ two threads on two busy cores, sampling from the 'scratch' model of abalone fell
 
 
 @dataclass(frozen=True)
+class Written:
+    """Rows in tokens, all in one order.
+
+    Parameters
+    ----------
+    ids : torch.Tensor
+        n by t token ids.
+    levels, choices : torch.Tensor
+        n by t: where the model has a choice, which of `options` a token was chosen from, and which of them it is; -1
+        and 0 elsewhere.
+    options : list of torch.Tensor
+        Token ids.
+    """
+
+    ids: torch.Tensor
+    levels: torch.Tensor
+    choices: torch.Tensor
+    options: list[torch.Tensor]
+
+    @classmethod
+    def of(cls, tokens: RowTokens, codes: np.ndarray) -> "Written":
+        """Write coded rows, n by m."""
+        ids, levels, choices = map(torch.as_tensor, tokens.rows(codes))
+        return cls(ids, levels, choices, [torch.as_tensor(options) for options in tokens.options])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: torch.Tensor) -> "Written":
+        """Give some of the rows."""
+        return Written(self.ids[rows], self.levels[rows], self.choices[rows], self.options)
+
+    def to(self, device: torch.device) -> "Written":
+        """Give the rows on a device."""
+        return Written(
+            self.ids.to(device),
+            self.levels.to(device),
+            self.choices.to(device),
+            [options.to(device) for options in self.options],
+        )
+
+
+@dataclass(frozen=True)
 class Phase:
     """One pass of training: some rows, for some epochs, at a learning rate that rises and falls.
 
@@ -31,9 +77,8 @@ class Phase:
     ----------
     name : str
         As it is reported.
-    written : list of tuple of torch.Tensor
-        The rows in each of their orders: n by t token ids, and n by t booleans, the tokens that are learned. A step
-        takes rows in one order, drawn at random.
+    written : list of Written
+        The rows in each of their orders. A step takes rows in one order, drawn at random.
     epochs, batch_size : int
         How often, and how many rows a step.
     learning_rate : float
@@ -46,7 +91,7 @@ class Phase:
     """
 
     name: str
-    written: list[tuple[torch.Tensor, torch.Tensor]]
+    written: list[Written]
     epochs: int
     batch_size: int
     learning_rate: float
@@ -56,7 +101,7 @@ class Phase:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return len(self.written[0][0])
+        return len(self.written[0])
 
 
 WARM_UP = 0.05
@@ -85,31 +130,48 @@ def trunk(model: Any) -> Any:
     return (model.get_base_model() if hasattr(model, "peft_config") else model).base_model
 
 
-def rows_loss(model: Any, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Give how long rows are in the model's eyes.
+def rows_loss(model: Any, written: Written) -> torch.Tensor:
+    """Give how long rows are in the model's eyes, which sees only tokens that may come next, as in sampling.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
         A causal language model.
-    ids, chosen : torch.Tensor
-        n by t token ids, and the tokens that count.
+    written : Written
+        The rows.
 
     Returns
     -------
     torch.Tensor
-        A scalar: the sum over all rows, in nats.
+        A scalar: the sum over all rows and all choices, in nats.
     """
-    hidden = trunk(model)(input_ids=ids).last_hidden_state
-    targets = chosen[:, 1:]
-    logits = model.get_output_embeddings()(hidden[:, :-1][targets])
-    return functional.cross_entropy(logits.float(), ids[:, 1:][targets], reduction="sum")
+    levels = written.levels[:, 1:]
+    needed = int((levels >= 0).any(0).nonzero().max()) + 1  # nothing is predicted from what comes later
+    hidden = trunk(model)(input_ids=written.ids[:, :needed]).last_hidden_state
+    levels = levels[:, :needed].flatten()
+    among = levels.argsort(stable=True)
+    counts = (levels + 1).bincount(minlength=len(written.options) + 1).tolist()
+    told = among[counts[0] :]  # those before are no choice
+    states, choices = hidden.flatten(0, 1)[told], written.choices[:, 1 : needed + 1].flatten()[told]
+    head = model.get_output_embeddings()
+    bias = getattr(head, "bias", None)
+    losses = [
+        functional.cross_entropy(
+            functional.linear(state, head.weight[options], None if bias is None else bias[options]).float(),
+            choice,
+            reduction="sum",
+        )
+        for state, choice, options in zip(
+            torch.split(states, counts[1:]), torch.split(choices, counts[1:]), written.options, strict=True
+        )
+    ]
+    return torch.stack(losses).sum()
 
 
 def train(
     model: Any,
     phases: list[Phase],
-    validation: list[tuple[torch.Tensor, torch.Tensor]],
+    validation: list[Written],
     *,
     seed: int,
     checkpoints: Path,
@@ -127,8 +189,8 @@ def train(
         A causal language model; afterwards it has the weights of the last phase's best epoch.
     phases : list of Phase
         In order. A phase starts from the best weights of the one before it.
-    validation : list of tuple of torch.Tensor
-        Token ids and choices of train rows that no phase learns from, in each of their orders.
+    validation : list of Written
+        Train rows that no phase learns from, in each of their orders.
     seed : int
         Of the order of rows, and of dropout.
     checkpoints : pathlib.Path
@@ -145,7 +207,7 @@ def train(
         a row, 'learning_rate'.
     """
     device = next(model.parameters()).device
-    validation = [(ids.to(device), chosen.to(device)) for ids, chosen in validation]
+    validation = [written.to(device) for written in validation]
     state = _load(checkpoints, report)
     history: list[dict[str, float]] = state["history"] if state else []
     for number, phase in enumerate(phases):
@@ -229,11 +291,11 @@ class _Phase:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             order = int(torch.randint(len(phase.written), ())) if len(phase.written) > 1 else 0
-            ids, chosen = (part[batch].to(device) for part in phase.written[order])
+            written = phase.written[order].take(batch).to(device)
             with _mixed_precision(device):
-                loss = rows_loss(self.model, ids, chosen)
+                loss = rows_loss(self.model, written)
             self.optimizer.zero_grad()
-            (loss / chosen.sum()).backward()  # type: ignore[no-untyped-call]
+            (loss / (written.levels >= 0).sum()).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
             self.optimizer.step()
             self.step += 1
@@ -247,7 +309,7 @@ class _Phase:
         return float(total) / phase.rows
 
     @torch.no_grad()
-    def validate(self, validation: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    def validate(self, validation: list[Written]) -> float:
         """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best.
 
         It is the mean over the orders.
@@ -256,9 +318,9 @@ class _Phase:
         torch._foreach_copy_(self.weights, self.average)
         self.model.eval()
         found = math.fsum(
-            float(rows_loss(self.model, *part)) / len(ids) / len(validation)
-            for ids, chosen in validation
-            for part in zip(ids.split(512), chosen.split(512), strict=True)  # type: ignore[no-untyped-call]
+            float(rows_loss(self.model, written.take(rows))) / len(written) / len(validation)
+            for written in validation
+            for rows in torch.arange(len(written)).split(512)  # type: ignore[no-untyped-call]
         )
         if found < self.best or not self.best_weights:
             self.best, self.best_epoch = found, self.epoch

@@ -283,7 +283,7 @@ def test_a_base_with_ragged_values_writes_valid_rows_too(byte_level_base: Path, 
     great.fit(table, training=TrainingSpec(teacher_rows=0), seed=1)
     tokens = RowTokens.of(great.coding, great.tokenizer)
     assert any((column.values == HOLE).any() for column in tokens.columns)
-    ids, _ = tokens.rows(great.coding.codes(great.coding.units(table)))
+    ids, _, _ = tokens.rows(great.coding.codes(great.coding.units(table)))
     said = great.tokenizer(sentences(great.coding.written(table)))["input_ids"]
     assert [row[: len(one)] for row, one in zip(ids.tolist(), said, strict=True)] == said
     rows = great.sample(300, seed=4)

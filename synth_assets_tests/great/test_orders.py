@@ -50,16 +50,16 @@ def test_every_order_of_three_columns_is_learned(fitted: Any, table: pd.DataFram
     import torch
 
     from synth_assets.great.tokens import RowTokens
-    from synth_assets.great.training import rows_loss
+    from synth_assets.great.training import Written, rows_loss
 
     orders = [tuple(column.name for column in coding.columns) for coding in fitted.codings]
     assert orders[0][0] == "n"
     assert len(set(orders)) == 6
     losses = []
     for coding in fitted.codings:
-        ids, chosen = RowTokens.of(coding, fitted.tokenizer).rows(coding.codes(coding.units(table)))
+        written = Written.of(RowTokens.of(coding, fitted.tokenizer), coding.codes(coding.units(table)))
         with torch.no_grad():
-            losses.append(float(rows_loss(fitted.model, torch.as_tensor(ids), torch.as_tensor(chosen))) / len(table))
+            losses.append(float(rows_loss(fitted.model, written)) / len(table))
     entropy = np.log(6) + np.log(2) + np.log(2) / 6  # where n is 3, either label may stand
     assert max(losses) < entropy + 0.45
     assert min(losses) > 0.8 * entropy

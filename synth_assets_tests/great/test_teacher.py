@@ -112,3 +112,37 @@ def test_a_table_of_one_or_two_rows_is_enough(n: int) -> None:
     table = table_of().head(n)
     rows = rows_of(table, 20)
     assert set(rows["kind"]) <= set(table["kind"])
+
+
+def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(2000)
+    coding = TableCoding.of(table, ["kind"])
+    teacher = Teacher(coding, coding.units(table), TeacherSpec(trees=5), seed=1)
+    written = teacher.sample
+
+    def too_many_of_one_kind(n: int, *, seed: int) -> np.ndarray:
+        rows = written(2 * n, seed=seed)
+        order = np.random.default_rng(seed).random(2 * n) - 0.4 * rows[:, 0]
+        return rows[np.sort(np.argsort(order)[:n])]
+
+    monkeypatch.setattr(teacher, "sample", too_many_of_one_kind)
+    share = {
+        name: float((coding.frame(rows)["kind"] == "x").mean())
+        for name, rows in (("forest", teacher.sample(6000, seed=2)), ("resampled", teacher.resample(6000, seed=2)))
+    }
+    expected = float((table["kind"] == "x").mean())
+    assert abs(share["forest"] - expected) > 0.1
+    assert share["resampled"] == pytest.approx(expected, abs=0.03)
+
+
+def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
+    table = table_of(2000)
+    coding = TableCoding.of(table)
+    rows = Teacher(coding, coding.units(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    assert len(rows) == 6000
+    assert len(np.unique(rows, axis=0)) > 0.8 * 6000
+    low, high = zip(*(coding.limits(place) for place in range(len(coding.columns))), strict=True)
+    assert (rows.min(axis=0) >= low).all()
+    assert (rows.max(axis=0) <= high).all()
+    again = Teacher(coding, coding.units(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    assert np.array_equal(rows, again)

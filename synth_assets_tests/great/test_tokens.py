@@ -46,18 +46,22 @@ def byte_level(rows: list[str], size: int = 290) -> Any:
 def check(coding: TableCoding, tokenizer: Any, table: pd.DataFrame, rows: list[str]) -> RowTokens:
     tokens = RowTokens.of(coding, tokenizer)
     codes = coding.codes(coding.units(table))
-    ids, chosen = tokens.rows(codes)
-    assert ids.shape == chosen.shape
+    ids, levels, choices = tokens.rows(codes)
+    assert ids.shape == levels.shape == choices.shape
     assert ids.shape[1] == tokens.longest
-    for row, marks, code, said in zip(ids.tolist(), chosen, codes, tokenizer(rows)["input_ids"], strict=True):
+    said_by_it = tokenizer(rows)["input_ids"]
+    for row, marks, chosen, code, said in zip(ids.tolist(), levels, choices, codes, said_by_it, strict=True):
         assert row == said + [tokens.end] * (len(row) - len(said))
-        expected: list[bool] = []
+        expected: list[int] = []
+        deepest = 0  # levels of the columns before
         for column, value in zip(tokens.columns, code, strict=True):
             width = int((column.values[value] != HOLE).sum())
-            expected += [False] * len(column.prefix) + [True] * width
-        expected.append(True)
-        assert len(expected) == len(said) + 1
-        assert marks.tolist() == expected + [False] * (len(row) - len(expected))
+            expected += [HOLE] * len(column.prefix) + list(range(deepest, deepest + width))
+            deepest += len(column.levels)
+        assert len(expected) == len(said)
+        assert marks.tolist() == expected + [HOLE] * (len(row) - len(expected))
+        for token, level, choice in zip(row, marks, chosen, strict=True):
+            assert choice == 0 if level == HOLE else tokens.options[level][choice] == token
     return tokens
 
 
@@ -143,7 +147,7 @@ def test_odd_labels_are_written_without_loss_or_refused(labels: list[str]) -> No
     except ModelError:
         return
     codes = coding.codes(coding.units(table))
-    ids, _ = tokens.rows(codes)
+    ids, _, _ = tokens.rows(codes)
     assert [read_back(tokens, row) for row in ids.tolist()] == codes.tolist()
     said = tokenizer(rows)["input_ids"]
     assert [row[: len(one)] for row, one in zip(ids.tolist(), said, strict=True)] == said

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.great import training
-from synth_assets.great.training import Phase, rows_loss, seed_of, step_reached, threads_for, train
+from synth_assets.great.training import Phase, Written, rows_loss, seed_of, step_reached, threads_for, train
 
 
 class Killed(Exception):
@@ -28,7 +28,7 @@ def model_of(dropout: float = 0.0, seed: int = 0) -> Any:
     return GPT2LMHeadModel(GPT2Config(vocab_size=12, n_positions=16, n_layer=1, n_head=2, n_embd=16, **drops))
 
 
-def rows_of(n: int, seed: int, *, noise: bool = False) -> tuple[Any, Any]:
+def rows_of(n: int, seed: int, *, noise: bool = False) -> Written:
     """Give rows of 0, a digit, 0, the same digit (or, as noise, another), and the end."""
     import torch
 
@@ -36,10 +36,11 @@ def rows_of(n: int, seed: int, *, noise: bool = False) -> tuple[Any, Any]:
     first = rng.integers(1, 9, n)
     second = rng.integers(1, 9, n) if noise else first
     ids = torch.tensor(np.column_stack([np.zeros(n), first, np.zeros(n), second, np.full(n, 11)])).long()
-    return ids, torch.tensor([[False, True, False, True, True]]).expand(n, 5)
+    levels = torch.tensor([[-1, 0, -1, 1, -1]]).expand(n, 5)
+    return Written(ids, levels, torch.where(levels >= 0, ids - 1, 0), [torch.arange(1, 9)] * 2)
 
 
-def phase(rows: tuple[Any, Any], name: str = "rows", **changed: Any) -> Phase:
+def phase(rows: Written, name: str = "rows", **changed: Any) -> Phase:
     return Phase(
         name,
         [rows],
@@ -53,11 +54,11 @@ def run(model: Any, phases: list[Phase], folder: Path, report: Any = silent, **c
     return train(model, phases, [validation], **arguments)
 
 
-def loss_of(model: Any, rows: tuple[Any, Any]) -> float:
+def loss_of(model: Any, rows: Written) -> float:
     import torch
 
     with torch.no_grad():
-        return float(rows_loss(model, *rows)) / len(rows[0])
+        return float(rows_loss(model, rows)) / len(rows)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -80,11 +81,30 @@ def test_a_rows_loss_counts_what_is_chosen_and_nothing_else() -> None:
     import torch
 
     model = model_of().eval()
-    ids, chosen = rows_of(7, 1)
+    rows = rows_of(7, 1)
     with torch.no_grad():
-        logs = model(input_ids=ids).logits.log_softmax(-1)
-    expected = -sum(float(logs[r, t - 1, ids[r, t]]) for r in range(7) for t in range(1, 5) if chosen[r, t])
-    assert loss_of(model, (ids, chosen)) * 7 == pytest.approx(expected, rel=1e-5)
+        logs = model(input_ids=rows.ids).logits[:, :, 1:9].log_softmax(-1)  # of the tokens that may come next
+    expected = -sum(float(logs[r, t - 1, rows.choices[r, t]]) for r in range(7) for t in (1, 3))
+    assert loss_of(model, rows) * 7 == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_rows_loss_is_that_of_its_own_choices_where_rows_differ_in_length() -> None:
+    import torch
+
+    model = model_of().eval()
+    ids = torch.tensor([[0, 1, 2, 0, 5], [0, 3, 0, 6, 11]])
+    levels = torch.tensor([[-1, 0, 1, -1, 2], [-1, 0, -1, 2, -1]])
+    options = [torch.tensor([1, 3]), torch.tensor([2, 4]), torch.tensor([5, 6, 7])]
+    choices = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0]])
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits
+    expected = 0.0
+    for row in range(2):
+        for at in range(1, 5):
+            if levels[row, at] >= 0:
+                among = logits[row, at - 1, options[levels[row, at]]].log_softmax(-1)
+                expected -= float(among[choices[row, at]])
+    assert loss_of(model, Written(ids, levels, choices, options)) * 2 == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("phases", [1, 2])
