@@ -135,7 +135,11 @@ class Publications:
     def current_id(self) -> str | None:
         """Give the id of the current publication; None if there is none."""
         pointer = self.folder / CURRENT
-        return str(pointer.readlink()) if pointer.is_symlink() else None
+        if pointer.is_symlink():
+            return str(pointer.readlink())
+        # Who copies a folder without its links gets a copy of what they lead to.
+        copied = pointer / MANIFEST
+        return str(json.loads(copied.read_text(encoding="utf-8"))["publication"]) if copied.exists() else None
 
     def get(self, id_: str) -> Publication:
         """Give a publication.
@@ -367,6 +371,8 @@ def _link(path: Path, target: Path) -> None:
     # Made beside and renamed: at no moment is there no link, or one that leads elsewhere.
     unfinished = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
     unfinished.symlink_to(target)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)  # a copy that was made without links
     unfinished.replace(path)
     _sync(path.parent)
 

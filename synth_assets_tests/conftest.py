@@ -83,7 +83,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> t
 @pytest.fixture
 def world(first_run: tuple[World, Outcome], tmp_path: Path) -> World:
     """Give a copy of the data folder after the first run."""
-    shutil.copytree(first_run[0].root, tmp_path / "data")
+    shutil.copytree(first_run[0].root, tmp_path / "data", symlinks=True)
     return World(tmp_path / "data")
 
 

@@ -408,6 +408,22 @@ def test_the_folder_may_be_copied_and_moved(publisher: Publisher, published: Pat
     assert len(pd.read_parquet(tmp_path / "elsewhere" / "toy" / "synthetic_sample")) == 4
 
 
+def test_a_copy_without_links_is_published_to_like_the_original(
+    warehouse: Warehouse, publisher: Publisher, published: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(publisher.folder.root, tmp_path / "restored")
+    folder = DataFolder(root=str(tmp_path / "restored"))
+    restored = Publisher(folder=folder, warehouse=Warehouse(folder=folder))
+    assert restored.publications.current_id() == publisher.publications.current_id()
+    assert not restored.publish(offer()).is_new
+
+    write_sample(restored.warehouse, WEDNESDAY, [7])
+    restored.publish(offer())
+
+    assert days(restored) == {MONDAY: [1, 2], TUESDAY: [4, 3], WEDNESDAY: [7]}
+    assert len(pd.read_parquet(restored.path.parent / "toy" / "synthetic_sample")) == 5
+
+
 def test_nothing_is_left_beside(warehouse: Warehouse, publisher: Publisher, published: Path) -> None:
     write(warehouse, "raw", ["new"])
     publisher.publish(offer())
