@@ -20,9 +20,9 @@ from synth_assets.resources.warehouse import (
     PROVENANCE,
     PROVENANCE_COLUMNS,
     Warehouse,
-    quoted,
 )
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.sql import quoted
+from synth_assets.tables.schema import TableSchema, schema_from_json
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,12 +114,6 @@ class Offer:
                 for table, each in stated["tables"].items()
             },
         )
-
-
-def schema_from_json(stated: Mapping[str, Any]) -> TableSchema:
-    """Give the schema of a table that a manifest states."""
-    columns = tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in stated["columns"])
-    return TableSchema(columns, stated["target"], stated["target_renamed"])
 
 
 class Building:

@@ -215,5 +215,8 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _delete_from_pipeline(self, table: str, day: str) -> int:
         rows = self.warehouse.delete_partition(table, day)
-        shutil.rmtree(self.folder.paths.plots(table, day), ignore_errors=True)
+        paths = self.folder.paths
+        paths.report(table, day).unlink(missing_ok=True)
+        if paths.plots(table, day).exists():
+            shutil.rmtree(paths.plots(table, day))
         return rows

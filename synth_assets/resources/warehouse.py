@@ -21,6 +21,7 @@ from pydantic import PrivateAttr
 from synth_assets.errors import ForeseenError
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly
+from synth_assets.sql import quoted
 from synth_assets.tables.schema import content_hash
 
 if TYPE_CHECKING:
@@ -348,11 +349,6 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             frame = self.warehouse.read(schema, table, partition=partition)
         self._read.setdefault(context.step_context.step.key, {})[table] = content_hash(frame)
         return frame
-
-
-def quoted(*names: str) -> str:
-    """Write a name, or a path of names, as an SQL identifier, whatever is in it."""
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 @contextmanager

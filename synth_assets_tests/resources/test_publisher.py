@@ -583,6 +583,9 @@ def test_a_deleted_day_is_gone_everywhere(warehouse: Warehouse, publisher: Publi
     write_sample(warehouse, WEDNESDAY, [4242])
     publisher.publish(offer())
     publisher.folder.paths.plots("toy", WEDNESDAY).mkdir(parents=True)
+    page = publisher.folder.paths.report("toy", WEDNESDAY)
+    page.parent.mkdir(parents=True)
+    page.write_text("4242")
     without = publisher.publications.all()[-1]
 
     publisher.delete("toy", WEDNESDAY)
