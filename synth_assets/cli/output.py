@@ -1,6 +1,5 @@
 """How rows are written: to a terminal, a pipe or a file."""
 
-import csv
 import json
 import math
 import re
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
@@ -53,12 +53,15 @@ def write_csv(
     """
 
     def cell(value: Any) -> str:
-        return _guarded(value) if guard_formulas and isinstance(value, str) else _as_text(value)
+        if value is None:
+            return ""
+        text = _guarded(value) if guard_formulas and isinstance(value, str) else _as_text(value)
+        # Not by the module csv, which (before Python 3.13) leaves a carriage return unquoted. Text that is empty is
+        # told from what is not there.
+        return '"' + text.replace('"', '""') + '"' if not text or any(c in text for c in ',"\r\n') else text
 
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(cell, names))
-    for some in rows:
-        writer.writerows(map(cell, row) for row in some)
+    for some in chain([[names]], rows):
+        file.writelines(",".join(map(cell, row)) + "\n" for row in some)
 
 
 def write_json(names: Sequence[str], rows: Iterable[Sequence[Sequence[Any]]], file: IO[str]) -> None:

@@ -234,7 +234,7 @@ class Building:
                 "python": python_version(),
                 **{name: version_of(name) for name in ("synth-assets", "duckdb", "pandas")},
             },
-            "tables": self._tables,
+            "tables": dict(sorted(self._tables.items())),
         }
 
     def _add(self, offer: Offer, days: Mapping[str, list[str]], fresh: Mapping[str, list[dict[str, Any]]]) -> None:

@@ -58,23 +58,10 @@ def state(publisher: Publisher) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def published_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Publish `toy.raw` with one row, and samples of two days."""
-    root = tmp_path_factory.mktemp("published")
-    folder = DataFolder(root=str(root))
-    warehouse = Warehouse(folder=folder)
-    write(warehouse, "raw", ["old"])
-    write_sample(warehouse, MONDAY, [1, 2])
-    write_sample(warehouse, TUESDAY, [4, 3])
-    Publisher(folder=folder, warehouse=warehouse).publish(offer())
-    return root
-
-
 @pytest.fixture
-def published(publisher: Publisher, published_folder: Path) -> Path:
-    """Copy the data of `published_folder`, and give the published file."""
-    shutil.copytree(published_folder, publisher.folder.root, symlinks=True)
+def published(publisher: Publisher, toy_folder: Path) -> Path:
+    """Copy the data of `toy_folder`, and give the published file."""
+    shutil.copytree(toy_folder, publisher.folder.root, symlinks=True)
     return publisher.path
 
 
@@ -762,7 +749,7 @@ for line in sys.stdin:
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["publish", "delete"])
 def test_a_kill_between_any_two_steps_leaves_one_whole_state(
-    publisher: Publisher, warehouse: Warehouse, published_folder: Path, action: str
+    publisher: Publisher, warehouse: Warehouse, toy_folder: Path, action: str
 ) -> None:
     """Killed before its first, second, third ... change of the data folder; then it is done again, to the end."""
     before = {MONDAY: [1, 2], TUESDAY: [4, 3]}
@@ -773,7 +760,7 @@ def test_a_kill_between_any_two_steps_leaves_one_whole_state(
         assert forking.stdout is not None
         for step in range(200):
             shutil.rmtree(publisher.folder.root, ignore_errors=True)
-            shutil.copytree(published_folder, publisher.folder.root, symlinks=True)
+            shutil.copytree(toy_folder, publisher.folder.root, symlinks=True)
             if action == "publish":
                 write_sample(warehouse, MONDAY, [8])
 
