@@ -165,6 +165,44 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, schema)}")
             _record(connection, schema, asset, partition, None, provenance)
 
+    def delete_partition(self, schema: str, partition: str) -> int:
+        """Delete the rows of a partition from all tables of a schema, and the record of how they were made.
+
+        Parameters
+        ----------
+        schema : str
+            The table's schema.
+        partition : str
+            An ISO date.
+
+        Returns
+        -------
+        int
+            How many rows were deleted.
+
+        Raises
+        ------
+        WarehouseError
+            If the file cannot be written. Nothing is changed then.
+        """
+        if not self.path.exists():
+            return 0
+        deleted = 0
+        with self._connection(read_only=False) as connection, _transaction(connection, f"{schema} of {partition}"):
+            tables = connection.execute(
+                "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = $1 "
+                "AND schema_name = $2 AND (column_name = $3 AND data_type = 'DATE' OR table_name = $4 "
+                "AND column_name = 'partition_key')",
+                [CATALOG, schema, PARTITION_COLUMN, PROVENANCE],
+            ).fetchall()
+            for table, column, type_ in tables:
+                done = connection.execute(
+                    f"DELETE FROM {quoted(CATALOG, schema, table)} WHERE {quoted(column)} = CAST($1 AS {type_})",
+                    [partition],
+                ).fetchone()
+                deleted += done[0] if done else 0
+        return deleted
+
     def read(self, schema: str, table: str, *, partition: str | None = None) -> pd.DataFrame:
         """Read a table, or one partition of it without its `resample_date`, in the order in which it was written.
 
@@ -207,44 +245,6 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         if frame.empty:
             raise WarehouseError(absent)
         return frame
-
-    def delete_partition(self, schema: str, partition: str) -> int:
-        """Delete the rows of a partition from all tables of a schema, and the record of how they were made.
-
-        Parameters
-        ----------
-        schema : str
-            The table's schema.
-        partition : str
-            An ISO date.
-
-        Returns
-        -------
-        int
-            How many rows were deleted.
-
-        Raises
-        ------
-        WarehouseError
-            If the file cannot be written. Nothing is changed then.
-        """
-        if not self.path.exists():
-            return 0
-        deleted = 0
-        with self._connection(read_only=False) as connection, _transaction(connection, f"{schema} of {partition}"):
-            tables = connection.execute(
-                "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = $1 "
-                "AND schema_name = $2 AND (column_name = $3 AND data_type = 'DATE' OR table_name = $4 "
-                "AND column_name = 'partition_key')",
-                [CATALOG, schema, PARTITION_COLUMN, PROVENANCE],
-            ).fetchall()
-            for table, column, type_ in tables:
-                done = connection.execute(
-                    f"DELETE FROM {quoted(CATALOG, schema, table)} WHERE {quoted(column)} = CAST($1 AS {type_})",
-                    [partition],
-                ).fetchone()
-                deleted += done[0] if done else 0
-        return deleted
 
     def latest_details(self, schema: str, asset: str) -> dict[str, Any]:
         """Give the recorded details of an asset's last materialization.
