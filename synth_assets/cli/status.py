@@ -149,7 +149,7 @@ def _print(state: dict[str, Any]) -> None:
         f"{table}: {state['rows']:,} synthetic rows of {state['newest']}, model {state['model_version']}, "
         f"real rows: {state['real_rows']}"
     )
-    click.echo(f"{_age(state['days_old'])}; samples of {state['samples']} days are published\n")
+    click.echo(f"{_age(state['days_old'])}; published samples: {state['samples']}\n")
     for gate in state["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
         click.echo(f"{gate['gate']} {mark}: {gate['said']}")

@@ -233,7 +233,8 @@ class SyntheticTableSettings(_Settings):
         default={}, description="By gate and metric: how much worse than real rows a sample may be and be published."
     )
     private: bool = Field(
-        default=True, description="Whether its real rows are nobody's business: then no file for consumers has them."
+        default=True,
+        description="Whether its real rows are confidential: consumers then get synthetic rows alone, unless stated.",
     )
     publish_real_rows: bool | None = Field(
         default=None, description="Whether consumers get raw and encoded_split; unless stated, if it is not private."

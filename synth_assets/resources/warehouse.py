@@ -347,7 +347,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         partition = context.partition_key if context.has_asset_partitions else None
         with failing_clearly():
             frame = self.warehouse.read(schema, table, partition=partition)
-        self._read.setdefault(context.step_context.step.key, {})[table] = content_hash(frame)
+        with suppress(dg.DagsterInvariantViolationError):  # `load_asset_value` reads outside of a step
+            self._read.setdefault(context.step_context.step.key, {})[table] = content_hash(frame)
         return frame
 
 

@@ -233,3 +233,12 @@ def test_the_record_names_the_rows_that_were_read(runs: Runs) -> None:
 
     found = [json.loads(row["details"])["inputs"] for row in provenance(runs.warehouse) if row["asset"] == "down"]
     assert found == [{"up": content_hash(first)}, {"up": content_hash(second)}]
+
+
+def test_a_table_may_be_loaded_outside_of_a_run(runs: Runs) -> None:
+    up = giving(FRAME)
+    runs.materialize(up, select="up")
+    manager = WarehouseIOManager(warehouse=runs.warehouse)
+    definitions = dg.Definitions(assets=[up], resources={"io_manager": manager})
+    found = definitions.load_asset_value(["toy", "up"])
+    pd.testing.assert_frame_equal(found, FRAME, check_exact=True)

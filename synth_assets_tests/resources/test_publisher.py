@@ -411,6 +411,20 @@ def test_a_copy_without_links_is_published_to_like_the_original(
     assert len(pd.read_parquet(restored.path.parent / "toy" / "synthetic_sample")) == 5
 
 
+def test_a_plain_file_of_an_earlier_release_gives_way(
+    warehouse: Warehouse, publisher: Publisher, published: Path
+) -> None:
+    shutil.rmtree(published.parent)
+    published.parent.mkdir()
+    with duckdb.connect(str(published)) as connection:
+        connection.execute("CREATE TABLE plain AS SELECT 1")
+
+    publisher.publish(offer())
+
+    assert published.is_symlink()
+    assert days(publisher) == {MONDAY: [1, 2], TUESDAY: [4, 3]}
+
+
 def test_nothing_is_left_beside(warehouse: Warehouse, publisher: Publisher, published: Path) -> None:
     write(warehouse, "raw", ["new"])
     publisher.publish(offer())
