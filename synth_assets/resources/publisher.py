@@ -163,12 +163,16 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         publications = self.publications
         with failing_clearly(self.path), publications.locked():
-            base, _ = self._base()
+            base, damaged = self._base()
             published = any(day in each.days(table) for each in publications.all())
             rows = self._delete_from_pipeline(table, day)
             if not rows and not published:
                 raise PublicationError(f"{table} has no sample of {day}, neither published nor in the warehouse.")
-            if base and day in base.days(table):
+            if published and base is None:
+                raise PublicationError(
+                    f"{' '.join(damaged)} Nothing can be published without {day} before that is mended."
+                )
+            if base is not None and table in base.manifest["tables"]:
                 with publications.building() as folder, building(folder, base) as built:
                     built.add_published(table, without={day})
                     self._install(built, "delete", table=table, day=day)

@@ -606,6 +606,17 @@ def test_a_deleted_day_is_gone_everywhere(warehouse: Warehouse, publisher: Publi
         publisher.delete("toy", WEDNESDAY)
 
 
+def test_a_day_is_deleted_from_what_is_damaged_too(warehouse: Warehouse, publisher: Publisher, published: Path) -> None:
+    write_sample(warehouse, WEDNESDAY, [4242])
+    damaged = publisher.publish(offer()).publication
+    damaged.file.write_bytes(damaged.file.read_bytes()[:-4096])
+
+    publisher.delete("toy", WEDNESDAY)
+
+    assert days(publisher) == {MONDAY: [1, 2], TUESDAY: [4, 3]}
+    assert not damaged.folder.exists()
+
+
 def test_all_days_may_be_deleted(warehouse: Warehouse, publisher: Publisher, published: Path) -> None:
     for day in (MONDAY, TUESDAY):
         publisher.delete("toy", day)
