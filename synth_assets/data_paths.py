@@ -52,3 +52,7 @@ class DataPaths:
     def plots(self, table: str, partition: str) -> Path:
         """Give the folder of the full-size figures of a sample."""
         return self.root / "plots" / table / partition
+
+    def report(self, table: str, partition: str) -> Path:
+        """Give the HTML report of a sample."""
+        return self.root / "reports" / table / f"{partition}.html"

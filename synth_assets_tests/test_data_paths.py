@@ -67,6 +67,7 @@ def test_the_layout(tmp_path: Path) -> None:
         "models/abalone": paths.models("abalone"),
         "trainer_abalone": paths.experiments("trainer_abalone"),
         "plots/abalone/2025-01-01": paths.plots("abalone", "2025-01-01"),
+        "reports/abalone/2025-01-01.html": paths.report("abalone", "2025-01-01"),
     }
 
     assert {path.relative_to(tmp_path).as_posix(): path for path in layout.values()} == layout

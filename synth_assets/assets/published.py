@@ -1,58 +1,108 @@
-"""`published`: the consumers' DuckDB file, replaced whole once a sample has been judged."""
+"""`published`: what consumers read, made anew and switched to as a whole once a sample has been judged."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 
 from synth_assets.assets import encoded_split, fidelity, privacy, raw, regression_comparison, report, synthetic_sample
 from synth_assets.assets.common import Table
+from synth_assets.great.specs import SampleSpec
+from synth_assets.resources.building import Offer, TableDescription
 from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.publisher import Publisher
+from synth_assets.resources.retention import Retention
 from synth_assets.resources.warehouse import Provenance, Warehouse
 
 NAME = "published"
 
+_REAL = (raw, encoded_split)
+_OF_SAMPLE = (synthetic_sample, fidelity, privacy, regression_comparison, report)
 
-def build(table: Table) -> list[dg.AssetsDefinition]:
+
+def build(
+    table: Table,
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    sample: SampleSpec,
+    real_rows: bool,
+    retention: Retention,
+) -> list[dg.AssetsDefinition]:
     """Build the asset.
 
     Parameters
     ----------
     table : Table
         The table.
+    assets : sequence of dagster.AssetsDefinition
+        Its other assets; what they say of their tables and columns is what consumers are told.
+    sample : SampleSpec
+        How it is sampled.
+    real_rows : bool
+        Whether consumers get the real rows too.
+    retention : Retention
+        How long samples are kept.
 
     Returns
     -------
     list
         The asset.
     """
-    inputs = (raw, encoded_split, synthetic_sample, fidelity, privacy, regression_comparison, report)
+    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
+    offer = Offer(table.name, table.schema, sample, _descriptions(assets, names))
 
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="3",
-            kinds={"python", "duckdb"},
-            deps=[*(table.key(module.NAME) for module in inputs), table.key(fidelity.PLOTS)],
-            description="The DuckDB file for consumers: built beside the old one and put in its place by a rename.",
+            code_version="4",
+            kinds={"python", "duckdb", "parquet"},
+            deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
+            description=(
+                "What consumers read, as one DuckDB file and as Parquet: of all samples that passed their gates, built "
+                "beside what was published before and switched to as a whole."
+            ),
         )
     )
     def published(
         context: dg.AssetExecutionContext, publisher: Publisher, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
+        day = context.partition_key if context.has_partition_key else None
         with failing_clearly():
-            counts = publisher.publish()
-            # Afterwards: a publication that failed is none. The file tells of every step but this one.
+            done = publisher.publish(offer, retention=retention, wanted=day, run_id=context.run.run_id)
+            # Afterwards: a publication that failed is none. What is published tells of every step but this one.
             warehouse.record(
                 table.name,
                 NAME,
-                partition=context.partition_key if context.has_partition_key else None,
-                provenance=Provenance(run_id=context.run.run_id, details={"path": str(publisher.path)}),
+                partition=day,
+                provenance=Provenance(run_id=context.run.run_id, details={"publication": done.publication.id}),
             )
+        for said in (*done.damaged, *(f"{day} stays unpublished: {reason}" for day, reason in done.left_out.items())):
+            context.log.warning(said)
+        size = done.publication.file.stat().st_size
         return dg.MaterializeResult(
             metadata={
+                "publication": done.publication.id,
+                "is_new": done.is_new,
                 "path": dg.MetadataValue.path(publisher.path),
-                "megabytes": round(publisher.path.stat().st_size / 1e6, 2),
-                "rows": counts,
+                "megabytes": round(size / 1e6, 2),
+                "rows": {
+                    name: of["rows"] for name, of in done.publication.manifest["tables"][table.name]["tables"].items()
+                },
+                "days": sorted(done.publication.days(table.name)),
+                "left_out": done.left_out,
+                "expired": done.expired,
             }
         )
 
     return [published]
+
+
+def _descriptions(assets: Sequence[dg.AssetsDefinition], names: Sequence[str]) -> dict[str, TableDescription]:
+    specs = {spec.key.path[-1]: spec for each in assets for spec in each.specs}
+    return {
+        name: TableDescription(
+            specs[name].description or "",
+            {each.name: each.description or "" for each in specs[name].metadata["dagster/column_schema"].columns},
+            of_sample=specs[name].partitions_def is not None,
+        )
+        for name in names
+    }

@@ -19,6 +19,8 @@ from synth_assets.great.specs import (
     TeacherSpec,
     TrainingSpec,
 )
+from synth_assets.publications import FOLDER
+from synth_assets.resources.retention import Retention
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import Column, TableError, TableSchema
 from synth_assets.tables.sources import Source
@@ -42,10 +44,9 @@ def _identifier(value: str) -> str:
 
 
 def _table_name(value: str) -> str:
-    if _identifier(value) != value.lower() or value in _SCHEMAS_OF_DUCKDB:
-        raise ValueError(
-            f"found {value!r}; expected a name in small letters that is none of {', '.join(_SCHEMAS_OF_DUCKDB)}"
-        )
+    taken = (*_SCHEMAS_OF_DUCKDB, FOLDER)
+    if _identifier(value) != value.lower() or value in taken:
+        raise ValueError(f"found {value!r}; expected a name in small letters that is none of {', '.join(taken)}")
     return value
 
 
@@ -188,6 +189,13 @@ class RuleSettings(_Settings):
     description: str = Field(default="", description="What it says, in a sentence.")
 
 
+class RetentionSettings(_Settings):
+    """How long samples are kept, counted from the newest; without limits, for ever."""
+
+    days: int | None = Field(default=None, ge=1, description="Samples of so many days are kept.")
+    samples: int | None = Field(default=None, ge=1, description="So many samples are kept.")
+
+
 class ScheduleSettings(_Settings):
     """When a new day's sample is made."""
 
@@ -224,6 +232,14 @@ class SyntheticTableSettings(_Settings):
     gates: dict[str, dict[str, float]] = Field(
         default={}, description="By gate and metric: how much worse than real rows a sample may be and be published."
     )
+    private: bool = Field(
+        default=True,
+        description="Whether its real rows are confidential: consumers then get synthetic rows alone, unless stated.",
+    )
+    publish_real_rows: bool | None = Field(
+        default=None, description="Whether consumers get raw and encoded_split; unless stated, if it is not private."
+    )
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long samples are kept.")
     schedule: ScheduleSettings = Field(description="When it is sampled anew.")
 
     @model_validator(mode="after")
@@ -302,6 +318,15 @@ class SyntheticTableSettings(_Settings):
         if unknown:
             raise ForeseenError(f"gates names {', '.join(unknown)}; the gates are {', '.join(GATES)}.")
         return {name: gate.with_allowances(self.gates.get(name, {})) for name, gate in GATES.items()}
+
+    @property
+    def real_rows_are_published(self) -> bool:
+        """Whether consumers get the real rows too."""
+        return not self.private if self.publish_real_rows is None else self.publish_real_rows
+
+    def sample_retention(self) -> Retention:
+        """Give how long samples are kept."""
+        return Retention(**self.retention.model_dump())
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

@@ -70,8 +70,15 @@ class SyntheticTable(dg.Component):
             *privacy.build(table),
             *regression_comparison.build(table),
             *report.build(table, settings.table_gates()),
-            *published.build(table),
         ]
+        definitions = [*fitted_once, *each_day]
+        definitions += published.build(
+            table,
+            [each for each in definitions if isinstance(each, dg.AssetsDefinition)],
+            sample=settings.sample_spec(),
+            real_rows=settings.real_rows_are_published,
+            retention=settings.sample_retention(),
+        )
         resampled = dg.AssetSelection.keys(table.key(synthetic_sample.NAME)).downstream()
         resample = dg.define_asset_job(
             f"{settings.table}_resample",
@@ -93,7 +100,6 @@ class SyntheticTable(dg.Component):
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=f"Samples {settings.table} anew each day.",
         )
-        definitions = [*fitted_once, *each_day]
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],
             asset_checks=[d for d in definitions if isinstance(d, dg.AssetChecksDefinition)],

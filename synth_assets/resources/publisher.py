@@ -1,132 +1,226 @@
-"""The publisher: gives consumers one DuckDB file of their own, replaced whole by a rename.
+"""The publisher: makes a publication of what the warehouse holds and the gates let through."""
 
-Readers of the old file go on reading it; whoever opens the path next reads the new one. At no moment is there none,
-or half of one.
-"""
-
-import os
 import shutil
-from contextlib import closing
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import dagster as dg
-from filelock import FileLock
 
-from synth_assets.errors import ForeseenError
+from synth_assets.publications import Publication, PublicationError, Publications, failing_clearly
+from synth_assets.resources.building import Building, Offer, building
 from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.warehouse import CATALOG, PARTITION_COLUMN, Warehouse, quoted
-
-CONSUMER_TABLES = (
-    "raw",
-    "encoded_split",
-    "synthetic_sample",
-    "fidelity",
-    "privacy",
-    "regression_comparison",
-    "report",
-    "provenance",
-)
-"""The tables that consumers may rely on; `synthetic_latest` is a view on the newest sample."""
+from synth_assets.resources.retention import FOR_EVER, Retention
+from synth_assets.resources.warehouse import Warehouse
 
 
-class PublishError(ForeseenError, RuntimeError):
-    """Nothing could be published; the message says why. What was published before is still there."""
+@dataclass(frozen=True)
+class Published:
+    """What came of publishing.
+
+    Parameters
+    ----------
+    publication : Publication
+        What is current now.
+    is_new : bool
+        False if what was current holds these rows already, and nothing was done.
+    left_out : dict of str to str
+        The days whose samples in the warehouse are not published, and why.
+    expired : list of str
+        The days that were deleted since they are kept no longer.
+    damaged : list of str
+        What is wrong with publications that could not be built on.
+    """
+
+    publication: Publication
+    is_new: bool
+    left_out: dict[str, str]
+    expired: list[str]
+    damaged: list[str]
 
 
 class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Copies the consumers' tables of the warehouse into a file of their own.
+    """Publishes what the warehouse holds and the gates let through.
 
     Parameters
     ----------
     folder : DataFolder
-        The data folder that holds the file.
+        The data folder that publications lie in.
     warehouse : Warehouse
-        Where the tables are copied from.
+        Where new rows come from.
+    keep : int
+        As many publications are kept, so that a rollback has somewhere to go.
+    grace_hours : float
+        One that was current is kept for as long in any case, so that its readers finish.
     """
 
     folder: DataFolder
     warehouse: Warehouse
+    keep: int = 10
+    grace_hours: float = 24.0
 
     @property
     def path(self) -> Path:
-        """The published DuckDB file."""
+        """The DuckDB file that consumers open."""
         return self.folder.paths.published
 
-    def publish(self) -> dict[str, int]:
-        """Replace the published file by one with the present state of the warehouse.
+    @property
+    def publications(self) -> Publications:
+        """The publications."""
+        return Publications(self.folder.paths)
+
+    def publish(
+        self,
+        offer: Offer,
+        *,
+        retention: Retention = FOR_EVER,
+        wanted: str | None = None,
+        run_id: str | None = None,
+    ) -> Published:
+        """Publish what the warehouse holds of a table; of its samples, those that passed their gates.
+
+        Other tables stay as they are published, and so does a day whose sample was made anew and did not pass: of that
+        day consumers keep the last good one. If these rows are published already, nothing is done.
+
+        Parameters
+        ----------
+        offer : Offer
+            What is published of the table.
+        retention : Retention
+            How long its samples are kept; later, they are deleted, here and in the warehouse.
+        wanted : str, optional
+            The day that this is about: if its sample may not be published, nothing is.
+        run_id : str, optional
+            The run that publishes, for the record.
 
         Returns
         -------
-        dict
-            The number of rows of each table in it, by `schema.table`.
+        Published
+            What is current now, and what was left out.
 
         Raises
         ------
-        PublishError
-            If the new file cannot be written.
+        PublicationError
+            If no sample may be published, or not the wanted one, or the disk cannot be written to. What was published
+            before is still there.
         WarehouseError
             If the warehouse cannot be read.
         """
-        import duckdb
-
-        folder = self.path.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder.paths.root / ".publishing.lock"):
-                for left_by_a_kill in folder.glob(".building-*"):
-                    shutil.rmtree(left_by_a_kill)
-                # DuckDB names a database after its file: built under its final name, in a folder of its own.
-                building = folder / f".building-{uuid4().hex}"
-                building.mkdir()
-                try:
-                    counts = self._build(building / self.path.name)
-                    _sync(building / self.path.name)
-                    (building / self.path.name).replace(self.path)
-                    _sync(folder)
-                finally:
-                    shutil.rmtree(building, ignore_errors=True)
-        except (duckdb.Error, OSError) as error:
-            raise PublishError(
-                f"{self.path} could not be replaced ({error}). What was published before is still there."
-            ) from error
-        return counts
-
-    def _build(self, path: Path) -> dict[str, int]:
-        import duckdb
-
-        counts = {}
-        with closing(duckdb.connect(str(path))) as connection:
-            self.warehouse.attach_to(connection, CATALOG)
-            stored = connection.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1 ORDER BY ALL", [CATALOG]
-            ).fetchall()
-            for schema, table in stored:
-                if table in CONSUMER_TABLES:
-                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(path.stem, schema)}")
-                    copied = connection.execute(
-                        f"CREATE TABLE {quoted(path.stem, schema, table)} AS "
-                        f"SELECT * FROM {quoted(CATALOG, schema, table)} ORDER BY rowid"
-                    ).fetchone()
-                    counts[f"{schema}.{table}"] = copied[0] if copied else 0
-                if table == "synthetic_sample":
-                    # Without the catalog in it, the view works under any name that the file is attached as.
-                    connection.execute(f"USE {quoted(path.stem, schema)}")
-                    day = quoted(PARTITION_COLUMN)
-                    connection.execute(
-                        "CREATE VIEW synthetic_latest AS SELECT * FROM synthetic_sample "
-                        f"WHERE {day} = (SELECT max({day}) FROM synthetic_sample)"
+        publications = self.publications
+        with failing_clearly(self.path), publications.locked():
+            base, damaged = self._base()
+            with publications.building() as folder, building(folder, base) as built:
+                fresh, left_out = built.judged(offer, self.warehouse)
+                if wanted is not None and wanted not in fresh:
+                    raise PublicationError(
+                        f"the sample of {offer.name} of {wanted} is not published: "
+                        f"{left_out.get(wanted, 'the warehouse has none')}. Consumers keep what was published before."
                     )
-            connection.execute(f"DETACH {quoted(CATALOG)}")
-            # On closing, DuckDB would keep silent of a checkpoint that failed, and leave its rows beside the file.
-            connection.execute("CHECKPOINT")
-        return counts
+                kept = base.days(offer.name).keys() - fresh.keys() if base else set()
+                if not fresh and not kept:
+                    reasons = "".join(f" {day}: {reason}." for day, reason in left_out.items())
+                    raise PublicationError(f"{offer.name} has no sample that passed its gates.{reasons}")
+                expired = retention.expired({*fresh, *kept})
+                built.add_offer(
+                    offer,
+                    {day: verdicts for day, verdicts in fresh.items() if day not in expired},
+                    kept - expired,
+                )
+                publication, is_new = self._install(built, "publish", table=offer.name, run_id=run_id)
+            if retention.is_limited:
+                oldest = min(publication.days(offer.name))
+                expired |= {day for day in left_out if day < oldest}
+            for day in sorted(expired):
+                self._delete_from_pipeline(offer.name, day)
+        return Published(publication, is_new, left_out, sorted(expired), damaged)
 
+    def delete(self, table: str, day: str) -> int:
+        """Delete a day's sample everywhere: rows and records in the warehouse, figures, report, and publications.
 
-def _sync(path: Path) -> None:
-    # A rename is only as lasting as what it renames: both the file and its folder go to the disk.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        Consumers get a publication without it, and earlier ones that hold it are removed. If the process is killed
+        halfway, deleting again goes on. Models stay, and so does what Dagster's event log says of its runs.
+
+        Parameters
+        ----------
+        table : str
+            The table that is synthesized.
+        day : str
+            An ISO date.
+
+        Returns
+        -------
+        int
+            How many rows, of all tables, were deleted from the warehouse.
+
+        Raises
+        ------
+        PublicationError
+            If there is no such sample, or the disk cannot be written to.
+        WarehouseError
+            If the warehouse cannot be written to.
+        """
+        publications = self.publications
+        with failing_clearly(self.path), publications.locked():
+            base, damaged = self._base()
+            published = any(day in each.days(table) for each in publications.all())
+            rows = self._delete_from_pipeline(table, day)
+            if not rows and not published:
+                raise PublicationError(f"{table} has no sample of {day}, neither published nor in the warehouse.")
+            if published and base is None:
+                raise PublicationError(
+                    f"{' '.join(damaged)} Nothing can be published without {day} before that is mended."
+                )
+            if base is not None and table in base.manifest["tables"]:
+                with publications.building() as folder, building(folder, base) as built:
+                    built.add_published(table, without={day})
+                    self._install(built, "delete", table=table, day=day)
+            for publication in publications.all():
+                if day in publication.days(table) and publication.id != publications.current_id():
+                    publications.remove(publication)
+        return rows
+
+    def _base(self) -> tuple[Publication | None, list[str]]:
+        # What is published next builds on what is published; if that is damaged, on the newest that is whole.
+        damaged = []
+        for publication in self._current_first():
+            try:
+                publication.verify()
+            except PublicationError as error:
+                damaged.append(str(error))
+            else:
+                return publication, damaged
+        return None, damaged
+
+    def _current_first(self) -> list[Publication]:
+        current = self.publications.current_id()
+        return sorted(self.publications.all(), key=lambda each: each.id != current)
+
+    def _install(self, built: Building, action: str, **details: Any) -> tuple[Publication, bool]:
+        publications = self.publications
+        current = publications.current_id()
+        manifest = built.finish(previous=current)
+        publication = self._known(manifest["state"]) or publications.add(built.folder, manifest)
+        is_new = publication.id != current
+        if is_new:
+            publications.make_current(publication, action, **details)
+        publications.link_for_consumers(publication)
+        publications.prune(keep=self.keep, grace=timedelta(hours=self.grace_hours))
+        return publication, is_new
+
+    def _known(self, state: str) -> Publication | None:
+        for publication in self._current_first():
+            if publication.manifest["state"] == state:
+                with suppress(PublicationError):  # a damaged one is not used again
+                    publication.verify()
+                    return publication
+        return None
+
+    def _delete_from_pipeline(self, table: str, day: str) -> int:
+        rows = self.warehouse.delete_partition(table, day)
+        paths = self.folder.paths
+        paths.report(table, day).unlink(missing_ok=True)
+        if paths.plots(table, day).exists():
+            shutil.rmtree(paths.plots(table, day))
+        return rows

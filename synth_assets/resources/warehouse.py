@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 import pandas as pd
+from pydantic import PrivateAttr
 
 from synth_assets.errors import ForeseenError
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly
+from synth_assets.sql import quoted
 from synth_assets.tables.schema import content_hash
 
 if TYPE_CHECKING:
@@ -27,6 +29,21 @@ if TYPE_CHECKING:
 
 PARTITION_COLUMN = "resample_date"
 PROVENANCE = "provenance"
+PROVENANCE_COLUMNS = {
+    "asset": ("VARCHAR", "What was materialized."),
+    "partition_key": ("VARCHAR", "The day, for what belongs to a sample."),
+    "materialized_at": ("TIMESTAMPTZ", "When."),
+    "run_id": ("VARCHAR", "By which run of Dagster."),
+    "code_version": ("VARCHAR", "By which version of the asset's code."),
+    "data_version": ("VARCHAR", "The hash of the rows."),
+    "row_count": ("BIGINT", "How many rows."),
+    "details": (
+        "JSON",
+        "The rest: settings and results; under 'inputs', the data version of each table that was read.",
+    ),
+}
+"""By column: its type, and what it says."""
+INPUTS = "inputs"
 WAIT_FOR_LOCK_S = 100.0
 
 CATALOG = "warehouse"
@@ -148,6 +165,44 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, schema)}")
             _record(connection, schema, asset, partition, None, provenance)
 
+    def delete_partition(self, schema: str, partition: str) -> int:
+        """Delete the rows of a partition from all tables of a schema, and the record of how they were made.
+
+        Parameters
+        ----------
+        schema : str
+            The table's schema.
+        partition : str
+            An ISO date.
+
+        Returns
+        -------
+        int
+            How many rows were deleted.
+
+        Raises
+        ------
+        WarehouseError
+            If the file cannot be written. Nothing is changed then.
+        """
+        if not self.path.exists():
+            return 0
+        deleted = 0
+        with self._connection(read_only=False) as connection, _transaction(connection, f"{schema} of {partition}"):
+            tables = connection.execute(
+                "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = $1 "
+                "AND schema_name = $2 AND (column_name = $3 AND data_type = 'DATE' OR table_name = $4 "
+                "AND column_name = 'partition_key')",
+                [CATALOG, schema, PARTITION_COLUMN, PROVENANCE],
+            ).fetchall()
+            for table, column, type_ in tables:
+                done = connection.execute(
+                    f"DELETE FROM {quoted(CATALOG, schema, table)} WHERE {quoted(column)} = CAST($1 AS {type_})",
+                    [partition],
+                ).fetchone()
+                deleted += done[0] if done else 0
+        return deleted
+
     def read(self, schema: str, table: str, *, partition: str | None = None) -> pd.DataFrame:
         """Read a table, or one partition of it without its `resample_date`, in the order in which it was written.
 
@@ -262,6 +317,9 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
     """
 
     warehouse: Warehouse
+    # By step: what it has read so far, and its hash. Which rows another asset judged can be told by nothing else, as
+    # they may have been replaced since.
+    _read: dict[str, dict[str, str]] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame) -> None:
         """Write what an asset returned, with its metadata as provenance."""
@@ -276,7 +334,10 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                     run_id=context.run_id,
                     code_version=context.asset_spec.code_version,
                     data_version=content_hash(obj),
-                    details=_plain(context.output_metadata),
+                    details={
+                        **_plain(context.output_metadata),
+                        INPUTS: self._read.pop(context.step_context.step.key, {}),
+                    },
                 ),
             )
 
@@ -285,12 +346,10 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         schema, table = context.asset_key.path
         partition = context.partition_key if context.has_asset_partitions else None
         with failing_clearly():
-            return self.warehouse.read(schema, table, partition=partition)
-
-
-def quoted(*names: str) -> str:
-    """Write a name, or a path of names, as an SQL identifier, whatever is in it."""
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+            frame = self.warehouse.read(schema, table, partition=partition)
+        with suppress(dg.DagsterInvariantViolationError):  # `load_asset_value` reads outside of a step
+            self._read.setdefault(context.step_context.step.key, {})[table] = content_hash(frame)
+        return frame
 
 
 @contextmanager
@@ -345,8 +404,8 @@ def _record(
 ) -> None:
     target = quoted(CATALOG, schema, PROVENANCE)
     connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {target} (asset VARCHAR, partition_key VARCHAR, materialized_at TIMESTAMPTZ, "
-        "run_id VARCHAR, code_version VARCHAR, data_version VARCHAR, row_count BIGINT, details JSON)"
+        f"CREATE TABLE IF NOT EXISTS {target} "
+        f"({', '.join(f'{name} {type_}' for name, (type_, _) in PROVENANCE_COLUMNS.items())})"
     )
     connection.execute(
         f"INSERT INTO {target} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

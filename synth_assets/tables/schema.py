@@ -1,9 +1,9 @@
 """What a table looks like: its columns, their types and limits, and its target."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -175,6 +175,23 @@ class TableSchema:
         return pd.DataFrame(
             {column.name: _as_kind(frame[column.name], column, origin) for column in self.columns}
         ).reset_index(drop=True)
+
+
+def schema_from_json(stated: Mapping[str, Any]) -> TableSchema:
+    """Give a schema of which only the JSON of its `asdict` is left.
+
+    Parameters
+    ----------
+    stated : mapping
+        What `dataclasses.asdict` gave.
+
+    Returns
+    -------
+    TableSchema
+        The schema.
+    """
+    columns = tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in stated["columns"])
+    return TableSchema(columns, stated["target"], stated["target_renamed"])
 
 
 def content_hash(frame: pd.DataFrame) -> str:

@@ -1,5 +1,7 @@
 """The whole lineage, from a file to the published tables, with a tiny model."""
 
+import json
+
 import dagster as dg
 import pandas as pd
 import pytest
@@ -9,12 +11,14 @@ from dagster._core.loader import LoadingContextForTest
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets.tables.encoding import Encoding
+from synth_assets.tables.schema import content_hash
 from synth_assets.tables.split import rows_of
 from synth_assets_tests.live.tiny_location import ROWS, SAMPLE_ROWS, TRAIN_ROWS, tiny_settings
 from synth_assets_tests.world import DAY, Outcome, World
 
 pytestmark = pytest.mark.slow
 
+OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "privacy", "regression_comparison", "report"}
 RAW_TYPES = [("Sex", "VARCHAR"), ("Length", "DOUBLE"), ("Class_number_of_rings", "BIGINT")]
 
 
@@ -31,7 +35,7 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
     file = world.paths.published
     counts = {
         name: world.query(f"SELECT count(*) FROM abalone.{name}", file)[0][0]
-        for (name,) in world.query("SELECT table_name FROM duckdb_tables()", file)
+        for (name,) in world.query("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'abalone'", file)
     }
     assert counts == {
         "raw": ROWS,
@@ -114,10 +118,8 @@ def test_the_same_day_again_gives_the_same_rows_and_trains_nothing(
     again = world.run()
     assert again.success
     assert again.metadata("fine_tuned_model")["fitted_at"] == fitted
-    after = world.stored()
-    assert {name: rows for name, rows in after.items() if name != "published"} == {
-        name: rows for name, rows in before.items() if name != "published"
-    }
+    assert world.stored() == before
+    assert again.metadata("published")["is_new"] is False
     for asset in ("raw", "encoded_split", "fine_tuned_model", "synthetic_sample", "fidelity"):
         assert again.data_version(asset) == first_run[1].data_version(asset)
 
@@ -148,16 +150,7 @@ def test_a_source_that_did_not_change_leaves_what_follows_fresh(world: World) ->
 
 
 def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
-    outcome = world.run(
-        "synthetic_sample",
-        "fidelity",
-        "fidelity_plots",
-        "privacy",
-        "regression_comparison",
-        "report",
-        "published",
-        day="2026-11-21",
-    )
+    outcome = world.run(*OF_A_DAY, "published", day="2026-11-21")
     assert outcome.success, outcome.messages
     file = world.paths.published
     days = world.query(
@@ -167,6 +160,8 @@ def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
     assert world.query("SELECT DISTINCT resample_date::VARCHAR FROM abalone.synthetic_latest", file) == [
         ("2026-11-21",)
     ]
+    samples = pd.read_parquet(file.parent / "abalone" / "synthetic_sample")
+    assert samples["resample_date"].value_counts().to_dict() == dict(days)
     shared = world.query(
         "SELECT count(*) FROM (SELECT * EXCLUDE (resample_date) FROM abalone.synthetic_sample "
         f"WHERE resample_date = '{DAY}' INTERSECT SELECT * EXCLUDE (resample_date) FROM abalone.synthetic_sample "
@@ -174,6 +169,56 @@ def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
         file,
     )
     assert shared[0][0] < SAMPLE_ROWS / 2
+
+
+def test_of_a_private_table_no_real_row_is_published(world: World) -> None:
+    outcome = world.run("published", private=True)
+    assert outcome.success, outcome.messages
+    tables = {name for (name,) in world.query("SELECT table_name FROM duckdb_tables()", world.paths.published)}
+    assert tables & {"raw", "encoded_split"} == set()
+    assert "synthetic_sample" in tables
+
+
+def test_every_published_column_is_described(first_run: tuple[World, Outcome]) -> None:
+    world, _ = first_run
+    silent = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NULL"
+    assert world.query(silent, world.paths.published) == []
+    columns = dict(
+        world.query(
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'synthetic_latest'",
+            world.paths.published,
+        )
+    )
+    assert columns["Length"] == "Longest shell measurement. Unit: mm / 200."
+    assert columns["sample_id"] == "The row's number in the sample, from 0."
+
+
+def test_the_record_says_which_rows_were_judged(first_run: tuple[World, Outcome]) -> None:
+    world, outcome = first_run
+    inputs = dict(world.query("SELECT asset, details->'inputs' FROM abalone.provenance"))
+    sample = outcome.data_version("synthetic_sample")
+    assert json.loads(inputs["fidelity"])["synthetic_sample"] == sample
+    assert json.loads(inputs["privacy"])["synthetic_sample"] == sample
+    assert json.loads(inputs["report"])["fidelity"] == outcome.data_version("fidelity")
+    assert json.loads(inputs["raw"]) == {}
+
+
+def test_a_sample_that_failed_is_not_published_with_the_next_day(world: World) -> None:
+    """Its rows stay in the warehouse; a later day that passes must not carry them along."""
+    warehouse = Warehouse(folder=DataFolder(root=str(world.root)))
+    bad = warehouse.read("abalone", "synthetic_sample", partition=DAY).assign(Length=0.9)
+    made = Provenance(run_id="a bad model", data_version=content_hash(bad))
+    warehouse.write("abalone", "synthetic_sample", bad, provenance=made, partition="2026-11-21")
+    failed = world.run(*OF_A_DAY - {"synthetic_sample"}, "published", day="2026-11-21")
+    assert not failed.check("report", "fidelity").passed
+    assert "published" not in failed.materialized
+    passed = world.run(*OF_A_DAY, "published", day="2026-11-22")
+    assert passed.success, passed.messages
+    assert passed.metadata("published")["left_out"] == {"2026-11-21": "it did not pass fidelity"}
+    for table in OF_A_DAY - {"fidelity_plots"}:
+        days = "SELECT DISTINCT resample_date::VARCHAR FROM abalone." + table + " ORDER BY ALL"
+        assert world.query(days, world.paths.published) == [(DAY,), ("2026-11-22",)], table
+        assert ("2026-11-21",) in world.query(days), table
 
 
 def test_a_run_may_ask_for_another_size(world: World) -> None:

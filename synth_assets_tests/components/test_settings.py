@@ -60,6 +60,8 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("schedule.start_date", "someday", "schedule.start_date", "found 'someday'; expected a day"),
         ("owner", "bob", "owner", "found 'bob'; expected an e-mail address, or 'team:<name>'"),
         ("table", "my table", "table", "found 'my table'"),
+        ("table", "publications", "table", "none of information_schema, main, pg_catalog, system, temp, publications"),
+        ("retention", {"days": 0}, "retention.days", "greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_refused(attributes: dict[str, Any], path: str, value: object, key: str, said: str) -> None:
@@ -73,6 +75,23 @@ def test_a_mistake_is_refused(attributes: dict[str, Any], path: str, value: obje
     errors = caught.value.errors()
     assert [".".join(map(str, error["loc"])) for error in errors] == [key]
     assert said in errors[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "published"),
+    [
+        ({}, False),
+        ({"private": True}, False),
+        ({"private": False}, True),
+        ({"private": True, "publish_real_rows": True}, True),
+        ({"private": False, "publish_real_rows": False}, False),
+    ],
+)
+def test_real_rows_are_published_only_if_it_is_stated(
+    attributes: dict[str, Any], stated: dict[str, bool], published: bool
+) -> None:
+    del attributes["private"]
+    assert SyntheticTableSettings(**{**attributes, **stated}).real_rows_are_published is published
 
 
 @pytest.mark.parametrize("key", ["source", "language_model", "columns", "target"])

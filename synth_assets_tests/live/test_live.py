@@ -29,7 +29,7 @@ KINDS = {
     "privacy": {"python", "pandas", "duckdb"},
     "regression_comparison": {"python", "scikitlearn", "duckdb"},
     "report": {"python", "pandas", "duckdb"},
-    "published": {"python", "duckdb"},
+    "published": {"python", "duckdb", "parquet"},
 }
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 RUN_S = 400.0

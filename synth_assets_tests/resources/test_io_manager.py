@@ -172,7 +172,7 @@ def test_plain_metadata_is_kept_and_pictures_are_not(runs: Runs) -> None:
 
     runs.materialize(up, select="up")
 
-    assert runs.warehouse.latest_details("toy", "up") == {**kept, "path": "a/b"}
+    assert runs.warehouse.latest_details("toy", "up") == {**kept, "path": "a/b", "inputs": {}}
     assert isinstance(json.loads(contents(runs.warehouse.path)["toy.provenance"][0][7])["yes"], bool)
 
 
@@ -216,3 +216,29 @@ def test_an_asset_whose_input_is_missing_says_what_to_materialize(runs: Runs) ->
 
     assert found == []
     assert "toy.down" not in contents(runs.warehouse.path)
+
+
+def test_the_record_names_the_rows_that_were_read(runs: Runs) -> None:
+    """Not those that are stored at the end of the step: they may have been replaced meanwhile."""
+    first, second = FRAME.head(1), FRAME.head(2)
+
+    @dg.asset(key=["toy", "down"], ins={"up": dg.AssetIn(key=["toy", "up"])})
+    def down(up: pd.DataFrame) -> pd.DataFrame:
+        runs.materialize(giving(second), select="up")
+        return up
+
+    runs.materialize(giving(first), select="up")
+    runs.materialize(giving(first), down, select="down")
+    runs.materialize(giving(first), down, select="down")
+
+    found = [json.loads(row["details"])["inputs"] for row in provenance(runs.warehouse) if row["asset"] == "down"]
+    assert found == [{"up": content_hash(first)}, {"up": content_hash(second)}]
+
+
+def test_a_table_may_be_loaded_outside_of_a_run(runs: Runs) -> None:
+    up = giving(FRAME)
+    runs.materialize(up, select="up")
+    manager = WarehouseIOManager(warehouse=runs.warehouse)
+    definitions = dg.Definitions(assets=[up], resources={"io_manager": manager})
+    found = definitions.load_asset_value(["toy", "up"])
+    pd.testing.assert_frame_equal(found, FRAME, check_exact=True)

@@ -577,3 +577,25 @@ def test_no_connection_outlives_a_failed_write(filled: Warehouse) -> None:
     # In one process DuckDB refuses two connections to a file that differ in this.
     with duckdb.connect(str(filled.path), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM toy.daily").fetchone() == (3,)
+
+
+def test_a_day_is_deleted_from_all_tables_and_the_record(filled: Warehouse) -> None:
+    hostile = HOSTILE[0]
+    filled.write("toy", hostile, column(1, 2), provenance=RUN, partition=MONDAY)
+    filled.write("other", "daily", column(1), provenance=RUN, partition=MONDAY)
+
+    assert filled.delete_partition("toy", MONDAY) == 2 + 2 + 2  # and the record of either
+
+    stored = contents(filled.path)
+    assert [row[0] for row in stored["toy.daily"]] == [date.fromisoformat(TUESDAY)]
+    assert stored[f"toy.{hostile}"] == []
+    assert [row[:2] for row in stored["toy.provenance"]] == [("plain", None), ("daily", TUESDAY)]
+    assert len(stored["toy.plain"]) == 3
+    assert len(stored["other.daily"]) == 1
+    assert filled.delete_partition("toy", MONDAY) == 0
+    assert filled.delete_partition(hostile, MONDAY) == 0
+
+
+def test_deleting_from_a_warehouse_that_is_not_there_makes_none(warehouse: Warehouse) -> None:
+    assert warehouse.delete_partition("toy", MONDAY) == 0
+    assert not warehouse.path.exists()

@@ -1,0 +1,120 @@
+"""Commands that look after what is published: `publications`, `history`, `verify`, `rollback`, `delete`."""
+
+import sys
+from datetime import date
+
+import click
+
+from synth_assets.cli import output
+from synth_assets.cli.options import as_json_option, publication_argument, table_argument
+from synth_assets.data_paths import DataPaths
+from synth_assets.publications import Publications
+
+
+@click.command()
+@as_json_option
+@click.pass_obj
+def publications(paths: DataPaths, as_json: bool) -> None:
+    """List the publications that are kept, the newest first."""
+    found = Publications(paths)
+    current = found.current().id
+    rows = [
+        {
+            "publication": each.id,
+            "current": each.id == current,
+            "published_at": each.manifest["published_at"],
+            "samples": {table: len(of["samples"]) for table, of in each.manifest["tables"].items()},
+            "newest": {table: max(of["samples"], default=None) for table, of in each.manifest["tables"].items()},
+            "bytes": sum(file["bytes"] for file in each.manifest["files"].values()),
+            "folder": str(each.folder),
+        }
+        for each in found.all()
+    ]
+    if as_json:
+        click.echo(output.as_json(rows, indent=1))
+        return
+    cells = [
+        (
+            row["publication"],
+            "current" if row["current"] else "",
+            ", ".join(f"{table}: {n} up to {row['newest'][table]}" for table, n in row["samples"].items()),
+            f"{row['bytes'] / 1e6:.1f}",
+        )
+        for row in rows
+    ]
+    output.write_text(["publication", "", "samples", "MB"], [cells], sys.stdout)
+
+
+@click.command()
+@as_json_option
+@click.pass_obj
+def history(paths: DataPaths, as_json: bool) -> None:
+    """Tell what became current when, and why, the newest first."""
+    entries = Publications(paths).history()[::-1]
+    if as_json:
+        click.echo(output.as_json(entries, indent=1))
+        return
+    cells = [
+        (
+            entry["at"][:19],
+            entry["action"],
+            entry["publication"],
+            ", ".join(f"{key} {entry[key]}" for key in ("table", "day", "run_id") if entry.get(key)),
+        )
+        for entry in entries
+    ]
+    output.write_text(["at (UTC)", "by", "publication", ""], [cells], sys.stdout)
+
+
+@click.command()
+@publication_argument()
+@click.pass_obj
+def verify(paths: DataPaths, publication: str | None) -> None:
+    """Compare every file of a publication with its hash; without an id, of the current one."""
+    found = Publications(paths)
+    checked = found.current() if publication is None else found.get(publication)
+    checked.verify()
+    click.echo(f"{checked.id}: {len(checked.manifest['files'])} files are what was published.")
+
+
+@click.command()
+@publication_argument()
+@click.pass_obj
+def rollback(paths: DataPaths, publication: str | None) -> None:
+    """Make an earlier publication current again; without an id, the one before the current one.
+
+    The next publication adds what the warehouse holds and the gates let through, as ever. To keep a day's sample out
+    for good, delete that day.
+    """
+    click.echo(Publications(paths).rollback(publication).id)
+
+
+@click.command()
+@table_argument()
+@click.argument("day", metavar="YYYY-MM-DD")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete(paths: DataPaths, table: str, day: str, yes: bool) -> None:
+    """Delete a day's sample everywhere.
+
+    Its rows, evidence and records in the warehouse, its figures and report, and every publication that holds it go;
+    consumers get one without it. Models stay, and so does what Dagster's event log says of the runs.
+    """
+    from synth_assets.resources.data_folder import DataFolder
+    from synth_assets.resources.publisher import Publisher
+    from synth_assets.resources.warehouse import Warehouse
+
+    try:
+        day = date.fromisoformat(day).isoformat()
+    except ValueError:
+        raise click.BadParameter(f"found {day!r}; expected a day as YYYY-MM-DD", param_hint="YYYY-MM-DD") from None
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Delete the sample of {table} of {day}, here and in all publications?", abort=True, err=True)
+    folder = DataFolder(root=str(paths.root))
+    rows = Publisher(folder=folder, warehouse=Warehouse(folder=folder)).delete(table, day)
+    click.echo(
+        f"{table} of {day}: {rows:,} rows were deleted from the warehouse; consumers have none of them.", err=True
+    )
+
+
+COMMANDS = (publications, history, verify, rollback, delete)

@@ -1,0 +1,211 @@
+"""Commands that give rows: `tables`, `query`, `export`, `sample`."""
+
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth_assets import client
+from synth_assets.cli import output
+from synth_assets.cli.options import (
+    as_json_option,
+    format_option,
+    guard_option,
+    name_argument,
+    output_option,
+    the_table,
+)
+from synth_assets.data_paths import DataPaths
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@click.command()
+@name_argument(required=False)
+@as_json_option
+@click.pass_obj
+def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
+    """List what can be read; with NAME, the columns of one."""
+    with client.connect(paths.root) as connection:
+        found = client.tables(connection) if name is None else [client.find_table(connection, name)]
+    if as_json:
+        listed = [
+            {
+                "name": table.full_name,
+                "kind": "view" if table.is_view else "table",
+                "description": table.description,
+                "columns": [
+                    {"name": column, "type": type_, "description": said}
+                    for column, (type_, said) in table.columns.items()
+                ],
+            }
+            for table in found
+        ]
+        click.echo(output.as_json(listed, indent=1))
+    elif name is None:
+        rows = [(table.full_name, "view" if table.is_view else "table", table.description) for table in found]
+        output.write_text(["name", "kind", "what is in it"], [rows], sys.stdout)
+    else:
+        click.echo(f"{found[0].full_name}: {found[0].description}\n")
+        columns = [(column, type_, said) for column, (type_, said) in found[0].columns.items()]
+        output.write_text(["column", "type", "what it says"], [columns], sys.stdout)
+
+
+@click.command()
+@click.argument("sql")
+@format_option("table", "csv", "json")
+@guard_option
+@output_option
+@click.pass_obj
+def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: Path | None) -> None:
+    """Ask in SQL; with - as SQL, it is read from stdin.
+
+    The SQL is DuckDB's. It can read what is published, and nothing else: it changes nothing, and reaches neither files
+    nor the network. Where only one table was synthesized, its name before a dot may be left out.
+    """
+    import duckdb
+
+    with client.connect(paths.root) as connection:
+        schemas = {table.schema for table in client.tables(connection)} - {"main"}
+        if len(schemas) == 1:
+            connection.execute("SET schema = $1", list(schemas))
+        _lock(connection)
+        try:
+            connection.execute(sys.stdin.read() if sql == "-" else sql)
+            _write_rows(connection, format_, path, guard_formulas)
+        except duckdb.Error as error:
+            raise client.ReadError(str(error)) from error
+
+
+@click.command()
+@name_argument()
+@format_option("csv", "parquet", "arrow", "json")
+@click.option("--where", help="A condition in SQL that rows have to meet: \"Length > 0.5 AND Sex = 'F'\".")
+@click.option("--date", help="The day of a sample, as YYYY-MM-DD.")
+@guard_option
+@output_option
+@click.pass_obj
+def export(
+    paths: DataPaths,
+    name: str,
+    format_: str,
+    where: str | None,
+    date: str | None,
+    guard_formulas: bool,
+    path: Path | None,
+) -> None:
+    """Write a table to stdout or a file; NAME is abalone.fidelity, say, or abalone for its newest synthetic rows."""
+    with client.connect(paths.root) as connection:
+        sql, values = client.select(connection, name, where=where, date=date)
+        _export(connection, sql, values, format_, path, guard_formulas)
+
+
+@click.command()
+@click.option("-n", "--rows", "n", type=click.IntRange(min=1), default=1000, show_default=True, help="How many rows.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help='What rows have to meet: "Rings >= 15", "Sex == \'I\'". May be given several times.',
+)
+@click.option("--table", help="The table that is synthesized; not needed if there is only one.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="The same seed gives the same rows.")
+@click.option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of the model; as defs.yaml says.")
+@format_option("csv", "parquet", "arrow", "json", "table")
+@guard_option
+@output_option
+@click.pass_obj
+def sample(
+    paths: DataPaths,
+    n: int,
+    conditions: tuple[str, ...],
+    table: str | None,
+    seed: int | None,
+    temperature: float | None,
+    format_: str,
+    guard_formulas: bool,
+    path: Path | None,
+) -> None:
+    """Draw new rows from the model that wrote the newest published sample.
+
+    These rows themselves were judged by no gate.
+    """
+    import duckdb
+
+    table = the_table(paths, table)
+    if seed is None:
+        seed = secrets.randbelow(2**32)
+        click.echo(f"--seed {seed}", err=True)
+    with _quiet_models():
+        rows = client.sample_current_model(
+            table,
+            n,
+            seed=seed,
+            conditions=conditions,
+            temperature=temperature,
+            data=paths.root,
+            report=lambda line: click.echo(line, err=True),
+        )
+    with duckdb.connect() as connection:
+        connection.register("rows", rows)
+        _export(connection, "SELECT * FROM rows", [], format_, path, guard_formulas)
+
+
+COMMANDS = (tables, query, export, sample)
+
+
+def _export(
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    values: list[str],
+    format_: str,
+    path: Path | None,
+    guard_formulas: bool,
+) -> None:
+    import duckdb
+
+    if guard_formulas and format_ != "csv":
+        raise click.UsageError("--guard-formulas is for --format csv.")
+    try:
+        if format_ in ("parquet", "arrow"):
+            with output.bytes_to(path) as file:
+                output.write_file(connection.sql(sql, params=values), format_, file)
+        else:
+            connection.execute(sql, values)
+            _write_rows(connection, format_, path, guard_formulas)
+    except duckdb.Error as error:
+        raise client.ReadError(str(error)) from error
+
+
+def _write_rows(connection: "duckdb.DuckDBPyConnection", format_: str, path: Path | None, guard_formulas: bool) -> None:
+    if guard_formulas and format_ != "csv":
+        raise click.UsageError("--guard-formulas is for --format csv.")
+    names = [column[0] for column in connection.description or []]
+    rows = output.batches(connection)
+    with output.text_to(path) as file:
+        match format_:
+            case "csv":
+                output.write_csv(names, rows, file, guard_formulas=guard_formulas)
+            case "json":
+                output.write_json(names, rows, file)
+            case _:
+                output.write_text(names, rows, file)
+
+
+def _lock(connection: "duckdb.DuckDBPyConnection") -> None:
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+
+@contextmanager
+def _quiet_models() -> Iterator[None]:
+    # Libraries write their progress to stdout, where the rows go.
+    from contextlib import redirect_stdout
+
+    with redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,364 @@
+"""`synth-assets`: answers on stdout, messages on stderr, exit codes that a script can trust."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner, Result
+
+from synth_assets.cli import main
+from synth_assets.cli.output import write_csv
+from synth_assets.resources.publisher import Publisher
+from synth_assets_tests.conftest import PROJECT
+from synth_assets_tests.resources.toy import MONDAY, TUESDAY, WEDNESDAY, offer, write_sample
+from synth_assets_tests.world import DAY, Outcome, World
+
+ODD = 'x"; drop table y; --'
+
+
+def run(folder: Path | Publisher | World, *arguments: str, stdin: str | None = None) -> Result:
+    root = folder if isinstance(folder, Path) else folder.folder.root if isinstance(folder, Publisher) else folder.root
+    return CliRunner().invoke(main, ["--data", str(root), *arguments], input=stdin, prog_name="synth-assets")
+
+
+def answer(*arguments: Any, **options: Any) -> str:
+    done = run(*arguments, **options)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line in which `synth-assets` is this package's."""
+    environment = {
+        **os.environ,
+        "SYNTH_ASSETS_DATA": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, sys.path)]),
+    }
+    command = f'synth-assets() {{ "{sys.executable}" -m synth_assets.cli "$@"; }}; {command}'
+    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", [None, *sorted(main.commands)])
+def test_help_tells_what_a_command_does(command: str | None) -> None:
+    done = CliRunner().invoke(main, [*([command] if command else []), "--help"])
+    assert done.exit_code == 0
+    assert "Usage:" in done.stdout
+    if command:
+        assert main.commands[command].help
+        assert all(each.help for each in main.commands[command].params if isinstance(each, click.Option))
+
+
+def test_help_loads_nothing_that_takes_long() -> None:
+    script = (
+        "import sys; sys.argv = ['synth-assets', '--help']\n"
+        "from synth_assets.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'duckdb', 'pandas', 'dagster', 'torch'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nothing"], 2, "No such command 'nothing'"),
+        (["query"], 2, "Missing argument 'SQL'"),
+        (["query", "from toy.raw", "--format", "xml"], 2, "'xml' is not one of 'table', 'csv', 'json'"),
+        (["query", "from toy.raw", "--guard-formulas"], 2, "--guard-formulas is for --format csv"),
+        (["query", "selec 1"], 1, "Parser Error"),
+        (["query", "from toy.nothing"], 1, "Catalog Error"),
+        (["export", "nothing"], 1, "nothing is published under the name 'nothing'"),
+        (["export", "toy", "--date", "soon"], 1, "expected a day as 'YYYY-MM-DD'"),
+        (["export", "toy", "-o", "/nowhere/rows.csv"], 1, "/nowhere/rows.csv cannot be written: No such file"),
+        (["sample", "-n", "0"], 2, "0 is not in the range x>=1"),
+        (["sample", "--where", "many rings"], 1, "'many rings' is no condition"),
+        (["sample", "--table", "nothing"], 1, "no table 'nothing' is published; there are toy"),
+        (["sample", "--seed", "1"], 1, "the model store has no model 'm1'"),
+        (["report"], 1, "there is no report in"),
+        (["report", "toy", "--date", WEDNESDAY], 1, f"no sample of toy of '{WEDNESDAY}' is published"),
+        (["rollback"], 1, "is the first publication"),
+        (["rollback", "nothing"], 1, "there is no publication 'nothing'"),
+        (["verify", "nothing"], 1, "there is no publication 'nothing'"),
+        (["delete", "toy", "monday"], 2, "found 'monday'; expected a day as YYYY-MM-DD"),
+        (["delete", "toy", WEDNESDAY], 1, f"toy has no sample of {WEDNESDAY}"),
+    ],
+)
+def test_what_is_wrong_is_one_message_on_stderr(toy: Publisher, arguments: list[str], code: int, said: str) -> None:
+    done = run(toy, *arguments)
+    assert done.exit_code == code, done.output
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["status", "tables", "publications", "report", "sample", "rollback", "verify"])
+def test_where_nothing_is_published_it_is_said_what_to_do(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, command)
+    assert done.exit_code == 1
+    assert f"nothing is published in {tmp_path}/published/synthetic.duckdb yet; `make demo` does it." in done.stderr
+
+
+def test_tables_are_listed_and_described(toy: Publisher) -> None:
+    lines = answer(toy, "tables").splitlines()
+    assert "toy.raw               table  It's raw." in lines
+    assert "toy.synthetic_latest  view   The synthetic rows of the newest day." in lines
+    lines = answer(toy, "tables", "toy").splitlines()
+    assert lines[0] == "toy.synthetic_latest: The synthetic rows of the newest day."
+    assert "x              BIGINT   The x of synthetic_sample; it's one." in lines
+    found = {each["name"]: each for each in json.loads(answer(toy, "tables", "--json"))}
+    assert found["toy.raw"] == {
+        "name": "toy.raw",
+        "kind": "table",
+        "description": "It's raw.",
+        "columns": [{"name": "x", "type": "VARCHAR", "description": "The x of raw; it's one."}],
+    }
+
+
+def test_a_query_is_answered_in_the_format_that_is_asked_for(toy: Publisher) -> None:
+    sql = "select x, x / 3 as third, resample_date as day, x > 3 as many, null as nothing from toy.synthetic_latest"
+    assert answer(toy, "query", sql).splitlines() == [
+        "x  third    day         many   nothing",
+        "-  -------  ----------  -----  -------",
+        "4  1.33333  2026-01-06  true",
+        "3  1        2026-01-06  false",
+    ]
+    assert answer(toy, "query", sql, "--format", "csv").splitlines() == [
+        "x,third,day,many,nothing",
+        "4,1.3333333333333333,2026-01-06,true,",
+        "3,1.0,2026-01-06,false,",
+    ]
+    assert json.loads(answer(toy, "query", sql, "--format", "json"))[0] == {
+        "x": 4, "third": 4 / 3, "day": TUESDAY, "many": True, "nothing": None,
+    }  # fmt: skip
+    assert json.loads(answer(toy, "query", "select 'nan'::double as x, [1, 2] as y", "--format", "json")) == [
+        {"x": None, "y": [1, 2]}
+    ]
+    assert json.loads(answer(toy, "query", "from toy.raw where false", "--format", "json")) == []
+    assert answer(toy, "query", "-", "--format", "csv", stdin="select count(*) as n from synthetic_all") == "n\n4\n"
+
+
+def test_what_is_in_the_data_does_not_reach_the_terminal_as_more_than_text(toy: Publisher) -> None:
+    assert "\x1b" not in answer(toy, "query", "select chr(27) || '[2J' as x, 'a' || chr(10) || 'b' as y")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "from read_csv('{secret}')",
+        "from '{secret}'",
+        "select * from read_text('{secret}')",
+        "select * from glob('/*')",
+        "copy toy.raw to '{target}'",
+        "export database '{target}'",
+        "attach '{target}' as mine",
+        "create table toy.mine as select 1",
+        "delete from toy.raw",
+        "drop view toy.synthetic_latest",
+        "install httpfs",
+        "load httpfs",
+        "set enable_external_access = true",
+        "reset enable_external_access",
+        "select 1; copy toy.raw to '{target}'",
+    ],
+)
+def test_a_query_changes_nothing_and_reaches_nothing_else(toy: Publisher, tmp_path: Path, sql: str) -> None:
+    secret, target = tmp_path / "secret.csv", tmp_path / "target"
+    secret.write_text("password\nhunter2\n")
+    before = toy.publications.current().file.read_bytes()
+
+    done = run(toy, "query", sql.format(secret=secret, target=target))
+
+    assert done.exit_code == 1, done.stdout
+    assert "hunter2" not in done.output
+    assert not target.exists()
+    assert toy.publications.current().file.read_bytes() == before
+
+
+def test_a_table_is_exported_in_any_format(toy: Publisher, tmp_path: Path) -> None:
+    expected = [{"resample_date": TUESDAY, "x": x, "model_version": "m1"} for x in (4, 3)]
+    assert list(csv.DictReader(io.StringIO(answer(toy, "export", "toy")))) == [
+        {name: str(value) for name, value in row.items()} for row in expected
+    ]
+    assert json.loads(answer(toy, "export", "toy", "--format", "json")) == expected
+    files = {format_: tmp_path / f"rows.{format_}" for format_ in ("csv", "json", "parquet", "arrow")}
+    for format_, file in files.items():
+        file.write_text("what was there before")
+        assert answer(toy, "export", "toy", "--format", format_, "--output", str(file)) == ""
+    assert files["csv"].read_text() == answer(toy, "export", "toy")
+    arrow = pa.ipc.open_file(files["arrow"]).read_all().to_pandas()
+    for frame in (pd.read_parquet(files["parquet"]), arrow):
+        assert frame.assign(resample_date=frame["resample_date"].astype("str")).to_dict("records") == expected
+    assert sorted(tmp_path.glob("*rows*")) == sorted(files.values())
+    done = run(toy, "export", "toy", "--format", "parquet")
+    assert done.stdout_bytes == files["parquet"].read_bytes()
+    assert answer(toy, "export", "toy", "--date", MONDAY, "--where", "x > 1").splitlines()[1:] == [f"{MONDAY},2,m1"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1", "\uff1d1"])
+def test_text_that_a_spreadsheet_would_calculate_is_guarded_on_request(text: str) -> None:
+    for guard, expected in ((True, f"'{text}"), (False, text)):
+        file = io.StringIO()
+        write_csv([text, "x"], [[(text, -1.5), ("a=b", -2)]], file, guard_formulas=guard)
+        assert list(csv.reader(io.StringIO(file.getvalue(), newline=""))) == [
+            [expected, "x"], [expected, "-1.5"], ["a=b", "-2"],
+        ]  # fmt: skip
+
+
+def test_csv_gives_back_what_was_written() -> None:
+    texts = ["plain", "a,b", 'a "b"', "a\nb", "a\rb", "", " ä ", ODD]
+    file = io.StringIO()
+    write_csv([ODD, "x"], [[(text, None) for text in texts]], file)
+    assert list(csv.reader(io.StringIO(file.getvalue(), newline=""))) == [[ODD, "x"], *([text, ""] for text in texts)]
+    found = pd.read_csv(io.StringIO(file.getvalue()), keep_default_na=False, dtype="str")
+    assert found[ODD].tolist() == texts
+
+
+def test_formulas_are_guarded_in_the_command_line_too(toy: Publisher) -> None:
+    sql = ("query", "select '=1+1' as x, -1 as y", "--format", "csv")
+    assert answer(toy, *sql) == "x,y\n=1+1,-1\n"
+    assert answer(toy, *sql, "--guard-formulas") == "x,y\n'=1+1,-1\n"
+
+
+def test_publications_rollback_and_history(toy: Publisher) -> None:
+    first = toy.publications.current().id
+    write_sample(toy.warehouse, WEDNESDAY, [7])
+    second = toy.publish(offer(), run_id="run-7").publication.id
+
+    kept = json.loads(answer(toy, "publications", "--json"))
+    assert [(each["publication"], each["current"]) for each in kept] == [(second, True), (first, False)]
+    assert kept[0]["samples"] == {"toy": 3}
+    assert kept[0]["newest"] == {"toy": WEDNESDAY}
+    assert f"{second}  current  toy: 3 up to {WEDNESDAY}" in answer(toy, "publications")
+    assert answer(toy, "rollback") == f"{first}\n"
+    assert answer(toy, "query", "select max(x) as x from synthetic_all", "--format", "csv") == "x\n4\n"
+    assert answer(toy, "rollback", second) == f"{second}\n"
+    entries = json.loads(answer(toy, "history", "--json"))
+    assert [entry["action"] for entry in entries] == ["rollback", "rollback", "publish", "publish"]
+    assert "publish   " + second + "  table toy, run_id run-7" in answer(toy, "history")
+    assert answer(toy, "verify").startswith(f"{second}: ")
+    file = toy.publications.get(first).file
+    file.write_bytes(file.read_bytes()[:100])
+    done = run(toy, "verify", first)
+    assert done.exit_code == 1
+    assert "is damaged: synthetic.duckdb has 100 bytes instead of" in done.stderr
+
+
+def test_a_day_is_deleted(toy: Publisher) -> None:
+    done = run(toy, "delete", "toy", TUESDAY)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert f"toy of {TUESDAY}: 8 rows were deleted from the warehouse" in done.stderr
+    assert answer(toy, "query", "select distinct resample_date from synthetic_all", "--format", "csv").split() == [
+        "resample_date", MONDAY,
+    ]  # fmt: skip
+
+
+def test_the_report_of_the_newest_published_sample_is_found(toy: Publisher) -> None:
+    page = toy.folder.paths.report("toy", TUESDAY)
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>")
+    assert answer(toy, "report") == f"{page}\n"
+    assert json.loads(answer(toy, "report", "--json")) == {"table": "toy", "day": TUESDAY, "report": str(page)}
+
+
+def test_where_there_are_several_tables_one_has_to_be_named(toy: Publisher) -> None:
+    write_sample(toy.warehouse, MONDAY, [5], schema="other")
+    toy.publish(offer("other"))
+    done = run(toy, "report")
+    assert done.exit_code == 2
+    assert "there are several tables (other, toy): say which" in done.stderr
+    assert run(toy, "query", "from synthetic_latest").exit_code == 1
+    assert answer(toy, "query", "select x from other.synthetic_latest", "--format", "csv") == "x\n5\n"
+
+
+def test_pipes_work(toy: Publisher) -> None:
+    folder = toy.folder.paths.root
+    for command in (
+        "query 'from range(1000000)' --format csv",
+        "query 'from range(300000)' --format json",
+        "query 'from range(300000)'",
+        "tables",
+    ):
+        done = in_a_shell(f"set -o pipefail; synth-assets {command} | head -1", folder)
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert len(done.stdout.splitlines()) == 1
+    done = in_a_shell("synth-assets export toy --format parquet | wc -c; synth-assets export toy | wc -l", folder)
+    assert [int(count) for count in done.stdout.split()][1] == 3
+    assert int(done.stdout.split()[0]) > 100
+    assert done.stderr == ""
+    done = in_a_shell("echo 'select 1 as one' | synth-assets query - --format csv", folder)
+    assert (done.returncode, done.stdout) == (0, "one\n1\n")
+
+
+def test_a_full_disk_behind_stdout_is_no_success(toy: Publisher) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    done = in_a_shell("synth-assets query 'from range(100000)' --format csv > /dev/full", toy.folder.paths.root)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete(shell: str) -> None:
+    assert "_SYNTH_ASSETS_COMPLETE" in CliRunner().invoke(main, ["completion", shell]).stdout
+
+
+def test_completion_knows_commands_and_tables(toy: Publisher) -> None:
+    def completed(words: str) -> list[str]:
+        variables = f"_SYNTH_ASSETS_COMPLETE=bash_complete COMP_WORDS='synth-assets {words}' COMP_CWORD=2"
+        command = f'{variables} "{sys.executable}" -m synth_assets.cli'
+        return in_a_shell(command, toy.folder.paths.root).stdout.split()
+
+    assert "plain,toy" in completed("delete t")
+    assert {"plain,toy", "plain,toy.raw", "plain,toy.fidelity"} <= set(completed("export t"))
+
+
+@pytest.mark.slow
+def test_status_tells_how_it_stands(first_run: tuple[World, Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    world, outcome = first_run
+    monkeypatch.chdir(world.root.parent)
+    model = outcome.metadata("fine_tuned_model")["model_version"]
+    lines = answer(world, "status").splitlines()
+    assert lines[0] == f"abalone: 40 synthetic rows of {DAY}, model {model}, real rows: file abalone.csv"
+    assert any(line.startswith("privacy passed: ") for line in lines)
+    assert outcome.metadata("regression_comparison")["verdict"] in lines
+    assert f"plot: data/plots/abalone/{DAY}/densities.png" in lines
+    assert "published: data/published/synthetic.duckdb" in lines
+    assert "abalone as Parquet: data/published/abalone/synthetic_sample" in lines
+
+    found = json.loads(answer(world, "status", "--json"))
+    (table,) = found["tables"]
+    assert (table["newest"], table["rows"], table["model_version"]) == (DAY, 40, model)
+    assert table["days_old"] == (datetime.now(UTC).date() - datetime.fromisoformat(DAY).date()) / timedelta(days=1)
+    assert {gate["gate"]: gate["passed"] for gate in table["gates"] if gate["blocking"]} == {
+        "fidelity": True, "validity": True, "privacy": True,
+    }  # fmt: skip
+    assert table["stopped"] == []
+
+
+@pytest.mark.slow
+def test_rows_are_drawn_from_the_current_model(first_run: tuple[World, Outcome]) -> None:
+    world, _ = first_run
+    drawn = ("sample", "-n", "30", "--where", "Class_number_of_rings >= 10", "--where", "Sex == 'I'", "--seed", "3")
+    frame = pd.read_csv(io.StringIO(answer(world, *drawn)))
+    assert list(frame.columns) == ["Sex", "Length", "Class_number_of_rings"]
+    assert len(frame) == 30
+    assert set(frame["Sex"]) == {"I"}
+    assert (frame["Class_number_of_rings"] >= 10).all()
+    assert answer(world, *drawn) == frame.to_csv(index=False)
+    done = run(world, "sample", "-n", "5", "--format", "json")
+    assert len(json.loads(done.stdout)) == 5
+    assert done.stderr.startswith("--seed ")
+    done = run(world, "sample", "--where", "Wings > 1")
+    assert done.exit_code == 1
+    assert "conditions name 'Wings', which is no column; the columns are Sex, Length, Rings" in done.stderr
