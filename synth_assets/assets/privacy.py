@@ -32,7 +32,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="2",
+            code_version="3",
             kinds={"python", "pandas", "duckdb"},
             columns=evidence_columns(),
             of_sample=True,
@@ -49,10 +49,13 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
         attacks = measures.attacks_on(rows, train, held_out, table.schema)
         found = measures.privacy_table(rows, train, held_out, table.schema, attacks=attacks)
-        leaks, by_chance = measures.leaked_rows(attacks, rows, train, table.schema)
+        leaks = measures.leaked_rows(attacks, rows, train, table.schema)
         row_ids = encoded_split.loc[encoded_split["split"] == "train", "row_id"].to_numpy()
+        named = measures.leak_evidence(leaks, row_ids, table.schema)
         leaks.insert(0, "row_id", row_ids[leaks.pop("row")])
-        frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
+        frame = pd.concat([found, named], ignore_index=True).assign(
+            model_version=synthetic_sample["model_version"].iloc[0]
+        )
         return dg.MaterializeResult(
             value=frame,
             data_version=dg.DataVersion(content_hash(frame)),
@@ -60,8 +63,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 **row_count(frame, partition=True),
                 **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
                 "table": markdown_table(found),
-                "leaked_rows": len(leaks),
-                "leaked_rows_by_chance": by_chance,
+                "leaks_named": len(leaks),
                 "leaks": markdown_table(leaks.head(LEAKS_SHOWN)),
             },
         )
