@@ -119,7 +119,7 @@ def _measures(
     from scipy.stats import wasserstein_distance
 
     numbers = numeric_names(schema)
-    units = {name: float(real[name].std()) if real[name].nunique() > 1 else 1.0 for name in numbers}
+    units = {name: float(real[name].std(ddof=0)) if real[name].nunique() > 1 else 1.0 for name in numbers}
     edges = {name: np.unique(np.quantile(real[name], np.linspace(0, 1, BINS + 1)[1:-1])) for name in numbers}
     pairs = [
         (one, other)
