@@ -15,6 +15,7 @@ from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.rows import judged_rows
 from synth_assets.evaluation.validity import Rule, validity_table
 from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets.tables.schema import content_hash
 
@@ -57,15 +58,16 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     )
     def fidelity(synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
-        found = pd.concat(
-            [
-                measures.fidelity_table(rows, train, held_out, table.schema),
-                detection_table(rows, train, held_out, table.schema),
-                pairs_told_apart(rows, train, held_out, table.schema),
-                validity_table(rows, train, held_out, table.schema, rules),
-            ],
-            ignore_index=True,
-        )
+        with failing_clearly():
+            found = pd.concat(
+                [
+                    measures.fidelity_table(rows, train, held_out, table.schema),
+                    detection_table(rows, train, held_out, table.schema),
+                    pairs_told_apart(rows, train, held_out, table.schema),
+                    validity_table(rows, train, held_out, table.schema, rules),
+                ],
+                ignore_index=True,
+            )
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
         return dg.MaterializeResult(

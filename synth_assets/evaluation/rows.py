@@ -6,6 +6,9 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.tables.schema import TableSchema
 
+_FARTHEST = 1e6
+"""Standard deviations. What is farther is as far: the squares of greater numbers would soon be infinite."""
+
 
 def require_columns(schema: TableSchema, **sets: pd.DataFrame) -> None:
     """Refuse sets of rows that lack a column of the table, or have numbers that are none.
@@ -146,7 +149,7 @@ def as_points(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> n
         known = train[name].to_numpy("float64")
         # The deviation of equal decimals is a rounding error, and no unit to measure in.
         unit = known.std() if known.min() < known.max() else 1.0
-        columns.append((rows[name].to_numpy("float64") - known.mean()) / unit)
+        columns.append(((rows[name].to_numpy("float64") - known.mean()) / unit).clip(-_FARTHEST, _FARTHEST))
     for name in category_names(schema):
         # A label that no train row has is as far from each of them as another one.
         columns.extend((rows[name] == label).to_numpy("float64") for label in labels_seen(name, schema, train))
