@@ -149,8 +149,8 @@ def detection_auc(
     schema : TableSchema
         The raw table's schema.
     classifier : {"gradient boosting", "random forest", "logistic regression"}
-        What judges: histogram gradient boosting, a forest of full-grown trees, or a logistic model of standardised numbers and
-        one column a label.
+        What judges: histogram gradient boosting, a forest of full-grown trees, or a logistic model of standardised
+        numbers and one column a label.
     repeats : int
         How many shuffles.
     interval : bool

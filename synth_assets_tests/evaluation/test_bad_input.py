@@ -53,7 +53,7 @@ each_entry = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is refused does not depend on how many trees there are."""
+    """Save time: what is refused does not depend on how many trees there are."""
     monkeypatch.setattr(detection, "TREES", 5)
     monkeypatch.setattr(detection, "FLOOR_SPLITS", 2)
 
