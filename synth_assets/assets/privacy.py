@@ -64,6 +64,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             metadata={
                 **row_count(frame, partition=True),
                 **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
+                "rows_judged": min(len(rows), len(train)),
                 "table": markdown_table(found),
                 "leaks_named": len(leaks),
                 "leaks": markdown_table(leaks.head(LEAKS_SHOWN)),

@@ -260,7 +260,7 @@ METRICS: dict[str, Metric] = {
             0.5,
             1.0,
             "A real row is called a train row the closer it lies to its nearest synthetic row; the area under the ROC "
-            "curve is 0.5 where that says nothing.",
+            "curve is 0.5 where that says nothing. It is one attack: where it fails, another may not.",
             "Chen, Yu, Zhang and Fritz, GAN-Leaks, CCS 2020, the full black-box attack",
         ),
         Metric(
@@ -270,7 +270,8 @@ METRICS: dict[str, Metric] = {
             0.5,
             1.0,
             "A real row is called a train row the denser the synthetic rows lie around it, beside real rows that "
-            "nothing learned from; the area is 0.5 where that says nothing.",
+            "nothing learned from; the area is 0.5 where that says nothing. It is one attack: where it fails, another "
+            "may not.",
             "van Breugel, Sun, Qian and van der Schaar, Membership Inference Attacks against Synthetic Data through "
             "Overfitting Detection, AISTATS 2023: DOMIAS",
         ),
@@ -281,7 +282,8 @@ METRICS: dict[str, Metric] = {
             0.5,
             1.0,
             "A real row is called a train row the fewer characters have to be changed to turn it into a synthetic row; "
-            "language models may repeat strings of digits. The area is 0.5 where that says nothing.",
+            "language models may repeat strings of digits. The area is 0.5 where that says nothing. It is one attack: "
+            "where it fails, another may not.",
             "Ward et al., When Tables Leak: Attacking String Memorization in LLM-Based Tabular Data Generation, 2025, "
             "arXiv:2512.08875: LevAtt",
         ),

@@ -304,6 +304,25 @@ def test_no_row_of_a_fresh_sample_is_named(many_columns: TableSchema) -> None:
     assert tuple(leak_evidence(leaks.head(0), np.arange(600), many_columns)) == EVIDENCE_COLUMNS
 
 
+@pytest.mark.parametrize(("of_train", "share"), [(10, 1.0), (5, 0.5), (0, 0.0)])
+def test_rows_on_train_rows_are_closer_to_these(of_train: int, share: float) -> None:
+    train, held_out = np.arange(10.0)[:, np.newaxis], np.arange(100.0, 110.0)[:, np.newaxis]
+    rows = np.concatenate([train[:of_train], held_out[of_train:]])
+
+    assert privacy._closer_share(rows, train, held_out, np.random.default_rng(0)) == share
+    assert privacy._closer_share(rows, train, train, np.random.default_rng(0)) == 0.5
+
+
+def test_a_sample_that_lies_around_the_train_rows_alone_gives_every_one_away(many_columns: TableSchema) -> None:
+    """The density of synthetic rows tells where the train rows are, and that of held-out rows where they are not."""
+    elsewhere = HELD_OUT_LINE.assign(**{name: HELD_OUT_LINE[name] + 100 for name in "abcd"})
+
+    found = privacy_table(FRESH_LINE, TRAIN_LINE, elsewhere, many_columns).set_index("metric")["value"]
+
+    assert found["membership_auc"] == found["domias_auc"] == 1.0
+    assert found["dcr_share"] == 1.0
+
+
 def test_copies_are_found_wherever_they_stand(small_schema: TableSchema, monkeypatch: pytest.MonkeyPatch) -> None:
     train, rows = _random(200, 1), _random(1000, 2)
     rows.iloc[[0, 499, 500, 999]] = train.iloc[[7, 7, 9, 199]].to_numpy()
