@@ -58,7 +58,7 @@ class Parts:
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save time: a forest is most of an evaluation."""
-    monkeypatch.setattr(detection, "TREES", 25)
+    monkeypatch.setattr(detection, "TREES", 20)
     monkeypatch.setattr(detection, "FLOOR_SPLITS", 4)
 
 
