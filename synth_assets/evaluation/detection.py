@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.floors import floor_of, real_splits
-from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, evidence
+from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.roc import bootstrapped, roc_area
 from synth_assets.evaluation.rows import (
     category_names,
@@ -123,7 +123,7 @@ def detection_table(
             importances.append(
                 evidence(IMPORTANCE, name, importance, floor_of([each.importances[name] for each in of_real]))
             )
-    return pd.DataFrame([*found, *importances]).astype({"column_name": "str"})
+    return evidence_table([*found, *importances])
 
 
 def detection_auc(
@@ -231,8 +231,7 @@ def pairs_told_apart(
     ]
     floor = floor_of(of_real)
     found = [evidence(PAIR, pair, area, floor) for pair, area in areas.items()]
-    table = pd.DataFrame(found, columns=list(EVIDENCE_COLUMNS))
-    return table.sort_values("value", ascending=False, kind="stable", ignore_index=True)
+    return evidence_table(found).sort_values("value", ascending=False, kind="stable", ignore_index=True)
 
 
 def _pair_areas(synthetic: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, seed: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.floors import floor_of, real_splits
-from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.rows import as_points, judged_rows, numeric_names, require_columns, require_rows
 from synth_assets.tables.schema import Column, TableSchema
 
@@ -63,9 +63,7 @@ def fidelity_table(
     floors = pd.DataFrame(
         [measure(split.train.head(len(judged)), split.held_out) for split in real_splits(train, held_out, seed=seed)]
     )
-    return pd.DataFrame(
-        [evidence(*key, value, floor_of(floors[key].to_numpy())) for key, value in values.items()]
-    ).astype({"column_name": "str"})
+    return evidence_table(evidence(*key, value, floor_of(floors[key].to_numpy())) for key, value in values.items())
 
 
 def column_similarity(one: pd.Series, other: pd.Series, column: Column) -> float:

@@ -3,8 +3,11 @@
 The tables of evidence store a metric by its name; the report and the checks look up here what the name means.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
 
 if TYPE_CHECKING:
     from synth_assets.evaluation.floors import Floor
@@ -29,6 +32,12 @@ def evidence(
     """Give one row of a table of evidence."""
     found = (metric, column_name, value, *interval, floor.mean, floor.low, floor.high)
     return dict(zip(EVIDENCE_COLUMNS, found, strict=True))
+
+
+def evidence_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give rows of evidence as a table, in the same types whatever is in it and however short it is."""
+    types = {name: "str" if name in ("metric", "column_name") else "float64" for name in EVIDENCE_COLUMNS}
+    return pd.DataFrame(list(rows), columns=list(EVIDENCE_COLUMNS)).astype(types)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
-from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, evidence
+from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.roc import bootstrapped, by_chance, roc_area
 from synth_assets.evaluation.rows import as_points, judged_rows, require_columns, require_rows
 from synth_assets.tables.schema import TableSchema
@@ -168,7 +168,7 @@ def privacy_table(
     exchanged_scores = [of_both[:, order] for order in exchanged]
     floor = floor_of([_agreed(both[:, : len(train)], both[:, len(train) :]).mean() for both in exchanged_scores])
     found.append(evidence(LEAKS, None, float(_agreed(of_train, of_both[:, len(train) :]).mean()), floor))
-    return pd.DataFrame(found).astype({"column_name": "str"})
+    return evidence_table(found)
 
 
 def leaked_rows(
@@ -229,11 +229,10 @@ def leak_evidence(leaks: pd.DataFrame, row_ids: np.ndarray, schema: TableSchema)
         Evidence without floors: `column_name` is 'row_id 17', `value` the share of the row's cells that agree with the
         synthetic row that is most like it.
     """
-    found = [
+    return evidence_table(
         evidence(LEAK, f"row_id {row_ids[leak.row]}", leak.agreeing_cells / len(schema.columns), floor_of([]))
         for leak in leaks.itertuples()
-    ]
-    return pd.DataFrame(found, columns=list(EVIDENCE_COLUMNS))
+    )
 
 
 def _suspected(train: np.ndarray, held_out: np.ndarray) -> np.ndarray:

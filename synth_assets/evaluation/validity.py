@@ -10,7 +10,7 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
-from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.rows import require_columns
 from synth_assets.tables.schema import Column, TableSchema
 
@@ -153,16 +153,14 @@ def validity_table(
         split.train["at"].to_numpy()[: len(synthetic)]
         for split in real_splits(numbers.head(len(train)), numbers.tail(len(held_out)), splits=SPLITS, seed=seed)
     ]
-    return pd.DataFrame(
-        [
-            evidence(
-                metric,
-                column,
-                float(faults.mean()),
-                floor_of([float(of_real[metric, column][places].mean()) for places in drawn]),
-            )
-            for (metric, column), faults in measured.items()
-        ]
+    return evidence_table(
+        evidence(
+            metric,
+            column,
+            float(faults.mean()),
+            floor_of([float(of_real[metric, column][places].mean()) for places in drawn]),
+        )
+        for (metric, column), faults in measured.items()
     )
 
 
