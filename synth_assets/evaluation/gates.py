@@ -72,9 +72,9 @@ FIDELITY = Gate(
         # Nowhere is the share of rows below a value, or with a label, off by more than 2 in 100 beyond chance.
         "ks_complement": 0.02,
         "tv_complement": 0.02,
-        # On this scale, 0.01 is a correlation that is off by 0.02. Of columns that go together closely, as those of
+        # On this scale, 0.015 is a correlation that is off by 0.03. Of columns that go together closely, as those of
         # abalone, that is much.
-        "correlation_similarity": 0.01,
+        "correlation_similarity": 0.015,
         # 2 in 100 rows lie in another cell of the pair's table.
         "contingency_similarity": 0.02,
         # Who sees a synthetic and a real row, and may ask a classifier, is right 6 times in 100 more often than of two

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
+from synth_assets.evaluation.floors import SPLITS, Floor, floor_of, real_splits
 from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.roc import bootstrapped, by_chance, roc_area
 from synth_assets.evaluation.rows import as_points, judged_rows, require_columns, require_rows
@@ -164,10 +164,7 @@ def privacy_table(
         scores = attack.train, attack.held_out
         interval = bootstrapped([scores], seed=seed)
         found.append(evidence(attack.metric, None, roc_area(*scores), by_chance(*scores, seed=seed), interval))
-    of_train, of_both = np.array([a.train for a in attacks]), np.array([[*a.train, *a.held_out] for a in attacks])
-    exchanged_scores = [of_both[:, order] for order in exchanged]
-    floor = floor_of([_agreed(both[:, : len(train)], both[:, len(train) :]).mean() for both in exchanged_scores])
-    found.append(evidence(LEAKS, None, float(_agreed(of_train, of_both[:, len(train) :]).mean()), floor))
+    found.append(evidence(LEAKS, None, *_leaked_share(attacks, exchanged)))
     return evidence_table(found)
 
 
@@ -233,6 +230,17 @@ def leak_evidence(leaks: pd.DataFrame, row_ids: np.ndarray, schema: TableSchema)
         evidence(LEAK, f"row_id {row_ids[leak.row]}", leak.agreeing_cells / len(schema.columns), floor_of([]))
         for leak in leaks.itertuples()
     )
+
+
+def _leaked_share(attacks: Sequence[Attack], exchanged: Sequence[np.ndarray]) -> tuple[float, Floor]:
+    """Give the share of train rows that attacks agree on, and the same where chance has exchanged the rows."""
+    n_train = len(attacks[0].train)
+    scores = np.array([[*attack.train, *attack.held_out] for attack in attacks])
+
+    def share(of: np.ndarray) -> float:
+        return float(_agreed(of[:, :n_train], of[:, n_train:]).mean())
+
+    return share(scores), floor_of([share(scores[:, order]) for order in exchanged])
 
 
 def _suspected(train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
