@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -21,20 +22,17 @@ from peers.environments import PEERS, interpreter_of, script_of
 from synth_assets.data_paths import DataPaths
 from synth_assets.evaluation.detection import Classifier, detection_auc
 from synth_assets.evaluation.fidelity import column_similarity
-from synth_assets.evaluation.privacy import exact_copies, membership_auc, partial_copies
+from synth_assets.evaluation.privacy import cells_of_a_partial_copy, exact_copies, membership_auc, partial_copies
 from synth_assets.evaluation.utility import held_out_r2
+from synth_assets.evaluation.validity import Rule, rule_violations
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import TableSchema
 from synth_assets.tables.split import rows_of
 
 ENGINES = ("great", "be_great")
-CELLS = 5
-"""Cells that a partial copy shares with one train row, of abalone's nine."""
-
 REPEATS = 3
 """Shuffles of the classifier two-sample test."""
 
-PARTS = ["Shucked_weight", "Viscera_weight", "Shell_weight"]
 FLOOR = "held-out real rows"
 HERE = Path(__file__).resolve().parent
 
@@ -61,10 +59,10 @@ def main() -> None:
     jobs = [(method, seed) for method in (*ENGINES, *peers) for seed in asked.seeds]
     for peer in peers:
         interpreter_of(peer)
-    real, unseen = encoding.decode(train), encoding.decode(held_out)
-    found = _rows(FLOOR, 0, floor(real, unseen, encoding))
+    real, unseen, rules = encoding.decode(train), encoding.decode(held_out), table.table_rules()
+    found = _rows(FLOOR, 0, floor(real, unseen, encoding, rules))
     with ProcessPoolExecutor(asked.processes) as pool:
-        running = {job: pool.submit(run_and_judge, *job, folder, real, unseen, encoding) for job in jobs}
+        running = {job: pool.submit(run_and_judge, *job, folder, real, unseen, encoding, rules) for job in jobs}
         for (method, seed), result in running.items():
             measured = result.result()
             found += _rows(method, seed, measured)
@@ -79,14 +77,20 @@ def main() -> None:
 
 
 def run_and_judge(
-    method: str, seed: int, folder: Path, train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding
+    method: str,
+    seed: int,
+    folder: Path,
+    train: pd.DataFrame,
+    held_out: pd.DataFrame,
+    encoding: Encoding,
+    rules: Sequence[Rule],
 ) -> dict[str, float]:
     """Fit a method, draw as many rows as it was fitted to, and measure them."""
     rows, report = run(method, seed, folder, len(train))
     return {
         "fit CPU s": report["fit_cpu_s"],
         "rows per CPU s": len(rows) / max(report["sample_cpu_s"], 1e-9),
-        **judge(encoding.unlabel(rows), train, held_out, encoding),
+        **judge(encoding.unlabel(rows), train, held_out, encoding, rules),
     }
 
 
@@ -134,19 +138,25 @@ def _call(command: list[str], method: str, seed: int, folder: Path, rows: int, *
     return dict(json.loads(report.read_text()))
 
 
-def judge(rows: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) -> dict[str, float]:
+def judge(
+    rows: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding, rules: Sequence[Rule]
+) -> dict[str, float]:
     """Measure synthetic rows: what `bench_report` shows of them."""
-    schema = encoding.schema
     return {
         **_likeness(rows, held_out, encoding),
-        "membership AUC": membership_auc(rows, train, held_out, schema),
-        **_copies(rows, train, encoding),
+        "membership AUC": membership_auc(rows, train, held_out, encoding.schema),
+        **_copies(rows, train, encoding, rules),
     }
 
 
-def floor(train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) -> dict[str, float]:
-    """Measure real rows: train rows against held-out ones, and held-out rows as if they copied train rows."""
-    return {**_likeness(train, held_out, encoding), "membership AUC": 0.5, **_copies(held_out, train, encoding)}
+def floor(train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding, rules: Sequence[Rule]) -> dict[str, float]:
+    """Measure real rows: train rows against held-out ones, and held-out rows as if they were synthetic."""
+    return {
+        **_likeness(train, held_out, encoding),
+        # Every other one: an attack needs held-out rows that it does not know.
+        "membership AUC": membership_auc(held_out.iloc[::2], train, held_out.iloc[1::2], encoding.schema),
+        **_copies(held_out, train, encoding, rules),
+    }
 
 
 def _likeness(rows: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) -> dict[str, float]:
@@ -174,12 +184,12 @@ def _detection(rows: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, 
     return detection_auc(rows, held_out, schema, classifier=classifier, repeats=REPEATS).auc
 
 
-def _copies(rows: pd.DataFrame, train: pd.DataFrame, encoding: Encoding) -> dict[str, float]:
+def _copies(rows: pd.DataFrame, train: pd.DataFrame, encoding: Encoding, rules: Sequence[Rule]) -> dict[str, float]:
+    schema = encoding.schema
     return {
-        "partial copies": partial_copies(rows, train, encoding.schema, cells=CELLS),
-        "exact copies": exact_copies(rows, train, encoding.schema),
-        # Weights are multiples of 0.0005: what is less than half of that is the error of a float.
-        "impossible rows": float((rows[PARTS].sum(axis="columns") > rows["Whole_weight"] + 1e-6).mean()),
+        "partial copies": partial_copies(rows, train, schema, cells=cells_of_a_partial_copy(schema)),
+        "exact copies": exact_copies(rows, train, schema),
+        "impossible rows": float(rule_violations(rows, rules, schema).any(axis="columns").mean()),
     }
 
 

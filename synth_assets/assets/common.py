@@ -116,7 +116,7 @@ def judged_and_real(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Give a sample's rows, the train rows and the held-out rows, all in the raw table's columns and types."""
     train, held_out = (table.encoding.decode(rows_of(encoded_split, part)) for part in ("train", "test"))
-    return synthetic_sample[table.schema.names], train, held_out
+    return synthetic_sample.filter(table.schema.names), train, held_out
 
 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:

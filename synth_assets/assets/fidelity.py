@@ -12,8 +12,10 @@ from synth_assets.assets.common import Table, evidence_columns, judged_and_real,
 from synth_assets.evaluation import fidelity as measures
 from synth_assets.evaluation.detection import PAIR, detection_table, pairs_told_apart
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
+from synth_assets.evaluation.rows import judged_rows
 from synth_assets.evaluation.validity import Rule, validity_table
 from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets.tables.schema import content_hash
 
@@ -43,7 +45,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="2",
+            code_version="3",
             kinds={"python", "scikitlearn", "duckdb"},
             columns=evidence_columns(),
             of_sample=True,
@@ -56,15 +58,16 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     )
     def fidelity(synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
-        found = pd.concat(
-            [
-                measures.fidelity_table(rows, train, held_out, table.schema),
-                detection_table(rows, train, held_out, table.schema),
-                pairs_told_apart(rows.head(len(train)), held_out, table.schema),
-                validity_table(rows, train, held_out, table.schema, rules),
-            ],
-            ignore_index=True,
-        )
+        with failing_clearly():
+            found = pd.concat(
+                [
+                    measures.fidelity_table(rows, train, held_out, table.schema),
+                    detection_table(rows, train, held_out, table.schema),
+                    pairs_told_apart(rows, train, held_out, table.schema),
+                    validity_table(rows, train, held_out, table.schema, rules),
+                ],
+                ignore_index=True,
+            )
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
         return dg.MaterializeResult(
@@ -74,6 +77,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
                 **row_count(frame, partition=True),
                 **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
                 **{f"{metric}_floor": round(float(row["floor"]), 4) for metric, row in whole.iterrows()},
+                "rows_judged": min(len(rows), len(train)),
                 "table": markdown_table(found[list(EVIDENCE_COLUMNS)]),
             },
         )
@@ -101,7 +105,8 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
         partition = context.partition_key
         folder = data_folder.paths.plots(table.name, partition)
         source = raw_asset.source_label(warehouse, table.name)
-        rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
+        sample, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
+        rows = judged_rows(sample, train)
         title = f"{table.name}, sample of {partition}, model {synthetic_sample['model_version'].iloc[0]}"
         told_apart = fidelity[fidelity["metric"] == PAIR]
         drawn = {

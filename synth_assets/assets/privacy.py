@@ -7,6 +7,7 @@ from synth_assets.assets import encoded_split as encoded_split_asset
 from synth_assets.assets import synthetic_sample as sample_asset
 from synth_assets.assets.common import Table, evidence_columns, judged_and_real, markdown_table, row_count
 from synth_assets.evaluation import privacy as measures
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.tables.schema import content_hash
 
 NAME = "privacy"
@@ -32,7 +33,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="2",
+            code_version="3",
             kinds={"python", "pandas", "duckdb"},
             columns=evidence_columns(),
             of_sample=True,
@@ -47,21 +48,25 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     )
     def privacy(synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
-        attacks = measures.attacks_on(rows, train, held_out, table.schema)
-        found = measures.privacy_table(rows, train, held_out, table.schema, attacks=attacks)
-        leaks, by_chance = measures.leaked_rows(attacks, rows, train, table.schema)
+        with failing_clearly():
+            attacks = measures.attacks_on(rows, train, held_out, table.schema)
+            found = measures.privacy_table(rows, train, held_out, table.schema, attacks=attacks)
+        leaks = measures.leaked_rows(attacks, rows, train, table.schema)
         row_ids = encoded_split.loc[encoded_split["split"] == "train", "row_id"].to_numpy()
+        named = measures.leak_evidence(leaks, row_ids, table.schema)
         leaks.insert(0, "row_id", row_ids[leaks.pop("row")])
-        frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
+        frame = pd.concat([found, named], ignore_index=True).assign(
+            model_version=synthetic_sample["model_version"].iloc[0]
+        )
         return dg.MaterializeResult(
             value=frame,
             data_version=dg.DataVersion(content_hash(frame)),
             metadata={
                 **row_count(frame, partition=True),
                 **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
+                "rows_judged": min(len(rows), len(train)),
                 "table": markdown_table(found),
-                "leaked_rows": len(leaks),
-                "leaked_rows_by_chance": by_chance,
+                "leaks_named": len(leaks),
                 "leaks": markdown_table(leaks.head(LEAKS_SHOWN)),
             },
         )

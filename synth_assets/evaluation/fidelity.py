@@ -6,22 +6,25 @@ their place, at the same sizes and in many splits, for `floor`. What SDMetrics h
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.floors import floor_of, real_splits
-from synth_assets.evaluation.metrics import evidence
-from synth_assets.evaluation.rows import require_columns, require_rows
+from synth_assets.evaluation.metrics import evidence, evidence_table
+from synth_assets.evaluation.rows import as_points, judged_rows, numeric_names, require_columns, require_rows
 from synth_assets.tables.schema import Column, TableSchema
 
 KS, TV, SHAPES = "ks_complement", "tv_complement", "column_shapes"
-WASSERSTEIN = "wasserstein_distance"
+WASSERSTEIN, SLICED = "wasserstein_distance", "sliced_wasserstein_distance"
 CORRELATION, CONTINGENCY, TRENDS = "correlation_similarity", "contingency_similarity", "pair_trends"
 
 BINS = 10
 """A numeric column beside a category is cut into so many bins, with as many real rows in each as ties allow."""
+
+SLICES = 50
+"""Directions in which whole rows are compared."""
 
 
 def fidelity_table(
@@ -33,11 +36,11 @@ def fidelity_table(
     ----------
     synthetic, train, held_out : pandas.DataFrame
         Rows in the raw table's columns and types. Of the synthetic ones, as many as there are train rows are
-        measured: the first.
+        measured (`judged_rows`).
     schema : TableSchema
         The raw table's schema.
     seed : int
-        Of the splits of the real table.
+        Of the splits of the real table, and of the directions in which whole rows are compared.
 
     Returns
     -------
@@ -53,16 +56,14 @@ def fidelity_table(
     sets = {"synthetic": synthetic, "train": train, "held_out": held_out}
     require_columns(schema, **sets)
     require_rows(schema, **sets)
-    judged = synthetic.head(len(train))
+    judged = judged_rows(synthetic, train)
     real = pd.concat([train, held_out], ignore_index=True)
-    measure = _measures(real, schema)
+    measure = _measures(real, schema, seed)
     values = measure(judged, held_out)
     floors = pd.DataFrame(
         [measure(split.train.head(len(judged)), split.held_out) for split in real_splits(train, held_out, seed=seed)]
     )
-    return pd.DataFrame(
-        [evidence(*key, value, floor_of(floors[key].to_numpy())) for key, value in values.items()]
-    ).astype({"column_name": "str"})
+    return evidence_table(evidence(*key, value, floor_of(floors[key].to_numpy())) for key, value in values.items())
 
 
 def column_similarity(one: pd.Series, other: pd.Series, column: Column) -> float:
@@ -106,26 +107,26 @@ def correlations(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     return pd.DataFrame(found, index=names, columns=names)
 
 
-def numeric_names(schema: TableSchema) -> list[str]:
-    """Give the names of the numeric columns, in order."""
-    return [column.name for column in schema.columns if column.kind != "category"]
-
-
 _Key = tuple[str, str | None]
 
 
-def _measures(real: pd.DataFrame, schema: TableSchema) -> Callable[[pd.DataFrame, pd.DataFrame], dict[_Key, float]]:
+def _measures(
+    real: pd.DataFrame, schema: TableSchema, seed: int
+) -> Callable[[pd.DataFrame, pd.DataFrame], dict[_Key, float]]:
     """Prepare what compares two sets of rows; units and bins are those of all real rows."""
     from scipy.stats import wasserstein_distance
 
     numbers = numeric_names(schema)
-    units = {name: float(real[name].std()) if real[name].nunique() > 1 else 1.0 for name in numbers}
+    units = {name: float(real[name].std(ddof=0)) if real[name].nunique() > 1 else 1.0 for name in numbers}
     edges = {name: np.unique(np.quantile(real[name], np.linspace(0, 1, BINS + 1)[1:-1])) for name in numbers}
     pairs = [
         (one, other)
         for one, other in itertools.combinations(schema.columns, 2)
         if not any(c.kind != "category" and real[c.name].nunique() == 1 for c in (one, other))
     ]
+
+    slices = np.random.default_rng(seed).normal(size=(SLICES, as_points(real.head(1), real, schema).shape[1]))
+    slices /= np.linalg.norm(slices, axis=1, keepdims=True)
 
     def measure(rows: pd.DataFrame, held_out: pd.DataFrame) -> dict[_Key, float]:
         shapes: dict[_Key, float] = {
@@ -142,8 +143,11 @@ def _measures(real: pd.DataFrame, schema: TableSchema) -> Callable[[pd.DataFrame
             both.assign(**{name: np.searchsorted(edges[name], both[name], side="right") for name in numbers})
             for both in (rows, held_out)
         ]
-        trends = dict(_trend(one, other, rows, held_out, binned) for one, other in pairs)
+        constant = {name for name in numbers if any(part[name].nunique() == 1 for part in (rows, held_out))}
+        trends = dict(_trend(one, other, rows, held_out, binned, constant) for one, other in pairs)
         whole: dict[_Key, float] = {(SHAPES, None): float(np.mean(list(shapes.values())))}
+        projected = [(as_points(part, real, schema) @ slices.T).T for part in (rows, held_out)]
+        whole[SLICED, None] = float(np.mean([wasserstein_distance(*along) for along in zip(*projected, strict=True)]))
         if trends:
             whole[TRENDS, None] = float(np.mean(list(trends.values())))
         return {**shapes, **distances, **trends, **whole}
@@ -152,7 +156,12 @@ def _measures(real: pd.DataFrame, schema: TableSchema) -> Callable[[pd.DataFrame
 
 
 def _trend(
-    one: Column, other: Column, rows: pd.DataFrame, held_out: pd.DataFrame, binned: list[pd.DataFrame]
+    one: Column,
+    other: Column,
+    rows: pd.DataFrame,
+    held_out: pd.DataFrame,
+    binned: list[pd.DataFrame],
+    constant: Collection[str],
 ) -> tuple[_Key, float]:
     from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
 
@@ -161,7 +170,7 @@ def _trend(
     if "category" in (one.kind, other.kind):
         rows, held_out = binned
         return (CONTINGENCY, pair), float(ContingencySimilarity.compute(held_out[names], rows[names]))
-    if any((frame[names].nunique() == 1).any() for frame in (rows, held_out)):
+    if one.name in constant or other.name in constant:
         found = [_correlation(frame[names]) for frame in (rows, held_out)]
         return (CORRELATION, pair), 1 - abs(found[0] - found[1]) / 2
     with warnings.catch_warnings():

@@ -3,8 +3,11 @@
 The tables of evidence store a metric by its name; the report and the checks look up here what the name means.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
 
 if TYPE_CHECKING:
     from synth_assets.evaluation.floors import Floor
@@ -29,6 +32,12 @@ def evidence(
     """Give one row of a table of evidence."""
     found = (metric, column_name, value, *interval, floor.mean, floor.low, floor.high)
     return dict(zip(EVIDENCE_COLUMNS, found, strict=True))
+
+
+def evidence_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give rows of evidence as a table, in the same types whatever is in it and however short it is."""
+    types = {name: "str" if name in ("metric", "column_name") else "float64" for name in EVIDENCE_COLUMNS}
+    return pd.DataFrame(list(rows), columns=list(EVIDENCE_COLUMNS)).astype(types)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,16 @@ METRICS: dict[str, Metric] = {
             "scipy.stats.wasserstein_distance; Villani, Optimal Transport, 2009, chapter 6",
         ),
         Metric(
+            "sliced_wasserstein_distance",
+            "Distance of whole rows",
+            "lower",
+            0.0,
+            float("inf"),
+            "The same distance along 50 random directions through the space of all columns, on average: numbers count "
+            "in standard deviations, a label as a coordinate of 0 or 1. It sees how columns go together.",
+            "Bonneel, Rabin, Peyré and Pfister, Sliced and Radon Wasserstein Barycenters, JMIV 51, 2015, section 2",
+        ),
+        Metric(
             "correlation_similarity",
             "Likeness of a pair's correlation",
             "higher",
@@ -158,6 +177,16 @@ METRICS: dict[str, Metric] = {
             1.0,
             "The same, by a logistic regression. It sees means and little else: a low area says nearly nothing.",
             "SDMetrics, LogisticDetection, has this model; Lopez-Paz and Oquab, as above",
+        ),
+        Metric(
+            "detection_importance",
+            "What detection owes to a column",
+            "lower",
+            0.0,
+            1.0,
+            "By how much the area of the boosted trees falls when the column's values are shuffled among the rows that "
+            "they judge: which columns gave the sample away, alone or together with others.",
+            "Breiman, Random Forests, Machine Learning 45, 2001, section 10: permutation importance",
         ),
         Metric(
             "detection_auc_pair",
@@ -240,7 +269,7 @@ METRICS: dict[str, Metric] = {
             0.5,
             1.0,
             "A real row is called a train row the closer it lies to its nearest synthetic row; the area under the ROC "
-            "curve is 0.5 where that says nothing.",
+            "curve is 0.5 where that says nothing. It is one attack: where it fails, another may not.",
             "Chen, Yu, Zhang and Fritz, GAN-Leaks, CCS 2020, the full black-box attack",
         ),
         Metric(
@@ -250,8 +279,10 @@ METRICS: dict[str, Metric] = {
             0.5,
             1.0,
             "A real row is called a train row the denser the synthetic rows lie around it, beside real rows that "
-            "nothing learned from; the area is 0.5 where that says nothing.",
-            "van Breugel, Sun, Qian and van der Schaar, DOMIAS, AISTATS 2023",
+            "nothing learned from; the area is 0.5 where that says nothing. It is one attack: where it fails, another "
+            "may not.",
+            "van Breugel, Sun, Qian and van der Schaar, Membership Inference Attacks against Synthetic Data through "
+            "Overfitting Detection, AISTATS 2023: DOMIAS",
         ),
         Metric(
             "levenshtein_auc",
@@ -260,8 +291,30 @@ METRICS: dict[str, Metric] = {
             0.5,
             1.0,
             "A real row is called a train row the fewer characters have to be changed to turn it into a synthetic row; "
-            "language models may repeat strings of digits. The area is 0.5 where that says nothing.",
-            "After LevAtt, an attack on rows that language models write; Levenshtein, 1966",
+            "language models may repeat strings of digits. The area is 0.5 where that says nothing. It is one attack: "
+            "where it fails, another may not.",
+            "Ward et al., When Tables Leak: Attacking String Memorization in LLM-Based Tabular Data Generation, 2025, "
+            "arXiv:2512.08875: LevAtt",
+        ),
+        Metric(
+            "leaked_rows",
+            "Train rows that several attacks agree on",
+            "lower",
+            0.0,
+            1.0,
+            "The share of train rows that two or more of the three attacks suspect: each suspects a row that it scores "
+            "above 999 in 1,000 held-out rows. The floor is what the same rule names where chance says who is a train "
+            "row.",
+            "The three attacks above; the rule is our own",
+        ),
+        Metric(
+            "leaked_row",
+            "A train row that several attacks agree on",
+            "lower",
+            0.0,
+            1.0,
+            "One of these rows, by its row_id: the share of its cells that agree with the synthetic row most like it.",
+            "As above",
         ),
         Metric(
             "tstr_score",

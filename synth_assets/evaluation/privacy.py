@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.fidelity import numeric_names
-from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
-from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.floors import SPLITS, Floor, floor_of, real_splits
+from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.roc import bootstrapped, by_chance, roc_area
-from synth_assets.evaluation.rows import category_names, labels_seen, require_columns, require_rows
+from synth_assets.evaluation.rows import as_points, judged_rows, require_columns, require_rows
 from synth_assets.tables.schema import TableSchema
 
 EXACT, PARTIAL, CLOSEST = "exact_copies", "partial_copies", "dcr_share"
 MEMBERSHIP, DOMIAS, LEVENSHTEIN = "membership_auc", "domias_auc", "levenshtein_auc"
+LEAKS, LEAK = "leaked_rows", "leaked_row"
 
 CLOSEST_DRAWS = 3
 """Times that as many train rows are drawn as there are held-out rows, for the distance to the closest record."""
@@ -37,6 +37,9 @@ _DIGITS = 9
 
 _PAIRS = 2_000_000
 """As many pairs of rows are compared at once: some 10 MB, however long the tables are."""
+
+_ROWS = 100_000
+"""As many synthetic rows are looked up among the train rows at once."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,15 @@ def attacks_on(
     ratio of two densities, of synthetic rows to real rows that nothing learned from: DOMIAS (van Breugel, Sun, Qian and
     van der Schaar, Membership Inference Attacks against Synthetic Data through Overfitting Detection, AISTATS 2023);
     each half of the held-out rows is the reference for the other half and for half of the train rows, and densities
-    are Gaussian kernels with Scott's bandwidth. By the least edit distance (Levenshtein, 1966) of the written row to a
-    synthetic one: after LevAtt, which looks for digit strings that a language model repeats.
+    are Gaussian kernels with Scott's bandwidth. By the least edit distance of the written row to a synthetic one:
+    LevAtt, which finds digit strings that a language model repeats (Ward et al., When Tables Leak: Attacking String
+    Memorization in LLM-Based Tabular Data Generation, 2025, arXiv:2512.08875).
 
     Parameters
     ----------
     synthetic, train, held_out : pandas.DataFrame
-        Rows in the raw table's columns and types. As many synthetic rows as there are train rows are known to the
-        attacker: the first.
+        Rows in the raw table's columns and types. The attacker knows as many synthetic rows as there are train rows
+        (`judged_rows`).
     schema : TableSchema
         The raw table's schema.
     seed : int
@@ -91,8 +95,8 @@ def attacks_on(
     sets = {"synthetic": synthetic, "train": train, "held_out": held_out}
     require_columns(schema, **sets)
     require_rows(schema, at_least=2, **sets)
-    known = synthetic.head(len(train))
-    points, of_train, of_held_out = (_points(rows, train, schema) for rows in (known, train, held_out))
+    known = judged_rows(synthetic, train)
+    points, of_train, of_held_out = (as_points(rows, train, schema) for rows in (known, train, held_out))
     return [
         Attack(MEMBERSHIP, -_nearest(points, of_train), -_nearest(points, of_held_out)),
         Attack(DOMIAS, *_density_ratios(points, of_train, of_held_out, seed)),
@@ -115,7 +119,7 @@ def privacy_table(
     ----------
     synthetic, train, held_out : pandas.DataFrame
         Rows in the raw table's columns and types. Exact copies are counted among all synthetic rows; everything else
-        is of as many as there are train rows, the first.
+        is of as many as there are train rows (`judged_rows`).
     schema : TableSchema
         The raw table's schema.
     attacks : sequence of Attack, optional
@@ -136,8 +140,8 @@ def privacy_table(
         As `attacks_on`.
     """
     attacks = attacks_on(synthetic, train, held_out, schema, seed=seed) if attacks is None else attacks
-    compared = synthetic.head(len(train))
-    cells = {EXACT: len(schema.columns), PARTIAL: len(schema.columns) // 2 + 1}
+    compared = judged_rows(synthetic, train)
+    cells = {EXACT: len(schema.columns), PARTIAL: cells_of_a_partial_copy(schema)}
     splits = list(real_splits(train, held_out, seed=seed))
     by_split = [agreeing_cells(split.held_out, split.train, schema) for split in splits]
     values = {
@@ -148,7 +152,7 @@ def privacy_table(
         evidence(metric, None, value, floor_of([float((counts >= cells[metric]).mean()) for counts in by_split]))
         for metric, value in values.items()
     ]
-    points, of_train, of_held_out = (_points(rows, train, schema) for rows in (compared, train, held_out))
+    points, of_train, of_held_out = (as_points(rows, train, schema) for rows in (compared, train, held_out))
     both = np.concatenate([of_train, of_held_out])
     rng = np.random.default_rng(seed)
     exchanged = [rng.permutation(len(both)) for _ in range(SPLITS)]
@@ -160,12 +164,13 @@ def privacy_table(
         scores = attack.train, attack.held_out
         interval = bootstrapped([scores], seed=seed)
         found.append(evidence(attack.metric, None, roc_area(*scores), by_chance(*scores, seed=seed), interval))
-    return pd.DataFrame(found).astype({"column_name": "str"})
+    found.append(evidence(LEAKS, None, *_leaked_share(attacks, exchanged)))
+    return evidence_table(found)
 
 
 def leaked_rows(
     attacks: Sequence[Attack], synthetic: pd.DataFrame, train: pd.DataFrame, schema: TableSchema
-) -> tuple[pd.DataFrame, float]:
+) -> pd.DataFrame:
     """Name the train rows that several attacks take for train rows with near certainty.
 
     Parameters
@@ -179,19 +184,15 @@ def leaked_rows(
 
     Returns
     -------
-    leaks : pandas.DataFrame
+    pandas.DataFrame
         One row a train row that `AGREEING_ATTACKS` suspect, those with the most agreeing cells first: `row` (its
         position), `attacks` (their metrics), `agreeing_cells` (with the synthetic row that is most like it). An attack
-        suspects a row whose score is above those of `RARE` of the held-out rows.
-    by_chance : float
-        How many the same rule would name among as many rows that were held out.
+        suspects a row whose score is above those of `RARE` of the held-out rows; how many it names by chance is the
+        floor of `leaked_rows` in `privacy_table`.
     """
-    thresholds = [float(np.quantile(attack.held_out, RARE, method="higher")) for attack in attacks]
-    suspected = np.array([attack.train > threshold for attack, threshold in zip(attacks, thresholds, strict=True)])
-    falsely = np.array([attack.held_out > threshold for attack, threshold in zip(attacks, thresholds, strict=True)])
-    rows = np.flatnonzero(suspected.sum(axis=0) >= AGREEING_ATTACKS)
-    n_train, n_held_out = suspected.shape[1], falsely.shape[1]
-    expected = float((falsely.sum(axis=0) >= AGREEING_ATTACKS).sum()) * n_train / n_held_out
+    of_train, of_held_out = (np.array([getattr(a, part) for a in attacks]) for part in ("train", "held_out"))
+    rows = np.flatnonzero(_agreed(of_train, of_held_out))
+    suspected = _suspected(of_train, of_held_out)
     leaks = pd.DataFrame(
         {
             "row": rows,
@@ -199,12 +200,58 @@ def leaked_rows(
                 [", ".join(a.metric for a, yes in zip(attacks, suspected[:, row], strict=True) if yes) for row in rows],
                 dtype="str",
             ),
-            "agreeing_cells": agreeing_cells(train.iloc[rows], synthetic.head(len(train)), schema)
+            "agreeing_cells": agreeing_cells(train.iloc[rows], judged_rows(synthetic, train), schema)
             if len(rows)
             else np.zeros(0, np.int64),
         }
     )
-    return leaks.sort_values("agreeing_cells", ascending=False, kind="stable", ignore_index=True), expected
+    return leaks.sort_values("agreeing_cells", ascending=False, kind="stable", ignore_index=True)
+
+
+def leak_evidence(leaks: pd.DataFrame, row_ids: np.ndarray, schema: TableSchema) -> pd.DataFrame:
+    """Give each leaked row as a row of evidence, so that it is kept beside the other numbers.
+
+    Parameters
+    ----------
+    leaks : pandas.DataFrame
+        What `leaked_rows` gave.
+    row_ids : numpy.ndarray
+        The `row_id` of each train row.
+    schema : TableSchema
+        The raw table's schema.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Evidence without floors: `column_name` is 'row_id 17', `value` the share of the row's cells that agree with the
+        synthetic row that is most like it.
+    """
+    return evidence_table(
+        evidence(LEAK, f"row_id {row_ids[leak.row]}", leak.agreeing_cells / len(schema.columns), floor_of([]))
+        for leak in leaks.itertuples()
+    )
+
+
+def _leaked_share(attacks: Sequence[Attack], exchanged: Sequence[np.ndarray]) -> tuple[float, Floor]:
+    """Give the share of train rows that attacks agree on, and the same where chance has exchanged the rows."""
+    n_train = len(attacks[0].train)
+    scores = np.array([[*attack.train, *attack.held_out] for attack in attacks])
+
+    def share(of: np.ndarray) -> float:
+        return float(_agreed(of[:, :n_train], of[:, n_train:]).mean())
+
+    return share(scores), floor_of([share(scores[:, order]) for order in exchanged])
+
+
+def _suspected(train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Give, for a scores of attacks by n train rows and by m held-out ones, which of a by n is suspected."""
+    found: np.ndarray = train > np.quantile(held_out, RARE, axis=1, method="higher")[:, np.newaxis]
+    return found
+
+
+def _agreed(train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    named: np.ndarray = _suspected(train, held_out).sum(axis=0) >= AGREEING_ATTACKS
+    return named
 
 
 def closest_distances(rows: pd.DataFrame, others: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
@@ -222,7 +269,7 @@ def closest_distances(rows: pd.DataFrame, others: pd.DataFrame, train: pd.DataFr
     numpy.ndarray
         Euclidean, over numbers in their units and labels as one column each.
     """
-    return _nearest(_points(others, train, schema), _points(rows, train, schema))
+    return _nearest(as_points(others, train, schema), as_points(rows, train, schema))
 
 
 def agreeing_cells(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
@@ -257,6 +304,11 @@ def agreeing_cells(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema)
             agreeing += row_codes[block, np.newaxis] == train_codes
         most[block] = agreeing.max(axis=1)
     return most
+
+
+def cells_of_a_partial_copy(schema: TableSchema) -> int:
+    """Give how many cells a row shares with one train row to be a partial copy of it: more than half."""
+    return len(schema.columns) // 2 + 1
 
 
 def partial_copies(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema, *, cells: int) -> float:
@@ -305,9 +357,16 @@ def exact_copies(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -
         As `agreeing_cells`.
     """
     require_rows(schema, compared=rows, train=train)
-    codes = {c.name: _cell_codes(rows[c.name], train[c.name], c.kind == "number") for c in schema.columns}
-    of_rows, of_train = (pd.DataFrame({name: part[i] for name, part in codes.items()}) for i in (0, 1))
-    return float(pd.MultiIndex.from_frame(of_rows).isin(pd.MultiIndex.from_frame(of_train)).mean())
+    copies = 0
+    for start in range(0, len(rows), _ROWS):
+        block = rows.iloc[start : start + _ROWS]
+        codes = [_cell_codes(block[c.name], train[c.name], c.kind == "number") for c in schema.columns]
+        # A row with a cell that no train row has is none of them; few are left to be looked up whole.
+        known = np.all([np.isin(of_rows, of_train) for of_rows, of_train in codes], axis=0)
+        if known.any():
+            of_rows, of_train = (pd.MultiIndex.from_arrays(list(part)) for part in zip(*codes, strict=True))
+            copies += int(of_rows[known].isin(of_train).sum())
+    return copies / len(rows)
 
 
 def membership_auc(synthetic: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema) -> float:
@@ -398,16 +457,19 @@ def _edit_distances(synthetic: pd.DataFrame, rows: pd.DataFrame, schema: TableSc
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
-    written, asked = (
-        [" ".join(cells) for cells in zip(*(part[name].astype("str") for name in schema.names), strict=True)]
-        for part in (synthetic, rows)
-    )
+    written, asked = (_written(part, schema) for part in (synthetic, rows))
     least = np.empty(len(asked))
     at_once = max(1, _PAIRS // len(written))
     for start in range(0, len(asked), at_once):
         block = slice(start, start + at_once)
         least[block] = cdist(asked[block], written, scorer=Levenshtein.distance, dtype=np.uint16).min(axis=1)
     return least
+
+
+def _written(rows: pd.DataFrame, schema: TableSchema) -> list[str]:
+    forms = {"category": "{}", "integer": "{:.0f}", "number": f"{{:.{_DIGITS}g}}"}
+    cells = [map(forms[column.kind].format, rows[column.name]) for column in schema.columns]
+    return [" ".join(row) for row in zip(*cells, strict=True)]
 
 
 def _cell_codes(rows: pd.Series, train: pd.Series, rounded: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -417,16 +479,3 @@ def _cell_codes(rows: pd.Series, train: pd.Series, rounded: bool) -> tuple[np.nd
         both = both.round(_DIGITS - 1 - int(np.floor(np.log10(largest))))
     codes = pd.factorize(both)[0].astype(np.int32)
     return codes[: len(rows)], codes[len(rows) :]
-
-
-def _points(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
-    columns = []
-    for name in numeric_names(schema):
-        known = train[name].to_numpy("float64")
-        # The deviation of equal decimals is a rounding error, and no unit to measure in.
-        unit = known.std() if known.min() < known.max() else 1.0
-        columns.append((rows[name].to_numpy("float64") - known.mean()) / unit)
-    for name in category_names(schema):
-        # A label that no train row has is as far from each of them as another one.
-        columns.extend((rows[name] == label).to_numpy("float64") for label in labels_seen(name, schema, train))
-    return np.column_stack(columns)

@@ -6,6 +6,9 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.tables.schema import TableSchema
 
+_FARTHEST = 1e6
+"""Standard deviations. What is farther is as far: the squares of greater numbers would soon be infinite."""
+
 
 def require_columns(schema: TableSchema, **sets: pd.DataFrame) -> None:
     """Refuse sets of rows that lack a column of the table, or have numbers that are none.
@@ -98,3 +101,56 @@ def labels_seen(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str
 def category_names(schema: TableSchema) -> list[str]:
     """Give the names of the category columns, in order."""
     return [column.name for column in schema.columns if column.kind == "category"]
+
+
+def numeric_names(schema: TableSchema) -> list[str]:
+    """Give the names of the numeric columns, in order."""
+    return [column.name for column in schema.columns if column.kind != "category"]
+
+
+def judged_rows(synthetic: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows by which a sample is judged, where a measure cannot take all of a long one.
+
+    Parameters
+    ----------
+    synthetic, train : pandas.DataFrame
+        Rows; a sample may have any number of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As many rows as there are train rows, so that floors are of the same size and a sample of a million rows costs
+        no more than one of thousands: all of them where there are no more, else a draw without replacement, always the
+        same one and in the order of the sample.
+    """
+    if len(synthetic) <= len(train):
+        return synthetic
+    drawn = np.random.default_rng(0).choice(len(synthetic), len(train), replace=False)
+    return synthetic.iloc[np.sort(drawn)]
+
+
+def as_points(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+    """Give rows as points between which distances can be measured.
+
+    Parameters
+    ----------
+    rows, train : pandas.DataFrame
+        Rows in the raw table's columns and types.
+    schema : TableSchema
+        The raw table's schema.
+
+    Returns
+    -------
+    numpy.ndarray
+        A point a row: numbers in standard deviations of the train rows, then a coordinate of 0 or 1 for each label.
+    """
+    columns = []
+    for name in numeric_names(schema):
+        known = train[name].to_numpy("float64")
+        # The deviation of equal decimals is a rounding error, and no unit to measure in.
+        unit = known.std() if known.min() < known.max() else 1.0
+        columns.append(((rows[name].to_numpy("float64") - known.mean()) / unit).clip(-_FARTHEST, _FARTHEST))
+    for name in category_names(schema):
+        # A label that no train row has is as far from each of them as another one.
+        columns.extend((rows[name] == label).to_numpy("float64") for label in labels_seen(name, schema, train))
+    return np.column_stack(columns)

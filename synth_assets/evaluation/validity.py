@@ -10,7 +10,7 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
-from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.rows import require_columns
 from synth_assets.tables.schema import Column, TableSchema
 
@@ -120,8 +120,8 @@ def validity_table(
     Parameters
     ----------
     synthetic, train, held_out : pandas.DataFrame
-        Rows in the raw table's columns and types. Of the synthetic ones, as many as there are train rows are judged:
-        the first.
+        Rows in the raw table's columns and types. Every synthetic row is looked at: one that cannot exist is as bad in
+        a million rows.
     schema : TableSchema
         The raw table's schema.
     rules : sequence of Rule
@@ -134,7 +134,7 @@ def validity_table(
     pandas.DataFrame
         Evidence: the shares of cells that are missing, out of range and off the grid for each column, and the share of
         rows that break each rule. A floor is the real table's own share, with the interval of the shares of as many
-        of its rows.
+        of its rows as are synthetic, but no more than are train rows.
 
     Raises
     ------
@@ -145,25 +145,22 @@ def validity_table(
     for name, rows in {"synthetic": synthetic, "train": train, "held-out": held_out}.items():
         if rows.empty:
             raise ForeseenError(f"there are no {name} rows; validity is measured on one at least. Draw a sample first.")
-    judged = synthetic.head(len(train))
     real = pd.concat([train, held_out], ignore_index=True)
-    measured = _faults(judged, real, schema, rules)
+    measured = _faults(synthetic, real, schema, rules)
     of_real = _faults(real, real, schema, rules)
     numbers = pd.DataFrame({"at": np.arange(len(real))})
     drawn = [
-        split.train["at"].to_numpy()[: len(judged)]
+        split.train["at"].to_numpy()[: len(synthetic)]
         for split in real_splits(numbers.head(len(train)), numbers.tail(len(held_out)), splits=SPLITS, seed=seed)
     ]
-    return pd.DataFrame(
-        [
-            evidence(
-                metric,
-                column,
-                float(faults.mean()),
-                floor_of([float(of_real[metric, column][places].mean()) for places in drawn]),
-            )
-            for (metric, column), faults in measured.items()
-        ]
+    return evidence_table(
+        evidence(
+            metric,
+            column,
+            float(faults.mean()),
+            floor_of([float(of_real[metric, column][places].mean()) for places in drawn]),
+        )
+        for (metric, column), faults in measured.items()
     )
 
 

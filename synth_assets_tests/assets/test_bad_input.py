@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from synth_assets.components.settings import SplitSettings
+from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.live.tiny_location import ROWS, tiny_settings
 from synth_assets_tests.resources.processes import bound_by_permissions, read_only
-from synth_assets_tests.world import World
+from synth_assets_tests.world import DAY, World
 
 pytestmark = pytest.mark.slow
 
@@ -139,6 +141,35 @@ def test_a_model_that_learned_nothing_stops_at_the_sample_and_says_what_it_wrote
     after = world.stored()
     assert after["synthetic_sample"] == before["synthetic_sample"]
     assert after["published"] == before["published"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda t: t.drop(columns="Length"), "the synthetic rows lack the column Length; expected Sex, Length"),
+        (lambda t: t.assign(Length="long"), "column 'Length' of the synthetic rows has the type"),
+        (
+            lambda t: t.assign(Length=t["Length"].where(t.index != 3)),
+            "column 'Length' of the synthetic rows has 1 empty",
+        ),
+        (lambda t: t.assign(Sex=t["Sex"].where(t.index > 1)), "column 'Sex' of the synthetic rows has 2 empty"),
+        (lambda t: t.head(1), "found 1 synthetic row; this measure needs at least"),
+    ],
+)
+def test_a_sample_that_cannot_be_judged_is_refused_by_name(
+    world: World, spoil: Callable[[pd.DataFrame], pd.DataFrame], said: str
+) -> None:
+    warehouse = Warehouse(folder=DataFolder(root=str(world.root)))
+    sample = spoil(warehouse.read("abalone", "synthetic_sample", partition=DAY))
+    # The whole table, since one partition could not have other columns.
+    stored = sample.assign(resample_date=pd.Timestamp(DAY).date())
+    warehouse.write("abalone", "synthetic_sample", stored, provenance=Provenance(run_id="spoiled"))
+    before = world.stored()
+    outcome = world.run("fidelity", "privacy", "published")
+    assert outcome.materialized == set()
+    assert len(outcome.messages) == 2
+    assert all(said in message for message in outcome.messages)
+    assert world.stored() == before
 
 
 def test_a_sample_without_a_model_says_what_to_materialize(empty_world: World) -> None:

@@ -31,7 +31,7 @@ def test_every_asset_is_materialized_and_every_blocking_check_passes(first_run: 
 
 
 def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]) -> None:
-    world, _ = first_run
+    world, outcome = first_run
     file = world.paths.published
     counts = {
         name: world.query(f"SELECT count(*) FROM abalone.{name}", file)[0][0]
@@ -41,8 +41,8 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
         "raw": ROWS,
         "encoded_split": ROWS,
         "synthetic_sample": SAMPLE_ROWS,
-        "fidelity": 25,
-        "privacy": 6,
+        "fidelity": 29,
+        "privacy": 7 + outcome.metadata("privacy")["leaks_named"],
         "regression_comparison": 27,
         "report": 4,
         "provenance": 9,  # not that of the publication itself
@@ -257,5 +257,8 @@ def test_a_sample_with_copied_train_rows_is_not_published(world: World) -> None:
     assert gate.blocking
     assert not gate.passed
     assert "Exact copies is 1.0000" in str(gate.description)
+    named = {name for (name,) in world.query("SELECT column_name FROM abalone.privacy WHERE metric = 'leaked_row'")}
+    assert named
+    assert named <= {f"row_id {row}" for row in split.loc[split["split"] == "train", "row_id"].head(SAMPLE_ROWS)}
     assert outcome.materialized == {"privacy", "report"}
     assert world.paths.published.read_bytes() == before

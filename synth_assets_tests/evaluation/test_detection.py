@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.detection import Classifier, detection_auc, detection_table, pairs_told_apart
+from synth_assets.evaluation.detection import IMPORTANCE, Classifier, detection_auc, detection_table, pairs_told_apart
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.tables.schema import Column, TableSchema
 
@@ -146,10 +146,16 @@ def test_the_table_has_each_classifier_beside_what_it_tells_of_real_rows(small_s
     found = detection_table(_rows(300, 2, shift=0.7), train, HELD_OUT, small_schema).set_index("metric")
 
     assert ["metric", *found] == list(EVIDENCE_COLUMNS)
+    columns = found.loc[[IMPORTANCE]].set_index("column_name")
+    assert list(columns.index) == small_schema.names
+    found = found.drop(index=IMPORTANCE)
     assert list(found.index) == ["detection_auc_boosting", "detection_auc_forest", "detection_auc_logistic"]
     assert ((found["floor_low"] < 0.5) & (found["floor_high"] > 0.5)).all()
     assert (found["value"] > found["floor_high"]).all()
     assert ((found["value_low"] < found["value"]) & (found["value"] < found["value_high"])).all()
+    assert columns["value"].idxmax() == "Size"  # which was shifted
+    assert columns.loc["Size", "value"] > columns.loc["Size", "floor_high"]
+    assert columns.loc["Colour", "value"] == pytest.approx(0, abs=0.05)
 
 
 @pytest.mark.slow
@@ -163,12 +169,38 @@ def test_the_pair_that_is_wrong_is_named_first(small_schema: TableSchema) -> Non
     synthetic = _rows(600, 2)
     synthetic["Legs"] = np.random.default_rng(4).permutation(synthetic["Legs"])
 
-    found = pairs_told_apart(synthetic, HELD_OUT, small_schema)
+    found = pairs_told_apart(synthetic, _rows(600, 6), HELD_OUT, small_schema)
 
+    assert tuple(found) == EVIDENCE_COLUMNS
     assert len(found) == 3
+    assert (found["value"] > found["floor_high"]).tolist() == [True, False, False]
     assert found["column_name"].iloc[0] == "Size, Legs"
     assert found["value"].iloc[0] > 0.7
     assert found["value"].iloc[1] == pytest.approx(0.5, abs=0.1)
+
+
+def test_columns_that_only_together_are_wrong_are_both_named(small_schema: TableSchema) -> None:
+    synthetic = _rows(600, 2)
+    synthetic["Legs"] = np.random.default_rng(4).permutation(synthetic["Legs"])
+    told = detection_auc(
+        synthetic, HELD_OUT, small_schema, classifier="gradient boosting", repeats=1, importance=True, interval=False
+    )
+
+    assert min(told.importances["Size"], told.importances["Legs"]) > 0.1
+    assert told.importances["Colour"] == pytest.approx(0, abs=0.03)
+
+
+def test_a_column_that_gives_everything_away_is_owed_everything() -> None:
+    """The area is 1 with the column, and 0.5 where its values are shuffled; the other column says nothing."""
+    schema = TableSchema((Column("Size", "number"), Column("Other", "number")), "Size", "Size")
+    real, synthetic = (pd.DataFrame({"Size": [size] * 200, "Other": [1.0] * 200}) for size in (0.0, 1.0))
+    told = detection_auc(
+        synthetic, real, schema, classifier="gradient boosting", repeats=3, importance=True, interval=False
+    )
+
+    assert told.auc == 1.0
+    assert told.importances["Size"] == pytest.approx(0.5, abs=0.06)
+    assert told.importances["Other"] == 0.0
 
 
 def test_other_types_are_refused_in_words(small_schema: TableSchema) -> None:

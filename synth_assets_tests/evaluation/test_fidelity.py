@@ -11,6 +11,7 @@ from synth_assets.evaluation.fidelity import (
     CORRELATION,
     KS,
     SHAPES,
+    SLICED,
     TRENDS,
     TV,
     WASSERSTEIN,
@@ -20,6 +21,7 @@ from synth_assets.evaluation.fidelity import (
     numeric_names,
 )
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
+from synth_assets.evaluation.rows import judged_rows
 from synth_assets.tables.schema import Column, TableSchema
 
 SIZE = Column("Size", "number")
@@ -121,12 +123,12 @@ def test_every_measure_has_its_row(small_schema: TableSchema, small_table: pd.Da
 
     assert tuple(table) == EVIDENCE_COLUMNS
     assert table.set_index("column_name", append=False)["metric"].tolist() == [
-        *(TV, KS, KS, WASSERSTEIN, WASSERSTEIN, CONTINGENCY, CONTINGENCY, CORRELATION, SHAPES, TRENDS)
+        *(TV, KS, KS, WASSERSTEIN, WASSERSTEIN, CONTINGENCY, CONTINGENCY, CORRELATION, SHAPES, SLICED, TRENDS)
     ]
     assert table["column_name"].head(8).tolist() == [
         *("Colour", "Size", "Legs", "Size", "Legs", "Colour, Size", "Colour, Legs", "Size, Legs")
     ]
-    assert table["column_name"].tail(2).isna().all()
+    assert table["column_name"].tail(3).isna().all()
     best = [METRICS[metric].best for metric in table["metric"]]
     assert table["value"].tolist() == pytest.approx(best, abs=1e-6)
 
@@ -141,7 +143,7 @@ def test_known_answers_in_one_table(small_schema: TableSchema) -> None:
 
     found = _values(synthetic, train, held_out, schema=small_schema)
 
-    unit = np.std([1, 2, 3, 4] * 2, ddof=1)
+    unit = np.std([1, 2, 3, 4])
     assert found[TV, "Colour"] == pytest.approx(0.5, abs=1e-6)
     assert found[KS, "Size"] == 0.0
     assert found[KS, "Legs"] == 1.0
@@ -152,6 +154,36 @@ def test_known_answers_in_one_table(small_schema: TableSchema) -> None:
     assert found[CONTINGENCY, "Colour, Legs"] == pytest.approx(0.5)  # of four pairs of a label and a number, two
     assert found[CONTINGENCY, "Colour, Size"] == pytest.approx(0.25)  # all sizes in the last bin: with red, one of four
     assert found[TRENDS, None] == pytest.approx(0.25)
+
+
+def test_the_distance_of_whole_rows_is_that_of_their_projections(three_numbers: TableSchema) -> None:
+    real = _columns([1, 2, 3, 4], [4, 1, 2, 3], [1, 2, 3, 4])
+    moved = real.assign(a=real["a"] + 6)
+    found = _values(moved, real, real, schema=three_numbers)
+
+    # Along a direction, every row moves by the same part of the way. Of three coordinates of a random direction each
+    # is half, on average, in size: of 50 directions, 0.5 and 0.04 more or less.
+    assert found[SLICED, None] / found[WASSERSTEIN, "a"] == pytest.approx(0.5, abs=3 * 0.041)
+    assert found[WASSERSTEIN, "b"] == 0
+
+
+def test_in_a_table_of_one_number_both_distances_are_the_same() -> None:
+    schema = TableSchema((Column("Size", "number"),), "Size", "Size")
+    real = pd.DataFrame({"Size": [1.0, 2.0, 4.0]})
+    found = _values(real + 1, real, real, schema=schema)
+
+    assert found[SLICED, None] == pytest.approx(1 / real["Size"].std(ddof=0))
+
+
+def test_the_distance_of_whole_rows_sees_columns_that_do_not_go_together(three_numbers: TableSchema) -> None:
+    rng = np.random.default_rng(0)
+    at = rng.normal(size=400)
+    real = _columns(at, at, at)
+    found = fidelity_table(real.assign(c=rng.permutation(at)), real.head(200), real.tail(200), three_numbers)
+    row = found.set_index("metric").loc[SLICED]
+
+    assert row["value"] > row["floor_high"]
+    assert (found.loc[found["metric"] == KS, "value"] > found.loc[found["metric"] == KS, "floor_low"]).all()
 
 
 @pytest.mark.parametrize(("c", "similarity"), [([1, 2, 3, 4], 1.0), ([1, 2, 4, 3], 0.9), ([4, 3, 2, 1], 0.0)])
@@ -210,7 +242,8 @@ def test_rows_beyond_as_many_as_there_are_train_rows_do_not_count(
     longer = pd.concat([small_table.head(40), small_table.assign(Size=99.0)])
 
     assert_frame_equal(
-        fidelity_table(longer, *parts, small_schema), fidelity_table(small_table.head(40), *parts, small_schema)
+        fidelity_table(longer, *parts, small_schema),
+        fidelity_table(judged_rows(longer, parts[0]), *parts, small_schema),
     )
 
 
@@ -234,7 +267,7 @@ def test_a_table_of_one_number_has_its_column_alone() -> None:
     schema = TableSchema((Column("Legs", "integer"),), "Legs", "Legs")
     rows = pd.DataFrame({"Legs": [1, 2]})
 
-    assert fidelity_table(rows, rows, rows, schema)["metric"].tolist() == [KS, WASSERSTEIN, SHAPES]
+    assert fidelity_table(rows, rows, rows, schema)["metric"].tolist() == [KS, WASSERSTEIN, SHAPES, SLICED]
 
 
 def test_a_column_that_is_unique_in_every_row_is_measured(three_numbers: TableSchema) -> None:

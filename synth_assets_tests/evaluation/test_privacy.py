@@ -13,15 +13,19 @@ from synth_assets.evaluation import privacy
 from synth_assets.evaluation.gates import PRIVACY, judge
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.privacy import (
+    LEAK,
+    LEAKS,
     agreeing_cells,
     attacks_on,
     closest_distances,
     exact_copies,
+    leak_evidence,
     leaked_rows,
     membership_auc,
     partial_copies,
     privacy_table,
 )
+from synth_assets.evaluation.rows import as_points, judged_rows
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import Column, TableSchema
 from synth_assets.tables.split import rows_of
@@ -158,8 +162,8 @@ def test_distances_are_in_standard_deviations_of_the_train_rows(small_schema: Ta
     synthetic = _rows(("red", 0.0, 0), ("red", 2000.0, 4))
     beside = _rows(("red", 500.0, 0), ("red", 0.0, 3), ("blue", 0.0, 0))
 
-    from_synthetic = privacy._points(beside, train, small_schema)
-    of_synthetic = privacy._points(synthetic, train, small_schema)
+    from_synthetic = as_points(beside, train, small_schema)
+    of_synthetic = as_points(synthetic, train, small_schema)
 
     distances = np.linalg.norm(from_synthetic - of_synthetic[0], axis=1)
     assert distances.tolist() == pytest.approx([0.5, 1.5, 2**0.5])
@@ -182,7 +186,7 @@ def test_constant_decimals_do_not_drown_the_other_columns(small_schema: TableSch
     held_out, synthetic = _random(300, 2).assign(Size=0.1), train.assign(Size=0.3)
     assert train["Size"].to_numpy().std() > 0
 
-    points = privacy._points(synthetic, train, small_schema)
+    points = as_points(synthetic, train, small_schema)
 
     assert points[:, 0] == pytest.approx(np.full(300, 0.2))
     assert membership_auc(train, train, held_out, small_schema) == membership_auc(
@@ -238,9 +242,10 @@ def test_fresh_rows_lie_within_every_floor(many_columns: TableSchema) -> None:
 
     assert ["metric", *found] == list(EVIDENCE_COLUMNS)
     assert list(found.index) == [
-        *("exact_copies", "partial_copies", "dcr_share", "membership_auc", "domias_auc", "levenshtein_auc")
+        *("exact_copies", "partial_copies", "dcr_share", "membership_auc", "domias_auc", "levenshtein_auc"),
+        "leaked_rows",
     ]
-    attacks = found.tail(3)
+    attacks = found.loc["membership_auc":"levenshtein_auc"]
     assert judge(PRIVACY, found.reset_index()).passed
     assert ((attacks["value"] > attacks["floor_low"]) & (attacks["value"] < attacks["floor_high"])).all()
     assert ((attacks["value_low"] < attacks["value"]) & (attacks["value"] < attacks["value_high"])).all()
@@ -270,24 +275,67 @@ def test_one_copied_row_in_a_hundred_is_an_exact_copy_too_many(many_columns: Tab
 
 def test_copied_rows_are_named_and_others_are_not(many_columns: TableSchema) -> None:
     sample = _copied(12)
-    leaks, by_chance = leaked_rows(
-        attacks_on(sample, TRAIN_LINE, HELD_OUT_LINE, many_columns), sample, TRAIN_LINE, many_columns
+    attacks = attacks_on(sample, TRAIN_LINE, HELD_OUT_LINE, many_columns)
+    leaks = leaked_rows(attacks, sample, TRAIN_LINE, many_columns)
+    share = (
+        privacy_table(sample, TRAIN_LINE, HELD_OUT_LINE, many_columns, attacks=attacks).set_index("metric").loc[LEAKS]
     )
+    named = leak_evidence(leaks, np.arange(1000, 1600), many_columns)
 
     assert sorted(leaks["row"].head(12)) == list(range(12))
     assert len(leaks) <= 14
     assert (leaks["agreeing_cells"].head(12) == 5).all()
     assert leaks["attacks"].str.contains("membership_auc, levenshtein_auc|levenshtein_auc").head(12).all()
-    assert by_chance <= 4
+    assert share["value"] == len(leaks) / len(TRAIN_LINE)
+    assert share["value"] > share["floor_high"] + 0.01
+    assert tuple(named) == EVIDENCE_COLUMNS
+    assert sorted(named["column_name"].head(12)) == [f"row_id {1000 + row}" for row in range(12)]
+    assert (named["metric"] == LEAK).all()
+    assert (named["value"].head(12) == 1.0).all()
 
 
 def test_no_row_of_a_fresh_sample_is_named(many_columns: TableSchema) -> None:
-    leaks, _ = leaked_rows(
+    leaks = leaked_rows(
         attacks_on(FRESH_LINE, TRAIN_LINE, HELD_OUT_LINE, many_columns), FRESH_LINE, TRAIN_LINE, many_columns
     )
 
     assert len(leaks) <= 3
     assert list(leaks) == ["row", "attacks", "agreeing_cells"]
+    none = leak_evidence(leaks.head(0), np.arange(600), many_columns)
+    assert none.empty
+    # Nothing changes the types of what it is put beside: the warehouse keeps one type a column.
+    whole = privacy_table(FRESH_LINE, TRAIN_LINE, HELD_OUT_LINE, many_columns)
+    assert pd.concat([whole, none]).dtypes.tolist() == whole.dtypes.tolist() == none.dtypes.tolist()
+
+
+@pytest.mark.parametrize(("of_train", "share"), [(10, 1.0), (5, 0.5), (0, 0.0)])
+def test_rows_on_train_rows_are_closer_to_these(of_train: int, share: float) -> None:
+    train, held_out = np.arange(10.0)[:, np.newaxis], np.arange(100.0, 110.0)[:, np.newaxis]
+    rows = np.concatenate([train[:of_train], held_out[of_train:]])
+
+    assert privacy._closer_share(rows, train, held_out, np.random.default_rng(0)) == share
+    assert privacy._closer_share(rows, train, train, np.random.default_rng(0)) == 0.5
+
+
+def test_a_sample_that_lies_around_the_train_rows_alone_gives_every_one_away(many_columns: TableSchema) -> None:
+    """The density of synthetic rows tells where the train rows are, and that of held-out rows where they are not."""
+    elsewhere = HELD_OUT_LINE.assign(**{name: HELD_OUT_LINE[name] + 100 for name in "abcd"})
+
+    found = privacy_table(FRESH_LINE, TRAIN_LINE, elsewhere, many_columns).set_index("metric")["value"]
+
+    assert found["membership_auc"] == found["domias_auc"] == 1.0
+    assert found["dcr_share"] == 1.0
+
+
+def test_copies_are_found_wherever_they_stand(small_schema: TableSchema, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, rows = _random(200, 1), _random(1000, 2)
+    rows.iloc[[0, 499, 500, 999]] = train.iloc[[7, 7, 9, 199]].to_numpy()
+    rows.loc[400, "Size"] = train.loc[3, "Size"]  # every cell is one of a train row, and the row is none
+    rows.loc[400, ["Colour", "Legs"]] = train.loc[train["Legs"] != train.loc[3, "Legs"], ["Colour", "Legs"]].iloc[0]
+
+    for at_once in (1000, 500, 7):
+        monkeypatch.setattr(privacy, "_ROWS", at_once)
+        assert exact_copies(rows, train, small_schema) == 4 / 1000
 
 
 def test_edit_distances_are_of_the_written_rows(small_schema: TableSchema) -> None:
@@ -295,6 +343,13 @@ def test_edit_distances_are_of_the_written_rows(small_schema: TableSchema) -> No
     asked = _rows(("red", 0.5, 4), ("blue", 0.3, 2), ("red", 1.55, 14))
 
     assert privacy._edit_distances(synthetic, asked, small_schema).tolist() == [1, 0, 2]
+    # 0.1 + 0.2 is written as 0.3 is, and a whole number without a point.
+    same = synthetic.assign(Size=[0.1 + 0.2, 0.55], Legs=[2.0, 4.0])
+    assert (
+        privacy._written(same, small_schema)
+        == privacy._written(synthetic, small_schema)
+        == ["blue 0.3 2", "red 0.55 4"]
+    )
 
 
 def test_a_density_is_that_of_gaussian_kernels() -> None:
@@ -337,7 +392,11 @@ def test_exact_copies_count_in_the_whole_sample_and_the_rest_in_as_many_rows_as_
     found, fresh = _table(longer, many_columns), _table(FRESH_LINE, many_columns)
 
     assert found.loc["exact_copies", "value"] == 0.5
-    pd.testing.assert_frame_equal(found.drop(index="exact_copies"), fresh.drop(index="exact_copies"))
+    drawn = _table(judged_rows(longer, TRAIN_LINE), many_columns)
+    pd.testing.assert_frame_equal(found.drop(index="exact_copies"), drawn.drop(index="exact_copies"))
+    # A draw of both halves: some three hundred of the train rows are in it.
+    assert found.loc["membership_auc", "value"] == pytest.approx(0.75, abs=0.05)
+    assert fresh.loc["membership_auc", "value"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_twice_the_same_numbers(many_columns: TableSchema) -> None:
@@ -362,4 +421,5 @@ def test_five_held_out_rows_are_enough(many_columns: TableSchema) -> None:
     found = privacy_table(FRESH_LINE, TRAIN_LINE, HELD_OUT_LINE.head(5), many_columns)
 
     assert found["value"].notna().all()
-    assert (found["floor_high"] - found["floor_low"]).tail(3).min() > 0.3  # and say next to nothing
+    found = found.set_index("metric").loc["membership_auc":"levenshtein_auc"]
+    assert (found["floor_high"] - found["floor_low"]).min() > 0.3  # and say next to nothing

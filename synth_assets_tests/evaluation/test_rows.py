@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.rows import category_names, labels_seen, require_rows
+from synth_assets.evaluation.rows import category_names, judged_rows, labels_seen, require_rows
 from synth_assets.tables.schema import TableSchema
 
 
@@ -52,3 +52,19 @@ def test_labels_come_in_the_order_of_the_schema_and_others_after_them(
     assert labels_seen("Colour", small_schema, small_table.head(1)) == ["blue", "red"]
     assert labels_seen("Colour", small_schema, mauve, small_table, green) == ["blue", "red", "green", "mauve"]
     assert category_names(small_schema) == ["Colour"]
+
+
+def test_a_sample_that_is_no_longer_than_the_train_rows_is_judged_whole(small_table: pd.DataFrame) -> None:
+    assert judged_rows(small_table.head(7), small_table) is not small_table
+    pd.testing.assert_frame_equal(judged_rows(small_table.head(7), small_table), small_table.head(7))
+
+
+def test_of_a_longer_sample_the_same_rows_are_drawn_each_time_from_everywhere(small_table: pd.DataFrame) -> None:
+    numbers = pd.DataFrame({"at": range(100_000)})
+    drawn = judged_rows(numbers, small_table)["at"]
+
+    pd.testing.assert_series_equal(drawn, judged_rows(numbers, small_table)["at"])
+    assert len(drawn) == len(small_table) == drawn.nunique()
+    assert drawn.is_monotonic_increasing
+    # Of 60 numbers below 100,000, the mean deviates by 3,700.
+    assert drawn.mean() == pytest.approx(50_000, abs=3 * 3_700)

@@ -1,0 +1,146 @@
+"""The gates on whole tables: rows that are real pass every one, and each kind of bad sample is stopped by its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from synth_assets.components.settings import SyntheticTableSettings
+from synth_assets.evaluation import detection
+from synth_assets.evaluation.detection import detection_table
+from synth_assets.evaluation.fidelity import fidelity_table
+from synth_assets.evaluation.gates import FIDELITY, PRIVACY, VALIDITY, judge
+from synth_assets.evaluation.privacy import privacy_table
+from synth_assets.evaluation.validity import validity_table
+from synth_assets.great.specs import SampleSpec
+from synth_assets.tables.encoding import Encoding
+
+pytestmark = pytest.mark.slow
+
+DEFS = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
+SETTINGS = SyntheticTableSettings(**yaml.safe_load(DEFS.read_text())["attributes"])
+SCHEMA = SETTINGS.table_schema()
+
+PART = 600
+"""Rows of each part: to learn from, to judge, and to judge against. Floors are wider for so few."""
+
+SPLITS = 20
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Three sets of rows of a table that have no row in common."""
+
+    train: pd.DataFrame
+    unseen: pd.DataFrame
+    held_out: pd.DataFrame
+
+    def failed(self, sample: pd.DataFrame) -> dict[str, str]:
+        """Judge a sample as the assets do, and give what the gates that it fails say of it."""
+        sets = sample, self.train, self.held_out
+        evidence = pd.concat(
+            [
+                fidelity_table(*sets, SCHEMA),
+                detection_table(*sets, SCHEMA),
+                validity_table(*sets, SCHEMA, SETTINGS.table_rules()),
+                privacy_table(*sets, SCHEMA),
+            ],
+            ignore_index=True,
+        )
+        verdicts = [judge(gate, evidence) for gate in (FIDELITY, VALIDITY, PRIVACY)]
+        return {verdict.gate.name: verdict.said for verdict in verdicts if not verdict.passed}
+
+
+@pytest.fixture(autouse=True)
+def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save time: a forest is most of an evaluation."""
+    monkeypatch.setattr(detection, "TREES", 20)
+    monkeypatch.setattr(detection, "FLOOR_SPLITS", 4)
+
+
+@pytest.fixture(scope="module", params=["stand-in", "real"])
+def table(request: pytest.FixtureRequest, stand_in_csv: Path) -> pd.DataFrame:
+    csv = request.getfixturevalue("real_csv") if request.param == "real" else stand_in_csv
+    return SCHEMA.conform(pd.read_csv(csv), origin=str(csv))
+
+
+def _parts(table: pd.DataFrame, seed: int) -> Parts:
+    drawn = table.sample(3 * PART, random_state=seed, ignore_index=True)
+    return Parts(*(drawn.iloc[at : at + PART].reset_index(drop=True) for at in range(0, 3 * PART, PART)))
+
+
+@pytest.mark.parametrize("seed", range(SPLITS))
+def test_real_rows_pass_every_gate(table: pd.DataFrame, seed: int) -> None:
+    parts = _parts(table, seed)
+
+    assert parts.failed(parts.unseen) == {}
+
+
+def _copied(parts: Parts, rng: np.random.Generator, share: float) -> pd.DataFrame:
+    """Give rows that nobody saw, some of which have been replaced by train rows."""
+    copies = parts.train.sample(int(share * PART), random_state=int(rng.integers(1000)))
+    return pd.concat([copies, parts.unseen.iloc[len(copies) :]], ignore_index=True)
+
+
+def _shuffled(parts: Parts, rng: np.random.Generator) -> pd.DataFrame:
+    columns = {name: rng.permutation(parts.unseen[name]) for name in SCHEMA.names}
+    return SCHEMA.conform(pd.DataFrame(columns), origin="shuffled")
+
+
+def _one_shuffled(parts: Parts, rng: np.random.Generator) -> pd.DataFrame:
+    return parts.unseen.assign(**{SCHEMA.target: rng.permutation(parts.unseen[SCHEMA.target])})
+
+
+def _constant(parts: Parts, _: np.random.Generator) -> pd.DataFrame:
+    return parts.unseen.iloc[[0] * PART].reset_index(drop=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "stopped_by", "words"),
+    [
+        (lambda p, rng: _copied(p, rng, 0.2), ["privacy"], "Exact copies is 0.2000; real rows score 0.0000, and at"),
+        (lambda p, rng: _copied(p, rng, 0.01), ["privacy"], "Exact copies is 0.0100"),
+        (_shuffled, ["fidelity", "validity"], "Likeness of a pair's correlation of "),
+        (_one_shuffled, ["fidelity"], "Likeness of a pair's correlation of "),
+        (_constant, ["fidelity"], "Likeness of a pair's joint shares of "),
+    ],
+    ids=["a fifth copied", "one in a hundred copied", "shuffled columns", "a shuffled target", "constant values"],
+)  # fmt: skip
+def test_each_bad_sample_is_stopped_by_the_gate_that_ought_to(
+    table: pd.DataFrame,
+    spoil: Callable[[Parts, np.random.Generator], pd.DataFrame],
+    stopped_by: list[str],
+    words: str,
+) -> None:
+    parts = _parts(table, 0)
+    failed = parts.failed(spoil(parts, np.random.default_rng(0)))
+
+    assert list(failed) == stopped_by
+    assert words in failed[stopped_by[0]]
+
+
+def test_a_model_that_was_trained_for_one_epoch_and_without_a_teacher_is_stopped_by_fidelity(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    from synth_assets.great.store import ModelStore, sample_rows
+
+    parts, encoding = _parts(table, 0), Encoding(SCHEMA)
+    spec = SETTINGS.model_spec()
+    spec = replace(spec, epochs=1, training=replace(spec.training, teacher_rows=0))
+    store = ModelStore(tmp_path / "models")
+    card = store.fit(
+        encoding.label(encoding.encode(parts.train)),
+        spec,
+        bases=tmp_path / "bases",
+        experiments=tmp_path / "experiments",
+        report=lambda _: None,
+    )
+    rows, _ = sample_rows(store, card.version, encoding, SampleSpec(n_samples=PART), seed=0, report=lambda _: None)
+    failed = parts.failed(rows)
+
+    assert "privacy" not in failed
+    assert "Detection by boosted trees is " in failed["fidelity"]
