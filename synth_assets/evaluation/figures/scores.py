@@ -33,7 +33,7 @@ MOST_LINES = 40
 
 _COLOURS = {REAL: BLUE, SYNTHETIC: ORANGE, AUGMENTED: GREEN}
 
-_BETTER = {
+SCORE_LABELS = {
     "r2": "R2, more is better",
     "rmse": "RMSE, {unit}, less is better",
     "mae": "MAE, {unit}, less is better",
@@ -115,7 +115,7 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
     """
     if evidence.empty:
         raise ForeseenError("found no number to draw; expected a row for each. Evaluate the samples anew.")
-    dated = evidence.assign(resample_date=pd.to_datetime(evidence["resample_date"]), short=_shortfall(evidence))
+    dated = evidence.assign(resample_date=pd.to_datetime(evidence["resample_date"]), short=shortfall(evidence))
     metrics = [name for name in METRICS if name in set(dated["metric"])]
     across = min(3, len(metrics))
     down = -(-len(metrics) // across)
@@ -164,8 +164,8 @@ def regression_points(
     regressors = list(dict.fromkeys(scores["regressor"]))
     metrics = list(dict.fromkeys(scores["metric"]))
     arms = [arm for arm in _COLOURS if arm in set(scores["trained_on"])]
-    panels = [(_BETTER[metric].format(unit=unit), scores[scores["metric"] == metric]) for metric in metrics]
-    changed = ", ".join(dict.fromkeys(_BETTER[metric].split(",")[0] for metric in differences["metric"]))
+    panels = [(SCORE_LABELS[metric].format(unit=unit), scores[scores["metric"] == metric]) for metric in metrics]
+    changed = ", ".join(dict.fromkeys(SCORE_LABELS[metric].split(",")[0] for metric in differences["metric"]))
     panels.append((f"change of {changed} against real rows", differences))
     with new_figure(3.4 * len(panels), 0.45 * len(regressors) + 1.9, title, source) as figure:
         for i, (label, rows) in enumerate(panels):
@@ -268,7 +268,7 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
 
 def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Give what is drawn on one axis: its heading, and its numbers with their labels, the worst first."""
-    ordered = evidence.assign(short=_shortfall(evidence)).sort_values("short", ascending=False, kind="stable")
+    ordered = evidence.assign(short=shortfall(evidence)).sort_values("short", ascending=False, kind="stable")
     whole = ordered[ordered["column_name"].isna()]
     ranges = [(METRICS[name].better, METRICS[name].best, METRICS[name].worst) for name in whole["metric"]]
     for kind in dict.fromkeys(ranges):
@@ -284,7 +284,7 @@ def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"{metric.title}; {metric.better} is better{cut}", drawn.assign(label=labels)
 
 
-def _shortfall(evidence: pd.DataFrame) -> list[float]:
+def shortfall(evidence: pd.DataFrame) -> list[float]:
     """Give how much worse each number is than what real rows score; one that is not defined is the worst."""
     found = []
     for row in evidence.itertuples():
