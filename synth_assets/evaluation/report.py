@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.figures.scores import SCORE_LABELS, shortfall
+from synth_assets.evaluation.figures.scores import LEARNED_FROM, SCORE_LABELS, shortfall
 from synth_assets.evaluation.gates import Verdict
 from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.privacy import AGREEING_ATTACKS, RARE
-from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
 from synth_assets.evaluation.validity import RULES, Rule
 
 MOST_ROWS = 200
@@ -282,9 +281,6 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
     }
 
 
-_LEARNED_FROM = {REAL: "real rows", SYNTHETIC: "synthetic rows", AUGMENTED: "both"}
-
-
 def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
     """Turn a list of scores into a table with a column a metric."""
     metrics = list(dict.fromkeys(scores["metric"]))
@@ -295,7 +291,7 @@ def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
         "rows": [
             {
                 "regressor": regressor,
-                "arm": _LEARNED_FROM[arm],
+                "arm": LEARNED_FROM[arm],
                 "cells": [cells.get((regressor, arm, metric)) for metric in metrics],
             }
             for regressor, arm in rows
