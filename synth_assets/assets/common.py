@@ -54,6 +54,10 @@ class Table:
         """Give the key of one of its assets."""
         return dg.AssetKey([self.name, asset])
 
+    def sample_title(self, day: str, model_version: str) -> str:
+        """Say which sample a figure is of."""
+        return f"{self.name}, sample of {day}, model {model_version}"
+
     def asset(
         self,
         name: str,
@@ -178,16 +182,21 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
     """
     from synth_assets.evaluation.figures import as_png
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}")
-    building.write_bytes(as_png(figure, dpi=FILE_DPI))
-    building.replace(path)
+    write_whole(path, as_png(figure, dpi=FILE_DPI))
     metadata: dict[str, Any] = {f"{path.stem}_file": dg.MetadataValue.path(path)}
     inline = as_png(figure, dpi=INLINE_DPI)
     if len(inline) <= INLINE_BYTES:
         encoded = base64.b64encode(inline).decode()
         metadata[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
     return metadata
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside where it belongs and rename it: what is there is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f".{path.name}")
+    building.write_bytes(content)
+    building.replace(path)
 
 
 def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:

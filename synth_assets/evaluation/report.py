@@ -17,6 +17,8 @@ from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.privacy import AGREEING_ATTACKS, RARE
 from synth_assets.evaluation.validity import RULES, Rule
 
+LEAK = "leaked_row"
+
 MOST_ROWS = 200
 """Numbers of a metric, or leaks, that the report lists, the worst first; the tables of the warehouse have them all."""
 
@@ -99,7 +101,7 @@ class Utility:
 
     Parameters
     ----------
-    scores, differences : pandas.DataFrame
+    scores : pandas.DataFrame
         `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`.
     verdict : str
         Whether synthetic rows helped, in a sentence.
@@ -108,25 +110,8 @@ class Utility:
     """
 
     scores: pd.DataFrame
-    differences: pd.DataFrame
     verdict: str
     unit: str
-
-
-@dataclass(frozen=True)
-class Leaks:
-    """The train rows that several attacks agree on; see `privacy.leaked_rows`.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        `row_id`, `attacks`, `agreeing_cells`.
-    by_chance : float
-        How many the same rule would name among as many rows that were held out.
-    """
-
-    rows: pd.DataFrame
-    by_chance: float
 
 
 @dataclass(frozen=True)
@@ -159,7 +144,6 @@ def report_html(
     evidence: Mapping[str, pd.DataFrame],
     *,
     rules: Sequence[Rule],
-    leaks: Leaks,
     utility: Utility,
     pictures: Mapping[str, bytes],
 ) -> str:
@@ -176,8 +160,6 @@ def report_html(
         that no gate looks at.
     rules : sequence of Rule
         What the rows keep to.
-    leaks : Leaks
-        The train rows that the sample gives away.
     utility : Utility
         What models learned from the sample.
     pictures : mapping of str to bytes
@@ -198,16 +180,11 @@ def report_html(
         lstrip_blocks=True,
     )
     stopped = [verdict.gate.name for verdict in verdicts if verdict.gate.blocking and not verdict.passed]
-    shown = {
-        name: {"picture": picture, "data": base64.b64encode(pictures[name]).decode(), "name": name}
-        for name, picture in PICTURES.items()
-        if name in pictures
-    }
     sections = [
         {
             "verdict": verdict,
             "status": _status(verdict.passed, verdict.gate.blocking),
-            "pictures": [each for each in shown.values() if each["picture"].gate == verdict.gate.name],
+            "pictures": _shown(verdict.gate.name, pictures),
             "tables": list(_tables(verdict, verdicts, evidence.get(verdict.gate.name))),
         }
         for verdict in verdicts
@@ -217,14 +194,12 @@ def report_html(
         origin=origin,
         stopped=stopped,
         sections=sections,
-        overview=[each for each in shown.values() if not each["picture"].gate],
+        overview=_shown("", pictures),
         rules={rule.name: rule for rule in rules},
-        leaks=leaks,
         attacks_needed=AGREEING_ATTACKS,
         rare=RARE,
         utility=utility,
         scores=_scores(utility.scores, utility.unit),
-        differences=_scores(utility.differences, utility.unit),
         metrics=[metric for name, metric in METRICS.items() if name in measured],
         most=MOST_ROWS,
         number=_number,
@@ -237,7 +212,17 @@ def _status(passed: bool, blocking: bool) -> str:
     return "passed" if passed else "failed" if blocking else "warning"
 
 
-def _tables(verdict: Verdict, verdicts: Sequence[Verdict], unjudged: pd.DataFrame | None) -> Iterator[dict[str, object]]:
+def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
+    return [
+        {"name": name, "picture": picture, "data": base64.b64encode(pictures[name]).decode()}
+        for name, picture in PICTURES.items()
+        if picture.gate == gate and name in pictures
+    ]
+
+
+def _tables(
+    verdict: Verdict, verdicts: Sequence[Verdict], unjudged: pd.DataFrame | None
+) -> Iterator[dict[str, object]]:
     """Give the tables of a section: one of the whole table's numbers, then one a metric of what has columns."""
     numbers = [verdict.findings]
     if unjudged is not None:
@@ -273,6 +258,7 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
     return {
         "metric": metric,
         "is_rules": metric is not None and metric.name == RULES,
+        "is_leaks": metric is not None and metric.name == LEAK,
         "rows": rows,
         "count": len(numbers),
         "beyond": int((numbers["passed"] == False).sum()),  # noqa: E712 - None is neither
@@ -299,15 +285,14 @@ def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
     }
 
 
-def _number(value: float, *, signed: bool = False) -> str:
+def _number(value: float) -> str:
     if np.isnan(value):
-        return "–"
-    sign = "+" if signed else ""
-    return f"{round(value, 4) + 0.0:{sign},.4f}" if abs(value) < 1e4 else f"{value:{sign},.0f}"  # no -0.0000
+        return "—"
+    return f"{round(value, 4) + 0.0:,.4f}" if abs(value) < 1e4 else f"{value:,.0f}"  # no -0.0000
 
 
-def _interval(low: float, high: float, *, signed: bool = False) -> str:
-    return "–" if np.isnan(low) or np.isnan(high) else f"{_number(low, signed=signed)} to {_number(high, signed=signed)}"
+def _interval(low: float, high: float) -> str:
+    return "—" if np.isnan(low) or np.isnan(high) else f"{_number(low)} to {_number(high)}"
 
 
 def _range(metric: Metric) -> str:

@@ -112,8 +112,8 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
     -------
     matplotlib.figure.Figure
         One panel a metric, over the dates: the value with its interval, the floor with its own, the limit. Of a
-        metric that was measured of several columns, the one that is the worst at any date. Metrics whose every number is what
-        real rows score are named in the title instead.
+        metric that was measured of several columns, the one that is the worst at any date. Metrics whose every number
+        is what real rows score are named in the title instead.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,)
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each regressor and ratio, in it a line for each generator and ratio, within the interval of its gain.
+        A panel for each regressor and ratio, in it a line for each generator, within the interval of its gain.
 
     Raises
     ------
