@@ -16,7 +16,6 @@ from synth_assets.tables.split import rows_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INLINE_DPI, FILE_DPI = 80, 160
 INLINE_BYTES = 300_000
 """A picture in the UI lives in Dagster's event log: one that is larger is given by its path alone."""
 
@@ -180,7 +179,7 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
     dict
         The metadata: the picture (if it is small enough for the event log) and the file's path.
     """
-    from synth_assets.evaluation.figures import as_png
+    from synth_assets.evaluation.figures import FILE_DPI, INLINE_DPI, as_png
 
     write_whole(path, as_png(figure, dpi=FILE_DPI))
     metadata: dict[str, Any] = {f"{path.stem}_file": dg.MetadataValue.path(path)}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.figures.scores import LEARNED_FROM, SCORE_LABELS, shortfall
+from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict
 from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.privacy import AGREEING_ATTACKS, RARE
@@ -21,6 +22,9 @@ LEAK = "leaked_row"
 
 MOST_ROWS = 200
 """Numbers of a metric, or leaks, that the report lists, the worst first; the tables of the warehouse have them all."""
+
+SCALE = 96 / FILE_DPI
+"""Pixels of the page for one of a picture: its text is as large as the page's, and sharp on paper."""
 
 FOLDED = 12
 """A longer table is folded up on the screen, as is one that says nothing else than real rows; on paper they are not."""
@@ -214,7 +218,13 @@ def _status(passed: bool, blocking: bool) -> str:
 
 def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
     return [
-        {"name": name, "picture": picture, "data": base64.b64encode(pictures[name]).decode()}
+        {
+            "name": name,
+            "picture": picture,
+            "data": base64.b64encode(pictures[name]).decode(),
+            "width": round(int.from_bytes(pictures[name][16:20]) * SCALE),  # a PNG file begins with its size
+            "height": round(int.from_bytes(pictures[name][20:24]) * SCALE),
+        }
         for name, picture in PICTURES.items()
         if picture.gate == gate and name in pictures
     ]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 GREY, BAND = "#666666", "#BDBDBD"
 
+INLINE_DPI, FILE_DPI = 80, 160
+"""Pixels an inch: of a picture in the UI, and of one in a file."""
+
 _STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
