@@ -15,10 +15,8 @@ from synth_assets.evaluation.figures.scores import LEARNED_FROM, SCORE_LABELS, s
 from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict
 from synth_assets.evaluation.metrics import METRICS, Metric
-from synth_assets.evaluation.privacy import AGREEING_ATTACKS, RARE
+from synth_assets.evaluation.privacy import AGREEING_ATTACKS, LEAK, RARE
 from synth_assets.evaluation.validity import RULES, Rule
-
-LEAK = "leaked_row"
 
 MOST_ROWS = 200
 """Numbers of a metric, or leaks, that the report lists, the worst first; the tables of the warehouse have them all."""
