@@ -74,8 +74,8 @@ def evidence_dots(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure
         raise ForeseenError("found no number to draw; expected a row for each. Evaluate the sample anew.")
     evidence, title = _without_sameness(evidence, title)
     panels = list(_panels(evidence))
-    heights = [len(numbers) + 1.6 for _, numbers in panels]
-    with new_figure(8.5, 0.19 * sum(heights) + 1.6, title, source) as figure:
+    heights = [len(numbers) + 0.4 for _, numbers in panels]
+    with new_figure(8.5, 0.18 * sum(heights) + 0.5 * len(panels) + 1.4, title, source) as figure:
         grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
         for i, (heading, numbers) in enumerate(panels):
             axes = figure.add_subplot(grid[i])

@@ -30,6 +30,7 @@ _STYLE: Any = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.07,
     "text.parse_math": False,  # names and labels come from data: a dollar sign in them is no formula
 }
 
