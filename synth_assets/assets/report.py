@@ -16,7 +16,7 @@ from synth_assets.assets import synthetic_sample as sample_asset
 from synth_assets.assets.common import Table, column, markdown_table, picture, row_count, write_whole
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, Verdict, judge
-from synth_assets.evaluation.report import PICTURES, Origin, Utility, report_html
+from synth_assets.evaluation.report import PICTURES, Origin, Utility, report_html, status
 from synth_assets.evaluation.validity import Rule
 from synth_assets.great.store import ModelStore
 from synth_assets.resources.data_folder import DataFolder
@@ -128,7 +128,11 @@ def build(
             metadata={
                 **row_count(frame, partition=True),
                 "publishable": bool(frame.loc[frame["blocking"], "passed"].all()),
-                "verdicts": markdown_table(frame[["gate", "passed", "said"]]),
+                "verdicts": markdown_table(
+                    frame[["gate", "said"]].assign(
+                        verdict=[status(each.passed, each.gate.blocking) for each in verdicts]
+                    )[["gate", "verdict", "said"]]
+                ),
                 "page": dg.MetadataValue.path(page),
                 **{name: value for each in shown for name, value in each.items()},
             },

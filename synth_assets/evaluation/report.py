@@ -185,7 +185,7 @@ def report_html(
     sections = [
         {
             "verdict": verdict,
-            "status": _status(verdict.passed, verdict.gate.blocking),
+            "status": status(verdict.passed, verdict.gate.blocking),
             "pictures": _shown(verdict.gate.name, pictures),
             "tables": list(_tables(verdict, verdicts, evidence.get(verdict.gate.name))),
         }
@@ -210,7 +210,8 @@ def report_html(
     )
 
 
-def _status(passed: bool, blocking: bool) -> str:
+def status(passed: bool, blocking: bool) -> str:
+    """Say in a word what a gate found, of a sample or of one number: 'passed', 'failed' or 'warning'."""
     return "passed" if passed else "failed" if blocking else "warning"
 
 
@@ -258,7 +259,7 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
             "floor": _number(row.floor),
             "floor_interval": _interval(row.floor_low, row.floor_high),
             "limit": _number(row.limit),
-            "status": None if pd.isna(row.passed) else _status(bool(row.passed), verdict.gate.blocking),
+            "status": None if pd.isna(row.passed) else status(bool(row.passed), verdict.gate.blocking),
         }
         for row in numbers.head(MOST_ROWS).itertuples()
     ]

@@ -586,7 +586,7 @@ def test_of_many_numbers_the_worst_are_drawn() -> None:
 def test_the_history_is_in_the_order_of_the_dates_of_the_worst_column() -> None:
     figure = evidence_history(_history(), **WORDS)
 
-    assert _titles(figure) == ["Legs: The likeness", "The attack"]
+    assert _titles(figure) == ["The likeness\nLegs", "The attack"]
     floor, values, limit = figure.axes[0].lines
     assert values.get_ydata().tolist() == pytest.approx([0.5, 0.6])
     assert floor.get_ydata().tolist() == [0.9, 0.9]
@@ -603,7 +603,7 @@ def test_the_history_follows_one_column_though_others_are_worse_on_some_dates() 
 
     (axes,) = evidence_history(history, **WORDS).axes
 
-    assert axes.get_title(loc="left") == "a: The likeness"
+    assert axes.get_title(loc="left") == "The likeness\na"
     assert axes.lines[1].get_ydata().tolist() == [0.5, 0.8]
 
 

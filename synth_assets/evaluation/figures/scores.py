@@ -145,7 +145,8 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
                 axes.plot(dates, line["limit"], "_--", color=PURPLE, linewidth=1.6)
             ends = np.unique(dates[[0, -1]])
             axes.set_xticks(ends, np.datetime_as_string(ends, unit="D"))
-            axes.set_title(short(METRICS[name].title if pd.isna(worst) else f"{worst}: {METRICS[name].title}", 50))
+            of = "" if pd.isna(worst) else f"\n{short(worst, 46)}"
+            axes.set_title(f"{short(METRICS[name].title, 46)}{of}")
             axes.set_ylabel(f"{METRICS[name].better} is better")
         _evidence_legend(figure, {"linestyle": "-"}, {"linestyle": "--"}, evidence)
     return figure
