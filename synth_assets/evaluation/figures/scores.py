@@ -146,7 +146,7 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
             ends = np.unique(dates[[0, -1]])
             axes.set_xticks(ends, np.datetime_as_string(ends, unit="D"))
             of = "" if pd.isna(worst) else f"\n{short(worst, 46)}"
-            axes.set_title(f"{short(METRICS[name].title, 46)}{of}")
+            axes.set_title(f"{short(METRICS[name].title, 48)}{of}")
             axes.set_ylabel(f"{METRICS[name].better} is better")
         _evidence_legend(figure, {"linestyle": "-"}, {"linestyle": "--"}, evidence)
     return figure

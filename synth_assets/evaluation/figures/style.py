@@ -58,6 +58,7 @@ def as_png(figure: "Figure", *, dpi: int) -> bytes:
     drawn, file = io.BytesIO(), io.BytesIO()
     with _style():
         figure.savefig(drawn, format="png", dpi=dpi)
+        figure.set_layout_engine("none")  # it is laid out now; to do so again would take most of the time
     with Image.open(drawn) as picture:
         picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
     return file.getvalue()
