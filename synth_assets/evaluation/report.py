@@ -57,7 +57,7 @@ PICTURES = {
     ),
     "history": Picture(
         "",
-        "The same numbers over the days of the samples; of a metric with many columns, the one that is worst on any day.",
+        "The same numbers over the days of the samples; of a metric with many columns, the one that is worst on a day.",
         "Lines over the days of the samples, a panel for each metric that a gate looks at.",
     ),
     "densities": Picture(
