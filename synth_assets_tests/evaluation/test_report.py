@@ -83,6 +83,15 @@ ORIGIN = Origin(
     is_real=True,
     facts={"Seed of the sample": "17", "Train rows": "3,000"},
 )
+GATES = [
+    replace(FIDELITY, allowances=dict.fromkeys(
+        ("ks_complement", "tv_complement", "correlation_similarity", "contingency_similarity", "detection_auc_forest"),
+        0.03,
+    )),
+    replace(VALIDITY, allowances={"missing_cells": 0.0, "rule_violations": 0.02}),
+    replace(PRIVACY, allowances={"exact_copies": 0.001, "membership_auc": 0.03, "domias_auc": 0.03}),
+    replace(UTILITY, allowances={"tstr_score": 0.05}),
+]  # fmt: skip
 RULES = [Rule("light_parts", "a + b <= whole", "The parts weigh no more than the whole.")]
 SCORES = pd.DataFrame(
     [
@@ -128,7 +137,7 @@ def _html(
     utility: Utility = LEARNED,
 ) -> str:
     every = pd.concat(evidence.values(), ignore_index=True)
-    verdicts = [judge(gate, every) for gate in (FIDELITY, VALIDITY, PRIVACY, UTILITY)]
+    verdicts = [judge(gate, every) for gate in GATES]
     return report_html(origin, verdicts, evidence, rules=rules, utility=utility, pictures=pictures or {})
 
 
