@@ -230,7 +230,9 @@ def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,)
     across = len(ratios) if len(ratios) > 1 else min(2, len(regressors))
     down = -(-len(panels) // across)
     with new_figure((5.0 if across < 3 else 3.6) * across, 2.5 * down + 1.1, title, source) as figure:
-        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        # Each regressor has a scale of its own: a linear model of 50 rows swings so widely that nothing would be seen
+        # of the others on one scale with it.
+        grid = figure.subplots(down, across, sharex=True, sharey="row" if len(ratios) > 1 else False, squeeze=False)
         for axes in grid.ravel()[len(panels) :]:
             axes.set_visible(False)
         for axes, (ratio, regressor) in zip(grid.flat, panels, strict=False):
