@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -212,7 +213,7 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
     split = warehouse.latest_details(table.name, encoded_split_asset.NAME)
     sample = warehouse.latest_details(table.name, sample_asset.NAME, partition=day)
     card = store.card(model_version)
-    conditions = ", ".join(f"{name} {condition}" for name, condition in sample["conditions"].items())
+    conditions = [f"{name} {condition}" for name, condition in sample.get("conditions", {}).items()]
     return Origin(
         table=table.name,
         day=day,
@@ -220,18 +221,23 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
         source=raw["source"],
         is_real=raw["source_kind"] != "stand_in",
         facts={
-            "Synthetic rows": f"{sample['dagster/partition_row_count']:,}",
-            "Train rows": f"{split['train_rows']:,}",
-            "Held-out rows": f"{split['test_rows']:,}",
-            "Seed of the sample": str(sample["seed"]),
-            "Temperature": f"{sample['temperature']:g}",
-            "Conditions": conditions or "none",
+            "Synthetic rows": _fact(sample, "dagster/partition_row_count", "{:,}"),
+            "Train rows": _fact(split, "train_rows", "{:,}"),
+            "Held-out rows": _fact(split, "test_rows", "{:,}"),
+            "Seed of the sample": _fact(sample, "seed", "{}"),
+            "Temperature": _fact(sample, "temperature", "{:g}"),
+            "Conditions": ", ".join(conditions) or "none",
             "Model": f"{card.made_from['spec']['engine']} on {card.made_from['base']}, {card.parameters:,} weights, "
             f"seed {card.made_from['spec']['seed']}, fitted {card.fitted_at}",
             "Trained with": _listed(card.made_from["libraries"]),
             "Judged with": _listed({name: version_of(name) for name in _JUDGED_WITH}),
         },
     )
+
+
+def _fact(details: Mapping[str, Any], name: str, form: str) -> str:
+    # What was written by hand, or by an earlier version of an asset, has a shorter record.
+    return form.format(details[name]) if name in details else "not on record"
 
 
 def _listed(versions: Mapping[str, str]) -> str:
