@@ -117,7 +117,7 @@ def build(
             details = warehouse.latest_details(table.name, comparison_asset.NAME, partition=day)
             utility = Utility(
                 regression_comparison,
-                verdict=str(details["verdict"]),
+                verdict=_fact(details, "verdict", "{}"),
                 unit=table.schema.column(table.schema.target).unit or "in the target's unit",
             )
             pictures = _pictures(table, plots, [name for name in PICTURES if name != "history" or name in drawn])
