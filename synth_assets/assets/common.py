@@ -16,7 +16,6 @@ from synth_assets.tables.split import rows_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INLINE_DPI, FILE_DPI = 80, 160
 INLINE_BYTES = 300_000
 """A picture in the UI lives in Dagster's event log: one that is larger is given by its path alone."""
 
@@ -53,6 +52,10 @@ class Table:
     def key(self, asset: str) -> dg.AssetKey:
         """Give the key of one of its assets."""
         return dg.AssetKey([self.name, asset])
+
+    def sample_title(self, day: str, model_version: str) -> str:
+        """Say which sample a figure is of."""
+        return f"{self.name}, sample of {day}, model {model_version}"
 
     def asset(
         self,
@@ -176,18 +179,23 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
     dict
         The metadata: the picture (if it is small enough for the event log) and the file's path.
     """
-    from synth_assets.evaluation.figures import as_png
+    from synth_assets.evaluation.figures import FILE_DPI, INLINE_DPI, as_png
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}")
-    building.write_bytes(as_png(figure, dpi=FILE_DPI))
-    building.replace(path)
+    write_whole(path, as_png(figure, dpi=FILE_DPI))
     metadata: dict[str, Any] = {f"{path.stem}_file": dg.MetadataValue.path(path)}
     inline = as_png(figure, dpi=INLINE_DPI)
     if len(inline) <= INLINE_BYTES:
         encoded = base64.b64encode(inline).decode()
         metadata[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
     return metadata
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside where it belongs and rename it: what is there is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f".{path.name}")
+    building.write_bytes(content)
+    building.replace(path)
 
 
 def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:

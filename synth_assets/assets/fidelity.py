@@ -85,7 +85,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             PLOTS,
-            code_version="2",
+            code_version="3",
             kinds={"python", "matplotlib"},
             of_sample=True,
             ins={**sample_and_split, "fidelity": dg.AssetIn(table.key(NAME))},
@@ -107,7 +107,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
         source = raw_asset.source_label(warehouse, table.name)
         sample, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
         rows = judged_rows(sample, train)
-        title = f"{table.name}, sample of {partition}, model {synthetic_sample['model_version'].iloc[0]}"
+        title = table.sample_title(partition, str(synthetic_sample["model_version"].iloc[0]))
         told_apart = fidelity[fidelity["metric"] == PAIR]
         drawn = {
             "densities": figures.density_grid(
@@ -115,7 +115,6 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
             ),
             "correlations": figures.correlation_matrices(held_out, rows, table.schema, title=title, source=source),
             "pairs": figures.pair_grid(rows, held_out, table.schema, told_apart, title=title, source=source),
-            "fidelity_evidence": figures.evidence_dots(fidelity, title=title, source=source),
         }
         metadata = {
             key: value

@@ -1,14 +1,23 @@
 """`privacy`: what a sample gives away of the train rows, and which of them."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import pandas as pd
 
 from synth_assets.assets import encoded_split as encoded_split_asset
+from synth_assets.assets import raw as raw_asset
 from synth_assets.assets import synthetic_sample as sample_asset
-from synth_assets.assets.common import Table, evidence_columns, judged_and_real, markdown_table, row_count
+from synth_assets.assets.common import Table, evidence_columns, judged_and_real, markdown_table, picture, row_count
 from synth_assets.evaluation import privacy as measures
+from synth_assets.evaluation.rows import judged_rows
+from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly
-from synth_assets.tables.schema import content_hash
+from synth_assets.resources.warehouse import Warehouse
+from synth_assets.tables.schema import TableSchema, content_hash
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "privacy"
 
@@ -46,7 +55,14 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             ),
         )
     )
-    def privacy(synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
+    def privacy(
+        context: dg.AssetExecutionContext,
+        data_folder: DataFolder,
+        warehouse: Warehouse,
+        synthetic_sample: pd.DataFrame,
+        encoded_split: pd.DataFrame,
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        version = str(synthetic_sample["model_version"].iloc[0])
         rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
         with failing_clearly():
             attacks = measures.attacks_on(rows, train, held_out, table.schema)
@@ -55,8 +71,14 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         row_ids = encoded_split.loc[encoded_split["split"] == "train", "row_id"].to_numpy()
         named = measures.leak_evidence(leaks, row_ids, table.schema)
         leaks.insert(0, "row_id", row_ids[leaks.pop("row")])
-        frame = pd.concat([found, named], ignore_index=True).assign(
-            model_version=synthetic_sample["model_version"].iloc[0]
+        frame = pd.concat([found, named], ignore_index=True).assign(model_version=version)
+        figure = _distances(
+            judged_rows(rows, train),
+            train,
+            held_out,
+            table.schema,
+            title=table.sample_title(context.partition_key, version),
+            source=raw_asset.source_label(warehouse, table.name),
         )
         return dg.MaterializeResult(
             value=frame,
@@ -68,7 +90,21 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 "table": markdown_table(found),
                 "leaks_named": len(leaks),
                 "leaks": markdown_table(leaks.head(LEAKS_SHOWN)),
+                **picture(figure, data_folder.paths.plots(table.name, context.partition_key) / "distances.png"),
             },
         )
 
     return [privacy]
+
+
+def _distances(
+    rows: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, *, title: str, source: str
+) -> "Figure":
+    from synth_assets.evaluation.figures import distance_histograms
+
+    # As many of either: the more rows there are, the closer is the closest.
+    many = min(len(train), len(held_out))
+    near, other = (real.sample(many, random_state=0) for real in (train, held_out))
+    pairs = ((rows, near), (rows, other), (held_out, near))
+    distances = (measures.closest_distances(these, those, train, schema) for these, those in pairs)
+    return distance_histograms(*distances, title=title, source=source)

@@ -69,7 +69,7 @@ class SyntheticTable(dg.Component):
             *fidelity.build(table, settings.table_rules()),
             *privacy.build(table),
             *regression_comparison.build(table),
-            *report.build(table, settings.table_gates()),
+            *report.build(table, settings.table_gates(), settings.table_rules()),
         ]
         definitions = [*fitted_once, *each_day]
         definitions += published.build(

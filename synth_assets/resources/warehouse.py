@@ -246,8 +246,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise WarehouseError(absent)
         return frame
 
-    def latest_details(self, schema: str, asset: str) -> dict[str, Any]:
-        """Give the recorded details of an asset's last materialization.
+    def latest_details(self, schema: str, asset: str, *, partition: str | None = None) -> dict[str, Any]:
+        """Give the recorded details of an asset's last materialization, or of the last one of a partition.
 
         Raises
         ------
@@ -256,8 +256,11 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         records = self.read(schema, PROVENANCE)
         records = records[records["asset"] == asset]
+        if partition is not None:
+            records = records[records["partition_key"] == partition]
         if records.empty:
-            raise WarehouseError(f"{schema}/{asset} was never materialized.")
+            of = "" if partition is None else f" of {partition}"
+            raise WarehouseError(f"{schema}/{asset}{of} was never materialized.")
         details: dict[str, Any] = json.loads(records["details"].iloc[-1])
         return details
 

@@ -1,6 +1,10 @@
 """The whole lineage, from a file to the published tables, with a tiny model."""
 
+import base64
+import html
 import json
+import re
+from importlib.metadata import version
 
 import dagster as dg
 import pandas as pd
@@ -8,6 +12,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from synth_assets.evaluation.report import PICTURES
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets.tables.encoding import Encoding
@@ -76,7 +81,9 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         ("fine_tuned_model", "loss_curve"),
         ("fidelity_plots", "densities"),
         ("fidelity_plots", "correlations"),
+        ("privacy", "distances"),
         ("regression_comparison", "regression_comparison"),
+        ("report", "evidence"),
     ):
         assert outcome.metadata(asset)[picture].startswith(f"![{picture}](data:image/png;base64,")
     plots = world.paths.plots("abalone", DAY)
@@ -84,11 +91,46 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         "densities.png",
         "correlations.png",
         "pairs.png",
-        "fidelity_evidence.png",
+        "distances.png",
+        "evidence.png",
         "regression_comparison.png",
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
     assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones ")
+
+
+def test_the_report_is_a_page_that_says_what_its_table_says(first_run: tuple[World, Outcome]) -> None:
+    world, outcome = first_run
+    page = world.paths.report("abalone", DAY)
+    assert outcome.metadata("report")["page"] == str(page)
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert outcome.metadata("report")["publishable"]
+    assert f"<title>abalone, sample of {DAY}: publishable</title>" in text
+    for (said,) in world.query("SELECT said FROM abalone.report"):
+        assert said in text
+    sample = outcome.metadata("synthetic_sample")
+    for fact in ("file abalone.csv", sample["model_version"], str(sample["seed"]), f"torch {version('torch')}"):
+        assert fact in text
+    for metric, value in world.query(
+        "SELECT metric, value FROM abalone.fidelity UNION SELECT metric, value FROM abalone.privacy"
+    ):
+        assert f"{round(value, 4) + 0.0:.4f}" in text, metric
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    plots = world.paths.plots("abalone", DAY)
+    assert {base64.b64decode(picture) for picture in pictures} == {path.read_bytes() for path in plots.iterdir()}
+    assert not list(page.parent.glob(".*"))
+
+
+def test_the_report_says_which_pictures_are_missing(world: World) -> None:
+    page = world.paths.report("abalone", DAY)
+    before = page.read_bytes()
+    (world.paths.plots("abalone", DAY) / "pairs.png").unlink()
+    outcome = world.run("report")
+    assert not outcome.success
+    (message,) = outcome.messages
+    assert "found no pairs.png in" in message
+    assert "Materialize abalone/fidelity_plots, abalone/privacy" in message
+    assert page.read_bytes() == before
 
 
 def test_the_record_says_what_was_made_from_what(first_run: tuple[World, Outcome]) -> None:
@@ -113,13 +155,14 @@ def test_the_record_says_what_was_made_from_what(first_run: tuple[World, Outcome
 def test_the_same_day_again_gives_the_same_rows_and_trains_nothing(
     world: World, first_run: tuple[World, Outcome]
 ) -> None:
-    before = world.stored()
+    before, page = world.stored(), world.paths.report("abalone", DAY).read_bytes()
     fitted = first_run[1].metadata("fine_tuned_model")["fitted_at"]
     again = world.run()
     assert again.success
     assert again.metadata("fine_tuned_model")["fitted_at"] == fitted
     assert world.stored() == before
     assert again.metadata("published")["is_new"] is False
+    assert world.paths.report("abalone", DAY).read_bytes() == page
     for asset in ("raw", "encoded_split", "fine_tuned_model", "synthetic_sample", "fidelity"):
         assert again.data_version(asset) == first_run[1].data_version(asset)
 
@@ -152,6 +195,9 @@ def test_a_source_that_did_not_change_leaves_what_follows_fresh(world: World) ->
 def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
     outcome = world.run(*OF_A_DAY, "published", day="2026-11-21")
     assert outcome.success, outcome.messages
+    assert outcome.metadata("report")["history"].startswith("![history](data:image/png;base64,")
+    assert PICTURES["history"].caption in world.paths.report("abalone", "2026-11-21").read_text(encoding="utf-8")
+    assert PICTURES["history"].caption not in world.paths.report("abalone", DAY).read_text(encoding="utf-8")
     file = world.paths.published
     days = world.query(
         "SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_sample GROUP BY ALL ORDER BY ALL", file

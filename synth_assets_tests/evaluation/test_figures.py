@@ -30,6 +30,7 @@ from synth_assets.evaluation.figures import (
     regression_points,
 )
 from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densities
+from synth_assets.evaluation.figures.scores import MOST_LINES
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
 from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
 from synth_assets.tables.schema import Column, TableSchema
@@ -98,7 +99,7 @@ def _study() -> pd.DataFrame:
         for ratio in (0.0, 1.0, 5.0)
     ]
     names = ["generator", "regressor", "real_rows", "synthetic_ratio", "gain", "gain_low", "gain_high"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=names).assign(metric="r2")
 
 
 def _history() -> pd.DataFrame:
@@ -187,13 +188,14 @@ def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
         }
     )
 
-    titles = _titles(density_grid(other_table, small_table, small_table, small_schema, fidelity, **WORDS))
+    figure = density_grid(other_table, small_table, small_table, small_schema, fidelity, **WORDS)
+    titles = _titles(figure)
 
     numbers = {"Colour": ("0.300", "0.700"), "Size": ("0.200", "0.800"), "Legs": ("0.123", "0.988")}
     assert len(titles) == len(numbers)
     for title, (column, (value, floor)) in zip(titles, numbers.items(), strict=True):
-        assert title.startswith(f"{column}: {value} ")
-        assert floor in title
+        assert title == f"{column}: {value}, real {floor}"
+    assert "Beside each name: its likeness to held-out rows" in _texts(figure)
 
 
 def test_bars_are_shares_in_the_order_of_the_schema(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
@@ -577,19 +579,45 @@ def test_of_many_numbers_the_worst_are_drawn() -> None:
 
     (axes,) = evidence_dots(evidence, **WORDS).axes
 
-    assert axes.get_title(loc="left") == "The likeness; higher is better; the worst 40 of 60"
+    assert axes.get_title(loc="left") == f"The likeness; higher is better; the worst {MOST_LINES} of 60"
     assert axes.get_yticklabels()[0].get_text() == "c59"
 
 
-def test_the_history_is_in_the_order_of_the_dates_with_the_worst_column() -> None:
+def test_the_history_is_in_the_order_of_the_dates_of_the_worst_column() -> None:
     figure = evidence_history(_history(), **WORDS)
 
-    assert _titles(figure) == ["The likeness, worst column", "The attack"]
+    assert _titles(figure) == ["The likeness\nLegs", "The attack"]
     floor, values, limit = figure.axes[0].lines
     assert values.get_ydata().tolist() == pytest.approx([0.5, 0.6])
     assert floor.get_ydata().tolist() == [0.9, 0.9]
     assert limit.get_ydata().tolist() == [0.4, 0.4]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2026-11-01", "2026-11-03"]
+
+
+def test_the_history_follows_one_column_though_others_are_worse_on_some_dates() -> None:
+    days = {"2026-11-01": (0.5, 0.8), "2026-11-02": (0.8, 0.7)}
+    history = pd.concat(
+        [_evidence(("likeness", "a", a, 0.9), ("likeness", "b", b, 0.9)).assign(resample_date=day)
+         for day, (a, b) in days.items()]
+    )  # fmt: skip
+
+    (axes,) = evidence_history(history, **WORDS).axes
+
+    assert axes.get_title(loc="left") == "The likeness\na"
+    assert axes.lines[1].get_ydata().tolist() == [0.5, 0.8]
+
+
+@pytest.mark.parametrize("draw", [evidence_dots, evidence_history])
+def test_a_metric_that_is_as_in_real_rows_is_named_and_not_drawn(draw: Callable[..., Figure]) -> None:
+    same = [("likeness", "Size", 0.9, 0.9), ("likeness", "Legs", 0.8, 0.8), ("attack", None, 0.7, 0.5)]
+    evidence = _evidence(*same).assign(resample_date="2026-11-01")
+
+    figure = draw(evidence, **WORDS)
+
+    assert len(figure.axes) == 1
+    assert "Just as in real rows, and not drawn: The likeness" in " ".join(_texts(figure).split())
+    only_same = draw(evidence.head(2), **WORDS)
+    assert len(only_same.axes) == 1  # rather than none
 
 
 @pytest.mark.parametrize("draw", [evidence_dots, evidence_history])
@@ -655,11 +683,12 @@ def test_the_gain_has_a_panel_a_ratio_and_regressor_and_a_line_a_generator() -> 
 
     assert _titles(figure) == [
         "linear, 1 synthetic row a real one",
-        "forest, 1 synthetic row a real one",
         "linear, 5 synthetic rows a real one",
+        "forest, 1 synthetic row a real one",
         "forest, 5 synthetic rows a real one",
     ]
-    zero, smote, cart = figure.axes[2].lines
+    assert figure.axes[0].get_ylabel() == "gain of R2"
+    zero, smote, cart = figure.axes[3].lines
     assert list(zero.get_ydata()) == [0.0, 0.0]
     assert smote.get_xydata().tolist() == [[50.0, 0.0], [1000.0, 0.0]]
     assert cart.get_xydata().tolist() == [[50.0, 0.05], [1000.0, 0.05]]

@@ -204,7 +204,9 @@ def test_clicks_materialize_the_whole_lineage(
         ("fine_tuned_model", "loss_curve"),
         ("fidelity_plots", "densities"),
         ("fidelity_plots", "correlations"),
+        ("privacy", "distances"),
         ("regression_comparison", "regression_comparison"),
+        ("report", "evidence"),
     ],
 )
 def test_the_page_of_an_asset_shows_its_picture(page: Page, lineage_run: LineageRun, asset: str, picture: str) -> None:

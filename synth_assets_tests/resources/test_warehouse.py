@@ -306,11 +306,14 @@ def test_latest_details_are_those_of_the_assets_last_write(warehouse: Warehouse)
     warehouse.write("other", "a", column(1), provenance=Provenance("a run", details={"number": 5}))
 
     assert [warehouse.latest_details("toy", asset) for asset in "ab"] == [{"number": 3}, {"number": 4}]
+    assert warehouse.latest_details("toy", "a", partition=TUESDAY) == {"number": 1}
 
 
 def test_details_of_what_was_never_materialized_are_asked_for_in_vain(filled: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="toy/other was never materialized"):
         filled.latest_details("toy", "other")
+    with pytest.raises(WarehouseError, match="toy/other of 2020-01-01 was never materialized"):
+        filled.latest_details("toy", "other", partition="2020-01-01")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from synth_assets.evaluation.figures.scores import (
     loss_curve,
     regression_points,
 )
-from synth_assets.evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, as_png, new_figure
+from synth_assets.evaluation.figures.style import BLUE, FILE_DPI, GREEN, GREY, INLINE_DPI, ORANGE, as_png, new_figure
 
 __all__ = [
     "BLUE",
+    "FILE_DPI",
     "GREEN",
     "GREY",
+    "INLINE_DPI",
     "ORANGE",
     "as_png",
     "augmentation_curves",

@@ -74,7 +74,9 @@ def density_grid(
     across = min(3, len(schema.columns))
     down = -(-len(schema.columns) // across)
     shapes = fidelity[fidelity["metric"].isin(_SHAPES)].set_index("column_name")
-    with new_figure(3.6 * across, 2.4 * down + 0.9, title, source) as figure:
+    if len(shapes):
+        title += "\nBeside each name: its likeness to held-out rows (1 is best), and that of real rows"
+    with new_figure(3.6 * across, 2.4 * down + 1.0, title, source) as figure:
         for i, column in enumerate(schema.columns):
             axes = figure.add_subplot(down, across, i + 1)
             draw = _bars if column.kind == "category" else _densities
@@ -88,7 +90,7 @@ def density_grid(
             named = short(column.name, 28)
             if column.name in shapes.index:
                 number = shapes.loc[column.name]
-                named += f": {number['value']:.3f} (real {number['floor']:.3f})"
+                named += f": {number['value']:.3f}, real {number['floor']:.3f}"
             axes.set_title(named)
         _legend(figure, len(held_out), len(drawn), len(synthetic), band=True)
     return figure
@@ -118,14 +120,18 @@ def correlation_matrices(
     ForeseenError
         If a set has no rows or lacks a column, or a numeric column has other values than numbers.
     """
+    from matplotlib import colormaps
+
     _require([column for column in schema.columns if column.kind != "category"], real=real, synthetic=synthetic)
     matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
     matrices["synthetic - real"] = matrices["synthetic"] - matrices["real"]
-    with new_figure(13.5, 4.75, title, source) as figure:
+    largest = float(matrices["synthetic - real"].abs().to_numpy().max())
+    with new_figure(13.0, 4.75, title, source) as figure:
+        panels = figure.subplots(1, 3)
         for i, (name, matrix) in enumerate(matrices.items()):
-            axes = figure.add_subplot(1, 3, i + 1)
-            limit = 1.0 if i < 2 else max(0.1, float(matrix.abs().to_numpy().max()))
-            image = axes.imshow(matrix, cmap="PuOr", vmin=-limit, vmax=limit)
+            axes = panels[i]
+            limit = 1.0 if i < 2 else max(0.1, largest)
+            image = axes.imshow(matrix, cmap=colormaps["PuOr"].resampled(21), vmin=-limit, vmax=limit)
             names = [short(column, 24) for column in matrix.columns]
             axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
             axes.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
@@ -136,11 +142,12 @@ def correlation_matrices(
                 value = round(value, 2) + 0.0  # no -0.00
                 dark = abs(value) > 0.5 * limit
                 axes.text(
-                    col, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5,
+                    col, row, f"{value:.2f}", ha="center", va="center", fontsize=7 if len(matrix) <= 10 else 5.5,
                     color="white" if dark else "#333333",
                 )  # fmt: skip
-            label = "Spearman correlation" if i < 2 else "difference of correlations"
-            figure.colorbar(image, ax=axes, shrink=0.62, label=label)
+            if i > 0:  # the first two have one scale
+                label = "Spearman correlation" if i == 1 else "difference of the correlations"
+                figure.colorbar(image, ax=panels[:2] if i == 1 else axes, shrink=0.62, label=label)
     return figure
 
 
@@ -233,10 +240,10 @@ def distance_histograms(
     Parameters
     ----------
     synthetic_to_train, synthetic_to_held_out : numpy.ndarray
-        The distances of the synthetic rows to the closest train row and to the closest held-out row; these two can be
-        compared where as many rows of either were searched.
+        The distances of the synthetic rows to the closest train row and to the closest held-out row, of as many of
+        either: the more rows there are, the closer is the closest.
     held_out_to_train : numpy.ndarray
-        The distances of the held-out rows to the closest train row: what real rows do.
+        The distances of the held-out rows to the closest of the same train rows: what real rows do.
     title, source : str
         What sample this is, and where the real rows come from.
 
@@ -289,7 +296,7 @@ def _bars(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Splits, c
     drawn = both[both.index.isin(both.max(axis="columns").nlargest(MOST_LABELS).index)]
     band = _band(drawn["real"], [(shares(one)[drawn.index], shares(other)[drawn.index]) for one, other in splits])
     places = np.arange(len(drawn))
-    axes.bar(places, band[1] - band[0], bottom=band[0], width=0.96, color=BAND, zorder=0)
+    axes.bar(places, band[1] - band[0], bottom=band[0], width=0.84, color=BAND, zorder=0)
     for called, colour, offset in (("real", BLUE, -0.2), ("synthetic", ORANGE, 0.2)):
         axes.bar(places + offset, drawn[called], width=0.36, color=colour)
     axes.set_xticks(places, [short(label, 16) for label in drawn.index])

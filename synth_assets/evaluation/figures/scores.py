@@ -28,17 +28,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-MOST_LINES = 40
+MOST_LINES = 12
 """Numbers that a panel of evidence draws, the worst ones; a table has them all."""
 
 _COLOURS = {REAL: BLUE, SYNTHETIC: ORANGE, AUGMENTED: GREEN}
 
-_BETTER = {
+LEARNED_FROM = {REAL: "real rows", SYNTHETIC: "synthetic rows", AUGMENTED: "both"}
+"""The arms of a comparison, as a reader is told of them."""
+
+SCORE_LABELS = {
     "r2": "R2, more is better",
     "rmse": "RMSE, {unit}, less is better",
     "mae": "MAE, {unit}, less is better",
     "roc_auc": "ROC AUC, more is better",
     "accuracy": "accuracy, more is better",
+    "balanced_accuracy": "balanced accuracy, more is better",
     "log_loss": "log loss, nats, less is better",
 }
 
@@ -57,8 +61,9 @@ def evidence_dots(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure
     -------
     matplotlib.figure.Figure
         One line a number, the worst beside its floor first. The numbers of columns have a panel for each metric, those
-        of the whole table one for each range and direction; of more than 40 numbers in a panel, the 40 worst are
-        drawn. A number that is not defined has its line without a point.
+        of the whole table one for each range and direction; of more than `MOST_LINES` numbers in a panel, the worst are
+        drawn. A number that is not defined has its line without a point. Metrics whose every number is what real rows
+        score are named in the title instead.
 
     Raises
     ------
@@ -67,9 +72,10 @@ def evidence_dots(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure
     """
     if evidence.empty:
         raise ForeseenError("found no number to draw; expected a row for each. Evaluate the sample anew.")
+    evidence, title = _without_sameness(evidence, title)
     panels = list(_panels(evidence))
-    heights = [len(numbers) + 1.6 for _, numbers in panels]
-    with new_figure(8.5, 0.19 * sum(heights) + 1.4, title, source) as figure:
+    heights = [len(numbers) + 0.4 for _, numbers in panels]
+    with new_figure(8.5, 0.18 * sum(heights) + 0.5 * len(panels) + 1.4, title, source) as figure:
         grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
         for i, (heading, numbers) in enumerate(panels):
             axes = figure.add_subplot(grid[i])
@@ -106,7 +112,8 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
     -------
     matplotlib.figure.Figure
         One panel a metric, over the dates: the value with its interval, the floor with its own, the limit. Of a
-        metric that was measured of several columns, the worst number of each date.
+        metric that was measured of several columns, the one that is the worst at any date. Metrics whose every number
+        is what real rows score are named in the title instead.
 
     Raises
     ------
@@ -115,15 +122,19 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
     """
     if evidence.empty:
         raise ForeseenError("found no number to draw; expected a row for each. Evaluate the samples anew.")
-    dated = evidence.assign(resample_date=pd.to_datetime(evidence["resample_date"]), short=_shortfall(evidence))
+    evidence, title = _without_sameness(evidence, title)
+    dated = evidence.assign(
+        resample_date=pd.to_datetime(evidence["resample_date"]), short=shortfall(evidence)
+    ).reset_index(drop=True)
     metrics = [name for name in METRICS if name in set(dated["metric"])]
     across = min(3, len(metrics))
     down = -(-len(metrics) // across)
-    with new_figure(3.8 * across, 2.3 * down + 0.9, title, source) as figure:
+    with new_figure(3.8 * across, 2.3 * down + 1.1, title, source) as figure:
         for i, name in enumerate(metrics):
             axes = figure.add_subplot(down, across, i + 1)
-            of_metric = dated[dated["metric"] == name].sort_values(["resample_date", "short"])
-            line = of_metric.drop_duplicates("resample_date", keep="last")
+            of_metric = dated[dated["metric"] == name].sort_values("resample_date")
+            worst = of_metric["column_name"].loc[of_metric["short"].idxmax()]
+            line = of_metric if pd.isna(worst) else of_metric[of_metric["column_name"] == worst]
             dates = line["resample_date"].to_numpy()
             axes.fill_between(dates, line["floor_low"], line["floor_high"], color=BAND, linewidth=0)
             axes.vlines(dates, line["floor_low"], line["floor_high"], color=BAND, linewidth=4)  # one date has no area
@@ -131,11 +142,11 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
             axes.vlines(dates, line["value_low"], line["value_high"], color=ORANGE, linewidth=1.4)
             axes.plot(dates, line["value"], "o-", color=ORANGE, markersize=3.5, linewidth=1.2)
             if "limit" in line:
-                axes.plot(dates, line["limit"], "_--", color=PURPLE, linewidth=1.2)
+                axes.plot(dates, line["limit"], "_--", color=PURPLE, linewidth=1.6)
             ends = np.unique(dates[[0, -1]])
             axes.set_xticks(ends, np.datetime_as_string(ends, unit="D"))
-            worst = "" if of_metric["column_name"].isna().all() else ", worst column"
-            axes.set_title(f"{short(METRICS[name].title, 40)}{worst}")
+            of = "" if pd.isna(worst) else f"\n{short(worst, 46)}"
+            axes.set_title(f"{short(METRICS[name].title, 48)}{of}")
             axes.set_ylabel(f"{METRICS[name].better} is better")
         _evidence_legend(figure, {"linestyle": "-"}, {"linestyle": "--"}, evidence)
     return figure
@@ -164,8 +175,8 @@ def regression_points(
     regressors = list(dict.fromkeys(scores["regressor"]))
     metrics = list(dict.fromkeys(scores["metric"]))
     arms = [arm for arm in _COLOURS if arm in set(scores["trained_on"])]
-    panels = [(_BETTER[metric].format(unit=unit), scores[scores["metric"] == metric]) for metric in metrics]
-    changed = ", ".join(dict.fromkeys(_BETTER[metric].split(",")[0] for metric in differences["metric"]))
+    panels = [(SCORE_LABELS[metric].format(unit=unit), scores[scores["metric"] == metric]) for metric in metrics]
+    changed = ", ".join(dict.fromkeys(SCORE_LABELS[metric].split(",")[0] for metric in differences["metric"]))
     panels.append((f"change of {changed} against real rows", differences))
     with new_figure(3.4 * len(panels), 0.45 * len(regressors) + 1.9, title, source) as figure:
         for i, (label, rows) in enumerate(panels):
@@ -178,7 +189,7 @@ def regression_points(
             axes.locator_params(axis="x", nbins=5)
             axes.set_ylim(len(regressors) - 0.5, -0.5)
         axes.axvline(0.0, color=BLACK, linewidth=0.8)
-        legend(figure, [_line(f"trained on {arm} rows", color=_COLOURS[arm], marker="o") for arm in arms])
+        legend(figure, [_line(f"trained on {LEARNED_FROM[arm]}", color=_COLOURS[arm], marker="o") for arm in arms])
     return figure
 
 
@@ -188,8 +199,8 @@ def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,)
     Parameters
     ----------
     study : pandas.DataFrame
-        What `augmentation_study` gave: `generator`, `regressor`, `real_rows`, `synthetic_ratio`, `gain`, `gain_low`,
-        `gain_high`.
+        What `augmentation_study` gave, of one metric: `generator`, `regressor`, `metric`, `real_rows`,
+        `synthetic_ratio`, `gain`, `gain_low`, `gain_high`.
     ratios : sequence of float
         Which ratios of synthetic to real rows are drawn.
     title, source : str
@@ -198,7 +209,7 @@ def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,)
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each regressor, in it a line for each generator and ratio, within the interval of its gain.
+        A panel for each regressor and ratio, in it a line for each generator, within the interval of its gain.
 
     Raises
     ------
@@ -212,13 +223,21 @@ def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,)
             f"found no row of the study at the ratios {', '.join(f'{ratio:g}' for ratio in absent)}; it has {known}."
         )
     regressors, generators = (list(dict.fromkeys(study[name])) for name in ("regressor", "generator"))
+    score = SCORE_LABELS[study["metric"].iloc[0]].split(",")[0]
     colours = dict(zip(generators, cycle((ORANGE, BLUE, GREEN, PURPLE, GREY)), strict=False))
     sizes = sorted(set(study["real_rows"]))
-    with new_figure(4.6 * len(regressors), 2.7 * len(ratios) + 1.1, title, source) as figure:
-        panels = figure.subplots(len(ratios), len(regressors), sharex=True, sharey=True, squeeze=False)
-        for (i, j), axes in np.ndenumerate(panels):
+    panels = [(ratio, regressor) for regressor in regressors for ratio in ratios]
+    across = len(ratios) if len(ratios) > 1 else min(2, len(regressors))
+    down = -(-len(panels) // across)
+    with new_figure((5.0 if across < 3 else 3.6) * across, 2.5 * down + 1.1, title, source) as figure:
+        # Each regressor has a scale of its own: a linear model of 50 rows swings so widely that nothing would be seen
+        # of the others on one scale with it.
+        grid = figure.subplots(down, across, sharex=True, sharey="row" if len(ratios) > 1 else False, squeeze=False)
+        for axes in grid.ravel()[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (ratio, regressor) in zip(grid.flat, panels, strict=False):
             axes.axhline(0.0, color=BLACK, linewidth=0.8)
-            of_panel = study[(study["regressor"] == regressors[j]) & (study["synthetic_ratio"] == ratios[i])]
+            of_panel = study[(study["regressor"] == regressor) & (study["synthetic_ratio"] == ratio)]
             for generator, colour in colours.items():
                 line = of_panel[of_panel["generator"] == generator].sort_values("real_rows")
                 axes.fill_between(
@@ -228,11 +247,11 @@ def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,)
             axes.set_xscale("log")
             axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
             axes.set_xticks([], minor=True)
-            axes.set_title(f"{regressors[j]}, {ratios[i]:g} synthetic row{'' if ratios[i] == 1 else 's'} a real one")
-        for axes in panels[-1]:
+            axes.set_title(f"{regressor}, {ratio:g} synthetic row{'' if ratio == 1 else 's'} a real one")
+        for axes in grid[-1]:
             axes.set_xlabel("real rows to learn from")
-        for axes in panels[:, 0]:
-            axes.set_ylabel("gain of R2, held-out rows")
+        for axes in grid[:, 0]:
+            axes.set_ylabel(f"gain of {score}")
         legend(figure, [_line(generator, color=colour, marker="o") for generator, colour in colours.items()])
     return figure
 
@@ -268,7 +287,7 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
 
 def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Give what is drawn on one axis: its heading, and its numbers with their labels, the worst first."""
-    ordered = evidence.assign(short=_shortfall(evidence)).sort_values("short", ascending=False, kind="stable")
+    ordered = evidence.assign(short=shortfall(evidence)).sort_values("short", ascending=False, kind="stable")
     whole = ordered[ordered["column_name"].isna()]
     ranges = [(METRICS[name].better, METRICS[name].best, METRICS[name].worst) for name in whole["metric"]]
     for kind in dict.fromkeys(ranges):
@@ -284,7 +303,16 @@ def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"{metric.title}; {metric.better} is better{cut}", drawn.assign(label=labels)
 
 
-def _shortfall(evidence: pd.DataFrame) -> list[float]:
+def _without_sameness(evidence: pd.DataFrame, title: str) -> tuple[pd.DataFrame, str]:
+    """Leave out the metrics of which nothing can be seen but that all is as in real rows, and say so."""
+    same = (evidence["value"] == evidence["floor"]).groupby(evidence["metric"]).all()
+    named = [METRICS[name].title for name in METRICS if same.get(name, False)]
+    if not named or len(named) == len(same):
+        return evidence, title
+    return evidence[~evidence["metric"].map(same)], f"{title}\nJust as in real rows, and not drawn: {'; '.join(named)}"
+
+
+def shortfall(evidence: pd.DataFrame) -> list[float]:
     """Give how much worse each number is than what real rows score; one that is not defined is the worst."""
     found = []
     for row in evidence.itertuples():

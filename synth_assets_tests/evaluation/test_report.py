@@ -1,0 +1,439 @@
+"""Tests of a sample's report: that the page says what it was given, escapes it, and loads nothing."""
+
+import base64
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from synth_assets.evaluation.figures import as_png
+from synth_assets.evaluation.gates import FIDELITY, PRIVACY, UTILITY, VALIDITY, judge
+from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
+from synth_assets.evaluation.report import MOST_ROWS, PICTURES, SCALE, Origin, Utility, report_html
+from synth_assets.evaluation.validity import Rule
+
+ATTACK = "<img src=x onerror=alert(1)>"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+@dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str | None]
+    text: list[str] = field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+class Page(HTMLParser):
+    """The elements of a page, each with all the text in it; refuses what is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[Element] = []
+        self._open: list[Element] = []
+        self.feed(html)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, dict(attrs))
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        for element in self._open:
+            element.text.append(data)
+
+    def all(self, *tags: str) -> list[Element]:
+        return [element for element in self.elements if element.tag in tags]
+
+    def one(self, tag: str, **attributes: str) -> Element:
+        (found,) = [e for e in self.all(tag) if attributes.items() <= e.attributes.items()]
+        return found
+
+    def row(self, heading: str) -> str:
+        """Give the words of the one row that begins so."""
+        (found,) = [row.words for row in self.all("tr") if row.words.startswith(heading)]
+        return found
+
+
+@pytest.fixture(scope="module")
+def png() -> bytes:
+    return as_png(Figure(figsize=(4, 2)), dpi=50)
+
+
+ORIGIN = Origin(
+    table="creatures",
+    day="2026-11-20",
+    model_version="cafe01",
+    source="file creatures.csv",
+    is_real=True,
+    facts={"Seed of the sample": "17", "Train rows": "3,000"},
+)
+GATES = [
+    replace(FIDELITY, allowances=dict.fromkeys(
+        ("ks_complement", "tv_complement", "correlation_similarity", "contingency_similarity", "detection_auc_forest"),
+        0.03,
+    )),
+    replace(VALIDITY, allowances={"missing_cells": 0.0, "rule_violations": 0.02}),
+    replace(PRIVACY, allowances={"exact_copies": 0.001, "membership_auc": 0.03, "domias_auc": 0.03}),
+    replace(UTILITY, allowances={"tstr_score": 0.05}),
+]  # fmt: skip
+RULES = [Rule("light_parts", "a + b <= whole", "The parts weigh no more than the whole.")]
+SCORES = pd.DataFrame(
+    [
+        ("linear", "real", "r2", 0.51, 0.47, 0.55),
+        ("linear", "real", "rmse", 2.5, 2.25, 2.75),
+        ("linear", "synthetic", "r2", 0.49, 0.45, 0.53),
+        ("linear", "augmented", "r2", 0.52, 0.48, 0.56),
+    ],
+    columns=["regressor", "trained_on", "metric", "value", "ci_low", "ci_high"],
+)
+LEARNED = Utility(SCORES, "Adding them made no difference.", "legs")
+
+
+def _numbers(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
+    """Give numbers (metric, column, value, floor), each 0.01 from either end of its interval."""
+    wide = [(m, c, v, v - 0.01, v + 0.01, f, f - 0.01, f + 0.01) for m, c, v, f in rows]
+    return pd.DataFrame(wide, columns=list(EVIDENCE_COLUMNS)).astype({"column_name": "str"})
+
+
+EVIDENCE = {
+    "fidelity": _numbers(
+        ("ks_complement", "Length", 0.9123, 0.9234),
+        ("ks_complement", "Height", 0.9012, 0.9345),
+        ("tv_complement", "Sex", 0.8765, 0.8899),
+        ("correlation_similarity", "Length, Height", 0.9456, 0.9567),
+        ("column_shapes", None, 0.8967, 0.9123),
+        ("wasserstein_distance", "Length", 0.0345, 0.0234),
+        ("detection_auc_forest", None, 0.5312, 0.5001),
+        ("rule_violations", "light_parts", 0.0456, 0.0371),
+        ("missing_cells", "Length", 0.0, 0.0),
+    ),
+    "privacy": _numbers(("exact_copies", None, 0.0002, 0.0001), ("membership_auc", None, 0.5123, 0.5002)),
+    "utility": _numbers(("tstr_score", "linear", 0.4932, 0.5123)),
+}
+"""A sample that passes every gate."""
+
+
+def _html(
+    evidence: Mapping[str, pd.DataFrame] = EVIDENCE,
+    origin: Origin = ORIGIN,
+    pictures: Mapping[str, bytes] | None = None,
+    rules: list[Rule] = RULES,
+    utility: Utility = LEARNED,
+) -> str:
+    every = pd.concat(evidence.values(), ignore_index=True)
+    verdicts = [judge(gate, every) for gate in GATES]
+    return report_html(origin, verdicts, evidence, rules=rules, utility=utility, pictures=pictures or {})
+
+
+def _with(name: str, *rows: tuple[str, str | None, float, float]) -> dict[str, pd.DataFrame]:
+    """Give the evidence with more numbers in one of its tables."""
+    return {**EVIDENCE, name: pd.concat([EVIDENCE[name], _numbers(*rows)], ignore_index=True)}
+
+
+# The verdict
+
+
+def test_a_sample_that_passes_is_publishable_in_words() -> None:
+    page = Page(_html())
+
+    assert page.one("title").words == "creatures, sample of 2026-11-20: publishable"
+    assert page.one("p", id="verdict").words.endswith(" Publishable")
+    gates = [item.words for item in page.all("li") if "passed" in item.words]
+    assert [words.split()[0] for words in gates] == ["Fidelity", "Validity", "Privacy", "Utility"]
+    assert "The sample looks like real rows. 5 numbers are within their limits." in gates[0]
+
+
+def test_the_verdict_comes_before_every_number() -> None:
+    tags = [e for e in Page(_html()).elements if e.tag in ("table", "img") or e.attributes.get("id") == "verdict"]
+
+    assert tags[0].attributes.get("id") == "verdict"
+
+
+def test_a_failed_gate_says_what_was_found_expected_and_to_do() -> None:
+    page = Page(_html(_with("privacy", ("domias_auc", None, 0.9, 0.5))))
+
+    assert page.one("title").words.endswith(": not publishable")
+    assert page.one("p", id="verdict").words.endswith(" Not publishable")
+    assert "The sample fails the gate for privacy." in page.one("main").words
+    (said,) = [item.words for item in page.all("li") if "failed" in item.words]
+    assert said.startswith("Privacy ✗ failed")
+    for part in ("Attack by a ratio of densities is 0.9000", "at most 0.5400 was expected", PRIVACY.advice):
+        assert part in said
+    assert page.row("Attack by a ratio of densities").endswith("✗ failed")
+
+
+def test_several_failed_gates_are_all_named() -> None:
+    page = Page(_html({**EVIDENCE, "fidelity": _numbers(*[
+        ("ks_complement", "Length", 0.1, 0.9), ("missing_cells", "Length", 0.5, 0.0),
+    ])}))  # fmt: skip
+
+    assert "The sample fails the gates for fidelity, validity." in page.one("main").words
+
+
+def test_a_gate_that_stops_nothing_warns() -> None:
+    page = Page(_html({**EVIDENCE, "utility": _numbers(("tstr_score", "linear", 0.1, 0.5))}))
+
+    assert page.one("p", id="verdict").words.endswith(" Publishable")
+    (said,) = [item.words for item in page.all("li") if "warning" in item.words]
+    assert said.startswith("Utility ! warning")
+    assert page.row("linear 0.1000").endswith("! warning")
+
+
+def test_no_status_is_told_by_colour_alone() -> None:
+    page = Page(_html(_with("privacy", ("domias_auc", None, 0.9, 0.5))))
+
+    coloured = [
+        e for e in page.elements if {"passed", "failed", "warning"} & set(str(e.attributes.get("class")).split())
+    ]
+    assert len(coloured) > 10
+    for element in coloured:
+        assert re.search(r"passed|failed|warning|[Pp]ublishable", element.words), element
+
+
+@pytest.mark.parametrize("is_real", [True, False])
+def test_a_stand_in_has_a_banner(is_real: bool) -> None:
+    page = Page(_html(origin=replace(ORIGIN, source="stand-in of creatures", is_real=is_real)))
+
+    banners = [e.words for e in page.all("div") if e.attributes.get("role") == "note"]
+    assert len(banners) == (not is_real)
+    for words in banners:
+        assert "Not made from real data." in words
+        assert "stand-in of creatures" in words
+
+
+# The numbers
+
+
+def test_every_number_of_the_evidence_is_in_a_row_with_its_floor_and_intervals() -> None:
+    page = Page(_html())
+
+    rows = [row.words for row in page.all("tr")]
+    for number in pd.concat(EVIDENCE.values()).itertuples():
+        named = METRICS[number.metric].title if pd.isna(number.column_name) else number.column_name
+        expected = [
+            f"{number.value:.4f}",
+            f"{number.value_low:.4f} to {number.value_high:.4f}",
+            f"{number.floor:.4f}",
+            f"{number.floor_low:.4f} to {number.floor_high:.4f}",
+        ]
+        assert [r for r in rows if r.startswith(named) and " ".join(expected) in r], (named, expected)
+
+
+def test_limits_are_those_of_the_gates_and_what_no_gate_asks_about_has_none() -> None:
+    page = Page(_html())
+
+    assert page.row("Length 0.9123").endswith("0.8834 ✓ passed")  # 0.9234 - 0.01, and 0.03 less
+    assert page.row("Length 0.0345").endswith("— not asked")
+    assert page.row("Likeness of the columns, on average").endswith("— not asked")
+
+
+def test_the_farthest_from_its_limit_comes_first() -> None:
+    words = Page(_html()).one("main").words
+
+    assert words.index("Height 0.9012") < words.index("Length 0.9123")
+
+
+def test_a_number_that_is_not_defined_fails_and_is_shown_so() -> None:
+    page = Page(_html(_with("privacy", ("domias_auc", None, float("nan"), 0.5))))
+
+    assert page.row("Attack by a ratio of densities (lower is better) — — 0.5000").endswith("✗ failed")
+
+
+def test_a_long_table_is_folded_but_for_one_with_a_failed_number() -> None:
+    names = [f"c{i}" for i in range(40)]
+    alike, off = (
+        Page(_html(_with("fidelity", *(("contingency_similarity", name, value, 0.9) for name in names))))
+        for value in (0.895, 0.1)
+    )
+
+    for page, is_open in ((alike, False), (off, True)):
+        (details,) = [d for d in page.all("details") if "joint shares" in d.words]
+        assert ("open" in details.attributes) == is_open
+        assert all(f"{name} 0." in details.words for name in names)
+
+
+def test_what_is_as_in_real_rows_is_folded() -> None:
+    (details,) = Page(_html()).all("details")
+
+    assert "Missing cells of a column: 1 number each as in real rows" in details.words
+
+
+def test_of_very_many_numbers_the_worst_are_listed_and_the_rest_counted() -> None:
+    rows = [("contingency_similarity", f"c{i}", 0.9 - i / 1e5, 0.9) for i in range(MOST_ROWS + 50)]
+
+    page = Page(_html(_with("fidelity", *rows)))
+
+    assert f"The worst {MOST_ROWS} of {MOST_ROWS + 50}." in page.one("main").words
+    listed = [row for row in page.all("tr") if re.match(r"c\d+ 0\.", row.words)]
+    assert len(listed) == MOST_ROWS
+    assert listed[0].words.startswith(f"c{MOST_ROWS + 49} ")
+
+
+def test_a_rule_is_told_with_its_condition_and_the_rate_of_real_rows() -> None:
+    row = Page(_html()).row("light_parts")
+
+    assert "The parts weigh no more than the whole. a + b <= whole 0.0456" in row
+    assert "0.0371 0.0271 to 0.0471" in row
+
+
+def test_leaked_rows_are_named_by_their_row_id() -> None:
+    leaks = [("leaked_row", f"row_id {i}", 0.9, float("nan")) for i in (17, 3)]
+
+    with_leaks, without = Page(_html(_with("privacy", *leaks))), Page(_html())
+
+    assert with_leaks.row("row_id 17").startswith("row_id 17 0.9000")
+    assert "2 train rows are suspected by at least 2 attacks" in with_leaks.one("main").words
+    assert "No train row is suspected by 2 attacks at once" not in with_leaks.one("main").words
+    assert "No train row is suspected by 2 attacks at once" in without.one("main").words
+
+
+def test_utility_has_its_verdict_and_scores_with_intervals() -> None:
+    page = Page(_html())
+
+    assert "Adding them made no difference." in page.one("main").words
+    assert page.row("linear real rows") == "linear real rows 0.5100 (0.4700 to 0.5500) 2.5000 (2.2500 to 2.7500)"
+    assert page.row("linear both") == "linear both 0.5200 (0.4800 to 0.5600) —"
+    assert "RMSE, legs, less is better" in page.row("Model Learned from")
+
+
+def test_every_metric_is_explained_with_direction_range_and_source() -> None:
+    page = Page(_html())
+
+    words = page.one("section", **{"aria-labelledby": "how"}).words
+    for name in pd.concat(EVIDENCE.values())["metric"].unique():
+        metric = METRICS[name]
+        for part in (metric.title, name, metric.meaning, f"{metric.better} is better", f"Source: {metric.source}."):
+            assert part in words
+    assert "higher is better: best 1, worst without limit" in words
+    assert METRICS["contingency_similarity"].meaning not in words  # it was not measured
+    assert "Only training with differential privacy comes with a proof." in words
+
+
+def test_it_says_what_it_was_made_from() -> None:
+    page = Page(_html())
+
+    for row in (
+        "Day of the sample 2026-11-20", "Real rows file creatures.csv", "Model version cafe01", "Seed of the sample 17",
+        "Train rows 3,000",
+    ):  # fmt: skip
+        assert page.row(row) == row
+
+
+# The page
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(png: bytes) -> None:
+    html = _html(pictures=dict.fromkeys(PICTURES, png))
+    page = Page(html)
+
+    assert not page.all("script", "link", "iframe", "object", "embed", "base", "form", "svg")
+    for element in page.elements:
+        assert not [name for name in element.attributes if name.startswith("on")], element
+        for name in ("src", "href"):
+            assert re.match(r"data:image/png;base64,|#", element.attributes.get(name) or "#"), element
+    style = page.one("style").words
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_pictures_are_whole_have_their_size_and_are_described(png: bytes) -> None:
+    page = Page(_html(pictures=dict.fromkeys(PICTURES, png)))
+
+    images = page.all("img")
+    assert len(images) == len(PICTURES) == len(page.all("figcaption"))
+    for image, picture in zip(images, PICTURES.values(), strict=True):
+        assert base64.b64decode(str(image.attributes["src"]).split(",")[1]) == png
+        assert image.attributes["alt"] == picture.alt
+        assert len(picture.alt) > 40
+        assert (image.attributes["width"], image.attributes["height"]) == (f"{200 * SCALE:.0f}", f"{100 * SCALE:.0f}")
+
+
+def test_pictures_that_are_not_given_are_not_shown(png: bytes) -> None:
+    page = Page(_html(pictures={"densities": png}))
+
+    assert [image.attributes["alt"] for image in page.all("img")] == [PICTURES["densities"].alt]
+
+
+def test_headings_are_in_order_tables_named_and_links_lead_somewhere(png: bytes) -> None:
+    leaks = ("leaked_row", "row_id 17", 0.9, float("nan"))
+    page = Page(_html(_with("privacy", leaks), pictures=dict.fromkeys(PICTURES, png)))
+
+    levels = [
+        int(e.attributes.get("aria-level") or e.tag[1])
+        for e in page.elements
+        if e.tag in ("h1", "h2", "h3") or e.attributes.get("role") == "heading"
+    ]
+    assert levels[:2] == [1, 2]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    ids = [str(e.attributes["id"]) for e in page.elements if "id" in e.attributes]
+    assert len(ids) == len(set(ids))
+    for element in page.elements:
+        for name in ("href", "aria-labelledby"):
+            if name in element.attributes:
+                assert str(element.attributes[name]).removeprefix("#") in ids, element
+    assert all(e.attributes.get("scope") in ("col", "row") for e in page.all("th"))
+    for scrolled in [e for e in page.elements if e.attributes.get("class") == "scroll"]:
+        assert scrolled.attributes["tabindex"] == "0"
+        assert "aria-label" in scrolled.attributes or "aria-labelledby" in scrolled.attributes
+    assert page.one("html").attributes["lang"] == "en"
+
+
+def test_whatever_comes_from_data_is_text(png: bytes) -> None:
+    quoted = 'it\'s "quoted" & <b>bold</b> {{ 7 * 7 }}'
+    evidence = {
+        name: frame.assign(column_name=[None if pd.isna(c) else f"{quoted} {ATTACK} {c}" for c in frame["column_name"]])
+        for name, frame in EVIDENCE.items()
+    }
+    origin = Origin(ATTACK, ATTACK, ATTACK, f"file {ATTACK}.csv", False, {f"{quoted} of {ATTACK}": ATTACK})
+    rules = [Rule(f"{quoted} {ATTACK} light_parts", f"a <= '{ATTACK}'", ATTACK)]
+    utility = Utility(SCORES.replace("linear", ATTACK), ATTACK, ATTACK)
+
+    page = Page(_html(evidence, origin, dict.fromkeys(PICTURES, png), rules, utility))
+
+    assert len(page.all("img")) == len(PICTURES)
+    assert not page.all("b")
+    assert not [e for e in page.elements if "onerror" in e.attributes]
+    assert f"{quoted} {ATTACK} Length 0.9123" in page.one("main").words
+    assert f"{ATTACK} a <= '{ATTACK}' 0.0456" in page.one("main").words
+    assert ATTACK in page.one("title").words
+
+
+def test_the_same_input_gives_the_same_page(png: bytes) -> None:
+    pictures = dict.fromkeys(PICTURES, png)
+
+    assert _html(pictures=pictures) == _html(pictures=dict(reversed(pictures.items())))
+
+
+def test_words_and_tables_take_little_room() -> None:
+    rows = [("correlation_similarity", f"column_{i}, column_{j}", 0.9, 0.9) for i in range(50) for j in range(i)]
+
+    assert len(_html(_with("fidelity", *rows)).encode()) < 300_000
+
+
+def test_a_picture_on_white_is_readable_on_a_dark_page() -> None:
+    """The page gives every picture a white ground, and so do the pictures themselves."""
+    from matplotlib.image import imread
+
+    pixels = imread(io.BytesIO(as_png(Figure(figsize=(1, 1)), dpi=20)))
+
+    assert pixels.min() == 1.0
+    assert "background: #ffffff" in Page(_html()).one("style").words
