@@ -33,6 +33,9 @@ ENGINES = ("great", "be_great")
 REPEATS = 3
 """Shuffles of the classifier two-sample test."""
 
+IMPOSSIBLE = "parts_within_whole"
+"""The rule of abalone's `defs.yaml` that an impossible row breaks: its parts weigh more than the whole."""
+
 FLOOR = "held-out real rows"
 HERE = Path(__file__).resolve().parent
 
@@ -189,7 +192,7 @@ def _copies(rows: pd.DataFrame, train: pd.DataFrame, encoding: Encoding, rules: 
     return {
         "partial copies": partial_copies(rows, train, schema, cells=cells_of_a_partial_copy(schema)),
         "exact copies": exact_copies(rows, train, schema),
-        "impossible rows": float(rule_violations(rows, rules, schema).any(axis="columns").mean()),
+        "impossible rows": float(rule_violations(rows, rules, schema)[IMPOSSIBLE].mean()),
     }
 
 
