@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.augmentation import SIZES, StudyPlan
 from synth_assets.evaluation.gates import GATES, Gate
 from synth_assets.evaluation.validity import Rule, check_rules
 from synth_assets.great.specs import (
@@ -196,6 +197,23 @@ class RetentionSettings(_Settings):
     samples: int | None = Field(default=None, ge=1, description="So many samples are kept.")
 
 
+class AugmentationStudySettings(_Settings):
+    """What the study of augmentation compares."""
+
+    sizes: list[Annotated[int, Field(ge=2)]] = Field(
+        default=[], description="Real rows; by default those of 50, 100, 300, 1,000 and 3,000 that the split has."
+    )
+    ratios: list[Annotated[float, Field(gt=0.0)]] = Field(
+        default=[1.0, 3.0, 10.0], min_length=1, description="Synthetic rows a real one, beside none."
+    )
+    repeats: int = Field(default=5, ge=2, description="Subsamples of each size.")
+    generators: list[Literal["great", "smote", "cart"]] = Field(
+        default=["great", "smote", "cart"],
+        min_length=1,
+        description="What makes rows: the language model; interpolation between neighbours; sequential trees.",
+    )
+
+
 class ScheduleSettings(_Settings):
     """When a new day's sample is made."""
 
@@ -240,6 +258,9 @@ class SyntheticTableSettings(_Settings):
         default=None, description="Whether consumers get raw and encoded_split; unless stated, if it is not private."
     )
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long samples are kept.")
+    augmentation_study: AugmentationStudySettings = Field(
+        default=AugmentationStudySettings(), description="What the study of augmentation compares, on demand."
+    )
     schedule: ScheduleSettings = Field(description="When it is sampled anew.")
 
     @model_validator(mode="after")
@@ -327,6 +348,16 @@ class SyntheticTableSettings(_Settings):
     def sample_retention(self) -> Retention:
         """Give how long samples are kept."""
         return Retention(**self.retention.model_dump())
+
+    def study_plan(self) -> StudyPlan:
+        """Give what the study of augmentation compares."""
+        settings = self.augmentation_study
+        return StudyPlan(
+            sizes=tuple(settings.sizes) or tuple(size for size in SIZES if size <= self.split.train_size),
+            ratios=tuple(settings.ratios),
+            repeats=settings.repeats,
+            generators=tuple(settings.generators),
+        )
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

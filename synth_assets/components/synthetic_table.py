@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from synth_assets.assets import (
+    augmentation_study,
     encoded_split,
     fidelity,
     fine_tuned_model,
@@ -79,6 +80,9 @@ class SyntheticTable(dg.Component):
             real_rows=settings.real_rows_are_published,
             retention=settings.sample_retention(),
         )
+        on_demand = augmentation_study.build(
+            table, settings.study_plan(), settings.model_spec(), settings.sample_spec()
+        )
         resampled = dg.AssetSelection.keys(table.key(synthetic_sample.NAME)).downstream()
         resample = dg.define_asset_job(
             f"{settings.table}_resample",
@@ -92,6 +96,11 @@ class SyntheticTable(dg.Component):
             partitions_def=partitions,
             description=f"Everything of {settings.table}, from its source to the published file.",
         )
+        study = dg.define_asset_job(
+            f"{settings.table}_{augmentation_study.NAME}",
+            dg.AssetSelection.keys(table.key(augmentation_study.NAME)),
+            description=f"From how many real rows of {settings.table} on synthetic ones are of no use; takes an hour.",
+        )
         daily = dg.build_schedule_from_partitioned_job(
             resample,
             name=f"{settings.table}_daily",
@@ -100,9 +109,10 @@ class SyntheticTable(dg.Component):
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=f"Samples {settings.table} anew each day.",
         )
+        definitions += on_demand
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],
             asset_checks=[d for d in definitions if isinstance(d, dg.AssetChecksDefinition)],
-            jobs=[lineage, resample],
+            jobs=[lineage, resample, study],
             schedules=[daily],
         )

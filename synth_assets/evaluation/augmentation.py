@@ -1,0 +1,271 @@
+"""How many real rows must there be for synthetic ones to be of no use? The augmentation study.
+
+From ever larger subsamples of the train rows, a generator makes up to ten times as many rows; regressors learn from the
+subsample alone and from both, and are scored on held-out rows. Everything is decided within the subsample: the
+generator sees nothing else, and a learner is what it is for that many rows. The study is made of units (a size, a
+repeat, a generator) that depend on nothing but their own inputs, so that they can be stored and need not be run twice.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as version_of
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation import learners
+from synth_assets.evaluation.learners import Task
+from synth_assets.tables.schema import content_hash
+
+SIZES = (50, 100, 300, 1000, 3000)
+"""Real rows, where the split has as many."""
+
+RESAMPLES = 200
+"""Bootstrap resamples of the held-out rows."""
+
+RECIPE = 1
+"""Raised by hand whenever a unit would give something else for the same inputs."""
+
+_UNIT = ["generator", "real_rows", "repeat"]
+_ARM = ["generator", "regressor", "metric", "real_rows", "synthetic_ratio"]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What makes rows from a subsample.
+
+    Parameters
+    ----------
+    name : str
+        As the study's results have it.
+    write : callable
+        Takes n encoded rows, how many are wanted, and a seed; gives as many encoded rows.
+    made_from : mapping
+        What decides, beside these, which rows it gives: its settings, as JSON takes them.
+    """
+
+    name: str
+    write: Callable[[pd.DataFrame, int, int], pd.DataFrame]
+    made_from: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What is studied.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        How many real rows.
+    ratios : tuple of float
+        How many synthetic rows a real one; 0, the real rows alone, is always there too.
+    repeats : int
+        How many subsamples of each size, each with a generator of its own.
+    generators : tuple of str
+        The names of what makes rows.
+    seed : int
+        Of everything that is drawn.
+    """
+
+    sizes: tuple[int, ...]
+    ratios: tuple[float, ...]
+    repeats: int
+    generators: tuple[str, ...]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of the study that can be run by itself.
+
+    Parameters
+    ----------
+    real_rows : int
+        The size of the subsample.
+    repeat : int
+        Its number, from 0. Units of one size and repeat have the same subsample, whatever their generator.
+    generator : str
+        What makes rows from it.
+    """
+
+    real_rows: int
+    repeat: int
+    generator: str
+
+
+def units_of(plan: StudyPlan, train_rows: int) -> list[Unit]:
+    """Give the units of a study, small ones first.
+
+    Raises
+    ------
+    ForeseenError
+        If there are fewer train rows than a size asks for.
+    """
+    too_large = sorted(size for size in plan.sizes if size > train_rows)
+    if too_large:
+        raise ForeseenError(
+            f"the study asks for {', '.join(f'{size:,}' for size in too_large)} real rows and there are {train_rows:,} "
+            "train rows. Ask for smaller sizes, in defs.yaml under augmentation_study or in the run's config."
+        )
+    return [
+        Unit(size, repeat, generator)
+        for size in sorted(set(plan.sizes))
+        for repeat in range(plan.repeats)
+        for generator in plan.generators
+    ]
+
+
+def subsample(train: pd.DataFrame, unit: Unit, *, seed: int) -> pd.DataFrame:
+    """Give a unit's real rows, drawn from the train rows without replacement; they depend on its size and repeat."""
+    drawn = np.random.default_rng([seed, unit.real_rows, unit.repeat]).permutation(len(train))[: unit.real_rows]
+    return train.iloc[drawn].reset_index(drop=True)
+
+
+def key_of(
+    unit: Unit, train: pd.DataFrame, held_out: pd.DataFrame, generator: Generator, plan: StudyPlan, task: Task
+) -> str:
+    """Hash everything that decides what a unit gives; other units of the plan do not."""
+    made_from = {
+        "unit": asdict(unit),
+        "real_rows": content_hash(subsample(train, unit, seed=plan.seed)),
+        "held_out": content_hash(held_out),
+        "generator": dict(generator.made_from),
+        "ratios": sorted({0.0, *plan.ratios}),
+        "seed": plan.seed,
+        "task": asdict(task),
+        "recipes": [RECIPE, learners.RECIPE],
+        "libraries": {name: version_of(name) for name in ("numpy", "scikit-learn")},
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run_unit(
+    unit: Unit, train: pd.DataFrame, held_out: pd.DataFrame, generator: Generator, plan: StudyPlan, task: Task
+) -> pd.DataFrame:
+    """Make rows from a subsample, let every learner learn from it alone and with them, and score it on held-out rows.
+
+    Of the generator's rows, a smaller ratio takes the first.
+
+    Parameters
+    ----------
+    unit : Unit
+        Which subsample and which generator.
+    train, held_out : pandas.DataFrame
+        Encoded rows.
+    generator : Generator
+        The unit's.
+    plan : StudyPlan
+        The ratios and the seed.
+    task : Task
+        What is predicted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a learner, ratio and resample: `generator`, `real_rows`, `repeat`, `regressor`, `metric`,
+        `synthetic_ratio`, `resample` (0: the held-out rows as they are; from 1: a bootstrap resample of them, the same
+        one in every unit), `score`.
+    """
+    real = subsample(train, unit, seed=plan.seed)
+    ratios = sorted({0.0, *plan.ratios})
+    seed = int(np.random.SeedSequence([plan.seed, unit.real_rows, unit.repeat]).generate_state(1)[0])
+    synthetic = generator.write(real, round(ratios[-1] * len(real)), seed)[list(real.columns)]
+    truth = task.truth(held_out)
+    metric, score = next(iter(task.scores.items()))
+    rng = np.random.default_rng(plan.seed)
+    resamples = [np.arange(len(truth)), *rng.integers(len(truth), size=(RESAMPLES, len(truth)))]
+    found = []
+    for name, learner in task.learners.items():
+        for ratio in ratios:
+            rows = pd.concat([real, synthetic.head(round(ratio * len(real)))], ignore_index=True)
+            predicted = task.predict(learner, rows, held_out, seed=seed)
+            scores = [score(truth[drawn], predicted[drawn]) for drawn in resamples]
+            found.append(
+                pd.DataFrame(
+                    {
+                        "regressor": name,
+                        "metric": metric,
+                        "synthetic_ratio": ratio,
+                        "resample": range(len(scores)),
+                        "score": scores,
+                    }
+                )
+            )
+    return pd.concat(found, ignore_index=True).assign(**asdict(unit))[
+        [*_UNIT, "regressor", "metric", "synthetic_ratio", "resample", "score"]
+    ]
+
+
+def described(unit: Unit, found: pd.DataFrame) -> str:
+    """Say in a line what a unit found."""
+    as_they_are = found[found["resample"] == 0]
+    most = as_they_are["synthetic_ratio"].max()
+    scores = as_they_are.pivot(index="regressor", columns="synthetic_ratio", values="score")
+    moved = ", ".join(f"{name} {row[0.0]:.3f} to {row[most]:.3f}" for name, row in scores.iterrows())
+    return (
+        f"{unit.real_rows:,} real rows, repeat {unit.repeat + 1}, {unit.generator}: "
+        f"{found['metric'].iloc[0]} from none to {most:g} synthetic rows a real one: {moved}"
+    )
+
+
+def summarise(units: pd.DataFrame) -> pd.DataFrame:
+    """Say what the synthetic rows changed, with intervals.
+
+    A gain is paired: the same subsample, the same held-out rows, the same seed. Its interval has to hold for other
+    real rows, other fits of the generator and other seeds of the learner, which is what differs between repeats, and
+    for other held-out rows, which repeats have in common. So its variance is the sum of two: that of the mean over the
+    repeats, and that of this mean over the resamples of the held-out rows. The interval is Student's, with the degrees
+    of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2, 1946). Large subsamples of the same
+    train rows share rows: where a size comes near to all of them, the interval says little of other real rows.
+
+    Parameters
+    ----------
+    units : pandas.DataFrame
+        What `run_unit` gave, of all units together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a generator, regressor, size and ratio: `generator`, `regressor`, `metric`, `real_rows`,
+        `synthetic_ratio`, `repeats`, `score` and `gain` (means over the repeats; against ratio 0), each with the 95%
+        interval `_low` to `_high`. The interval is NaN where there is one repeat.
+    """
+    by = [*_UNIT, "regressor", "metric", "resample"]
+    alone = units[units["synthetic_ratio"] == 0].set_index(by)["score"]
+    gains = units.set_index(by)["score"] - alone.reindex(units.set_index(by).index)
+    units = units.assign(gain=gains.to_numpy())
+    found = []
+    for names, arm in units.groupby(_ARM, sort=False):
+        row: dict[str, Any] = dict(zip(_ARM, names, strict=True), repeats=arm["repeat"].nunique())
+        for what in ("score", "gain"):
+            row[what], row[f"{what}_low"], row[f"{what}_high"] = _mean_with_interval(
+                arm.pivot(index="repeat", columns="resample", values=what).to_numpy()
+            )
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _mean_with_interval(drawn: np.ndarray) -> tuple[float, float, float]:
+    """Take repeats by resamples, the first of which is no resample; give the mean and its 95% interval."""
+    from scipy.stats import t
+
+    repeats = len(drawn)
+    mean = float(drawn[:, 0].mean())
+    if repeats < 2:
+        return mean, float("nan"), float("nan")
+    between = float(drawn[:, 0].var(ddof=1)) / repeats
+    of_held_out = float(np.nanvar(drawn[:, 1:].mean(axis=0), ddof=1))  # a resample of few rows may have no score
+    if between + of_held_out == 0:
+        return mean, mean, mean
+    freedom = (between + of_held_out) ** 2 / (between**2 / (repeats - 1) + of_held_out**2 / (RESAMPLES - 1))
+    reach = float(t.ppf(0.975, freedom) * np.sqrt(between + of_held_out))
+    return mean, mean - reach, mean + reach
+
+
+def answer(study: pd.DataFrame) -> str:
+    """Say in one sentence what the study found."""
+    return str(len(study))
