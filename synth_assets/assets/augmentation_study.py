@@ -1,7 +1,7 @@
 """`augmentation_study`: from how many real rows on synthetic ones are of no use, on demand."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version as version_of
@@ -63,19 +63,16 @@ class StudyConfig(dg.Config):
 
     Parameters
     ----------
-    sizes : list of int, optional
-        How many real rows.
+    repeats : dict of int to int, optional
+        By how many real rows: how many subsamples. `{50: 2}` is the smallest study that has intervals.
     ratios : list of float, optional
         How many synthetic rows a real one.
-    repeats : int, optional
-        How many subsamples of each size.
     generators : list of str, optional
         Of 'great', 'smote', 'cart'.
     """
 
-    sizes: list[int] | None = None
+    repeats: dict[int, int] | None = None
     ratios: list[float] | None = None
-    repeats: int | None = None
     generators: list[str] | None = None
 
 
@@ -122,12 +119,12 @@ def build(table: Table, plan: StudyPlan, model: ModelSpec, sample: SampleSpec) -
     ) -> dg.MaterializeResult[pd.DataFrame]:
         from synth_assets.evaluation.figures import augmentation_curves
 
-        asked = plan_of(plan, config)
         folder = data_folder.paths.augmentation(table.name)
         train, held_out = rows_of(encoded_split, "train"), rows_of(encoded_split, "test")
         generators = _generators(table, model, sample, folder, len(train), context.log.info)
-        task = Task.of(table.schema.target_renamed, table.encoding.categories, train, held_out)
+        asked = _asked(plan, config, known=generators)
         with failing_clearly():
+            task = Task.of(table.schema.target_renamed, table.encoding.categories, train, held_out)
             units = units_of(asked, len(train))
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "study.lock"):  # a second study waits, and then uses what the first has found
@@ -165,10 +162,16 @@ def build(table: Table, plan: StudyPlan, model: ModelSpec, sample: SampleSpec) -
     return [augmentation_study]
 
 
-def plan_of(plan: StudyPlan, config: StudyConfig) -> StudyPlan:
-    """Give the plan of a run: that of defs.yaml, but for what the run's config states."""
-    stated = config.model_dump(exclude_none=True)
-    return replace(plan, **{name: tuple(value) if isinstance(value, list) else value for name, value in stated.items()})
+def _asked(plan: StudyPlan, config: StudyConfig, *, known: Container[str]) -> StudyPlan:
+    generators = config.generators or plan.generators
+    unknown = [name for name in generators if name not in known]
+    if unknown:
+        raise dg.Failure(
+            description=f"the study was asked for {', '.join(unknown)}; what makes rows is one of "
+            f"{', '.join(GENERATORS)}.",
+            allow_retries=False,
+        )
+    return StudyPlan(config.repeats or plan.repeats, tuple(config.ratios or plan.ratios), tuple(generators))
 
 
 LEAST_LESSONS = 30_000
@@ -236,5 +239,4 @@ def _stored(folder: Path, key: str, run: Callable[[], pd.DataFrame]) -> pd.DataF
         building = path.with_name(f".{path.name}")
         run().to_csv(building, index=False)
         building.replace(path)
-    # As it was written, to the last digit.
-    return pd.read_csv(path, float_precision="round_trip")
+    return pd.read_csv(path)

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.augmentation import SIZES, StudyPlan
+from synth_assets.evaluation.augmentation import REPEATS, StudyPlan
 from synth_assets.evaluation.gates import GATES, Gate
 from synth_assets.evaluation.validity import Rule, check_rules
 from synth_assets.great.specs import (
@@ -200,13 +200,14 @@ class RetentionSettings(_Settings):
 class AugmentationStudySettings(_Settings):
     """What the study of augmentation compares."""
 
-    sizes: list[Annotated[int, Field(ge=2)]] = Field(
-        default=[], description="Real rows; by default those of 50, 100, 300, 1,000 and 3,000 that the split has."
+    repeats: dict[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = Field(
+        default={},
+        description="By real rows, how many subsamples; by default 5 of 50, 100, 300 and 1,000 rows and 3 of 3,000, as "
+        "far as the split has them.",
     )
     ratios: list[Annotated[float, Field(gt=0.0)]] = Field(
         default=[1.0, 3.0, 10.0], min_length=1, description="Synthetic rows a real one, beside none."
     )
-    repeats: int = Field(default=5, ge=2, description="Subsamples of each size.")
     generators: list[Literal["great", "smote", "cart"]] = Field(
         default=["great", "smote", "cart"],
         min_length=1,
@@ -352,12 +353,8 @@ class SyntheticTableSettings(_Settings):
     def study_plan(self) -> StudyPlan:
         """Give what the study of augmentation compares."""
         settings = self.augmentation_study
-        return StudyPlan(
-            sizes=tuple(settings.sizes) or tuple(size for size in SIZES if size <= self.split.train_size),
-            ratios=tuple(settings.ratios),
-            repeats=settings.repeats,
-            generators=tuple(settings.generators),
-        )
+        possible = {size: repeats for size, repeats in REPEATS.items() if size <= self.split.train_size}
+        return StudyPlan(settings.repeats or possible, tuple(settings.ratios), tuple(settings.generators))
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

@@ -18,11 +18,11 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import learners
-from synth_assets.evaluation.learners import Task
+from synth_assets.evaluation.learners import TITLES, Task
 from synth_assets.tables.schema import content_hash
 
-SIZES = (50, 100, 300, 1000, 3000)
-"""Real rows, where the split has as many."""
+REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
+"""By how many real rows: how many subsamples. The largest cost the most, and those of all train rows are all alike."""
 
 RESAMPLES = 200
 """Bootstrap resamples of the held-out rows."""
@@ -59,21 +59,18 @@ class StudyPlan:
 
     Parameters
     ----------
-    sizes : tuple of int
-        How many real rows.
+    repeats : mapping of int to int
+        By how many real rows: how many subsamples, each with a generator of its own.
     ratios : tuple of float
         How many synthetic rows a real one; 0, the real rows alone, is always there too.
-    repeats : int
-        How many subsamples of each size, each with a generator of its own.
     generators : tuple of str
         The names of what makes rows.
     seed : int
         Of everything that is drawn.
     """
 
-    sizes: tuple[int, ...]
+    repeats: Mapping[int, int]
     ratios: tuple[float, ...]
-    repeats: int
     generators: tuple[str, ...]
     seed: int = 0
 
@@ -103,20 +100,25 @@ def units_of(plan: StudyPlan, train_rows: int) -> list[Unit]:
     Raises
     ------
     ForeseenError
-        If there are fewer train rows than a size asks for.
+        If there are fewer train rows than a size asks for, or nothing is asked for.
     """
-    too_large = sorted(size for size in plan.sizes if size > train_rows)
+    too_large = sorted(size for size in plan.repeats if size > train_rows)
     if too_large:
         raise ForeseenError(
             f"the study asks for {', '.join(f'{size:,}' for size in too_large)} real rows and there are {train_rows:,} "
             "train rows. Ask for smaller sizes, in defs.yaml under augmentation_study or in the run's config."
         )
-    return [
+    units = [
         Unit(size, repeat, generator)
-        for size in sorted(set(plan.sizes))
-        for repeat in range(plan.repeats)
+        for size, repeats in sorted(plan.repeats.items())
+        for repeat in range(repeats)
         for generator in plan.generators
     ]
+    if not units:
+        raise ForeseenError(
+            f"the study asks for nothing: repeats is {dict(plan.repeats)} and generators {list(plan.generators)}."
+        )
+    return units
 
 
 def subsample(train: pd.DataFrame, unit: Unit, *, seed: int) -> pd.DataFrame:
@@ -232,7 +234,7 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row a generator, regressor, size and ratio: `generator`, `regressor`, `metric`, `real_rows`,
         `synthetic_ratio`, `repeats`, `score` and `gain` (means over the repeats; against ratio 0), each with the 95%
-        interval `_low` to `_high`. The interval is NaN where there is one repeat.
+        interval `_low` to `_high`. All are NaN where there is no score, the interval where there is one repeat.
     """
     by = [*_UNIT, "regressor", "metric", "resample"]
     alone = units[units["synthetic_ratio"] == 0].set_index(by)["score"]
@@ -249,13 +251,49 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def answer(study: pd.DataFrame) -> str:
+    """Say in one sentence what a study found.
+
+    Parameters
+    ----------
+    study : pandas.DataFrame
+        What `summarise` gave.
+
+    Returns
+    -------
+    str
+        In how many cases (a size, a ratio, a learner) the rows of each generator helped, and in how many they hurt.
+    """
+    cases = study[study["synthetic_ratio"] > 0]
+    sizes, ratios, score = cases["real_rows"], cases["synthetic_ratio"], TITLES[cases["metric"].iloc[0]]
+    found = "; ".join(
+        f"with those of {generator}, {score} on held-out rows rose in {_cases(of_one[of_one['gain_low'] > 0])} and "
+        f"fell in {_cases(of_one[of_one['gain_high'] < 0])} of {len(of_one)} cases"
+        for generator, of_one in cases.groupby("generator", sort=False)
+    )
+    return (
+        f"Synthetic rows were added to {sizes.min():,} to {sizes.max():,} real ones, {ratios.min():g} to "
+        f"{ratios.max():g} for each: {found}; in the others there was no difference at this size."
+    )
+
+
+def _cases(found: pd.DataFrame) -> str:
+    if found.empty:
+        return "0"
+    most = found.loc[found["gain"].abs().idxmax()]
+    return (
+        f"{len(found)} (at most by {most['gain']:+.3f}, 95% interval {most['gain_low']:.3f} to "
+        f"{most['gain_high']:.3f}: {most['regressor']}, {most['real_rows']:,} real rows)"
+    )
+
+
 def _mean_with_interval(drawn: np.ndarray) -> tuple[float, float, float]:
     """Take repeats by resamples, the first of which is no resample; give the mean and its 95% interval."""
     from scipy.stats import t
 
     repeats = len(drawn)
     mean = float(drawn[:, 0].mean())
-    if repeats < 2:
+    if repeats < 2 or np.isnan(mean):
         return mean, float("nan"), float("nan")
     between = float(drawn[:, 0].var(ddof=1)) / repeats
     of_held_out = float(np.nanvar(drawn[:, 1:].mean(axis=0), ddof=1))  # a resample of few rows may have no score
@@ -264,8 +302,3 @@ def _mean_with_interval(drawn: np.ndarray) -> tuple[float, float, float]:
     freedom = (between + of_held_out) ** 2 / (between**2 / (repeats - 1) + of_held_out**2 / (RESAMPLES - 1))
     reach = float(t.ppf(0.975, freedom) * np.sqrt(between + of_held_out))
     return mean, mean - reach, mean + reach
-
-
-def answer(study: pd.DataFrame) -> str:
-    """Say in one sentence what the study found."""
-    return str(len(study))

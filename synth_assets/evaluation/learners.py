@@ -3,6 +3,7 @@
 A numeric target is learned by regressors, a category by classifiers; everything above this module treats both alike.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ class Task:
 
     def truth(self, rows: pd.DataFrame) -> np.ndarray:
         """Give what is to be predicted: numbers, or the positions of codes."""
-        target = rows[self.target].to_numpy("float64")
+        target: np.ndarray = rows[self.target].to_numpy("float64")
         return np.searchsorted(self.codes, target) if self.codes else target
 
     def predict(self, learner: Learner, rows: pd.DataFrame, unseen: pd.DataFrame, *, seed: int) -> np.ndarray:
@@ -134,7 +135,7 @@ class Task:
                 fitted.set_params(n_jobs=1)
             if not self.codes:
                 return np.asarray(fitted.predict(unseen[features]), dtype="float64")
-            known = np.zeros((len(unseen), len(self.codes)))
+            known: np.ndarray = np.zeros((len(unseen), len(self.codes)))
             known[:, fitted.classes_] = fitted.predict_proba(unseen[features])
             return known
 
@@ -196,7 +197,7 @@ def _classifiers(categories: list[str]) -> Mapping[str, Learner]:
 
 def _leaf(rows: int) -> int:
     """Give the fewest rows of a leaf of boosting: few rows need small leaves, or they could not be split at all."""
-    return min(LARGEST_LEAF, round(rows**0.5))
+    return min(LARGEST_LEAF, round(math.sqrt(rows)))
 
 
 def _scaled(categories: list[str]) -> "ColumnTransformer":
@@ -254,3 +255,6 @@ CLASSIFICATION: Mapping[str, Score] = {
     "balanced_accuracy": _balanced_accuracy,
 }
 """The first does not ask where probabilities are cut, and is no better for calling every row by the commonest label."""
+
+TITLES = {"r2": "R2", "roc_auc": "the area under the ROC curve"}
+"""What the first of the scores is called in a sentence."""

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.learners import BOOSTING, FOREST, Learner, Task
+from synth_assets.evaluation.learners import BOOSTING, FOREST, TITLES, Learner, Task
 
 REAL, SYNTHETIC, AUGMENTED = "real", "synthetic", "augmented"
 
@@ -111,7 +111,7 @@ def compare_training_sets(
             for metric, score in task.scores.items():
                 found[arm, metric] = _Found(
                     float(np.mean([score(truth, predicted) for predicted in as_they_are])),
-                    np.array([score(truth[rows], drawn_anew[repeat][rows]) for repeat, rows in draws]),
+                    np.array([score(truth[scored], drawn_anew[repeat][scored]) for repeat, scored in draws]),
                 )
                 scores.append((name, arm, metric, *found[arm, metric].with_interval()))
         for arm in (SYNTHETIC, AUGMENTED):
@@ -235,7 +235,7 @@ class _Found:
 
 
 def _verdict(differences: pd.DataFrame, n_real: int, n_synthetic: int) -> str:
-    score = {"r2": "R2", "roc_auc": "area under the ROC curve"}[differences["metric"].iloc[0]]
+    score = TITLES[differences["metric"].iloc[0]]
     said = {
         arm: "; ".join(f"{row.regressor}, {row.verdict}" for row in of_arm.itertuples())
         for arm, of_arm in differences.groupby("trained_on")
