@@ -25,7 +25,7 @@ FOREST, BOOSTING = "random forest", "gradient boosting"
 # (0.530), boosting 0.552 (0.524); with 50 rows 0.335 (0.313), 0.340 (0.335) and 0.294 (0.240). Fifty more trees would
 # add 0.003 and double the cost.
 NEAREST = 15
-FOREST_SETTINGS = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": 0.5, "max_samples": 0.5}
+FOREST_SETTINGS = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": 0.5}
 BOOSTING_SETTINGS = {"learning_rate": 0.1, "max_iter": 50, "max_leaf_nodes": 16}
 LARGEST_LEAF = 40
 
@@ -170,7 +170,9 @@ def _regressors(categories: list[str]) -> Mapping[str, Learner]:
         NEIGHBOURS: lambda rows, seed: make_pipeline(
             _scaled(categories), KNeighborsRegressor(min(NEAREST, rows), weights="distance")
         ),
-        FOREST: lambda rows, seed: RandomForestRegressor(**FOREST_SETTINGS, random_state=seed, n_jobs=-1),
+        FOREST: lambda rows, seed: RandomForestRegressor(
+            **FOREST_SETTINGS, max_samples=_half(rows), random_state=seed, n_jobs=-1
+        ),
         BOOSTING: lambda rows, seed: HistGradientBoostingRegressor(
             **BOOSTING_SETTINGS, min_samples_leaf=_leaf(rows), categorical_features=categories, random_state=seed
         ),
@@ -188,11 +190,18 @@ def _classifiers(categories: list[str]) -> Mapping[str, Learner]:
         NEIGHBOURS: lambda rows, seed: make_pipeline(
             _scaled(categories), KNeighborsClassifier(min(NEAREST, rows), weights="distance")
         ),
-        FOREST: lambda rows, seed: RandomForestClassifier(**FOREST_SETTINGS, random_state=seed, n_jobs=-1),
+        FOREST: lambda rows, seed: RandomForestClassifier(
+            **FOREST_SETTINGS, max_samples=_half(rows), random_state=seed, n_jobs=-1
+        ),
         BOOSTING: lambda rows, seed: HistGradientBoostingClassifier(
             **BOOSTING_SETTINGS, min_samples_leaf=_leaf(rows), categorical_features=categories, random_state=seed
         ),
     }
+
+
+def _half(rows: int) -> int:
+    """Give how many rows a tree of the forest learns from."""
+    return max(1, rows // 2)
 
 
 def _leaf(rows: int) -> int:
