@@ -272,9 +272,13 @@ def answer(study: pd.DataFrame) -> str:
         for generator, of_one in cases.groupby("generator", sort=False)
     )
     return (
-        f"Synthetic rows were added to {sizes.min():,} to {sizes.max():,} real ones, {ratios.min():g} to "
-        f"{ratios.max():g} for each: {found}; in the others there was no difference at this size."
+        f"Synthetic rows were added to {_span(sizes)} real ones, {_span(ratios)} for each: {found}; in the others "
+        "there was no difference at this size."
     )
+
+
+def _span(values: pd.Series) -> str:
+    return " to ".join(dict.fromkeys(f"{value:,g}" for value in (values.min(), values.max())))
 
 
 def _cases(found: pd.DataFrame) -> str:

@@ -48,7 +48,7 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
         "synthetic_sample": SAMPLE_ROWS,
         "fidelity": 29,
         "privacy": 7 + outcome.metadata("privacy")["leaks_named"],
-        "regression_comparison": 27,
+        "regression_comparison": 36,
         "report": 4,
         "provenance": 9,  # not that of the publication itself
     }
@@ -96,7 +96,7 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         "regression_comparison.png",
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
-    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones ")
+    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones, by R2 on ")
 
 
 def test_the_report_is_a_page_that_says_what_its_table_says(first_run: tuple[World, Outcome]) -> None:
