@@ -97,7 +97,7 @@ class OpenMLSettings(_Settings):
 
 
 class TargetSettings(_Settings):
-    """What the regression predicts."""
+    """What is predicted from the other columns: by regressors, or by classifiers if it is a category."""
 
     column: str = Field(description="The target's name in the source.")
     rename: str = Field(min_length=1, description="Its name once encoded.")
@@ -243,7 +243,7 @@ class SyntheticTableSettings(_Settings):
     openml: OpenMLSettings | None = Field(default=None, description="Its data set on OpenML.")
     stand_in: DataFile | None = Field(default=None, description="The stand-in's CSV file, inside the data folder.")
     columns: list[ColumnSettings] = Field(min_length=2, description="Its columns, in order.")
-    target: TargetSettings = Field(description="What the regression predicts.")
+    target: TargetSettings = Field(description="What is predicted from the other columns.")
     split: SplitSettings = Field(description="How rows are held out.")
     language_model: LanguageModelSettings = Field(description="The language model of its rows.")
     sample: SampleSettings = Field(description="How it is sampled.")

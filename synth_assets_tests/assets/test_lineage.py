@@ -274,6 +274,20 @@ def test_a_run_may_ask_for_another_size(world: World) -> None:
     assert world.query("SELECT count(*) FROM abalone.synthetic_sample") == [(7,)]
 
 
+def test_a_category_is_predicted_by_classifiers(world: World) -> None:
+    model = tiny_settings().language_model.model_dump() | {"order": ["Kind"]}
+    changes = {"target": {"column": "Sex", "rename": "Kind"}, "language_model": model}
+    outcome = world.run("raw", "encoded_split", "regression_comparison", **changes)
+    assert outcome.success, outcome.messages
+    found = world.query("SELECT DISTINCT regressor, metric FROM abalone.regression_comparison")
+    assert set(found) == {
+        (classifier, metric)
+        for classifier in ("logistic", "nearest neighbours", "random forest", "gradient boosting")
+        for metric in ("roc_auc", "accuracy", "balanced_accuracy")
+    }
+    assert ", by the area under the ROC curve on " in outcome.metadata("regression_comparison")["verdict"]
+
+
 def test_the_test_rows_do_not_reach_the_model(world: World) -> None:
     frame = pd.read_csv(world.csv)
     (versions,) = world.query("SELECT model_version FROM abalone.fine_tuned_model")
