@@ -75,10 +75,12 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         from synth_assets.evaluation.figures import regression_points
 
         version = str(synthetic_sample["model_version"].iloc[0])
+        train = rows_of(encoded_split, "train")
+        learned_from = synthetic_sample[table.schema.names].head(len(train))  # of a long sample, as many as real ones
         with failing_clearly():
             found = compare_training_sets(
-                rows_of(encoded_split, "train"),
-                table.encoding.encode(synthetic_sample[table.schema.names]),
+                train,
+                table.encoding.encode(learned_from),
                 rows_of(encoded_split, "test"),
                 target=table.schema.target_renamed,
                 categories=table.encoding.categories,
@@ -101,6 +103,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             metadata={
                 **row_count(frame, partition=True),
                 "verdict": found.verdict,
+                "rows_learned_from": len(learned_from),
                 "scores": markdown_table(found.scores),
                 "differences": markdown_table(found.differences),
                 **picture(figure, path),
