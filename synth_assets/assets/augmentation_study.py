@@ -1,7 +1,7 @@
 """`augmentation_study`: from how many real rows on synthetic ones are of no use, on demand."""
 
 import shutil
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version as version_of
@@ -92,6 +92,7 @@ def build(table: Table, plan: StudyPlan, model: ModelSpec, sample: SampleSpec) -
     -------
     list
         The asset. It has a group of its own: whoever materializes all of the table's does not mean an hour of fits.
+        And it is not in the language model's pool, where the day's sample would wait for it.
     """
 
     @dg.asset(
@@ -122,7 +123,7 @@ def build(table: Table, plan: StudyPlan, model: ModelSpec, sample: SampleSpec) -
         folder = data_folder.paths.augmentation(table.name)
         train, held_out = rows_of(encoded_split, "train"), rows_of(encoded_split, "test")
         generators = _generators(table, model, sample, folder, len(train), context.log.info)
-        asked = _asked(plan, config, known=generators)
+        asked = _asked(plan, config)
         with failing_clearly():
             task = Task.of(table.schema.target_renamed, table.encoding.categories, train, held_out)
             units = units_of(asked, len(train))
@@ -162,9 +163,9 @@ def build(table: Table, plan: StudyPlan, model: ModelSpec, sample: SampleSpec) -
     return [augmentation_study]
 
 
-def _asked(plan: StudyPlan, config: StudyConfig, *, known: Container[str]) -> StudyPlan:
+def _asked(plan: StudyPlan, config: StudyConfig) -> StudyPlan:
     generators = config.generators or plan.generators
-    unknown = [name for name in generators if name not in known]
+    unknown = [name for name in generators if name not in GENERATORS]
     if unknown:
         raise dg.Failure(
             description=f"the study was asked for {', '.join(unknown)}; what makes rows is one of "
