@@ -18,14 +18,12 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import learners
+from synth_assets.evaluation.intervals import interval_of, resamples_of
 from synth_assets.evaluation.learners import TITLES, Task
 from synth_assets.tables.schema import content_hash
 
 REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
 """By how many real rows: how many subsamples. The largest cost the most, and those of all train rows are all alike."""
-
-RESAMPLES = 200
-"""Bootstrap resamples of the held-out rows."""
 
 RECIPE = 1
 """Raised by hand whenever a unit would give something else for the same inputs."""
@@ -178,8 +176,7 @@ def run_unit(
     synthetic = generator.write(real, round(ratios[-1] * len(real)), seed)[list(real.columns)]
     truth = task.truth(held_out)
     metric, score = next(iter(task.scores.items()))
-    rng = np.random.default_rng(plan.seed)
-    resamples = [np.arange(len(truth)), *rng.integers(len(truth), size=(RESAMPLES, len(truth)))]
+    resamples = resamples_of(len(truth), seed=plan.seed)
     found = []
     for name, learner in task.learners.items():
         for ratio in ratios:
@@ -219,10 +216,8 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
 
     A gain is paired: the same subsample, the same held-out rows, the same seed. Its interval has to hold for other
     real rows, other fits of the generator and other seeds of the learner, which is what differs between repeats, and
-    for other held-out rows, which repeats have in common. So its variance is the sum of two: that of the mean over the
-    repeats, and that of this mean over the resamples of the held-out rows. The interval is Student's, with the degrees
-    of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2, 1946). Large subsamples of the same
-    train rows share rows: where a size comes near to all of them, the interval says little of other real rows.
+    for other held-out rows; see `intervals`. Large subsamples of the same train rows share rows: where a size comes
+    near to all of them, the interval says little of other real rows.
 
     Parameters
     ----------
@@ -244,9 +239,9 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
     for names, arm in units.groupby(_ARM, sort=False):
         row: dict[str, Any] = dict(zip(_ARM, names, strict=True), repeats=arm["repeat"].nunique())
         for what in ("score", "gain"):
-            row[what], row[f"{what}_low"], row[f"{what}_high"] = _mean_with_interval(
-                arm.pivot(index="repeat", columns="resample", values=what).to_numpy()
-            )
+            scores = arm.pivot(index="repeat", columns="resample", values=what).to_numpy()
+            row[what] = float(scores[:, 0].mean())
+            row[f"{what}_low"], row[f"{what}_high"] = interval_of(row[what], scores, of_mean=True)
         found.append(row)
     return pd.DataFrame(found)
 
@@ -289,20 +284,3 @@ def _cases(found: pd.DataFrame) -> str:
         f"{len(found)} (at most by {most['gain']:+.3f}, 95% interval {most['gain_low']:.3f} to "
         f"{most['gain_high']:.3f}: {most['regressor']}, {most['real_rows']:,} real rows)"
     )
-
-
-def _mean_with_interval(drawn: np.ndarray) -> tuple[float, float, float]:
-    """Take repeats by resamples, the first of which is no resample; give the mean and its 95% interval."""
-    from scipy.stats import t
-
-    repeats = len(drawn)
-    mean = float(drawn[:, 0].mean())
-    if repeats < 2 or np.isnan(mean):
-        return mean, float("nan"), float("nan")
-    between = float(drawn[:, 0].var(ddof=1)) / repeats
-    of_held_out = float(np.nanvar(drawn[:, 1:].mean(axis=0), ddof=1))  # a resample of few rows may have no score
-    if between + of_held_out == 0:
-        return mean, mean, mean
-    freedom = (between + of_held_out) ** 2 / (between**2 / (repeats - 1) + of_held_out**2 / (RESAMPLES - 1))
-    reach = float(t.ppf(0.975, freedom) * np.sqrt(between + of_held_out))
-    return mean, mean - reach, mean + reach

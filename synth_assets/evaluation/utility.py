@@ -4,12 +4,12 @@ The same learners learn from the real train rows, from the synthetic rows, and f
 held-out rows that nothing else has seen. Whether a difference between two of these is more than chance depends on what
 might have been otherwise, and an interval has to cover all of it: other held-out rows, other rows to learn from,
 another seed of the learner. So every learner is trained twenty times more, each time on a bootstrap resample of its
-rows and with another seed, and is scored on resamples of the held-out rows (Owen, The pigeonhole bootstrap, Annals of
-Applied Statistics 1, 2007: rows of both kinds are drawn anew, independently). A resample of rows has copies and gaps,
-and what learns from it scores a little less; therefore the value is that of the rows as they are, and the resamples
-only say how far it may be off. All of it is paired: the three training sets share their real and their synthetic rows,
-the resamples of both and of the held-out rows, and the seeds. Another fit of the generator is not covered; the study of
-augmentation fits it anew.
+rows and with another seed (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6); with resamples of
+the held-out rows, `intervals` makes of this an interval. A resample of rows has copies and gaps, and what learns from
+it scores a little less; therefore the value is that of the rows as they are, and the resamples only say how far it may
+be off. All of it is paired: the three training sets share their real and their synthetic rows, the resamples of both
+and of the held-out rows, and the seeds. Another fit of the generator is not covered; the study of augmentation fits it
+anew.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.intervals import interval_of, resamples_of
 from synth_assets.evaluation.learners import BOOSTING, FOREST, TITLES, Learner, Task
 
 REAL, SYNTHETIC, AUGMENTED = "real", "synthetic", "augmented"
@@ -29,12 +30,8 @@ SEEDS = 3
 REPEATS = 20
 """Trainings on resamples of the rows, from which an interval is found."""
 
-RESAMPLES = 1000
-"""Resamples of the held-out rows, each scored for one of the repeats."""
-
 SEEDS_OF_BENCH = 5
-INTERVAL = (2.5, 97.5)
-"""Percentiles of the 95% interval."""
+"""Trainings of each regressor in `held_out_r2`."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,7 @@ def compare_training_sets(
     rng = np.random.default_rng(seed)
     resampled = [sets.resampled(rng) for _ in range(REPEATS)]
     truth = task.truth(held_out)
-    repeats = rng.integers(REPEATS, size=RESAMPLES)
-    draws = list(zip(repeats, rng.integers(len(truth), size=(RESAMPLES, len(truth))), strict=True))
+    held_out_resamples = resamples_of(len(truth), seed=seed)
     first, *_ = task.scores
     scores, differences = [], []
     for name, learner in task.learners.items():
@@ -111,7 +107,12 @@ def compare_training_sets(
             for metric, score in task.scores.items():
                 found[arm, metric] = _Found(
                     float(np.mean([score(truth, predicted) for predicted in as_they_are])),
-                    np.array([score(truth[scored], drawn_anew[repeat][scored]) for repeat, scored in draws]),
+                    np.array(
+                        [
+                            [score(truth[scored], predicted[scored]) for scored in held_out_resamples]
+                            for predicted in drawn_anew
+                        ]
+                    ),
                 )
                 scores.append((name, arm, metric, *found[arm, metric].with_interval()))
         for arm in (SYNTHETIC, AUGMENTED):
@@ -217,21 +218,16 @@ class _TrainingSets:
 
 @dataclass(frozen=True)
 class _Found:
-    """A score, and what it might have been."""
+    """A score, and those of the repeats on the resamples of the held-out rows."""
 
     value: float
-    drawn: np.ndarray
+    scores: np.ndarray
 
     def less(self, other: "_Found") -> "_Found":
-        return _Found(self.value - other.value, self.drawn - other.drawn)
+        return _Found(self.value - other.value, self.scores - other.scores)
 
     def with_interval(self) -> tuple[float, float, float]:
-        # A resample of few rows may hold one target value only, and then has no score.
-        defined = self.drawn[~np.isnan(self.drawn)]
-        if not len(defined) or np.isnan(self.value):
-            return self.value, float("nan"), float("nan")
-        low, high = np.percentile(defined - defined.mean(), INTERVAL)
-        return self.value, self.value + float(low), self.value + float(high)
+        return self.value, *interval_of(self.value, self.scores, of_mean=False)
 
 
 def _verdict(differences: pd.DataFrame, n_real: int, n_synthetic: int) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation import augmentation, learners
+from synth_assets.evaluation import intervals, learners
 from synth_assets.evaluation.augmentation import (
     Generator,
     StudyPlan,
@@ -34,7 +33,7 @@ def _linear_only() -> Iterator[None]:
     every = learners._regressors
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learners, "_regressors", lambda categories: {"linear": every(categories)["linear"]})
-        patch.setattr(augmentation, "RESAMPLES", 50)
+        patch.setattr(intervals, "RESAMPLES", 50)
         yield
 
 
@@ -199,25 +198,6 @@ def test_scores_and_gains_are_means_over_the_repeats(study: pd.DataFrame) -> Non
     assert row["repeats"] == 3
     assert row["score"] == close(scores[1.0].mean())
     assert row["gain"] == close((scores[1.0] - scores[0.0]).mean())
-
-
-def test_the_interval_adds_up_what_repeats_and_held_out_rows_move() -> None:
-    drawn = np.random.default_rng(0).normal(size=(4, 51))
-    between, of_held_out = drawn[:, 0].var(ddof=1) / 4, drawn[:, 1:].mean(axis=0).var(ddof=1)
-    freedom = (between + of_held_out) ** 2 / (between**2 / 3 + of_held_out**2 / 49)
-    reach = t.ppf(0.975, freedom) * (between + of_held_out) ** 0.5
-
-    mean, low, high = augmentation._mean_with_interval(drawn)
-
-    assert (mean, low, high) == close((drawn[:, 0].mean(), drawn[:, 0].mean() - reach, drawn[:, 0].mean() + reach))
-
-
-def test_repeats_that_agree_leave_the_uncertainty_of_the_held_out_rows() -> None:
-    one = np.random.default_rng(0).normal(size=51)
-
-    _, low, high = augmentation._mean_with_interval(np.tile(one, (3, 1)))
-
-    assert high - low == close(2 * t.ppf(0.975, 49) * one[1:].std(ddof=1))
 
 
 def test_one_repeat_has_no_interval_and_a_constant_target_no_score() -> None:

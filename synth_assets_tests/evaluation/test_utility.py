@@ -13,7 +13,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from threadpoolctl import threadpool_limits
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation import learners, utility
+from synth_assets.evaluation import intervals, learners, utility
 from synth_assets.evaluation.utility import (
     AUGMENTED,
     REAL,
@@ -37,7 +37,7 @@ def _little_work() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, "openmp"):
         patch.setattr(utility, "SEEDS", 2)
         patch.setattr(utility, "REPEATS", 6)
-        patch.setattr(utility, "RESAMPLES", 300)
+        patch.setattr(intervals, "RESAMPLES", 60)
         yield
 
 
@@ -167,15 +167,6 @@ def test_intervals_cover_other_rows_to_learn_from(monkeypatch: pytest.MonkeyPatc
     drawn_anew = width()
     monkeypatch.setattr(utility._TrainingSets, "resampled", lambda self, rng: self)
     assert drawn_anew > 1.5 * width()
-
-
-def test_an_interval_is_that_of_the_repeats_around_the_value(copied: Comparison) -> None:
-    found = utility._Found(0.5, np.array([0.30, 0.40, 0.50, np.nan]))
-
-    value, low, high = found.with_interval()
-
-    assert value == 0.5
-    assert (low, high) == close((0.5 - 0.095, 0.5 + 0.095))  # what lies 95% of the way from their mean, 0.4, outwards
 
 
 @pytest.mark.usefixtures("linear_only")
