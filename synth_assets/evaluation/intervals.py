@@ -27,11 +27,12 @@ def resamples_of(rows: int, *, seed: int) -> list[np.ndarray]:
 def interval_of(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[float, float]:
     """Give the 95% interval of a score.
 
-    What differs between repeats (the rows to learn from, seeds) and what they have in common (the held-out rows) move a
-    score independently. So its variance is the sum of two: that between the repeats, and that of their mean over the
-    resamples of the held-out rows. Resampling both at once would count what they do together three times (Owen, The
-    pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). The interval is Student's, with the degrees
-    of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2, 1946).
+    A score is moved by what differs between repeats (the rows to learn from, seeds) and by what they have in common
+    (the held-out rows). So its variance is the sum of two: that between the repeats, and that of their mean over the
+    resamples of the held-out rows; less what repeats and held-out rows do together, which is in both. (Resampling both
+    at once would count that three times: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.) The
+    interval is Student's, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2,
+    1946).
 
     Parameters
     ----------
@@ -52,10 +53,16 @@ def interval_of(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[flo
     repeats, resamples = scores.shape[0], scores.shape[1] - 1
     if repeats < 2 or np.isnan(value):
         return float("nan"), float("nan")
-    between = float(scores[:, 0].var(ddof=1)) / (repeats if of_mean else 1)
-    of_held_out = float(np.nanvar(scores[:, 1:].mean(axis=0), ddof=1))  # a resample of few rows may have no score
+    anew = scores[:, 1:]
+    anew = anew[:, ~np.isnan(anew).any(axis=0)]  # a resample of few rows may have no score
+    averaged = repeats if of_mean else 1
+    between = float(scores[:, 0].var(ddof=1)) / averaged
+    of_held_out = float(anew.mean(axis=0).var(ddof=1))
     if between + of_held_out == 0:
         return value, value
+    rest = anew - anew.mean(axis=0) - anew.mean(axis=1, keepdims=True) + anew.mean()
+    together = float((rest**2).sum()) / (repeats - 1) / (anew.shape[1] - 1) / averaged
+    variance = max(between + of_held_out - together, between, of_held_out)
     freedom = (between + of_held_out) ** 2 / (between**2 / (repeats - 1) + of_held_out**2 / (resamples - 1))
-    reach = float(t.ppf(0.975, freedom) * np.sqrt(between + of_held_out))
+    reach = float(t.ppf(0.975, freedom) * np.sqrt(variance))
     return value - reach, value + reach

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from synth_assets.evaluation import intervals
 from synth_assets.evaluation.intervals import interval_of, resamples_of
 
 close = pytest.approx
@@ -22,8 +21,10 @@ def test_resamples_begin_with_the_rows_as_they_are() -> None:
 
 @pytest.mark.parametrize(("of_mean", "repeats_in_one"), [(True, 4), (False, 1)])
 def test_it_adds_up_what_repeats_and_held_out_rows_move(of_mean: bool, repeats_in_one: int) -> None:
-    scores = np.random.default_rng(0).normal(size=(4, 51))
-    between, of_held_out = scores[:, 0].var(ddof=1) / repeats_in_one, scores[:, 1:].mean(axis=0).var(ddof=1)
+    """Each moves the score by itself: what both do together is nothing."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(4, 1)) + np.append(0.0, rng.normal(size=50))
+    between, of_held_out = scores[:, 0].var(ddof=1) / repeats_in_one, scores[0, 1:].var(ddof=1)
     freedom = (between + of_held_out) ** 2 / (between**2 / 3 + of_held_out**2 / 49)
     reach = t.ppf(0.975, freedom) * (between + of_held_out) ** 0.5
 
@@ -54,16 +55,16 @@ def test_resamples_without_a_score_are_left_out() -> None:
     assert np.isfinite(interval_of(0.0, scores, of_mean=True)).all()
 
 
-def test_it_holds_as_often_as_it_says() -> None:
-    """The mean error of guesses that have an error of their own, on rows that have one of their own too."""
+@pytest.mark.parametrize("together", [0.0, 3.0], ids=["apart", "together"])
+def test_it_holds_as_often_as_it_says(together: float) -> None:
+    """The mean error of guesses, which err by themselves, on rows that do too, and each on each row in its own way."""
     rng = np.random.default_rng(1)
     held = 0
     for trial in range(400):
         guesses, rows = rng.normal(0, 0.3, size=6), rng.normal(0, 2.0, size=80)
-        errors = guesses[:, None] + rows
+        errors = guesses[:, None] + rows + rng.normal(0, together, size=(6, 80))
         drawn = resamples_of(80, seed=trial)[:60]
         scores = np.array([[guess[each].mean() for each in drawn] for guess in errors])
         low, high = interval_of(float(scores[:, 0].mean()), scores, of_mean=True)
         held += low <= 0.0 <= high
-    assert intervals.RESAMPLES == 200
     assert 0.92 <= held / 400 <= 0.98
