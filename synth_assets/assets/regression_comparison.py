@@ -9,6 +9,7 @@ from synth_assets.assets import synthetic_sample as sample_asset
 from synth_assets.assets.common import Table, column, markdown_table, picture, row_count
 from synth_assets.evaluation.floors import Floor
 from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.rows import judged_rows
 from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_sets
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly
@@ -76,7 +77,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
 
         version = str(synthetic_sample["model_version"].iloc[0])
         train = rows_of(encoded_split, "train")
-        learned_from = synthetic_sample[table.schema.names].head(len(train))  # of a long sample, as many as real ones
+        learned_from = judged_rows(synthetic_sample[table.schema.names], train)
         with failing_clearly():
             found = compare_training_sets(
                 train,

@@ -72,16 +72,16 @@ class SyntheticTable(dg.Component):
             *regression_comparison.build(table),
             *report.build(table, settings.table_gates(), settings.table_rules()),
         ]
-        definitions = [*fitted_once, *each_day]
+        on_demand = augmentation_study.build(
+            table, settings.study_plan(), settings.model_spec(), settings.sample_spec()
+        )
+        definitions = [*fitted_once, *each_day, *on_demand]
         definitions += published.build(
             table,
             [each for each in definitions if isinstance(each, dg.AssetsDefinition)],
             sample=settings.sample_spec(),
             real_rows=settings.real_rows_are_published,
             retention=settings.sample_retention(),
-        )
-        on_demand = augmentation_study.build(
-            table, settings.study_plan(), settings.model_spec(), settings.sample_spec()
         )
         resampled = dg.AssetSelection.keys(table.key(synthetic_sample.NAME)).downstream()
         resample = dg.define_asset_job(
@@ -109,7 +109,6 @@ class SyntheticTable(dg.Component):
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=f"Samples {settings.table} anew each day.",
         )
-        definitions += on_demand
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],
             asset_checks=[d for d in definitions if isinstance(d, dg.AssetChecksDefinition)],
