@@ -17,7 +17,7 @@ from synth_assets.assets.synthetic_sample import seed_of
 from synth_assets.components.settings import SyntheticTableSettings
 from synth_assets.data_paths import DataPaths
 from synth_assets.evaluation.fidelity import fidelity_table
-from synth_assets.evaluation.utility import compare_regressions
+from synth_assets.evaluation.utility import compare_training_sets
 from synth_assets.great.store import ModelStore
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.split import rows_of
@@ -82,12 +82,12 @@ def measure(
             "floor": [0.0, (real[PARTS].sum(axis="columns") > real["Whole_weight"]).mean()],
         }
     )
-    compared = compare_regressions(
+    compared = compare_training_sets(
         train,
         encoding.encode(rows),
         held_out,
         target=encoding.schema.target_renamed,
-        categories=[column.name for column in encoding.schema.columns if column.kind == "category"],
+        categories=encoding.categories,
     )
     r2 = compared.scores[compared.scores["metric"] == "r2"]
     return pd.concat([shapes, extra], ignore_index=True), r2[["regressor", "trained_on", "value"]]

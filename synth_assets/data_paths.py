@@ -49,6 +49,10 @@ class DataPaths:
         """Give the folder of the checkpoints of an experiment."""
         return self.root / experiment_dir
 
+    def augmentation(self, table: str) -> Path:
+        """Give the folder of what an augmentation study has found so far."""
+        return self.root / "augmentation" / table
+
     def plots(self, table: str, partition: str) -> Path:
         """Give the folder of the full-size figures of a sample."""
         return self.root / "plots" / table / partition

@@ -66,6 +66,7 @@ def test_the_layout(tmp_path: Path) -> None:
         "base_models": paths.bases,
         "models/abalone": paths.models("abalone"),
         "trainer_abalone": paths.experiments("trainer_abalone"),
+        "augmentation/abalone": paths.augmentation("abalone"),
         "plots/abalone/2025-01-01": paths.plots("abalone", "2025-01-01"),
         "reports/abalone/2025-01-01.html": paths.report("abalone", "2025-01-01"),
     }

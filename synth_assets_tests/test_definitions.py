@@ -22,6 +22,7 @@ ASSETS = {
     "report",
     "published",
 }
+ON_DEMAND = {"augmentation_study"}
 OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "privacy", "regression_comparison", "report"}
 
 
@@ -37,16 +38,16 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 
 def test_the_assets_of_abalone_are_there(definitions: dg.Definitions) -> None:
-    assert set(specs(definitions)) == ASSETS
+    assert set(specs(definitions)) == ASSETS | ON_DEMAND
 
 
-@pytest.mark.parametrize("name", sorted(ASSETS))
+@pytest.mark.parametrize("name", sorted(ASSETS | ON_DEMAND))
 def test_every_asset_says_what_it_is(definitions: dg.Definitions, name: str) -> None:
     spec = specs(definitions)[name]
     assert spec.description
     assert spec.owners == ["team:synth_assets"]
     assert spec.kinds
-    assert spec.group_name == "abalone"
+    assert spec.group_name == ("abalone_on_demand" if name in ON_DEMAND else "abalone")
     assert spec.code_version
     assert (spec.partitions_def is not None) == (name in OF_A_DAY)
     assert ("dagster/column_schema" in spec.metadata) == (name not in {"fidelity_plots", "published"})
@@ -87,6 +88,14 @@ def test_a_resampling_run_makes_the_sample_and_what_follows_and_no_new_model(def
     job = definitions.resolve_job_def("abalone_resample")
     selected = {key.path[1] for key in job.asset_layer.executable_asset_keys}
     assert selected == OF_A_DAY | {"published"}
+
+
+def test_the_study_of_augmentation_is_run_by_its_own_job_alone(definitions: dg.Definitions) -> None:
+    def selected(job: str) -> set[str]:
+        return {key.path[1] for key in definitions.resolve_job_def(job).asset_layer.executable_asset_keys}
+
+    assert selected("abalone_augmentation_study") == ON_DEMAND
+    assert selected("abalone_lineage") == ASSETS
 
 
 def test_blocking_checks_guard_what_follows(definitions: dg.Definitions) -> None:

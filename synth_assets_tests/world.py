@@ -31,13 +31,19 @@ class World:
     def csv(self) -> Path:
         return self.root / "abalone.csv"
 
-    def run(self, *assets: str, day: str = DAY, config: dict[str, Any] | None = None, **changes: Any) -> "Outcome":
-        """Run these assets (all, if none is named), and their checks, with these changes of the settings."""
+    def run(
+        self,
+        *assets: str,
+        job: str = "abalone_lineage",
+        day: str | None = DAY,
+        config: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> "Outcome":
+        """Run these assets of a job (all, if none is named), and their checks, with these changes of the settings."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SYNTH_ASSETS_DATA", str(self.root))
             definitions = self.definitions = tiny_definitions(**changes)
-        job = definitions.resolve_job_def("abalone_lineage")
-        result = job.execute_in_process(
+        result = definitions.resolve_job_def(job).execute_in_process(
             partition_key=day,
             instance=self.instance,
             raise_on_error=False,

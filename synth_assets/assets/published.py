@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from synth_assets.assets import encoded_split, fidelity, privacy, raw, regression_comparison, report, synthetic_sample
+from synth_assets.assets import (
+    augmentation_study,
+    encoded_split,
+    fidelity,
+    privacy,
+    raw,
+    regression_comparison,
+    report,
+    synthetic_sample,
+)
 from synth_assets.assets.common import Table
 from synth_assets.great.specs import SampleSpec
 from synth_assets.resources.building import Offer, TableDescription
@@ -47,7 +56,8 @@ def build(
     list
         The asset.
     """
-    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
+    # The study of augmentation is published if there is one; nothing waits for it.
+    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE, augmentation_study)]
     offer = Offer(table.name, table.schema, sample, _descriptions(assets, names))
 
     @dg.asset(

@@ -1,4 +1,4 @@
-"""`regression_comparison`: whether synthetic rows help to predict the target, which the experiment asked."""
+"""`regression_comparison`: what synthetic rows are good for when the target is predicted, as the experiment asked."""
 
 import dagster as dg
 import pandas as pd
@@ -9,8 +9,10 @@ from synth_assets.assets import synthetic_sample as sample_asset
 from synth_assets.assets.common import Table, column, markdown_table, picture, row_count
 from synth_assets.evaluation.floors import Floor
 from synth_assets.evaluation.metrics import evidence
-from synth_assets.evaluation.utility import AUGMENTED, compare_regressions
+from synth_assets.evaluation.rows import judged_rows
+from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_sets
 from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import Warehouse
 from synth_assets.tables.schema import content_hash
 from synth_assets.tables.split import rows_of
@@ -18,12 +20,17 @@ from synth_assets.tables.split import rows_of
 NAME = "regression_comparison"
 
 _COLUMNS = [
-    column("regressor", "varchar", "What was trained."),
+    column("regressor", "varchar", "What was trained; a classifier, where the target is a category."),
     column("trained_on", "varchar", "'real', 'synthetic', or 'augmented': both together."),
-    column("metric", "varchar", "'r2', or 'rmse' and 'mae' in the target's unit; on held-out rows."),
-    column("value", "double", "The mean over the regressor's seeds."),
-    column("ci_low", "double", "The lower end of the 95% bootstrap interval."),
-    column("ci_high", "double", "Its upper end."),
+    column(
+        "metric",
+        "varchar",
+        "On held-out rows: 'r2', and 'rmse' and 'mae' in the target's unit; for a category 'roc_auc', 'accuracy' and "
+        "'balanced_accuracy'.",
+    ),
+    column("value", "double", "The mean over the seeds; empty where there is no such score.", nullable=True),
+    column("ci_low", "double", "The lower end of the 95% bootstrap interval.", nullable=True),
+    column("ci_high", "double", "Its upper end.", nullable=True),
     column("model_version", "varchar", "The model that wrote the synthetic rows."),
 ]
 
@@ -45,7 +52,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="1",
+            code_version="2",
             kinds={"python", "scikitlearn", "duckdb"},
             columns=_COLUMNS,
             of_sample=True,
@@ -54,8 +61,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
             },
             description=(
-                f"Regressions of `{table.schema.target_renamed}` trained on the real train rows, on the synthetic "
-                "rows, and on both, scored on the held-out rows: does augmentation help?"
+                f"How well `{table.schema.target_renamed}` of held-out rows is predicted by what learned from the real "
+                "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
             ),
         )
     )
@@ -69,20 +76,23 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         from synth_assets.evaluation.figures import regression_points
 
         version = str(synthetic_sample["model_version"].iloc[0])
-        found = compare_regressions(
-            rows_of(encoded_split, "train"),
-            table.encoding.encode(synthetic_sample[table.schema.names]),
-            rows_of(encoded_split, "test"),
-            target=table.schema.target_renamed,
-            categories=[c.name for c in table.schema.columns if c.kind == "category"],
-        )
+        train = rows_of(encoded_split, "train")
+        learned_from = judged_rows(synthetic_sample[table.schema.names], train)
+        with failing_clearly():
+            found = compare_training_sets(
+                train,
+                table.encoding.encode(learned_from),
+                rows_of(encoded_split, "test"),
+                target=table.schema.target_renamed,
+                categories=table.encoding.categories,
+            )
         context.log.info(found.verdict)
         frame = found.scores.assign(model_version=version)
         partition = context.partition_key
         sample = f"sample of {partition}, model {version}"
         figure = regression_points(
             found.scores,
-            found.gains.assign(trained_on=AUGMENTED, metric="r2"),
+            found.differences,
             unit=table.schema.column(table.schema.target).unit or "in the target's unit",
             title=f"{table.schema.target_renamed} of held-out {table.name} rows, {sample}",
             source=raw_asset.source_label(warehouse, table.name),
@@ -94,8 +104,9 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             metadata={
                 **row_count(frame, partition=True),
                 "verdict": found.verdict,
+                "rows_learned_from": len(learned_from),
                 "scores": markdown_table(found.scores),
-                "augmentation_gain": markdown_table(found.gains),
+                "differences": markdown_table(found.differences),
                 **picture(figure, path),
             },
         )
@@ -104,11 +115,11 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
 
 
 def evidence_of(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Give a stored comparison as evidence: R2 trained on synthetic rows, beside R2 trained on real ones."""
-    r2 = comparison[comparison["metric"] == "r2"].set_index(["regressor", "trained_on"])
+    """Give a stored comparison as evidence: what synthetic rows teach a learner, beside what real ones do."""
+    first = comparison[comparison["metric"] == comparison["metric"].iloc[0]].set_index(["regressor", "trained_on"])
     rows = []
-    for regressor in r2.index.unique("regressor"):
-        synthetic, real = (r2.loc[(regressor, trained_on)] for trained_on in ("synthetic", "real"))
+    for regressor in first.index.unique("regressor"):
+        synthetic, real = (first.loc[(regressor, trained_on)] for trained_on in (SYNTHETIC, REAL))
         floor = Floor(real["value"], real["ci_low"], real["ci_high"])
         interval = synthetic["ci_low"], synthetic["ci_high"]
         rows.append(evidence("tstr_score", regressor, synthetic["value"], floor, interval))

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.augmentation import REPEATS, StudyPlan
 from synth_assets.evaluation.gates import GATES, Gate
 from synth_assets.evaluation.validity import Rule, check_rules
 from synth_assets.great.specs import (
@@ -96,7 +97,7 @@ class OpenMLSettings(_Settings):
 
 
 class TargetSettings(_Settings):
-    """What the regression predicts."""
+    """What is predicted from the other columns: by regressors, or by classifiers if it is a category."""
 
     column: str = Field(description="The target's name in the source.")
     rename: str = Field(min_length=1, description="Its name once encoded.")
@@ -196,6 +197,24 @@ class RetentionSettings(_Settings):
     samples: int | None = Field(default=None, ge=1, description="So many samples are kept.")
 
 
+class AugmentationStudySettings(_Settings):
+    """What the study of augmentation compares."""
+
+    repeats: dict[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = Field(
+        default={},
+        description="By real rows, how many subsamples; by default 5 of 50, 100, 300 and 1,000 rows and 3 of 3,000, as "
+        "far as the split has them.",
+    )
+    ratios: list[Annotated[float, Field(gt=0.0)]] = Field(
+        default=[1.0, 3.0, 10.0], min_length=1, description="Synthetic rows a real one, beside none."
+    )
+    generators: list[Literal["great", "smote", "cart"]] = Field(
+        default=["great", "smote", "cart"],
+        min_length=1,
+        description="What makes rows: the language model; interpolation between neighbours; sequential trees.",
+    )
+
+
 class ScheduleSettings(_Settings):
     """When a new day's sample is made."""
 
@@ -224,7 +243,7 @@ class SyntheticTableSettings(_Settings):
     openml: OpenMLSettings | None = Field(default=None, description="Its data set on OpenML.")
     stand_in: DataFile | None = Field(default=None, description="The stand-in's CSV file, inside the data folder.")
     columns: list[ColumnSettings] = Field(min_length=2, description="Its columns, in order.")
-    target: TargetSettings = Field(description="What the regression predicts.")
+    target: TargetSettings = Field(description="What is predicted from the other columns.")
     split: SplitSettings = Field(description="How rows are held out.")
     language_model: LanguageModelSettings = Field(description="The language model of its rows.")
     sample: SampleSettings = Field(description="How it is sampled.")
@@ -240,6 +259,9 @@ class SyntheticTableSettings(_Settings):
         default=None, description="Whether consumers get raw and encoded_split; unless stated, if it is not private."
     )
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long samples are kept.")
+    augmentation_study: AugmentationStudySettings = Field(
+        default=AugmentationStudySettings(), description="What the study of augmentation compares, on demand."
+    )
     schedule: ScheduleSettings = Field(description="When it is sampled anew.")
 
     @model_validator(mode="after")
@@ -327,6 +349,12 @@ class SyntheticTableSettings(_Settings):
     def sample_retention(self) -> Retention:
         """Give how long samples are kept."""
         return Retention(**self.retention.model_dump())
+
+    def study_plan(self) -> StudyPlan:
+        """Give what the study of augmentation compares."""
+        settings = self.augmentation_study
+        possible = {size: repeats for size, repeats in REPEATS.items() if size <= self.split.train_size}
+        return StudyPlan(settings.repeats or possible, tuple(settings.ratios), tuple(settings.generators))
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from synth_assets.assets import (
+    augmentation_study,
     encoded_split,
     fidelity,
     fine_tuned_model,
@@ -71,7 +72,10 @@ class SyntheticTable(dg.Component):
             *regression_comparison.build(table),
             *report.build(table, settings.table_gates(), settings.table_rules()),
         ]
-        definitions = [*fitted_once, *each_day]
+        on_demand = augmentation_study.build(
+            table, settings.study_plan(), settings.model_spec(), settings.sample_spec()
+        )
+        definitions = [*fitted_once, *each_day, *on_demand]
         definitions += published.build(
             table,
             [each for each in definitions if isinstance(each, dg.AssetsDefinition)],
@@ -92,6 +96,11 @@ class SyntheticTable(dg.Component):
             partitions_def=partitions,
             description=f"Everything of {settings.table}, from its source to the published file.",
         )
+        study = dg.define_asset_job(
+            f"{settings.table}_{augmentation_study.NAME}",
+            dg.AssetSelection.keys(table.key(augmentation_study.NAME)),
+            description=f"From how many real rows of {settings.table} on synthetic ones are of no use; takes an hour.",
+        )
         daily = dg.build_schedule_from_partitioned_job(
             resample,
             name=f"{settings.table}_daily",
@@ -103,6 +112,6 @@ class SyntheticTable(dg.Component):
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],
             asset_checks=[d for d in definitions if isinstance(d, dg.AssetChecksDefinition)],
-            jobs=[lineage, resample],
+            jobs=[lineage, resample, study],
             schedules=[daily],
         )

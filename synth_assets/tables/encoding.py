@@ -27,6 +27,12 @@ class Encoding:
         """The column names of an encoded table, in order."""
         return [self.schema.target_renamed if name == self.schema.target else name for name in self.schema.names]
 
+    @property
+    def categories(self) -> list[str]:
+        """The columns of an encoded table that are category codes, in order."""
+        kinds = zip(self.names, self.schema.columns, strict=True)
+        return [name for name, column in kinds if column.kind == "category"]
+
     def encode(self, raw: pd.DataFrame) -> pd.DataFrame:
         """Write a raw table in numbers.
 

@@ -71,7 +71,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The columns of a table, and which of them is the target of the regression.
+    """The columns of a table, and which of them is predicted from the others.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class TableSchema:
     Raises
     ------
     TableError
-        If a name occurs twice, the target is missing or not numeric, or a category has no labels.
+        If a name occurs twice, the target is missing, or a category has no labels.
     """
 
     columns: tuple[Column, ...]
@@ -110,10 +110,6 @@ class TableSchema:
         if self.target_renamed != self.target and self.target_renamed in names:
             raise TableError(
                 f"target.rename: {self.target_renamed!r} is already the name of another column; choose a free name."
-            )
-        if self.column(self.target).kind == "category":
-            raise TableError(
-                f"target.column: {self.target!r} is a category; the regression needs an integer or a number."
             )
         for column in self.columns:
             if (column.kind == "category") != bool(column.categories):

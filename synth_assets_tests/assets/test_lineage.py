@@ -48,7 +48,7 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
         "synthetic_sample": SAMPLE_ROWS,
         "fidelity": 29,
         "privacy": 7 + outcome.metadata("privacy")["leaks_named"],
-        "regression_comparison": 27,
+        "regression_comparison": 36,
         "report": 4,
         "provenance": 9,  # not that of the publication itself
     }
@@ -96,7 +96,7 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         "regression_comparison.png",
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
-    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones ")
+    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones, by R2 on ")
 
 
 def test_the_report_is_a_page_that_says_what_its_table_says(first_run: tuple[World, Outcome]) -> None:
@@ -272,6 +272,20 @@ def test_a_run_may_ask_for_another_size(world: World) -> None:
     outcome = world.run("synthetic_sample", config=config)
     assert outcome.success, outcome.messages
     assert world.query("SELECT count(*) FROM abalone.synthetic_sample") == [(7,)]
+
+
+def test_a_category_is_predicted_by_classifiers(world: World) -> None:
+    model = tiny_settings().language_model.model_dump() | {"order": ["Kind"]}
+    changes = {"target": {"column": "Sex", "rename": "Kind"}, "language_model": model}
+    outcome = world.run("raw", "encoded_split", "regression_comparison", **changes)
+    assert outcome.success, outcome.messages
+    found = world.query("SELECT DISTINCT regressor, metric FROM abalone.regression_comparison")
+    assert set(found) == {
+        (classifier, metric)
+        for classifier in ("logistic", "nearest neighbours", "random forest", "gradient boosting")
+        for metric in ("roc_auc", "accuracy", "balanced_accuracy")
+    }
+    assert ", by the area under the ROC curve on " in outcome.metadata("regression_comparison")["verdict"]
 
 
 def test_the_test_rows_do_not_reach_the_model(world: World) -> None:

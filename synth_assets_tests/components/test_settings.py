@@ -48,13 +48,21 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("split.train_size", "many", "split.train_size", "valid integer"),
         ("split.random_state", -1, "split.random_state", "greater than or equal to 0"),
         ("target.column", "Rungs", "", "target.column: 'Rungs' is not a column of the table; the columns are Sex,"),
-        ("target.column", "Sex", "", "needs an integer or a number"),
         ("target.rename", "Length", "", "target.rename: 'Length' is already the name of another column"),
         ("columns.0.kind", "text", "columns.0.kind", "'category', 'integer' or 'number'"),
         ("columns.0.categories", [], "", "columns.Sex: kind is 'category' and categories is []"),
         ("columns.1.name", "Sex", "", "Sex named twice"),
         ("sample.n_samples", 0, "sample.n_samples", "greater than or equal to 1"),
         ("sample.temperature", 0, "sample.temperature", "greater than 0"),
+        ("augmentation_study", {"repeats": {50: 1}}, "augmentation_study.repeats.50", "greater than or equal to 2"),
+        ("augmentation_study", {"repeats": {1: 5}}, "augmentation_study.repeats.1.[key]", "greater than or equal to 2"),
+        ("augmentation_study", {"ratios": [0]}, "augmentation_study.ratios.0", "greater than 0"),
+        (
+            "augmentation_study",
+            {"generators": ["gan"]},
+            "augmentation_study.generators.0",
+            "'great', 'smote' or 'cart'",
+        ),
         ("schedule.hour", 24, "schedule.hour", "less than or equal to 23"),
         ("schedule.timezone", "Mars/Olympus", "schedule.timezone", "found 'Mars/Olympus'"),
         ("schedule.start_date", "someday", "schedule.start_date", "found 'someday'; expected a day"),
@@ -92,6 +100,17 @@ def test_real_rows_are_published_only_if_it_is_stated(
 ) -> None:
     del attributes["private"]
     assert SyntheticTableSettings(**{**attributes, **stated}).real_rows_are_published is published
+
+
+def test_the_study_of_augmentation_has_the_sizes_that_the_split_has(attributes: dict[str, Any]) -> None:
+    plan = SyntheticTableSettings(**attributes).study_plan()
+    assert plan.repeats == {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
+    assert (plan.ratios, plan.generators) == ((1.0, 3.0, 10.0), ("great", "smote", "cart"))
+    attributes["split"]["train_size"] = 400
+    assert SyntheticTableSettings(**attributes).study_plan().repeats == {50: 5, 100: 5, 300: 5}
+    attributes["augmentation_study"] = {"repeats": {70: 2}, "ratios": [0.5], "generators": ["cart"]}
+    plan = SyntheticTableSettings(**attributes).study_plan()
+    assert (plan.repeats, plan.ratios, plan.generators) == ({70: 2}, (0.5,), ("cart",))
 
 
 @pytest.mark.parametrize("key", ["source", "language_model", "columns", "target"])

@@ -72,6 +72,17 @@ def test_an_encoded_table_has_numbers_only_under_the_new_name(
     assert_frame_equal(small_table, before)
 
 
+def test_a_category_may_be_the_target(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
+    encoding = Encoding(TableSchema(small_schema.columns, target="Colour", target_renamed="Hue"))
+
+    encoded = encoding.encode(small_table)
+
+    assert encoding.categories == ["Hue"]
+    assert Encoding(small_schema).categories == ["Colour"]
+    assert (encoded["Hue"] == (small_table["Colour"] == "red")).all()
+    assert_frame_equal(encoding.decode(encoded), small_table, check_exact=True)
+
+
 def test_codes_follow_the_schema_and_not_the_alphabet(small_table: pd.DataFrame) -> None:
     schema = TableSchema(
         (Column("Colour", "category", categories=("red", "green", "blue")), Column("Legs", "integer")), "Legs", "Legs"

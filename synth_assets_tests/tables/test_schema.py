@@ -183,7 +183,6 @@ _COLOUR, _SIZE, _LEGS = (
     [
         ((_SIZE, _LEGS, _SIZE), "Legs", "Count", "^columns: Size named twice"),
         ((_SIZE, _LEGS), "Arms", "Count", "^target.column: 'Arms' is not a column .*the columns are Size, Legs"),
-        ((_COLOUR, _LEGS), "Colour", "Hue", "^target.column: 'Colour' is a category; .* an integer or a number"),
         ((_SIZE, _LEGS), "Legs", "Size", "^target.rename: 'Size' is already the name of another column"),
         ((Column("Colour", "category"), _LEGS), "Legs", "Count", "^columns.Colour: .*a category needs its labels"),
         ((Column("Size", "number", categories=("a",)), _LEGS), "Legs", "Count", "^columns.Size: .*only a category"),
@@ -191,7 +190,6 @@ _COLOUR, _SIZE, _LEGS = (
     ids=[
         "doubled column",
         "unknown target",
-        "category as target",
         "name taken",
         "category without labels",
         "number with labels",

@@ -1,0 +1,156 @@
+"""Tests of what learns and how it is scored: known answers, and the few rows that break a careless learner."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.learners import CLASSIFICATION, REGRESSION, Task
+
+close = pytest.approx
+
+
+def _rows(count: int, seed: int) -> pd.DataFrame:
+    """Make encoded rows: the count depends on size and colour, and the kind on the size alone."""
+    rng = np.random.default_rng(seed)
+    size, colour = rng.uniform(1, 9, count), rng.integers(0, 3, count)
+    effect = np.array([0.0, 5.0, -3.0])[colour]  # no line through the codes: a linear model needs a column a label
+    kind = np.select([size < 3, size < 6], [0, 1], 2)
+    return pd.DataFrame(
+        {
+            "Colour": colour.astype("int8"),
+            "Size": size,
+            "Kind": kind.astype("int8"),
+            "Count": size + effect + rng.normal(0, 0.5, count),
+        }
+    )
+
+
+REAL, HELD_OUT = _rows(150, 1), _rows(60, 2)
+NUMBER = Task.of("Count", ["Colour", "Kind"], REAL, HELD_OUT)
+CATEGORY = Task.of("Kind", ["Colour", "Kind"], REAL, HELD_OUT)
+
+
+@pytest.mark.parametrize("name", ["linear", "nearest neighbours", "random forest", "gradient boosting"])
+def test_every_regressor_learns_what_can_be_learned(name: str) -> None:
+    predicted = NUMBER.predict(NUMBER.learners[name], REAL, HELD_OUT, seed=0)
+
+    assert predicted.shape == (60,)
+    assert r2_score(HELD_OUT["Count"], predicted) > 0.75
+
+
+@pytest.mark.parametrize("name", ["logistic", "nearest neighbours", "random forest", "gradient boosting"])
+def test_every_classifier_learns_what_can_be_learned(name: str) -> None:
+    predicted = CATEGORY.predict(CATEGORY.learners[name], REAL, HELD_OUT, seed=0)
+
+    assert predicted.shape == (60, 3)
+    assert predicted.sum(axis=1) == close(1.0)
+    assert accuracy_score(HELD_OUT["Kind"], predicted.argmax(axis=1)) > 0.85
+
+
+def test_the_kind_of_the_target_decides_what_learns_and_how_it_is_scored() -> None:
+    assert list(NUMBER.learners) == ["linear", "nearest neighbours", "random forest", "gradient boosting"]
+    assert list(CATEGORY.learners) == ["logistic", "nearest neighbours", "random forest", "gradient boosting"]
+    assert list(NUMBER.scores) == ["r2", "rmse", "mae"]
+    assert list(CATEGORY.scores) == ["roc_auc", "accuracy", "balanced_accuracy"]
+
+
+@pytest.mark.parametrize("task", [NUMBER, CATEGORY], ids=["number", "category"])
+def test_the_same_seed_predicts_the_same(task: Task) -> None:
+    for name, learner in task.learners.items():
+        one, other = (task.predict(learner, REAL, HELD_OUT, seed=7) for _ in range(2))
+        assert (one == other).all(), name
+
+
+@pytest.mark.parametrize("task", [NUMBER, CATEGORY], ids=["number", "category"])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_few_rows_are_enough_to_be_scored(task: Task, rows: int) -> None:
+    for name, learner in task.learners.items():
+        predicted = task.predict(learner, REAL.head(rows), HELD_OUT, seed=0)
+        assert np.isfinite(predicted).all(), name
+        assert len(predicted) == 60
+
+
+def test_a_code_that_is_absent_has_no_probability() -> None:
+    without = REAL[REAL["Kind"] != 1]
+
+    for name, learner in CATEGORY.learners.items():
+        predicted = CATEGORY.predict(learner, without, HELD_OUT, seed=0)
+        assert (predicted[:, 1] == 0).all(), name
+        assert predicted.sum(axis=1) == close(1.0), name
+        truth = CATEGORY.truth(HELD_OUT)
+        assert all(np.isfinite(score(truth, predicted)) for score in CATEGORY.scores.values()), name
+
+
+def test_of_one_code_alone_every_classifier_learns_that_one() -> None:
+    alike = REAL[REAL["Kind"] == 2]
+
+    for name, learner in CATEGORY.learners.items():
+        predicted = CATEGORY.predict(learner, alike, HELD_OUT, seed=0)
+        assert (predicted == [0.0, 0.0, 1.0]).all(), name
+        assert CLASSIFICATION["roc_auc"](CATEGORY.truth(HELD_OUT), predicted) == 0.5
+
+
+def test_codes_need_not_be_positions() -> None:
+    shifted = REAL.assign(Kind=REAL["Kind"] * 5 + 2)
+    task = Task.of("Kind", ["Colour", "Kind"], shifted)
+
+    assert task.codes == (2, 7, 12)
+    assert (task.truth(shifted) == REAL["Kind"]).all()
+
+
+def test_scores_are_scikit_learns() -> None:
+    rng = np.random.default_rng(5)
+    truth, predicted = rng.normal(size=40), rng.normal(size=40)
+    for name, score in {"r2": r2_score, "rmse": root_mean_squared_error, "mae": mean_absolute_error}.items():
+        assert REGRESSION[name](truth, predicted) == close(score(truth, predicted)), name
+
+    codes, probabilities = rng.integers(3, size=40), rng.dirichlet([1, 1, 1], 40)
+    called = probabilities.argmax(axis=1)
+    assert CLASSIFICATION["roc_auc"](codes, probabilities) == close(
+        roc_auc_score(codes, probabilities, multi_class="ovr")
+    )
+    assert CLASSIFICATION["accuracy"](codes, probabilities) == close(accuracy_score(codes, called))
+    assert CLASSIFICATION["balanced_accuracy"](codes, probabilities) == close(balanced_accuracy_score(codes, called))
+
+
+def test_scores_worked_out_by_hand() -> None:
+    truth, predicted = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])
+    assert REGRESSION["r2"](truth, predicted) == close(1 - 1 / 2)
+    assert REGRESSION["rmse"](truth, predicted) == close((1 / 3) ** 0.5)
+    assert REGRESSION["mae"](truth, predicted) == close(1 / 3)
+    assert REGRESSION["r2"](truth, np.full(3, 2.0)) == 0.0  # the mean predicts nothing
+
+    codes = np.array([0, 0, 0, 1])
+    always_zero = np.tile([1.0, 0.0], (4, 1))
+    assert CLASSIFICATION["accuracy"](codes, always_zero) == 0.75
+    assert CLASSIFICATION["balanced_accuracy"](codes, always_zero) == 0.5
+    assert CLASSIFICATION["roc_auc"](codes, always_zero) == 0.5
+
+
+def test_where_all_have_one_target_value_there_is_nothing_to_explain() -> None:
+    assert np.isnan(REGRESSION["r2"](np.full(3, 0.1), np.full(3, 1.1)))
+    assert np.isnan(CLASSIFICATION["roc_auc"](np.ones(3, int), np.tile([0.5, 0.5], (3, 1))))
+    assert CLASSIFICATION["accuracy"](np.ones(3, int), np.tile([0.4, 0.6], (3, 1))) == 1.0
+
+
+def test_rows_that_nobody_can_learn_from_are_refused() -> None:
+    def of(*sets: pd.DataFrame) -> Task:
+        return Task.of("Count", ["Colour"], *sets)
+
+    with pytest.raises(ForeseenError, match="found no row to learn from"):
+        of(REAL, HELD_OUT.head(0))
+    with pytest.raises(ForeseenError, match="lack 'Size'; they have 'Colour', 'Kind', 'Count'"):
+        of(REAL, HELD_OUT.drop(columns="Size"))
+    with pytest.raises(ForeseenError, match="lack 'Count'"):
+        of(REAL.drop(columns="Count"))
+    with pytest.raises(ForeseenError, match="column 'Size' has empty or infinite cells"):
+        of(REAL.assign(Size=np.nan), HELD_OUT)
