@@ -151,10 +151,10 @@ class LanguageModelSettings(_Settings):
     """The language model and its training arguments."""
 
     engine: Engine = Field(default="great", description="What trains and samples: ours, or be_great as it is.")
-    base: str = Field(
+    base: DataFile = Field(
         default=SCRATCH,
-        min_length=1,
-        description="'scratch', or the name or path of a causal language model.",
+        description="'scratch', or a causal language model: a folder in base_models/ of the data folder, or the "
+        "model hub's name for it.",
     )
     scratch: ScratchSettings = Field(default=ScratchSettings(), description="The shape of a 'scratch' base.")
     epochs: int = Field(ge=1, description="How often training goes through the train rows; ours: at most.")
