@@ -78,6 +78,13 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("table", "my table", "table", "found 'my table'"),
         ("table", "publications", "table", "none of information_schema, main, pg_catalog, system, temp, publications"),
         ("retention", {"days": 0}, "retention.days", "greater than or equal to 1"),
+        (
+            "freshness",
+            {"warn_hours": 60},
+            "freshness",
+            "expected a warning first",
+        ),
+        ("schedule.source_every_minutes", 0, "schedule.source_every_minutes", "greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_refused(attributes: dict[str, Any], path: str, value: object, key: str, said: str) -> None:
