@@ -49,9 +49,8 @@ def test_a_tick_fires_and_its_run_is_green(
     day = tick.date().isoformat()
     assert {"key": "dagster/partition", "value": day} in run["tags"]
     with duckdb.connect(data_folder / "published" / "synthetic.duckdb", read_only=True) as published:
-        assert published.sql(
-            "SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_latest GROUP BY 1"
-        ).fetchall() == [(day, SAMPLE_ROWS)]
+        found = published.sql("SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_latest GROUP BY 1")
+        assert found.fetchall() == [(day, SAMPLE_ROWS)]
 
     page = browser.new_context(base_url=server.url, viewport={"width": 1500, "height": 900}).new_page()
     page.goto(f"/locations/{LOCATION}/schedules/abalone_daily")
