@@ -13,7 +13,7 @@ ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow baseline bench lint format lock clean
+.PHONY: help demo dev test test-slow baseline bench lint audit format lock clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -42,6 +42,9 @@ lint: $(VENV)/installed-dev ## Run linters and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/dg check defs
+
+audit: $(VENV)/installed-dev ## Ask whether a vulnerability of a dependency is known
+	$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
 format: $(VENV)/installed-dev ## Format the code
 	$(BIN)/ruff check --fix

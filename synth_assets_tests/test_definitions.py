@@ -3,10 +3,11 @@
 import itertools
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import ScheduleSnap
 
 from synth_assets.definitions import defs
 
@@ -82,6 +83,24 @@ def test_the_schedule_asks_for_the_day_of_its_tick_once(definitions: dg.Definiti
     assert requests[0].run_key  # two evaluations of the same tick make one run
     again = schedule.evaluate_tick(context).run_requests
     assert [request.run_key for request in again] == [requests[0].run_key]
+
+
+def test_of_missed_ticks_the_last_one_alone_is_made_up_for(definitions: dg.Definitions) -> None:
+    # Dagster's scheduler makes up for several only where a schedule names a partition set; those of assets do not.
+    schedule = definitions.resolve_schedule_def("abalone_daily")
+    assert ScheduleSnap.from_def(schedule, definitions.get_repository_def()).partition_set_name is None
+
+
+def test_samples_and_what_is_published_have_to_be_fresh(definitions: dg.Definitions) -> None:
+    found = {name: spec.freshness_policy for name, spec in specs(definitions).items() if spec.freshness_policy}
+    policy = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50))
+    assert found == {"synthetic_sample": policy, "published": policy}
+
+
+def test_the_source_is_watched_without_being_switched_on(definitions: dg.Definitions) -> None:
+    sensor = definitions.resolve_sensor_def("abalone_source")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert (sensor.job_name, sensor.minimum_interval_seconds) == ("abalone_lineage", 900)
 
 
 def test_a_resampling_run_makes_the_sample_and_what_follows_and_no_new_model(definitions: dg.Definitions) -> None:

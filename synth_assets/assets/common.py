@@ -221,7 +221,9 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+_MARKUP = str.maketrans({"\n": " ", "\r": " ", **{character: f"&#{ord(character)};" for character in "&<>|`*_~[]\\"}})
+
+
 def _escaped(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("\n", " ")):
-        text = text.replace(character, entity)
-    return text
+    # Entities: in Markdown they stand for the character, and never for what it would begin.
+    return text.translate(_MARKUP)

@@ -35,6 +35,7 @@ def build(
     sample: SampleSpec,
     real_rows: bool,
     retention: Retention,
+    freshness: dg.FreshnessPolicy,
 ) -> list[dg.AssetsDefinition]:
     """Build the asset.
 
@@ -50,6 +51,8 @@ def build(
         Whether consumers get the real rows too.
     retention : Retention
         How long samples are kept.
+    freshness : dagster.FreshnessPolicy
+        How old the publication may get.
 
     Returns
     -------
@@ -65,6 +68,7 @@ def build(
             NAME,
             code_version="4",
             kinds={"python", "duckdb", "parquet"},
+            freshness_policy=freshness,
             deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
             description=(
                 "What consumers read, as one DuckDB file and as Parquet: of all samples that passed their gates, built "

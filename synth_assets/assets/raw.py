@@ -15,6 +15,9 @@ from synth_assets.tables.sources import Source
 from synth_assets.tables.validation import validate
 
 NAME = "raw"
+SOURCE_FINGERPRINT = "source_fingerprint"
+"""The metadata that tells whether the source has changed since."""
+
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 
@@ -61,6 +64,7 @@ def build(
                 **row_count(frame),
                 "source": loaded.label,
                 "source_kind": loaded.kind,
+                SOURCE_FINGERPRINT: loaded.fingerprint,
                 "ignored_columns": ignored,
                 "preview": preview(frame),
             },

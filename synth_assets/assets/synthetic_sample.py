@@ -45,7 +45,9 @@ class SampleConfig(dg.Config):
     conditions: dict[str, str] | None = None
 
 
-def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+def build(
+    table: Table, spec: SampleSpec, *, freshness: dg.FreshnessPolicy
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
     Parameters
@@ -54,6 +56,8 @@ def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.Asset
         The table.
     spec : SampleSpec
         How it is sampled, unless a run asks for something else.
+    freshness : dagster.FreshnessPolicy
+        How old the newest sample may get.
 
     Returns
     -------
@@ -75,6 +79,7 @@ def build(table: Table, spec: SampleSpec) -> list[dg.AssetsDefinition | dg.Asset
             of_sample=True,
             ins={"fine_tuned_model": dg.AssetIn(table.key(model_asset.NAME))},
             pool=LANGUAGE_MODEL_POOL,
+            freshness_policy=freshness,
             description=(
                 f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
                 "day give the seed, so that a day's sample can be drawn again."

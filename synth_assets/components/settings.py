@@ -1,10 +1,11 @@
 """What a `defs.yaml` may state of a table: every key, its type, its limits and its default."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
+import dagster as dg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
@@ -151,10 +152,10 @@ class LanguageModelSettings(_Settings):
     """The language model and its training arguments."""
 
     engine: Engine = Field(default="great", description="What trains and samples: ours, or be_great as it is.")
-    base: str = Field(
+    base: DataFile = Field(
         default=SCRATCH,
-        min_length=1,
-        description="'scratch', or the name or path of a causal language model.",
+        description="'scratch', or a causal language model: a folder in base_models/ of the data folder, or the "
+        "model hub's name for it.",
     )
     scratch: ScratchSettings = Field(default=ScratchSettings(), description="The shape of a 'scratch' base.")
     epochs: int = Field(ge=1, description="How often training goes through the train rows; ours: at most.")
@@ -222,6 +223,30 @@ class ScheduleSettings(_Settings):
     minute: int = Field(default=0, ge=0, le=59, description="The minute of the hour.")
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(default="UTC", description="Whose clock.")
     start_date: Annotated[str, AfterValidator(_day)] = Field(description="The first day that can be sampled.")
+    source_every_minutes: int = Field(
+        default=15, ge=1, description="How often the source is asked whether it has changed; then a model is fitted."
+    )
+
+
+class FreshnessSettings(_Settings):
+    """How old what consumers read may get."""
+
+    warn_hours: float = Field(default=26.0, gt=0.1, description="Older, and the UI warns.")
+    fail_hours: float = Field(default=50.0, gt=0.1, description="Older, and the UI says that it is overdue.")
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> "FreshnessSettings":
+        if self.warn_hours >= self.fail_hours:
+            raise ValueError(
+                f"found warn_hours {self.warn_hours:g} and fail_hours {self.fail_hours:g}; expected a warning first"
+            )
+        return self
+
+    def policy(self) -> dg.FreshnessPolicy:
+        """Give it as Dagster takes it."""
+        return dg.FreshnessPolicy.time_window(
+            warn_window=timedelta(hours=self.warn_hours), fail_window=timedelta(hours=self.fail_hours)
+        )
 
 
 class SyntheticTableSettings(_Settings):
@@ -263,6 +288,9 @@ class SyntheticTableSettings(_Settings):
         default=AugmentationStudySettings(), description="What the study of augmentation compares, on demand."
     )
     schedule: ScheduleSettings = Field(description="When it is sampled anew.")
+    freshness: FreshnessSettings = Field(
+        default=FreshnessSettings(), description="How old the newest sample and the publication may get."
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "SyntheticTableSettings":

@@ -18,6 +18,7 @@ from synth_assets.assets import (
     synthetic_sample,
 )
 from synth_assets.assets.common import Table
+from synth_assets.components import automation
 from synth_assets.components.settings import SyntheticTableSettings
 
 
@@ -50,13 +51,14 @@ class SyntheticTable(dg.Component):
         return cls(attributes)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Build the assets, their checks, the jobs and the schedule of the table."""
+        """Build the assets, their checks, the jobs of the table and what starts them."""
         settings = self.settings
         partitions = dg.DailyPartitionsDefinition(
             start_date=settings.schedule.start_date,
             timezone=settings.schedule.timezone,
             end_offset=1,  # the day itself is a partition, not only the days that are over
         )
+        freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.table_schema(), partitions)
         fitted_once = [
             *raw.build(table, settings.source_in, minimum_rows=settings.split.train_size + 1),
@@ -66,7 +68,7 @@ class SyntheticTable(dg.Component):
             ),
         ]
         each_day = [
-            *synthetic_sample.build(table, settings.sample_spec()),
+            *synthetic_sample.build(table, settings.sample_spec(), freshness=freshness),
             *fidelity.build(table, settings.table_rules()),
             *privacy.build(table),
             *regression_comparison.build(table),
@@ -82,6 +84,7 @@ class SyntheticTable(dg.Component):
             sample=settings.sample_spec(),
             real_rows=settings.real_rows_are_published,
             retention=settings.sample_retention(),
+            freshness=freshness,
         )
         resampled = dg.AssetSelection.keys(table.key(synthetic_sample.NAME)).downstream()
         resample = dg.define_asset_job(
@@ -101,17 +104,14 @@ class SyntheticTable(dg.Component):
             dg.AssetSelection.keys(table.key(augmentation_study.NAME)),
             description=f"From how many real rows of {settings.table} on synthetic ones are of no use; takes an hour.",
         )
-        daily = dg.build_schedule_from_partitioned_job(
-            resample,
-            name=f"{settings.table}_daily",
-            hour_of_day=settings.schedule.hour,
-            minute_of_hour=settings.schedule.minute,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"Samples {settings.table} anew each day.",
+        daily = automation.daily(table, resample, hour=settings.schedule.hour, minute=settings.schedule.minute)
+        watch = automation.source_watch(
+            table, settings.source_in, lineage, every_minutes=settings.schedule.source_every_minutes
         )
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],
             asset_checks=[d for d in definitions if isinstance(d, dg.AssetChecksDefinition)],
             jobs=[lineage, resample, study],
             schedules=[daily],
+            sensors=[watch],
         )

@@ -22,6 +22,9 @@ END_OF_TEXT = "<|endoftext|>"
 
 UNKNOWN = "<|unknown|>"
 
+PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
+"""Suffixes of files that hold pickles, as a rule: loading one may run whatever its author wished."""
+
 
 def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """Find the base model that a spec names, or make it.
@@ -33,7 +36,8 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
     train : pandas.DataFrame
         The train rows, whose columns and values the 'scratch' tokenizer knows.
     folder : pathlib.Path
-        Where 'scratch' bases are kept, each under the release of torch and its fingerprint.
+        Where bases are looked for, and where 'scratch' ones are kept, each under the release of torch and its
+        fingerprint.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
     Raises
     ------
     ModelError
-        If the name or path leads to no causal language model.
+        If the name or path leads to no causal language model, or to weights that are pickled.
     """
     if spec.base == SCRATCH:
         coding = coding_of(spec, train) if spec.engine == "great" else None
@@ -56,10 +60,27 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
         if not path.exists():
             make_scratch_base(path, spec.scratch, rows, list(train.columns), seed=spec.seed, coding=coding)
         return str(path), fingerprint
-    local = Path(spec.base)
+    local = folder / spec.base
     if local.is_dir():
+        refuse_pickles(local)
         return str(local), f"files-{_hash_of_files(local)}"
     return spec.base, f"{spec.base}@{_commit_on_hub(spec.base)}"
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raise if a model's folder holds a pickle.
+
+    Raises
+    ------
+    ModelError
+        With the names of the files.
+    """
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in PICKLES)
+    if found:
+        raise ModelError(
+            f"the model in {folder} is not loaded, since {', '.join(found)} may hold pickles, which can run anything. "
+            "Keep weights as safetensors (`model.save_pretrained` of transformers writes them) and delete the rest."
+        )
 
 
 def coding_of(spec: ModelSpec, train: pd.DataFrame) -> TableCoding:
@@ -215,12 +236,21 @@ def _commit_on_hub(name: str) -> str:
 
     try:
         config = cached_file(name, "config.json")
+        has_weights = any(
+            cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+            for file in ("model.safetensors", "model.safetensors.index.json")
+        )
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"base model {name!r} cannot be loaded: it is no folder here, and asking the model hub for it failed "
-            f"({first_line(error)}). Check the name and the network, or set language_model.base to "
+            f"base model {name!r} cannot be loaded: it is no folder in base_models/, and asking the model hub for it "
+            f"failed ({first_line(error)}). Check the name and the network, or set language_model.base to "
             "a folder or to 'scratch'."
         ) from error
+    if not has_weights:
+        raise ModelError(
+            f"base model {name!r} has no safetensors on the model hub, and pickled weights are not loaded. "
+            "Take another model."
+        )
     return Path(str(config)).parent.name  # the hub's cache keeps a snapshot's files in a folder of its commit's name
 
 

@@ -15,16 +15,21 @@ from typing import Any
 
 import be_great.great
 import pandas as pd
+import torch
 from be_great.great_dataset import GReaTDataset
 from be_great.great_trainer import GReaTTrainer
 from transformers import PrinterCallback, TrainerCallback, set_seed
 
 from synth_assets.great.base_models import quiet_transformers
+from synth_assets.great.checkpoints import read_state, write_state
 from synth_assets.great.specs import ModelError, SampleSpec
 from synth_assets.great.training import REPORT_EVERY_S, Report, threads_for
 
 WHOLE = "whole"
 """Marks a checkpoint that was written to its end; one without it was cut off by a kill."""
+
+OPTIMIZER, RANDOM = "optimizer.safetensors", "random.safetensors"
+"""What a checkpoint holds beside the weights."""
 
 
 def make_great(llm: str, **arguments: Any) -> be_great.GReaT:
@@ -95,6 +100,30 @@ def fit(
 
         def _get_train_sampler(self, *_: Any) -> "_RowOrder":
             return order
+
+        # What transformers would pickle. Its `_save` adds the tokenizer and the arguments, which nothing reads.
+        def _save(self, output_dir: str, state_dict: dict[str, Any] | None = None) -> None:
+            self.model.save_pretrained(output_dir, state_dict=state_dict)
+
+        def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+            state = {"optimizer": self.optimizer.state_dict(), "scheduler": self.lr_scheduler.state_dict()}
+            write_state(Path(output_dir) / OPTIMIZER, state)
+
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            if checkpoint is not None:
+                state = read_state(Path(checkpoint) / OPTIMIZER)
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.lr_scheduler.load_state_dict(state["scheduler"])
+
+        def _save_rng_state(self, output_dir: str) -> None:
+            state = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+            write_state(Path(output_dir) / RANDOM, state)
+
+        def _load_rng_state(self, checkpoint: str | None) -> None:
+            if checkpoint is not None:
+                state = read_state(Path(checkpoint) / RANDOM)
+                torch.set_rng_state(state["cpu"])
+                torch.cuda.set_rng_state_all(state["cuda"])
 
     class Progress(_Progress):
         def __init__(self) -> None:

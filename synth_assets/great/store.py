@@ -22,7 +22,7 @@ from uuid import uuid4
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from synth_assets.great.base_models import coding_of, first_line, resolve_base
+from synth_assets.great.base_models import coding_of, first_line, refuse_pickles, resolve_base
 from synth_assets.great.specs import ModelError, ModelSpec, SampleSpec
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import content_hash
@@ -175,8 +175,9 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the store has no such model.
+            If the store has no such model, or its folder holds a pickle.
         """
+        refuse_pickles(self.path(version))
         learned = self.path(version) / "great.json"
         great = _make(self.card(version).made_from["spec"]["engine"], str(self.path(version)))
         for name, value in json.loads(learned.read_text()).items():

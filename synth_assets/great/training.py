@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from synth_assets.great.checkpoints import read_state, write_state
 from synth_assets.great.tokens import RowTokens
 
 Report = Callable[[str], None]
@@ -243,7 +243,7 @@ def train(
                     f"validation {eval_loss:.3f} (best {runner.best:.3f}), at most {left:.0f} s left"
                 )
             if len(history) % save_every == 0:
-                _save(checkpoints, {"phase": number, "history": history, **runner.state()})
+                write_state(checkpoints / CHECKPOINT, {"phase": number, "history": history, **runner.state()})
         model.load_state_dict(runner.best_weights)
     model.eval()
     return history
@@ -347,24 +347,14 @@ class _Phase:
         self.best = state["best"]
 
 
-CHECKPOINT = "checkpoint.pt"
-
-
-def _save(folder: Path, state: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    building = folder / f"{uuid4().hex}.building"  # torch takes no name that a dot begins
-    try:
-        torch.save(state, building)
-        building.replace(folder / CHECKPOINT)
-    finally:
-        building.unlink(missing_ok=True)
+CHECKPOINT = "checkpoint.safetensors"
 
 
 def _load(folder: Path, report: Report) -> dict[str, Any] | None:
     path = folder / CHECKPOINT
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)  # tensors and plain values: nothing is unpickled
+    state: dict[str, Any] = read_state(path)
     report(f"resuming after epoch {int(state['history'][-1]['epoch'])}, step {int(state['history'][-1]['step'])}")
     return state
 
@@ -372,7 +362,7 @@ def _load(folder: Path, report: Report) -> dict[str, Any] | None:
 def step_reached(folder: Path) -> int:
     """Give the step of a folder's checkpoint, 0 where there is none."""
     path = folder / CHECKPOINT
-    return int(torch.load(path, weights_only=True)["history"][-1]["step"]) if path.is_file() else 0
+    return int(read_state(path)["history"][-1]["step"]) if path.is_file() else 0
 
 
 def _mixed_precision(device: torch.device) -> Any:

@@ -410,6 +410,11 @@ def _record(
         f"CREATE TABLE IF NOT EXISTS {target} "
         f"({', '.join(f'{name} {type_}' for name, (type_, _) in PROVENANCE_COLUMNS.items())})"
     )
+    # A step that is retried within its run takes the place of its first attempt.
+    connection.execute(
+        f"DELETE FROM {target} WHERE asset = $1 AND partition_key IS NOT DISTINCT FROM $2 AND run_id = $3",
+        [asset, partition, provenance.run_id],
+    )
     connection.execute(
         f"INSERT INTO {target} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         [

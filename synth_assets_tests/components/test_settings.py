@@ -44,6 +44,14 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("language_model.experiment_dir", "../elsewhere", "language_model.experiment_dir", "found '../elsewhere'"),
         ("language_model.experiment_dir", "/root", "language_model.experiment_dir", "inside the data folder"),
         ("csv", "", "csv", "found ''"),
+        ("csv", "/etc/passwd", "csv", "found '/etc/passwd'; expected a path inside the data folder"),
+        ("csv", "../abalone.csv", "csv", "inside the data folder"),
+        ("stand_in", "/etc/passwd", "stand_in", "inside the data folder"),
+        ("language_model.base", "/srv/models/gpt2", "language_model.base", "inside the data folder"),
+        ("language_model.base", "org/../../gpt2", "language_model.base", "inside the data folder"),
+        ("csv_variable", "A/../B", "csv_variable", "found 'A/../B'; expected a name of letters"),
+        ("table", "../abalone", "table", "found '../abalone'"),
+        ("table", 'x"; drop table y; --', "table", "found 'x\"; drop table y; --'"),
         ("stand_in", "a/../../b.csv", "stand_in", "inside the data folder"),
         ("split.train_size", "many", "split.train_size", "valid integer"),
         ("split.random_state", -1, "split.random_state", "greater than or equal to 0"),
@@ -70,6 +78,13 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("table", "my table", "table", "found 'my table'"),
         ("table", "publications", "table", "none of information_schema, main, pg_catalog, system, temp, publications"),
         ("retention", {"days": 0}, "retention.days", "greater than or equal to 1"),
+        (
+            "freshness",
+            {"warn_hours": 60},
+            "freshness",
+            "expected a warning first",
+        ),
+        ("schedule.source_every_minutes", 0, "schedule.source_every_minutes", "greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_refused(attributes: dict[str, Any], path: str, value: object, key: str, said: str) -> None:
@@ -111,6 +126,13 @@ def test_the_study_of_augmentation_has_the_sizes_that_the_split_has(attributes: 
     attributes["augmentation_study"] = {"repeats": {70: 2}, "ratios": [0.5], "generators": ["cart"]}
     plan = SyntheticTableSettings(**attributes).study_plan()
     assert (plan.repeats, plan.ratios, plan.generators) == ({70: 2}, (0.5,), ("cart",))
+
+
+def test_a_column_may_be_called_anything(attributes: dict[str, Any]) -> None:
+    name = 'x"; drop table y; --'
+    attributes["columns"][1]["name"] = name
+    attributes["rules"] = [{"name": "it", "sql": '"x""; drop table y; --" < Height'}]
+    assert name in SyntheticTableSettings(**attributes).table_schema().names
 
 
 @pytest.mark.parametrize("key", ["source", "language_model", "columns", "target"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.great.base_models import make_scratch_base, resolve_base, sentences
-from synth_assets.great.specs import ModelSpec, ScratchBase
+from synth_assets.great.specs import ModelError, ModelSpec, ScratchBase
 
 ROWS = ["Sex is 2, Length is 0.455, Length_is_odd is 1.0", "Sex is 0, Length is 1e-05, Length_is_odd is -3.0"]
 NAMES = ["Sex", "Length", "Length_is_odd"]
@@ -107,3 +107,29 @@ def test_a_folder_is_a_base_too_and_its_files_are_its_fingerprint(
     assert path == str(base)
     (base / "note.txt").write_text("changed")
     assert resolve_base(ModelSpec(base=str(base)), easy_rows, tmp_path)[1] != fingerprint
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.PT", "deep/optimizer.pth", "a.pkl"])
+def test_a_folder_with_a_pickle_is_refused(easy_rows: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    base = tmp_path / "base"
+    (base / name).parent.mkdir(parents=True)
+    (base / "model.safetensors").write_bytes(b"")
+    assert resolve_base(ModelSpec(base="base"), easy_rows, tmp_path)[0] == str(base)
+    (base / name).write_bytes(b"")
+    with pytest.raises(ModelError, match=rf"is not loaded, since {name} may hold pickles"):
+        resolve_base(ModelSpec(base="base"), easy_rows, tmp_path)
+
+
+def test_pickled_weights_of_the_hub_are_refused(
+    easy_rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def cached_file(name: str, file: str, **_: object) -> str | None:
+        asked.append(file)
+        return str(tmp_path / "a_commit" / file) if file == "config.json" else None
+
+    monkeypatch.setattr("transformers.utils.cached_file", cached_file)
+    with pytest.raises(ModelError, match="'some/model' has no safetensors on the model hub"):
+        resolve_base(ModelSpec(base="some/model"), easy_rows, tmp_path)
+    assert asked == ["config.json", "model.safetensors", "model.safetensors.index.json"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from synth_assets.great.specs import ModelError, ModelSpec, TeacherSpec, TrainingSpec
 from synth_assets.great.store import ModelCard, ModelStore
+from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.resources.processes import bound_by_permissions, on_a_small_disk, read_only
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
 
@@ -100,9 +102,19 @@ def test_a_stored_model_holds_no_pickle_and_no_leftovers(fitted) -> None:
     root, card, _ = fitted
     files = {path.name for path in (root / "models" / card.version).rglob("*")}
     assert {"model.safetensors", "tokenizer.json", "great.json", "card.json"} <= files
-    assert not {name for name in files if name.endswith((".pt", ".bin", ".pkl", ".pth"))}
+    assert pickles_in(root) == []
     assert [path.name for path in (root / "models").iterdir()] == [card.version]
     assert not (root / "experiments" / card.version).exists()
+
+
+def test_a_stored_model_that_got_a_pickle_is_refused(fitted, tmp_path: Path) -> None:
+    root, card, _ = fitted
+    shutil.copytree(root / "models", tmp_path / "models")
+    store = ModelStore(tmp_path / "models")
+    store.load(card.version)
+    (store.path(card.version) / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"is not loaded, since pytorch_model\.bin may hold pickles"):
+        store.load(card.version)
 
 
 def test_be_great_itself_loads_the_stored_folder(fitted, easy_rows: pd.DataFrame) -> None:
@@ -208,6 +220,7 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(
     killed = fit_elsewhere(tmp_path, rows_file, quick_spec, "step 16 of 24")
     killed.communicate(timeout=120)
     checkpoints = tmp_path / "experiments" / card.version
+    assert pickles_in(checkpoints) == []
     cut_off = checkpoints / "checkpoint-20"
     cut_off.mkdir()
     (cut_off / "model.safetensors").write_bytes(b"half")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from synth_assets_tests.conftest import PROJECT
 
+LOCATION = "tiny"
 START_S = 120.0
 """How long the server may take to answer, on a machine that is busy."""
 
@@ -102,6 +105,42 @@ def dagster_dev(workspace: Path, folder: Path, environment: Mapping[str, str]) -
     finally:
         RUNNING.remove(server)
         _end_tree(process)
+
+
+@contextmanager
+def tiny_server(folder: Path, data_folder: Path, **environment: str) -> Iterator[Server]:
+    """Run `dagster dev` on `tiny_location`, with the project's own `dagster.yaml`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds the instance, the workspace file and the log.
+    data_folder : pathlib.Path
+        Where the lineage works.
+    **environment
+        Further variables for the server.
+
+    Yields
+    ------
+    Server
+        The server; the location is called `LOCATION`.
+    """
+    home = folder / "home"
+    home.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", home)
+    workspace = folder / "workspace.yaml"
+    module = {"module_name": "synth_assets_tests.live.tiny_location", "location_name": LOCATION}
+    workspace.write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}), encoding="utf-8")
+    settings = {
+        "DAGSTER_HOME": str(home),
+        "SYNTH_ASSETS_DATA": str(data_folder),
+        # The threads of several processes on few cores wait for each other: a tiny model is several times faster so.
+        "OMP_NUM_THREADS": "1",
+    }
+    with dagster_dev(workspace, folder, {**settings, **environment}) as running:
+        # Dagster asks once for an e-mail address, over whatever page is open. This is what its button "Skip" does.
+        running.ask("mutation { setNuxSeen }")
+        yield running
 
 
 def with_this_checkout(environment: Mapping[str, str]) -> dict[str, str]:

@@ -9,16 +9,13 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.live import tiny_location
-from synth_assets_tests.live.server import Server, dagster_dev, wait_for
+from synth_assets_tests.live.server import LOCATION, Server, tiny_server, wait_for
 
 pytestmark = pytest.mark.slow
 
-LOCATION = "tiny"
 KINDS = {
     "raw": {"python", "pandas", "duckdb"},
     "encoded_split": {"python", "scikitlearn", "duckdb"},
@@ -37,18 +34,6 @@ RUN_S = 400.0
 """How long the run of the lineage may take, on a machine that is busy."""
 PAGE_MS = 60_000.0
 """How long a page may take to show something, on a machine that is busy."""
-
-# No sandbox: these tests may run as root. The others keep it from the network and from what a GPU would be for.
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass(frozen=True)
@@ -77,36 +62,10 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) ->
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, stand_in_csv: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    home = folder / "home"
-    home.mkdir()
-    shutil.copy(PROJECT / "dagster.yaml", home)
     csv = folder / "few_values.csv"
     tiny_location.tiny_table(pd.read_csv(stand_in_csv)).to_csv(csv, index=False)
-    workspace = folder / "workspace.yaml"
-    module = {"module_name": tiny_location.__name__, "location_name": LOCATION}
-    workspace.write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}), encoding="utf-8")
-    environment = {
-        "DAGSTER_HOME": str(home),
-        "SYNTH_ASSETS_DATA": str(data_folder),
-        "ABALONE_CSV": str(csv),
-        # The threads of several processes on few cores wait for each other: a tiny model is several times faster so.
-        "OMP_NUM_THREADS": "1",
-    }
-    with dagster_dev(workspace, folder, environment) as running:
-        # Dagster asks once for an e-mail address, over whatever page is open. This is what its button "Skip" does.
-        running.ask("mutation { setNuxSeen }")
+    with tiny_server(folder, data_folder, ABALONE_CSV=str(csv)) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = [path for name in CHROMIUM if (path := shutil.which(name))]
-    if not found:
-        pytest.skip(f"needs a browser: found none of {', '.join(CHROMIUM)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found[0], args=CHROMIUM_OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 That model can only learn a table of few different values, which `tiny_table` gives.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,4 +69,9 @@ def tiny_table(table: pd.DataFrame) -> pd.DataFrame:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return tiny_definitions()
+    """Give the lineage; a test that waits for a tick says in `TINY_TICK` when (hour:minute, UTC)."""
+    tick = os.environ.get("TINY_TICK")
+    if tick is None:
+        return tiny_definitions()
+    hour, minute = map(int, tick.split(":"))
+    return tiny_definitions(schedule={"hour": hour, "minute": minute, "start_date": "2026-11-01"})

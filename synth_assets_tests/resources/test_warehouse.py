@@ -309,6 +309,22 @@ def test_latest_details_are_those_of_the_assets_last_write(warehouse: Warehouse)
     assert warehouse.latest_details("toy", "a", partition=TUESDAY) == {"number": 1}
 
 
+def test_a_step_that_is_retried_is_on_record_once(warehouse: Warehouse) -> None:
+    for run, day in (("first", MONDAY), ("first", MONDAY), ("first", TUESDAY), ("second", MONDAY), ("second", MONDAY)):
+        warehouse.write("toy", "a", column(1, 2), provenance=Provenance(run_id=run), partition=day)
+        warehouse.record("toy", "plots", provenance=Provenance(run_id=run))
+
+    records = warehouse.read("toy", "provenance")
+    of_a = records[records["asset"] == "a"]
+    assert list(zip(of_a["run_id"], of_a["partition_key"], strict=True)) == [
+        ("first", MONDAY),
+        ("first", TUESDAY),
+        ("second", MONDAY),
+    ]
+    assert records.loc[records["asset"] == "plots", "run_id"].tolist() == ["first", "second"]
+    assert warehouse.read("toy", "a", partition=MONDAY)["x"].tolist() == [1, 2]
+
+
 def test_details_of_what_was_never_materialized_are_asked_for_in_vain(filled: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="toy/other was never materialized"):
         filled.latest_details("toy", "other")

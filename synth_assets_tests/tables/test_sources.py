@@ -1,5 +1,6 @@
 """Tests of where rows come from. Nothing here reaches a network."""
 
+import gzip
 import http.client
 import io
 import logging
@@ -32,7 +33,12 @@ URLOPEN = "sklearn.datasets._openml.urlopen"
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenML must not be asked, unless a test says how it answers; retries do not wait."""
     monkeypatch.setattr(URLOPEN, lambda request: pytest.fail(f"asked for {request.full_url}"))
+    monkeypatch.setattr(sources, "urlopen", _unreachable)
     monkeypatch.setattr("sklearn.datasets._openml.time", SimpleNamespace(sleep=lambda _: None))
+
+
+def _unreachable(*_: object, **__: object) -> None:
+    raise URLError("no route to openml")
 
 
 @pytest.fixture(autouse=True)
@@ -154,9 +160,9 @@ def test_an_empty_variable_names_no_file(
 def test_the_label_warns_of_the_stand_in() -> None:
     frame = pd.DataFrame()
 
-    assert LoadedTable(frame, "file", "abalone.csv").label == "file abalone.csv"
-    assert LoadedTable(frame, "openml", "openml.org abalone v1").label == "openml.org abalone v1"
-    assert LoadedTable(frame, "stand_in", "drawn.csv").label == "STAND-IN drawn.csv, not real data"
+    assert LoadedTable(frame, "file", "abalone.csv", "").label == "file abalone.csv"
+    assert LoadedTable(frame, "openml", "openml.org abalone v1", "").label == "openml.org abalone v1"
+    assert LoadedTable(frame, "stand_in", "drawn.csv", "").label == "STAND-IN drawn.csv, not real data"
 
 
 # Files
@@ -410,3 +416,73 @@ def test_a_source_asked_for_and_not_named_is_an_error(
 def test_a_stand_in_that_is_gone_is_an_error(tmp_path: Path, source: Callable[..., Source]) -> None:
     with pytest.raises(SourceError, match=r"the stand-in table .*drawn\.csv is missing"):
         source("stand_in").load()
+
+
+# The fingerprint
+
+
+def _states_from(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let OpenML answer with what is in a cache; give what it is asked for."""
+    asked: list[str] = []
+
+    def urlopen(address: str, timeout: float) -> io.BytesIO:
+        assert timeout == sources.OPENML_TIMEOUT_S
+        path = urlparse(address).path.lstrip("/")
+        asked.append(path)
+        return io.BytesIO(gzip.decompress((cache / "openml" / "openml.org" / f"{path}.gz").read_bytes()))
+
+    monkeypatch.setattr(sources, "urlopen", urlopen)
+    return asked
+
+
+@pytest.mark.parametrize("use", ["auto", "file", "stand_in"])
+def test_a_files_fingerprint_is_that_of_what_is_loaded_and_changes_with_it(
+    tmp_path: Path, source: Callable[..., Source], rows: pd.DataFrame, use: Literal["auto", "file", "stand_in"]
+) -> None:
+    path = tmp_path / ("drawn.csv" if use == "stand_in" else "abalone.csv")
+    rows.to_csv(path, index=False)
+    first = source(use).fingerprint()
+    assert source(use).load().fingerprint == first == source(use).fingerprint()
+    rows.head(19).to_csv(path, index=False)
+    assert source(use).fingerprint() == source(use).load().fingerprint != first
+
+
+def test_openmls_fingerprint_takes_two_small_answers(
+    tmp_path: Path, source: Callable[..., Source], rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_openml_cache(tmp_path / "far away", rows)
+    asked = _states_from(tmp_path / "far away", monkeypatch)
+    found = source("openml").fingerprint()
+    assert len(asked) == 2
+    assert not any("download" in path for path in asked)
+    fill_openml_cache(tmp_path / "openml", rows)
+    assert source("openml").load().fingerprint == found
+
+
+def test_openml_out_of_reach_is_no_change(tmp_path: Path, source: Callable[..., Source], rows: pd.DataFrame) -> None:
+    rows.to_csv(tmp_path / "drawn.csv", index=False)
+    fill_openml_cache(tmp_path / "openml", rows.head(6))
+    with pytest.raises(SourceError, match="cannot be reached"):
+        source("auto").fingerprint()
+    assert len(source("auto").load().frame) == 6  # and what is cached is loaded as ever
+
+
+def test_rows_that_changed_on_openml_are_fetched_anew(
+    tmp_path: Path, source: Callable[..., Source], rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_openml_cache(tmp_path / "openml", rows.head(6))
+    fill_openml_cache(tmp_path / "far away", rows.head(8))
+    _states_from(tmp_path / "far away", monkeypatch)
+
+    def fetch(request: Request) -> io.BytesIO:
+        path = urlparse(request.full_url).path.lstrip("/")
+        answer = io.BytesIO((tmp_path / "far away" / "openml" / "openml.org" / f"{path}.gz").read_bytes())
+        answer.info = lambda: {"Content-Encoding": "gzip"}  # type: ignore[attr-defined]
+        return answer
+
+    monkeypatch.setattr(URLOPEN, fetch)
+    loaded = source("openml").load()
+    assert len(loaded.frame) == 8
+    assert loaded.fingerprint == source("openml").fingerprint()
+    monkeypatch.setattr(URLOPEN, lambda request: pytest.fail(f"asked again for {request.full_url}"))
+    assert len(source("openml").load().frame) == 8
