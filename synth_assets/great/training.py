@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from synth_assets.files import sha256
 from synth_assets.great.tokens import RowTokens
 
 Report = Callable[[str], None]
@@ -347,32 +348,47 @@ class _Phase:
         self.best = state["best"]
 
 
-CHECKPOINT = "checkpoint.pt"
-
-
 def _save(folder: Path, state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / f"{uuid4().hex}.building"  # torch takes no name that a dot begins
     try:
         torch.save(state, building)
-        building.replace(folder / CHECKPOINT)
+        # Its hash is in its name: a rename puts both there at once.
+        step = int(state["history"][-1]["step"])
+        checkpoint = folder / f"checkpoint-{step}-{sha256(building)[:16]}.pt"
+        building.replace(checkpoint)
     finally:
         building.unlink(missing_ok=True)
+    for other in folder.glob(CHECKPOINTS):
+        if other != checkpoint:
+            other.unlink()
 
 
 def _load(folder: Path, report: Report) -> dict[str, Any] | None:
-    path = folder / CHECKPOINT
-    if not path.is_file():
+    path = last_whole_checkpoint(folder, report)
+    if path is None:
         return None
     state: dict[str, Any] = torch.load(path, weights_only=True)  # tensors and plain values: nothing is unpickled
     report(f"resuming after epoch {int(state['history'][-1]['epoch'])}, step {int(state['history'][-1]['step'])}")
     return state
 
 
-def step_reached(folder: Path) -> int:
-    """Give the step of a folder's checkpoint, 0 where there is none."""
-    path = folder / CHECKPOINT
-    return int(torch.load(path, weights_only=True)["history"][-1]["step"]) if path.is_file() else 0
+CHECKPOINTS = "checkpoint-*.pt"
+
+
+def last_whole_checkpoint(folder: Path, report: Report) -> Path | None:
+    """Find the checkpoint of the most steps; one whose hash is not that in its name is reported and removed."""
+    for path in sorted(folder.glob(CHECKPOINTS), key=step_of, reverse=True):
+        if sha256(path).startswith(path.stem.rsplit("-", 1)[1]):
+            return path
+        report(f"the checkpoint {path} is damaged: its SHA-256 is not the one in its name. Training goes on without it")
+        path.unlink()
+    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """Give the training step after which a checkpoint was written."""
+    return int(checkpoint.name.split("-")[1])
 
 
 def _mixed_precision(device: torch.device) -> Any:
