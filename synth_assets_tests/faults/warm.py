@@ -1,8 +1,8 @@
-"""A process that has imported everything, and forks one for each run of the lineage that it is asked for.
+"""A process that has imported everything, and forks one for each call that it is asked for.
 
-It takes lines of JSON, each a list of runs that begin at the same time, and prints lines of JSON: of each run its process
-id, the steps that start, and how it ended. To import takes longer than a run of the tiny lineage: forks make
-it possible to kill one fifty times.
+It takes lines of JSON, each a list of calls that begin at the same time, and prints lines of JSON: of each call its
+process id, what it tells, and how it ended. To import takes longer than a run of the tiny lineage: with forks, many can
+be killed.
 """
 
 import importlib
@@ -10,51 +10,73 @@ import json
 import os
 import sys
 import traceback
-from pathlib import Path
+from functools import wraps
 from typing import Any
 
 IMPORTED = (
     "be_great", "duckdb", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "rapidfuzz",
     "sdmetrics.reports.single_table", "safetensors.torch", "scipy.stats", "sklearn.ensemble", "sklearn.linear_model",
-    "sklearn.metrics", "sklearn.model_selection", "sklearn.neighbors", "sklearn.pipeline", "torch", "torch._dynamo",
-    "transformers.models.gpt2.modeling_gpt2", "synth_assets.great.engine", "synth_assets_tests.world",
+    "sklearn.metrics", "sklearn.model_selection", "sklearn.neighbors", "sklearn.pipeline", "torch",
+    "transformers.models.gpt2.modeling_gpt2", "synth_assets.evaluation.figures", "synth_assets.great.engine",
+    "synth_assets_tests.faults.calls",
 )  # fmt: skip
 
+TREES, DPI, SPLITS, RESAMPLES = 3, 20, 2, 5
 
-def run(number: int, asked: dict[str, Any]) -> dict[str, Any]:
-    """Run the lineage, or some assets of it, and tell of each step that starts."""
-    from synth_assets_tests.world import World
 
-    world = World(Path(asked["root"]))
-    handle_new_event = world.instance.handle_new_event
+def hasten() -> None:
+    """Judge by few trees, splits and resamples, and draw small: these tests ask what is written, not what it says."""
+    from matplotlib.figure import Figure
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.ensemble._forest import BaseForest
 
-    def telling(event: Any, **options: Any) -> None:
-        handle_new_event(event, **options)
-        if event.dagster_event and event.dagster_event.event_type_value in ("STEP_START", "STEP_SUCCESS"):
-            tell(number, event=event.dagster_event.event_type_value, step=event.dagster_event.step_key)
+    from synth_assets.evaluation import floors
 
-    world.instance.handle_new_event = telling  # type: ignore[method-assign]
-    outcome = world.run(*asked.get("assets", ()), day=asked["day"], **asked.get("changes", {}))
-    return {"success": outcome.success, "messages": list(outcome.messages)}
+    for boosting in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
+        boosting.__init__.__kwdefaults__["max_iter"] = TREES
+    fit, savefig, real_splits = BaseForest.fit, Figure.savefig, floors.real_splits
+
+    @wraps(fit)
+    def fit_few(self: Any, *arguments: Any, **options: Any) -> Any:
+        return fit(self.set_params(n_estimators=TREES), *arguments, **options)
+
+    @wraps(savefig)
+    def save_small(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.set_layout_engine("none")
+        return savefig(self, *arguments, **{**options, "dpi": DPI})
+
+    @wraps(real_splits)
+    def split_few(*arguments: Any, **options: Any) -> Any:
+        return real_splits(*arguments, **{**options, "splits": SPLITS})
+
+    BaseForest.fit, Figure.savefig = fit_few, save_small  # type: ignore[method-assign]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("synth_assets.evaluation."):
+            for attribute, cheaper in (("real_splits", split_few), ("RESAMPLES", RESAMPLES)):
+                if hasattr(module, attribute):
+                    setattr(module, attribute, cheaper)
 
 
 def tell(number: int, **said: Any) -> None:
-    os.write(1, (json.dumps({"run": number, **said}) + "\n").encode())  # one write: lines of several do not mix
+    os.write(1, (json.dumps({"call": number, **said}) + "\n").encode())  # one write: lines of several do not mix
 
 
 def main() -> None:
     for module in IMPORTED:
         importlib.import_module(module)
-    print("ready", flush=True)
+    hasten()
+    calls = importlib.import_module("synth_assets_tests.faults.calls")
+    os.write(1, b"ready\n")
     for line in sys.stdin:
         children: dict[int, int] = {}
-        for number, asked in enumerate(json.loads(line)):
+        for number, (name, arguments) in enumerate(json.loads(line)):
             pid = os.fork()
             if not pid:
                 try:
-                    tell(number, event="result", **run(number, asked))
+                    told = getattr(calls, name)(lambda n=number, **said: tell(n, **said), **arguments)
+                    tell(number, event="result", value=told)
                 except BaseException:  # noqa: BLE001 - whatever it is, the test shall see it
-                    tell(number, event="result", success=False, messages=[traceback.format_exc()])
+                    tell(number, event="error", value=traceback.format_exc())
                 os._exit(0)
             children[pid] = number
             tell(number, event="forked", pid=pid)
