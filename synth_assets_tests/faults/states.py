@@ -14,8 +14,7 @@ from synth_assets.great.store import ModelStore
 from synth_assets.publications import Publication, Publications
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Warehouse
-from synth_assets_tests.faults import calls
-from synth_assets_tests.faults.calls import MONDAY, TUESDAY
+from synth_assets_tests.faults.days import MONDAY, TUESDAY, write_table
 from synth_assets_tests.faults.warm_process import WarmProcess
 from synth_assets_tests.resources.processes import contents
 from synth_assets_tests.world import World
@@ -73,10 +72,10 @@ def make_states(warm: WarmProcess, stand_in: Path, folder: Path) -> States:
     """Make Monday, change the real table, and make Tuesday; note how long each step of that takes."""
     before, after = folder / "before" / "data", folder / "after" / "data"
     before.mkdir(parents=True)
-    calls.write_table(World(before), stand_in, changed=False)
+    write_table(World(before), stand_in, changed=False)
     done = warm.call("lineage", root=str(before), day=MONDAY)
     assert done["success"], done
-    calls.write_table(World(before), stand_in, changed=True)
+    write_table(World(before), stand_in, changed=True)
     shutil.copytree(before, after, symlinks=True)
     started: dict[str, float] = {}
     seconds: dict[str, float] = {}
@@ -112,13 +111,22 @@ def assert_published(paths: DataPaths) -> Publication:
     """Find what is published whole: its files by their hashes, its tables by their counts, all under one id."""
     publication = Publications(paths).current()
     publication.verify()
-    found = contents(paths.published)
-    assert {row[0] for row in found["main.publication"]} == {publication.id}
-    for name, stated in publication.manifest["tables"][TABLE]["tables"].items():
-        assert len(found[f"{TABLE}.{name}"]) == stated["rows"], name
+    assert read_whole(paths.published) == publication.id
+    counts = {day: of["rows"] for day, of in publication.days(TABLE).items()}
     samples = pd.read_parquet(paths.published.parent / TABLE / "synthetic_sample")
-    assert len(samples) == len(found[f"{TABLE}.synthetic_sample"])
+    assert samples["resample_date"].value_counts().to_dict() == counts
     return publication
+
+
+def read_whole(file: Path) -> str:
+    """Read all tables of a published file in one connection, find them of one publication, and give its id."""
+    found = contents(file)
+    stated = found.pop("main.publication")
+    (id_,) = {row[0] for row in stated}
+    assert {f"{schema}.{table}": rows for _, _, schema, table, rows, _ in stated} == {
+        table: len(rows) for table, rows in found.items()
+    }
+    return str(id_)
 
 
 def assert_models_whole(paths: DataPaths) -> None:

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from synth_assets.data_paths import DataPaths
-from synth_assets_tests.faults.calls import TUESDAY
+from synth_assets_tests.faults.days import TUESDAY
 from synth_assets_tests.faults.record import Record
-from synth_assets_tests.faults.states import States, assert_published
+from synth_assets_tests.faults.states import States, read_whole
 from synth_assets_tests.faults.warm_process import WarmProcess
 
 KIND = "SIGKILL at a random moment of the lineage"
@@ -28,7 +28,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         while not self.stop.wait(POLL_S):
             try:
-                assert_published(self.paths)
+                read_whole(self.paths.published)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is a problem
                 self.problems.append(repr(error))
             self.reads += 1
