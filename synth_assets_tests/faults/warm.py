@@ -52,7 +52,9 @@ def hasten() -> None:
     BaseForest.fit, Figure.savefig = fit_few, save_small  # type: ignore[method-assign]
     for name, module in list(sys.modules.items()):
         if name.startswith("synth_assets.evaluation."):
-            for attribute, cheaper in (("real_splits", split_few), ("RESAMPLES", RESAMPLES)):
+            for attribute, cheaper in (
+                ("real_splits", split_few), ("RESAMPLES", RESAMPLES), ("FOLDS", 2), ("SEEDS", 1), ("REPEATS", 1),
+            ):  # fmt: skip
                 if hasattr(module, attribute):
                     setattr(module, attribute, cheaper)
 
