@@ -1,6 +1,5 @@
 """What the tests of faults share: how many are injected, the process that they are injected into, and the record."""
 
-import json
 import os
 import random
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from synth_assets_tests.faults.warm_process import WarmProcess
 FULL = os.environ.get("FAULTS", "") == "full"
 SEED = os.environ.get("FAULTS_SEED", "1")
 
-_RECORD = Record()
+_RECORD = Record(Path(os.environ["FAULTS_RECORD"]) if "FAULTS_RECORD" in os.environ else None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,8 +28,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _RECORD.kinds:
         terminalreporter.section("faults injected")
         terminalreporter.write_line(_RECORD.as_markdown())
-        if path := os.environ.get("FAULTS_RECORD"):
-            Path(path).write_text(json.dumps(_RECORD.as_json(), indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +37,7 @@ def full() -> bool:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Record:
+def record() -> Record:
     """Give the record of what was injected and survived."""
     return _RECORD
 

@@ -1,9 +1,13 @@
 """What was injected, and what came of it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+from synth_assets.files import write_whole
 
 
 @dataclass
@@ -22,8 +26,15 @@ class Counts:
 
 @dataclass
 class Record:
-    """The counts, by kind of fault."""
+    """The counts, by kind of fault.
 
+    Parameters
+    ----------
+    file : pathlib.Path, optional
+        Where they are kept, as JSON, from fault to fault: a run that is stopped has counted too.
+    """
+
+    file: Path | None = None
     kinds: dict[str, Counts] = field(default_factory=dict)
 
     @contextmanager
@@ -31,14 +42,21 @@ class Record:
         """Count faults as injected, and as survived if the block that asks for what they did comes to its end."""
         counts = self.kinds.setdefault(kind, Counts())
         counts.injected += count
+        self._keep()
         yield counts
         counts.survived += count
+        self._keep()
 
     def note(self, kind: str, **counted: int) -> None:
         """Add to what else is counted of a kind."""
         noted = self.kinds.setdefault(kind, Counts()).noted
         for name, count in counted.items():
             noted[name] = noted.get(name, 0) + count
+        self._keep()
+
+    def _keep(self) -> None:
+        if self.file:
+            write_whole(self.file, json.dumps(self.as_json(), indent=1).encode())
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON takes it."""

@@ -1,4 +1,4 @@
-"""Two runs of the same day at once, and two daemons: both end, and there is one state."""
+"""Two runs of the same day at once: both succeed, one of them trains, and there is one state."""
 
 from pathlib import Path
 
@@ -18,7 +18,9 @@ def test_two_runs_of_a_day_end_in_one_state(
         with record.fault(KIND):
             call = ("lineage", {"root": str(paths.root), "day": TUESDAY})
             warm.start(call, call)
-            for code, done in warm.until_ended():
+            ended = warm.until_ended()
+            for code, done in ended:
                 assert code == 0
                 assert done["success"], done
+            assert sum("the store has this model already" in done["logged"] for _, done in ended) == 1
             states.assert_after(paths.root)

@@ -1,0 +1,74 @@
+"""Two daemons on one instance: a tick gives one run, all runs end, and there is one state."""
+
+import collections
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+import yaml
+
+from synth_assets_tests.conftest import PROJECT
+from synth_assets_tests.faults import minutely
+from synth_assets_tests.faults.days import write_table
+from synth_assets_tests.faults.record import Record
+from synth_assets_tests.live.server import wait_for, with_this_checkout
+from synth_assets_tests.resources.processes import contents
+from synth_assets_tests.world import World
+
+KIND = "a tick under two daemons"
+TICKS, TICKS_S = 3, 1500.0
+
+
+def test_two_daemons_start_one_run_a_tick(record: Record, full: bool, tmp_path: Path, stand_in_csv: Path) -> None:
+    if not full:
+        pytest.skip("takes minutes: FAULTS=full runs it")
+    world = World(tmp_path / "data")
+    world.root.mkdir()
+    write_table(world, stand_in_csv, changed=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", home)
+    workspace = tmp_path / "workspace.yaml"
+    module = {"module_name": minutely.__name__, "location_name": "minutely"}
+    workspace.write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}), encoding="utf-8")
+    environment = with_this_checkout(
+        {"DAGSTER_HOME": str(home), "SYNTH_ASSETS_DATA": str(world.root), "OMP_NUM_THREADS": "1"}
+    )
+    command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace)]
+    instance = dg.DagsterInstance.from_config(str(home))
+
+    def runs() -> list[dg.DagsterRun]:
+        return list(instance.get_runs())
+
+    def ended() -> bool:
+        return len(runs()) >= TICKS and all(run.is_finished for run in runs())
+
+    with ExitStack() as stack:
+        for number in (1, 2):
+            log = stack.enter_context((tmp_path / f"daemon_{number}.log").open("w"))
+            daemon = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+            stack.callback(_end, daemon)
+        wait_for(f"{TICKS} ticks and their runs", ended, seconds=TICKS_S, every=1.0)
+
+    found = [run for run in runs() if run.is_finished]
+    with record.fault(KIND, count=len(found)):
+        ticks = collections.Counter(run.tags["dagster/scheduled_execution_time"] for run in found)
+        assert set(ticks.values()) == {1}, ticks
+        assert {run.status for run in found} == {dg.DagsterRunStatus.SUCCESS}
+        stored = contents(world.paths.warehouse)
+        assert len(stored["abalone.raw"]) == len(world.csv.read_text().splitlines()) - 1
+        written = [row[3] for row in stored["abalone.provenance"]]
+        assert sorted(written) == sorted(run.run_id for run in found), "a run has written twice, or not at all"
+
+
+def _end(daemon: "subprocess.Popen[bytes]") -> None:
+    started = [psutil.Process(daemon.pid), *psutil.Process(daemon.pid).children(recursive=True)]
+    daemon.terminate()
+    _, alive = psutil.wait_procs(started, timeout=30)
+    for each in alive:
+        each.kill()
