@@ -30,7 +30,7 @@ class States:
     Parameters
     ----------
     before : pathlib.Path
-        Monday was made; then a cell of the real table has changed, so that Tuesday makes everything anew.
+        Monday was made; then the real table has changed, so that Tuesday makes everything anew.
     after : pathlib.Path
         The same after Tuesday.
     seconds : dict of str to float
@@ -89,7 +89,9 @@ def make_states(warm: WarmProcess, stand_in: Path, folder: Path) -> States:
     warm.start(("lineage", {"root": str(after), "day": TUESDAY}))
     ((_, done),) = warm.until_ended(hear)
     assert done["success"], done
-    assert state_of(before) != state_of(after)
+    old, new = rows_of(before), rows_of(after)
+    assert [table for table in new if new[table] == old[table]] == [], "something was not made anew"
+    assert len(models_of(after)) == 2
     return States(before, after, seconds)
 
 
