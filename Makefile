@@ -13,7 +13,7 @@ ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow baseline bench lint audit format lock clean
+.PHONY: help demo dev test test-slow test-fault baseline bench lint audit format lock clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -26,10 +26,13 @@ dev: $(VENV)/installed $(DAGSTER_HOME)/dagster.yaml ## Start the UI (on PORT), t
 	$(BIN)/dg dev --host 127.0.0.1 --port $(PORT)
 
 test: lint ## Run linters, types and the quick tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not fault"
 
 test-slow: $(VENV)/installed-dev ## Run the tests that train models, start servers and drive a browser
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not fault"
+
+test-fault: $(VENV)/installed-dev ## Kill, fill, damage and lock, a few times each; FAULTS=full as often as docs/reliability.md tells (an hour)
+	$(BIN)/pytest -m fault
 
 baseline: $(VENV)/installed ## Measure be_great as it is, with three seeds at two temperatures (a quarter of an hour)
 	$(BIN)/python benchmarks/baseline.py

@@ -15,9 +15,7 @@ DuckDB knows a file by the path that links lead to. So `published/synthetic.duck
 to a process that still reads an earlier one; of a file that is replaced in its place, it would give the earlier again.
 """
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +30,8 @@ from filelock import FileLock
 
 from synth_assets.data_paths import DataPaths
 from synth_assets.errors import ForeseenError
+from synth_assets.files import MANIFEST, damage_of, seal, sync
+from synth_assets.sql import is_damage
 
 FORMAT = 1
 """Raised by hand whenever a manifest, or the tables of a publication, are laid out in another way."""
@@ -39,7 +39,7 @@ FORMAT = 1
 FOLDER = "publications"
 """Where they lie among the folders of published tables: no table may be called so."""
 
-MANIFEST, CURRENT, HISTORY = "manifest.json", "current", "history.json"
+CURRENT, HISTORY = "current", "history.json"
 _UNFINISHED, _REMOVED = ".building-", ".removed-"
 
 
@@ -56,7 +56,8 @@ class Publication:
     folder : pathlib.Path
         Its folder; the name is its id.
     manifest : mapping
-        What is in it: `publication`, `published_at`, `previous`, `state` (a hash of all rows), `versions`, `files` with
+        What is in it: `publication`, `number` (it counts publications up: no clock decides which one is newer),
+        `published_at`, `previous`, `state` (a hash of all rows), `versions`, `files` with
         their SHA-256, and `tables`: by table that is synthesized, its `schema`, its `tables` with their rows, its
         `samples` by day with the verdicts of their gates, and its `sample_spec`.
     """
@@ -86,16 +87,7 @@ class Publication:
         PublicationError
             If a file is missing or is not what was published; the message names each.
         """
-        damaged = []
-        for name, stated in self.manifest["files"].items():
-            path = self.folder / name
-            if not path.is_file():
-                damaged.append(f"{name} is missing")
-            elif path.stat().st_size != stated["bytes"]:
-                damaged.append(f"{name} has {path.stat().st_size:,} bytes instead of {stated['bytes']:,}")
-            elif sha256(path) != stated["sha256"]:
-                damaged.append(f"{name} has another SHA-256")
-        if damaged:
+        if damaged := damage_of(self.folder, self.manifest):
             raise PublicationError(
                 f"publication {self.id} in {self.folder} is damaged: {'; '.join(damaged)}. "
                 "`synth-assets rollback` makes an earlier one current; the next publication is built anew."
@@ -166,15 +158,26 @@ class Publications:
                 found.append(self.get(id_))
             except PublicationError:
                 continue  # `verify` and `get` report a damaged one when it is asked for
-        return sorted(found, key=lambda each: each.manifest["published_at"], reverse=True)
+        return sorted(found, key=lambda each: each.manifest["number"], reverse=True)
 
     def history(self) -> list[dict[str, Any]]:
         """Give what became current when, and why, oldest first.
 
         An entry is written before its switch: one that a kill kept from happening is not given.
+
+        Raises
+        ------
+        PublicationError
+            If the record cannot be read.
         """
         path = self.folder / HISTORY
-        entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        except ValueError as error:
+            raise PublicationError(
+                f"{path} is damaged ({error}). Move it away: publications stay as they are, and the record of what was "
+                "current when begins anew."
+            ) from error
         current = self.current_id()
         while entries and entries[-1]["publication"] != current:
             entries.pop()
@@ -215,19 +218,10 @@ class Publications:
         Publication
             The publication.
         """
-        files = {
-            path.relative_to(building).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-            for path in sorted(building.rglob("*"))
-            if path.is_file()
-        }
-        whole = {**manifest, "files": files}
-        (building / MANIFEST).write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
-        for path in building.rglob("*"):
-            _sync(path)
-        _sync(building)
-        publication = Publication(self.folder / manifest["publication"], whole)
+        number = 1 + max((each.manifest["number"] for each in self.all()), default=0)
+        publication = Publication(self.folder / manifest["publication"], seal(building, number=number, **manifest))
         building.rename(publication.folder)
-        _sync(self.folder)
+        sync(self.folder)
         return publication
 
     def make_current(self, publication: Publication, action: str, **details: Any) -> None:
@@ -252,7 +246,7 @@ class Publications:
         entries = json.dumps([*self.history(), entry], indent=1, ensure_ascii=False)
         unfinished = self.folder / f"{_UNFINISHED}{uuid4().hex}"
         unfinished.write_text(entries, encoding="utf-8")
-        _sync(unfinished)
+        sync(unfinished)
         unfinished.replace(self.folder / HISTORY)
         _link(self.folder / CURRENT, Path(publication.id))
         self.link_for_consumers(publication)
@@ -345,8 +339,9 @@ def failing_clearly(path: Path) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:
+        advice = " `synth-assets verify` tells which file is damaged, and what to do." if is_damage(error) else ""
         raise PublicationError(
-            f"{path} could not be replaced ({error}). What was published before is still there."
+            f"{path} could not be replaced ({error}). What was published before is still there.{advice}"
         ) from error
 
 
@@ -361,12 +356,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def sha256(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _link(path: Path, target: Path) -> None:
     # Made beside and renamed: at no moment is there no link, or one that leads elsewhere.
     unfinished = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
@@ -374,13 +363,4 @@ def _link(path: Path, target: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)  # a copy that was made without links
     unfinished.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    # A rename is only as lasting as what it renames: both a file and its folder go to the disk.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from synth_assets.files import write_whole
+from synth_assets.resources.failures import failing_clearly
 from synth_assets.resources.warehouse import PARTITION_COLUMN
 from synth_assets.tables.encoding import Encoding
 from synth_assets.tables.schema import Column, TableSchema
@@ -181,21 +183,14 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
     """
     from synth_assets.evaluation.figures import FILE_DPI, INLINE_DPI, as_png
 
-    write_whole(path, as_png(figure, dpi=FILE_DPI))
+    with failing_clearly():
+        write_whole(path, as_png(figure, dpi=FILE_DPI))
     metadata: dict[str, Any] = {f"{path.stem}_file": dg.MetadataValue.path(path)}
     inline = as_png(figure, dpi=INLINE_DPI)
     if len(inline) <= INLINE_BYTES:
         encoded = base64.b64encode(inline).decode()
         metadata[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
     return metadata
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside where it belongs and rename it: what is there is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}")
-    building.write_bytes(content)
-    building.replace(path)
 
 
 def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:

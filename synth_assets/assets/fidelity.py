@@ -121,12 +121,13 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
             for name, figure in drawn.items()
             for key, value in picture(figure, folder / f"{name}.png").items()
         }
-        warehouse.record(
-            table.name,
-            PLOTS,
-            partition=partition,
-            provenance=Provenance(run_id=context.run.run_id, details={"folder": str(folder), "source": source}),
-        )
+        with failing_clearly():
+            warehouse.record(
+                table.name,
+                PLOTS,
+                partition=partition,
+                provenance=Provenance(run_id=context.run.run_id, details={"folder": str(folder), "source": source}),
+            )
         return dg.MaterializeResult(metadata=metadata)
 
     return [fidelity, fidelity_plots]

@@ -14,11 +14,12 @@ from synth_assets.assets import privacy as privacy_asset
 from synth_assets.assets import raw as raw_asset
 from synth_assets.assets import regression_comparison as comparison_asset
 from synth_assets.assets import synthetic_sample as sample_asset
-from synth_assets.assets.common import Table, column, markdown_table, picture, row_count, write_whole
+from synth_assets.assets.common import Table, column, markdown_table, picture, row_count
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, Verdict, judge
 from synth_assets.evaluation.report import PICTURES, Origin, Utility, report_html, status
 from synth_assets.evaluation.validity import Rule
+from synth_assets.files import write_whole
 from synth_assets.great.store import ModelStore
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly

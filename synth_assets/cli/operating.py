@@ -1,13 +1,16 @@
 """Commands that look after what is published: `publications`, `history`, `verify`, `rollback`, `delete`."""
 
 import sys
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 
 import click
 
 from synth_assets.cli import output
 from synth_assets.cli.options import as_json_option, publication_argument, table_argument
 from synth_assets.data_paths import DataPaths
+from synth_assets.errors import ForeseenError
 from synth_assets.publications import Publications
 
 
@@ -70,11 +73,26 @@ def history(paths: DataPaths, as_json: bool) -> None:
 @publication_argument()
 @click.pass_obj
 def verify(paths: DataPaths, publication: str | None) -> None:
-    """Compare every file of a publication with its hash; without an id, of the current one."""
+    """Compare every file of a publication with its hash; without an id, all that is stored.
+
+    That is the current publication, the fitted models of its tables, and the warehouse, all of which is read. Each
+    damaged file is named, with what to do.
+    """
     found = Publications(paths)
     checked = found.current() if publication is None else found.get(publication)
-    checked.verify()
-    click.echo(f"{checked.id}: {len(checked.manifest['files'])} files are what was published.")
+    checks: list[tuple[str, Callable[[], object]]] = [(f"publication {checked.id}", checked.verify)]
+    if publication is None:
+        checks += _checks_of_the_pipeline(paths, list(checked.manifest["tables"]))
+    damaged = []
+    for name, check in checks:
+        try:
+            check()
+        except ForeseenError as error:
+            damaged.append(str(error))
+        else:
+            click.echo(f"{name} is what was stored.")
+    if damaged:
+        raise click.ClickException("\n".join(damaged))
 
 
 @click.command()
@@ -115,6 +133,22 @@ def delete(paths: DataPaths, table: str, day: str, yes: bool) -> None:
     click.echo(
         f"{table} of {day}: {rows:,} rows were deleted from the warehouse; consumers have none of them.", err=True
     )
+
+
+def _checks_of_the_pipeline(paths: DataPaths, tables: Sequence[str]) -> list[tuple[str, Callable[[], object]]]:
+    from synth_assets.great.store import ModelStore
+    from synth_assets.resources.data_folder import DataFolder
+    from synth_assets.resources.warehouse import Warehouse
+
+    stores = {table: ModelStore(paths.models(table)) for table in tables}
+    checks: list[tuple[str, Callable[[], object]]] = [
+        (f"model {version} of {table}", partial(store.verify, version))
+        for table, store in stores.items()
+        for version in store.versions()
+    ]
+    if paths.warehouse.exists():
+        checks.append(("the warehouse", Warehouse(folder=DataFolder(root=str(paths.root))).verify))
+    return checks
 
 
 COMMANDS = (publications, history, verify, rollback, delete)

@@ -185,7 +185,7 @@ def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, day: str) -> list[d
 def _details(connection: "duckdb.DuckDBPyConnection", table: str, asset: str, day: str | None) -> dict[str, Any]:
     row = connection.execute(
         f"SELECT details FROM {quoted(table, 'provenance')} WHERE asset = $1 "
-        "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY materialized_at DESC LIMIT 1",
+        "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY rowid DESC LIMIT 1",
         [asset, day],
     ).fetchone()
     return dict(json.loads(row[0])) if row else {}

@@ -12,7 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 import pandas as pd
+from filelock import FileLock
 
+from synth_assets.files import damage_of, seal
 from synth_assets.great.coding import LARGE, CategoryColumn, TableCoding, TableColumn
 from synth_assets.great.specs import SCRATCH, ModelError, ModelSpec, ScratchBase
 from synth_assets.great.tokens import pieces_of
@@ -57,8 +59,14 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
         fingerprint = _scratch_fingerprint(spec, rows)
         # Random weights of one seed may differ from release to release of torch.
         path = folder / f"torch-{version_of('torch')}" / fingerprint
-        if not path.exists():
-            make_scratch_base(path, spec.scratch, rows, list(train.columns), seed=spec.seed, coding=coding)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{fingerprint}.lock"):
+            for left in path.parent.glob(f".{fingerprint}-*"):
+                shutil.rmtree(left)  # by a killed process
+            if path.exists() and damage_of(path):
+                shutil.rmtree(path)
+            if not path.exists():
+                make_scratch_base(path, spec.scratch, rows, list(train.columns), seed=spec.seed, coding=coding)
         return str(path), fingerprint
     local = folder / spec.base
     if local.is_dir():
@@ -162,8 +170,8 @@ def make_scratch_base(
     try:
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
-        if not folder.exists():
-            building.rename(folder)
+        seal(building)
+        building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

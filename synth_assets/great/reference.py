@@ -7,6 +7,7 @@ functions only.
 
 import random
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,11 @@ from be_great.great_dataset import GReaTDataset
 from be_great.great_trainer import GReaTTrainer
 from transformers import PrinterCallback, TrainerCallback, set_seed
 
+from synth_assets.files import MANIFEST, damage_of, seal
 from synth_assets.great.base_models import quiet_transformers
 from synth_assets.great.checkpoints import read_state, write_state
 from synth_assets.great.specs import ModelError, SampleSpec
 from synth_assets.great.training import REPORT_EVERY_S, Report, threads_for
-
-WHOLE = "whole"
-"""Marks a checkpoint that was written to its end; one without it was cut off by a kill."""
 
 OPTIMIZER, RANDOM = "optimizer.safetensors", "random.safetensors"
 """What a checkpoint holds beside the weights."""
@@ -80,7 +79,7 @@ def fit(
     list of dict
         The reports: 'step', 'epoch', 'loss', 'learning_rate', ...
     """
-    checkpoint = last_whole_checkpoint(Path(great.experiment_dir))
+    checkpoint = last_whole_checkpoint(Path(great.experiment_dir), report)
     steps_done = 0 if checkpoint is None else step_of(checkpoint)
     if checkpoint is not None:
         report(f"resuming from {checkpoint.name}")
@@ -141,10 +140,18 @@ def fit(
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-def last_whole_checkpoint(experiment_dir: Path) -> Path | None:
-    """Find the checkpoint of the most steps that was written to its end, or None."""
-    whole = [path.parent for path in experiment_dir.glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=step_of, default=None)
+def last_whole_checkpoint(experiment_dir: Path, report: Report) -> Path | None:
+    """Find the checkpoint of the most steps; one that is not as it was sealed is reported and removed.
+
+    One that a kill cut off was never sealed.
+    """
+    for path in sorted((path.parent for path in experiment_dir.glob(f"checkpoint-*/{MANIFEST}")), key=step_of)[::-1]:
+        damaged = damage_of(path)
+        if not damaged:
+            return path
+        report(f"the checkpoint {path} is damaged: {'; '.join(damaged)}. Training goes on without it")
+        shutil.rmtree(path)
+    return None
 
 
 def step_of(checkpoint: Path) -> int:
@@ -310,7 +317,7 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class _Silent:

@@ -2,7 +2,8 @@
 
 A model's folder holds what `save_pretrained` of transformers writes (weights as safetensors, tokenizer, shape), so
 that `be_great.GReaT(llm=folder)` loads it like any other model; `great.json` with what `be_great.GReaT` learned of
-the table; and `card.json`, the model card.
+the table; `card.json`, the model card; and `manifest.json`, the hashes of all these, which are compared when it is
+loaded.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from uuid import uuid4
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from synth_assets.files import damage_of, seal, sync
 from synth_assets.great.base_models import coding_of, first_line, refuse_pickles, resolve_base
 from synth_assets.great.specs import ModelError, ModelSpec, SampleSpec
 from synth_assets.tables.encoding import Encoding
@@ -101,18 +103,38 @@ class ModelStore:
         """Give the folder of a model."""
         return self.folder / version
 
+    def versions(self) -> list[str]:
+        """Give the models that are stored."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
+
     def card(self, version: str) -> ModelCard:
         """Read the card of a model.
 
         Raises
         ------
         ModelError
-            If the store has no such model.
+            If the store has no such model, or its card cannot be read.
         """
         path = self.path(version) / "card.json"
-        if not path.is_file():
+        if not self.path(version).is_dir():
             raise ModelError(f"the model store has no model {version!r} in {self.folder}; materialize it again.")
-        return ModelCard(**json.loads(path.read_text()))
+        try:
+            return ModelCard(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(self._damaged(version, f"card.json cannot be read ({error})")) from error
+
+    def verify(self, version: str) -> None:
+        """Compare every file of a model with its hash.
+
+        Raises
+        ------
+        ModelError
+            If the store has no such model, or a file is missing or is not what was stored; the message names each.
+        """
+        self.card(version)
+        if damaged := damage_of(self.path(version)):
+            raise ModelError(self._damaged(version, "; ".join(damaged)))
 
     def fit(
         self,
@@ -162,10 +184,11 @@ class ModelStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             experiments.mkdir(parents=True, exist_ok=True)
             with _alone(experiments / f"{version}.lock", report):
-                if self.path(version).exists():
-                    report("the store has this model already")
-                    return self.card(version)
-                card = self._fit(train, spec, base, version, made_from, experiments / version, report)
+                for left in self.folder.glob(f".{version}-*"):
+                    shutil.rmtree(left)  # by a killed process
+                card = self._stored(version, report) or self._fit(
+                    train, spec, base, version, made_from, experiments / version, report
+                )
                 shutil.rmtree(experiments / version, ignore_errors=True)
                 return card
 
@@ -175,14 +198,33 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the store has no such model, or its folder holds a pickle.
+            If the store has no such model, a file of it is damaged, or its folder holds a pickle.
         """
+        self.verify(version)
         refuse_pickles(self.path(version))
         learned = self.path(version) / "great.json"
         great = _make(self.card(version).made_from["spec"]["engine"], str(self.path(version)))
         for name, value in json.loads(learned.read_text()).items():
             setattr(great, name, value)
         return great
+
+    def _stored(self, version: str, report: "Report") -> ModelCard | None:
+        if not self.path(version).exists():
+            return None
+        try:
+            self.verify(version)
+        except ModelError as error:
+            report(f"{error} That is done now.")
+            shutil.rmtree(self.path(version))
+            return None
+        report("the store has this model already")
+        return self.card(version)
+
+    def _damaged(self, version: str, how: str) -> str:
+        return (
+            f"model {version} in {self.path(version)} is damaged: {how}. Materialize fine_tuned_model again: the model "
+            "is then fitted anew."
+        )
 
     def _fit(
         self,
@@ -220,7 +262,9 @@ class ModelStore:
             learned = {name: getattr(great, name) for name in (_LEARNED_BY_OURS if ours else _LEARNED)}
             (building / "great.json").write_text(json.dumps(learned))
             (building / "card.json").write_text(json.dumps(card.as_json(), indent=1))
+            seal(building)
             building.rename(self.path(card.version))
+            sync(self.folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
 
@@ -320,7 +364,8 @@ def _fit_ours(
         batch_size=spec.batch_size,
         efficient_finetuning="lora" if spec.lora else "",
     )
-    resumed_from = training.step_reached(experiment)
+    checkpoint = training.last_whole_checkpoint(experiment, report)
+    resumed_from = 0 if checkpoint is None else training.step_of(checkpoint)
     losses = great.fit(
         train,
         coding=coding_of(spec, train),
@@ -353,7 +398,7 @@ def _fit_reference(
         seed=spec.seed,
         efficient_finetuning="lora" if spec.lora else "",
     )
-    checkpoint = reference.last_whole_checkpoint(experiment)
+    checkpoint = reference.last_whole_checkpoint(experiment, report)
     losses = reference.fit(great, train, seed=spec.seed, report=report)
     return great, losses, 0 if checkpoint is None else reference.step_of(checkpoint)
 

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from synth_assets.files import sha256
 from synth_assets.great.checkpoints import read_state, write_state
 from synth_assets.great.tokens import RowTokens
 
@@ -243,7 +245,7 @@ def train(
                     f"validation {eval_loss:.3f} (best {runner.best:.3f}), at most {left:.0f} s left"
                 )
             if len(history) % save_every == 0:
-                write_state(checkpoints / CHECKPOINT, {"phase": number, "history": history, **runner.state()})
+                _save(checkpoints, {"phase": number, "history": history, **runner.state()})
         model.load_state_dict(runner.best_weights)
     model.eval()
     return history
@@ -347,22 +349,45 @@ class _Phase:
         self.best = state["best"]
 
 
-CHECKPOINT = "checkpoint.safetensors"
+def _save(folder: Path, state: dict[str, Any]) -> None:
+    building = folder / f".{uuid4().hex}.building"
+    try:
+        write_state(building, state)
+        # Its hash is in its name: a rename puts both there at once.
+        checkpoint = folder / f"checkpoint-{state['history'][-1]['step']:.0f}-{sha256(building)[:16]}.safetensors"
+        building.replace(checkpoint)
+    finally:
+        building.unlink(missing_ok=True)
+    for other in folder.glob(CHECKPOINTS):
+        if other != checkpoint:
+            other.unlink()
 
 
 def _load(folder: Path, report: Report) -> dict[str, Any] | None:
-    path = folder / CHECKPOINT
-    if not path.is_file():
+    path = last_whole_checkpoint(folder, report)
+    if path is None:
         return None
     state: dict[str, Any] = read_state(path)
     report(f"resuming after epoch {int(state['history'][-1]['epoch'])}, step {int(state['history'][-1]['step'])}")
     return state
 
 
-def step_reached(folder: Path) -> int:
-    """Give the step of a folder's checkpoint, 0 where there is none."""
-    path = folder / CHECKPOINT
-    return int(read_state(path)["history"][-1]["step"]) if path.is_file() else 0
+CHECKPOINTS = "checkpoint-*.safetensors"
+
+
+def last_whole_checkpoint(folder: Path, report: Report) -> Path | None:
+    """Find the checkpoint of the most steps; one whose hash is not that in its name is reported and removed."""
+    for path in sorted(folder.glob(CHECKPOINTS), key=step_of, reverse=True):
+        if sha256(path).startswith(path.stem.rsplit("-", 1)[1]):
+            return path
+        report(f"the checkpoint {path} is damaged: its SHA-256 is not the one in its name. Training goes on without it")
+        path.unlink()
+    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """Give the training step after which a checkpoint was written."""
+    return int(checkpoint.name.split("-")[1])
 
 
 def _mixed_precision(device: torch.device) -> Any:

@@ -11,8 +11,9 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
+from synth_assets.files import sha256
 from synth_assets.great.specs import SampleSpec
-from synth_assets.publications import FORMAT, Publication, folder_name, now, sha256
+from synth_assets.publications import FORMAT, Publication, folder_name, now
 from synth_assets.resources.warehouse import (
     CATALOG,
     INPUTS,
@@ -300,19 +301,21 @@ class Building:
         )
 
     def _copy_records(self, schema: str, days: Mapping[str, list[str]], here: Mapping[str, set[str]]) -> None:
-        # Of a day, what was recorded of the rows that are published: of each asset, the last.
+        # Of a day, what was recorded of the rows that are published: of each asset, the last that was written. The
+        # clock may have been set back since.
         sources = [source for source, tables in here.items() if PROVENANCE in tables]
         parts = " UNION ALL ".join(
-            f"SELECT * FROM {quoted(source, schema, PROVENANCE)} "
+            f'SELECT *, {number} AS "source", rowid AS "rowid" FROM {quoted(source, schema, PROVENANCE)} '
             f"WHERE list_contains(CAST(${number} AS VARCHAR[]), partition_key)"
             for number, source in enumerate(sources, 1)
         )
         self._connection.execute(
             f"CREATE TABLE {quoted(_FILE, schema, PROVENANCE)} AS "
-            f"SELECT * FROM (SELECT * FROM {quoted(sources[0], schema, PROVENANCE)} WHERE partition_key IS NULL "
-            f"UNION ALL SELECT * FROM ({parts}) "
-            "QUALIFY row_number() OVER (PARTITION BY asset, partition_key ORDER BY materialized_at DESC) = 1) "
-            "ORDER BY materialized_at, asset",
+            'SELECT * EXCLUDE ("source", "rowid") FROM ('
+            f'SELECT *, 0 AS "source", rowid AS "rowid" FROM {quoted(sources[0], schema, PROVENANCE)} '
+            f"WHERE partition_key IS NULL UNION ALL SELECT * FROM ({parts}) "
+            'QUALIFY row_number() OVER (PARTITION BY asset, partition_key ORDER BY "rowid" DESC) = 1) '
+            'ORDER BY "source" DESC, "rowid"',
             [days[source] for source in sources],
         )
 

@@ -21,7 +21,7 @@ from pydantic import PrivateAttr
 from synth_assets.errors import ForeseenError
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.failures import failing_clearly
-from synth_assets.sql import quoted
+from synth_assets.sql import is_damage, quoted
 from synth_assets.tables.schema import content_hash
 
 if TYPE_CHECKING:
@@ -241,10 +241,42 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             except duckdb.CatalogException as error:
                 raise WarehouseError(absent) from error
             except duckdb.Error as error:
-                raise WarehouseError(f"{name} cannot be read: {error}") from error
+                raise WarehouseError(f"{name} cannot be read from {self.path}: {error}{_advice(error)}") from error
         if frame.empty:
             raise WarehouseError(absent)
         return frame
+
+    def verify(self) -> int:
+        """Read every row of every table, by which DuckDB compares every block with its checksum.
+
+        Returns
+        -------
+        int
+            How many rows there are.
+
+        Raises
+        ------
+        WarehouseError
+            If the file cannot be opened, or a table cannot be read; the message names it.
+        """
+        import duckdb
+
+        if not self.path.exists():
+            raise WarehouseError(f"there is no warehouse {self.path} yet; `make demo` makes one.")
+        rows = 0
+        with self._connection(read_only=True) as connection:
+            tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+            for schema, table in tables:
+                try:
+                    counted = connection.execute(
+                        f"SELECT count(*), bit_xor(hash(t)) FROM {quoted(CATALOG, schema, table)} t"
+                    ).fetchone()
+                except duckdb.Error as error:
+                    raise WarehouseError(
+                        f"{schema}.{table} cannot be read from {self.path}: {error}{_advice(error)}"
+                    ) from error
+                rows += counted[0] if counted else 0
+        return rows
 
     def latest_details(self, schema: str, asset: str, *, partition: str | None = None) -> dict[str, Any]:
         """Give the recorded details of an asset's last materialization, or of the last one of a partition.
@@ -305,9 +337,18 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             try:
                 return action()
             except (duckdb.Error, OSError) as error:
-                if "Could not set lock" not in str(error) or time.monotonic() > deadline:
-                    raise WarehouseError(f"the warehouse {self.path} cannot be opened: {error}") from error
-                time.sleep(0.1)
+                taken = "Could not set lock" in str(error)
+                if taken and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                advice = self._how_to_free() if taken else _advice(error)
+                raise WarehouseError(f"the warehouse {self.path} cannot be opened: {error}{advice}") from error
+
+    def _how_to_free(self) -> str:
+        return (
+            f" It was waited for, for {WAIT_FOR_LOCK_S:.0f} s; nothing was changed. End that process (who only reads "
+            f"can read {self.folder.paths.published} instead, which no run ever locks), then materialize again."
+        )
 
 
 class WarehouseIOManager(dg.ConfigurableIOManager):
@@ -367,10 +408,20 @@ def _transaction(connection: "duckdb.DuckDBPyConnection", name: str) -> Iterator
         _roll_back(connection)
         raise WarehouseError(
             f"{name} could not be written ({error}). Nothing was changed: what was stored is still there."
+            f"{_advice(error)}"
         ) from error
     except BaseException:
         _roll_back(connection)
         raise
+
+
+def _advice(error: BaseException) -> str:
+    if not is_damage(error):
+        return ""
+    return (
+        " The file is damaged: restore it from a backup, or move it away and materialize the lineage again. What is "
+        "published does not depend on it."
+    )
 
 
 def _roll_back(connection: "duckdb.DuckDBPyConnection") -> None:

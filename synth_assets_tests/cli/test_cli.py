@@ -245,7 +245,7 @@ def test_publications_rollback_and_history(toy: Publisher) -> None:
     entries = json.loads(answer(toy, "history", "--json"))
     assert [entry["action"] for entry in entries] == ["rollback", "rollback", "publish", "publish"]
     assert "publish   " + second + "  table toy, run_id run-7" in answer(toy, "history")
-    assert answer(toy, "verify").startswith(f"{second}: ")
+    assert answer(toy, "verify") == f"publication {second} is what was stored.\nthe warehouse is what was stored.\n"
     file = toy.publications.get(first).file
     file.write_bytes(file.read_bytes()[:100])
     done = run(toy, "verify", first)

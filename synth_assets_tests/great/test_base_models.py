@@ -86,6 +86,18 @@ def test_the_same_rows_and_seed_give_the_same_base(easy_rows: pd.DataFrame, tmp_
     assert [path.name for path in (tmp_path / "one").glob("*/*")] == [fingerprint]
 
 
+def test_a_damaged_base_is_made_anew(easy_rows: pd.DataFrame, tmp_path: Path) -> None:
+    spec = ModelSpec(scratch=ScratchBase(n_layer=1, n_head=2, n_embd=8), seed=1)
+    weights = Path(resolve_base(spec, easy_rows, tmp_path)[0]) / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    left = weights.parent.with_name(f".{weights.parent.name}-left-by-a-kill")
+    left.mkdir()
+    resolve_base(spec, easy_rows, tmp_path)
+    assert weights.read_bytes() == whole
+    assert not left.exists()
+
+
 def test_another_seed_or_shape_or_table_is_another_base(easy_rows: pd.DataFrame, tmp_path: Path) -> None:
     shape = ScratchBase(n_layer=1, n_head=2, n_embd=8)
     fingerprints = [

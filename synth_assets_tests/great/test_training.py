@@ -9,7 +9,16 @@ import pytest
 
 from synth_assets.great import training
 from synth_assets.great.checkpoints import read_state
-from synth_assets.great.training import Phase, Written, rows_loss, seed_of, step_reached, threads_for, train
+from synth_assets.great.training import (
+    Phase,
+    Written,
+    last_whole_checkpoint,
+    rows_loss,
+    seed_of,
+    step_of,
+    threads_for,
+    train,
+)
 
 
 class Killed(Exception):
@@ -148,7 +157,9 @@ def test_what_is_reported_counts_on(tmp_path: Path) -> None:
     assert [report["step"] for report in history] == [3.0, 6.0, 7.0, 8.0]
     assert [report["phase"] for report in history] == [0.0, 0.0, 1.0, 1.0]
     assert history[1]["learning_rate"] == pytest.approx(0.0, abs=1e-12)
-    assert step_reached(tmp_path) == 8
+    checkpoint = last_whole_checkpoint(tmp_path, silent)
+    assert checkpoint is not None
+    assert step_of(checkpoint) == 8
 
 
 @pytest.mark.parametrize("save_every", [1, 2])
@@ -198,12 +209,26 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_one_whole_file(tmp_path: Path) -> None:
     run(model_of(), [phase(rows_of(64, 1))], tmp_path)
-    state = read_state(tmp_path / training.CHECKPOINT)
+    (checkpoint,) = tmp_path.iterdir()  # nothing half written is left
+    state = read_state(checkpoint)
     assert len(state["history"]) == 3
     assert {"model", "optimizer", "average", "best_weights"} <= set(state)
-    assert [path.name for path in tmp_path.iterdir()] == [training.CHECKPOINT]  # nothing half written is left
-    assert step_reached(tmp_path) == 12
-    assert step_reached(tmp_path / "elsewhere") == 0
+    assert last_whole_checkpoint(tmp_path, silent) == checkpoint
+    assert step_of(checkpoint) == 12
+    assert last_whole_checkpoint(tmp_path / "elsewhere", silent) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_checkpoint_is_named_and_not_resumed_from(tmp_path: Path, damage: str) -> None:
+    expected = run(model_of(), [phase(rows_of(64, 1))], tmp_path)
+    (checkpoint,) = tmp_path.iterdir()
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    lines: list[str] = []
+    assert run(model_of(), [phase(rows_of(64, 1))], tmp_path, report=lines.append) == expected
+    assert lines[0].startswith(f"the checkpoint {checkpoint} is damaged")
+    assert not any("resuming" in line for line in lines)
 
 
 def test_seeds_depend_on_all_parts() -> None:

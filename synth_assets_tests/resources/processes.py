@@ -4,6 +4,7 @@ The scripts are given as text and get arguments. One that is started says "ready
 prints its result as JSON.
 """
 
+import inspect
 import json
 import os
 import resource
@@ -34,22 +35,23 @@ connection.close()
 """
 """Keeps a DuckDB file open; a writer makes a table at the end."""
 
-BALLAST = """
-import os
 
-def leave_free(folder, kilobytes):
-    path = os.path.join(folder, "ballast")
-    if os.path.exists(path):
-        os.unlink(path)
+def leave_free(folder: str | Path, kilobytes: int) -> None:
+    """Fill a small disk up to the room that shall be left."""
+    path = os.path.join(folder, "ballast")  # noqa: PTH118 - scripts run this text, and import nothing but os
+    if os.path.exists(path):  # noqa: PTH110
+        os.unlink(path)  # noqa: PTH108
     status = os.statvfs(folder)
     size = status.f_bavail * status.f_frsize - 1024 * kilobytes
     if size < 0:
         raise ValueError(f"the disk has no {kilobytes} kB left")
-    if size:
-        with open(path, "wb") as file:
+    with open(path, "wb") as file:  # noqa: PTH123
+        if size:
             os.posix_fallocate(file.fileno(), 0, size)
-"""
-"""Defines `leave_free`, which fills a small disk up to the room that shall be left."""
+
+
+BALLAST = "import os\nfrom pathlib import Path\n\n" + inspect.getsource(leave_free)
+"""Defines `leave_free` in a script."""
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""What the tests of faults share: how many are injected, the process that they are injected into, and the record."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from synth_assets_tests.faults.record import Record
+from synth_assets_tests.faults.states import States, make_states
+from synth_assets_tests.faults.warm_process import WarmProcess
+
+FULL = os.environ.get("FAULTS", "") == "full"
+SEED = os.environ.get("FAULTS_SEED", "1")
+
+_RECORD = Record(Path(os.environ["FAULTS_RECORD"]) if "FAULTS_RECORD" in os.environ else None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.fault)
+            item.add_marker(pytest.mark.timeout(7200 if FULL else 900))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _RECORD.kinds:
+        terminalreporter.section("faults injected")
+        terminalreporter.write_line(_RECORD.as_markdown())
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Tell whether all faults are injected, or as few as CI has time for."""
+    return FULL
+
+
+@pytest.fixture
+def record() -> Record:
+    """Give the record of what was injected and survived."""
+    return _RECORD
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Give the random numbers of a test, by which faults are drawn."""
+    return random.Random(f"{SEED}/{request.node.name}")
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
+    """Give a process that has imported everything."""
+    with WarmProcess(tmp_path_factory.mktemp("warm")) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def states(warm: WarmProcess, stand_in_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> States:
+    """Give the data folder before and after a run that nothing has disturbed."""
+    return make_states(warm, stand_in_csv, tmp_path_factory.mktemp("states"))

@@ -1,0 +1,166 @@
+"""The data folder before and after a run that nothing has disturbed, and what is asked of one that a fault has hit."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from synth_assets.data_paths import DataPaths
+from synth_assets.great.store import ModelStore
+from synth_assets.publications import Publication, Publications
+from synth_assets.resources.data_folder import DataFolder
+from synth_assets.resources.warehouse import Warehouse
+from synth_assets_tests.faults.days import MONDAY, TUESDAY, write_table
+from synth_assets_tests.faults.warm_process import WarmProcess
+from synth_assets_tests.resources.processes import contents
+from synth_assets_tests.world import World
+
+TABLE = "abalone"
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class States:
+    """A data folder, twice.
+
+    Parameters
+    ----------
+    before : pathlib.Path
+        Monday was made; then the real table has changed, so that Tuesday makes everything anew.
+    after : pathlib.Path
+        The same after Tuesday.
+    seconds : dict of str to float
+        How long each step of Tuesday took.
+    """
+
+    before: Path
+    after: Path
+    seconds: dict[str, float]
+
+    def copied_to(self, root: Path) -> DataPaths:
+        """Make a data folder as it was before Tuesday."""
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(self.before, root, symlinks=True)
+        return DataPaths(root)
+
+    def assert_whole(self, root: Path) -> None:
+        """Find each table and what is published as before or as after, and every model whole."""
+        paths = DataPaths(root)
+        found, before, after = (rows_of(folder) for folder in (root, self.before, self.after))
+        for table, rows in found.items():
+            assert rows in (before.get(table), after.get(table)), f"{table} is neither as before nor as after"
+        assert set(found) >= set(before)
+        published = assert_published(paths)
+        assert published.manifest["state"] in (state_of(self.before), state_of(self.after))
+        assert_models_whole(paths)
+
+    def assert_after(self, root: Path) -> None:
+        """Find everything as it is after an undisturbed run, and nothing left behind."""
+        paths = DataPaths(root)
+        assert rows_of(root) == rows_of(self.after)
+        assert assert_published(paths).manifest["state"] == state_of(self.after)
+        assert_models_whole(paths)
+        assert models_of(root) == models_of(self.after)
+        assert left_behind(paths) == []
+
+
+def make_states(warm: WarmProcess, stand_in: Path, folder: Path) -> States:
+    """Make Monday, change the real table, and make Tuesday; note how long each step of that takes."""
+    before, after = folder / "before" / "data", folder / "after" / "data"
+    before.mkdir(parents=True)
+    write_table(World(before), stand_in, changed=False)
+    done = warm.call("lineage", root=str(before), day=MONDAY)
+    assert done["success"], done
+    write_table(World(before), stand_in, changed=True)
+    shutil.copytree(before, after, symlinks=True)
+    started: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+
+    def hear(told: dict[str, Any]) -> None:
+        if told["event"] == "STEP_START":
+            started[told["step"]] = time.monotonic()
+        elif told["event"] == "STEP_SUCCESS":
+            seconds[told["step"]] = time.monotonic() - started[told["step"]]
+
+    warm.start(("lineage", {"root": str(after), "day": TUESDAY}))
+    ((_, done),) = warm.until_ended(hear)
+    assert done["success"], done
+    old, new = rows_of(before), rows_of(after)
+    assert [table for table in new if new[table] == old[table]] == [], "something was not made anew"
+    assert len(models_of(after)) == 2
+    return States(before, after, seconds)
+
+
+def rows_of(root: Path) -> Rows:
+    """Give all rows of the warehouse but the record of runs; of a model, its version: the rest tells the time."""
+    found = contents(DataPaths(root).warehouse)
+    del found[f"{TABLE}.provenance"]
+    if f"{TABLE}.fine_tuned_model" in found:
+        found[f"{TABLE}.fine_tuned_model"] = [row[:1] for row in found[f"{TABLE}.fine_tuned_model"]]
+    return {table: [tuple(map(str, row)) for row in rows] for table, rows in found.items()}  # NaN is not NaN
+
+
+def state_of(root: Path) -> str:
+    """Give the hash of all published rows."""
+    return str(Publications(DataPaths(root)).current().manifest["state"])
+
+
+def assert_published(paths: DataPaths) -> Publication:
+    """Find what is published whole: its files by their hashes, its tables by their counts, all under one id."""
+    publication = Publications(paths).current()
+    publication.verify()
+    assert read_whole(paths.published) == publication.id
+    counts = {day: of["rows"] for day, of in publication.days(TABLE).items()}
+    samples = pd.read_parquet(paths.published.parent / TABLE / "synthetic_sample")
+    assert samples["resample_date"].value_counts().to_dict() == counts
+    return publication
+
+
+def read_whole(file: Path) -> str:
+    """Read all tables of a published file in one connection, find them of one publication, and give its id."""
+    found = contents(file)
+    stated = found.pop("main.publication")
+    (id_,) = {row[0] for row in stated}
+    assert {f"{schema}.{table}": rows for _, _, schema, table, rows, _ in stated} == {
+        table: len(rows) for table, rows in found.items()
+    }
+    return str(id_)
+
+
+def assert_models_whole(paths: DataPaths) -> None:
+    """Find every stored model as it was stored."""
+    store = ModelStore(paths.models(TABLE))
+    for version in store.versions():
+        store.verify(version)
+
+
+def models_of(root: Path) -> dict[str, bytes]:
+    """Give the weights of all models."""
+    store = ModelStore(DataPaths(root).models(TABLE))
+    return {version: (store.path(version) / "model.safetensors").read_bytes() for version in store.versions()}
+
+
+def left_behind(paths: DataPaths) -> list[str]:
+    """Give what was begun and not finished, and the locks that nobody lets go of."""
+    published = paths.published.parent
+    begun = [
+        *published.glob(".*"),
+        *(published / "publications").glob(".*"),
+        *paths.models(TABLE).glob(".*"),
+        *paths.bases.glob("*/.*"),
+        *paths.root.rglob("*.building"),
+        *paths.root.rglob("checkpoint-*"),
+        *paths.root.glob("*.wal"),
+    ]
+    for lock in (*paths.root.rglob("*.lock"), *paths.root.rglob(".*.lock")):
+        FileLock(lock).acquire(timeout=0).lock.release()
+    return [str(path) for path in begun]
+
+
+def warehouse_of(paths: DataPaths) -> Warehouse:
+    """Give the warehouse of a data folder."""
+    return Warehouse(folder=DataFolder(root=str(paths.root)))

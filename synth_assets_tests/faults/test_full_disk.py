@@ -1,0 +1,58 @@
+"""A disk that is full while each kind of thing is written: a clear error, and the last good state is readable."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from synth_assets_tests.faults.record import Record
+from synth_assets_tests.faults.states import States
+from synth_assets_tests.faults.warm_process import WarmProcess
+from synth_assets_tests.resources.processes import on_a_small_disk
+
+KILOBYTES = (0, 16, 64, 256, 1024, 2048, 16384)
+"""What is left free; the last is enough for everything."""
+
+WRITES = {
+    "raw": "a full disk: the warehouse",
+    "fine_tuned_model": "a full disk: the model store",
+    "fidelity_plots": "a full disk: figures",
+    "report": "a full disk: the report",
+    "published": "a full disk: a publication",
+}
+"""By asset: what it writes that the others do not."""
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("disk")
+
+
+@pytest.fixture(scope="module")
+def on_the_disk(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
+    """Give a process that finds a small disk mounted on the folder `disk`, as nobody else does."""
+    with WarmProcess(tmp_path_factory.mktemp("warm_on_disk"), on_a_small_disk(disk, "64m")) as process:
+        yield process
+
+
+@pytest.mark.parametrize("asset", WRITES)
+def test_a_full_disk_costs_nothing_that_was_stored(
+    on_the_disk: WarmProcess, disk: Path, states: States, record: Record, full: bool, asset: str
+) -> None:
+    free = KILOBYTES if full else (KILOBYTES[0], KILOBYTES[3], KILOBYTES[-1])
+    attempts = on_the_disk.call(
+        "fill_the_disk", disk=str(disk), before=str(states.before), after=str(states.after), asset=asset, free=free
+    )
+    assert [each["free"] for each in attempts] == list(free)
+    for each in attempts:
+        if each["success"]:
+            continue
+        with record.fault(WRITES[asset]):
+            (message,) = each["messages"]
+            # What torch says of a full disk does not say so.
+            assert "No space left on device" in message or "MB are free" in message, each
+            assert any(said in message for said in ("is still there", "has changed")), each
+            assert each["problem"] is None, each
+    assert not attempts[0]["success"]
+    assert attempts[-1]["success"], attempts[-1]
+    assert attempts[-1]["problem"] is None
