@@ -409,7 +409,8 @@ sys.stdin.readline()
 for day in range(1, 7):
     for attempt in range(2):
         frame = pd.DataFrame({"x": [100 * attempt + day] * 5})
-        warehouse.write("toy", "t", frame, provenance=Provenance(month), partition=f"2026-{month}-{day:02}")
+        run = Provenance(f"{month}/{attempt}")
+        warehouse.write("toy", "t", frame, provenance=run, partition=f"2026-{month}-{day:02}")
 """
 
 
@@ -432,7 +433,10 @@ def test_processes_that_write_at_the_same_time_lose_nothing(warehouse: Warehouse
     expected = [(date(2026, month, day), 100 + day) for month in (1, 2) for day in range(1, 7) for _ in range(5)]
     assert sorted(stored["toy.t"]) == expected
     assert sorted((row[3], row[1]) for row in stored["toy.provenance"]) == [
-        (f"{month:02}", f"2026-{month:02}-{day:02}") for month in (1, 2) for day in range(1, 7) for _ in range(2)
+        (f"{month:02}/{attempt}", f"2026-{month:02}-{day:02}")
+        for month in (1, 2)
+        for attempt in range(2)
+        for day in range(1, 7)
     ]
 
 
@@ -522,7 +526,7 @@ for table, rows, partition in (("plain", 10_000, None), ("daily", 150_000, "2026
         leave_free(root, free)
         error = None
         try:
-            warehouse.write("toy", table, frame, provenance=Provenance("second"), partition=partition)
+            warehouse.write("toy", table, frame, provenance=Provenance(f"second {free}"), partition=partition)
             good = frame
         except WarehouseError as caught:
             error = str(caught)
@@ -542,7 +546,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     written: dict[str, list[str]] = {"plain": ["first"], "daily": ["first"]}
     for table, free, error, intact, recorded in attempts:
         if error is None:
-            written[table].append("second")
+            written[table].append(f"second {free}")
         else:
             assert "No space left on device" in error, (table, free)
             assert "what was stored is still there" in error, (table, free)
