@@ -61,17 +61,18 @@ class Gate:
         return Gate(self.name, self.asks, self.blocking, {**self.allowances, **changed}, self.advice)
 
 
-# The allowances are on top of what chance does to real rows: of 20 samples of real abalones, judged as if they were
-# synthetic, none was worse than the floor's interval by more than a third of any of them (0.006, for a correlation).
+# The allowances are on top of what chance does to real rows. Of 14 samples of 1,392 real abalones, judged as if they
+# were synthetic, none failed a gate; 11 were measured in full: by 0.006 at most worse than a floor's interval.
+# Of one of 800 rows, a column was worse by 0.029: the greatest gap between two samples has a long tail.
 
 FIDELITY = Gate(
     "fidelity",
     "The sample looks like real rows.",
     True,
     {
-        # Nowhere is the share of rows below a value, or with a label, off by more than 2 in 100 beyond chance.
-        "ks_complement": 0.02,
-        "tv_complement": 0.02,
+        # Nowhere is the share of rows below a value, or with a label, off by more than 3 in 100 beyond chance.
+        "ks_complement": 0.03,
+        "tv_complement": 0.03,
         # On this scale, 0.015 is a correlation that is off by 0.03. Of columns that go together closely, as those of
         # abalone, that is much.
         "correlation_similarity": 0.015,
