@@ -1,6 +1,11 @@
 """Fixtures that tests of several packages share."""
 
 import os
+
+# Where pytest runs several processes, each has one core; before anything is imported that starts a thread for each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
