@@ -75,6 +75,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	touch $@
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+# A pool that Dagster makes by itself bounds only what is queued after the run that it is made for: made beforehand here.
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml | $(VENV)/installed
 	mkdir -p $(DAGSTER_HOME)
 	ln -sf $(CURDIR)/dagster.yaml $@
+	$(BIN)/dagster instance concurrency set language_model 1 || { rm $@; exit 1; }
