@@ -31,6 +31,15 @@ _COLUMNS = [
     column("value", "double", "The mean over the seeds; empty where there is no such score.", nullable=True),
     column("ci_low", "double", "The lower end of the 95% bootstrap interval.", nullable=True),
     column("ci_high", "double", "Its upper end.", nullable=True),
+    column(
+        "difference",
+        "double",
+        "By how much the value is above that of the real rows, for the first metric; all of it paired.",
+        nullable=True,
+    ),
+    column("difference_ci_low", "double", "The lower end of its 95% bootstrap interval.", nullable=True),
+    column("difference_ci_high", "double", "Its upper end.", nullable=True),
+    column("verdict", "varchar", "What the difference and its interval mean, in words.", nullable=True),
     column("model_version", "varchar", "The model that wrote the synthetic rows."),
 ]
 
@@ -52,7 +61,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="2",
+            code_version="3",
             kinds={"python", "scikitlearn", "duckdb"},
             columns=_COLUMNS,
             of_sample=True,
@@ -87,7 +96,11 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 categories=table.encoding.categories,
             )
         context.log.info(found.verdict)
-        frame = found.scores.assign(model_version=version)
+        differences = found.differences.rename(
+            columns={"value": "difference", "ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}
+        )
+        frame = found.scores.merge(differences, how="left", on=["regressor", "trained_on", "metric"], validate="1:1")
+        frame = frame.assign(model_version=version)
         partition = context.partition_key
         sample = f"sample of {partition}, model {version}"
         figure = regression_points(

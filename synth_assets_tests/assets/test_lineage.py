@@ -97,6 +97,12 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
     assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS} real ones, by R2 on ")
+    differences = world.query(
+        "SELECT trained_on, difference_ci_low <= difference AND difference <= difference_ci_high, verdict "
+        "FROM abalone.regression_comparison WHERE difference IS NOT NULL"
+    )
+    assert [trained_on for trained_on, *_ in differences] == ["synthetic", "augmented"] * 4
+    assert all(within and said in verdict for _, within, said in differences)
 
 
 def test_the_report_is_a_page_that_says_what_its_table_says(first_run: tuple[World, Outcome]) -> None:

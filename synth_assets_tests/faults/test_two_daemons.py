@@ -11,6 +11,7 @@ import dagster as dg
 import psutil
 import pytest
 import yaml
+from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.faults import minutely
@@ -66,7 +67,7 @@ def test_runs_of_two_daemons_end_in_one_state(record: Record, full: bool, tmp_pa
     with record.fault(KIND, count=len(found)):
         # Dagster does not support it, and says so in the daemons' logs: a tick may give two runs, and a run that both
         # take from the queue may be given up by one of them.
-        ticks = collections.Counter(run.tags["dagster/scheduled_execution_time"] for run in found)
+        ticks = collections.Counter(run.tags[SCHEDULED_EXECUTION_TIME_TAG] for run in found)
         assert max(ticks.values()) <= 2
         succeeded = {run.run_id for run in found if run.is_success}
         assert succeeded
