@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from synth_assets.data_paths import DataPaths
+from synth_assets.evaluation import utility
 from synth_assets_tests.live.tiny_location import tiny_definitions
 
 DAY = "2026-11-20"
@@ -42,14 +43,15 @@ class World:
         """Run these assets of a job (all, if none is named), and their checks, with these changes of the settings."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SYNTH_ASSETS_DATA", str(self.root))
+            patch.setattr(utility, "REPEATS", 4)  # a quarter of a tiny lineage's time is for these intervals
             definitions = self.definitions = tiny_definitions(**changes)
-        result = definitions.resolve_job_def(job).execute_in_process(
-            partition_key=day,
-            instance=self.instance,
-            raise_on_error=False,
-            run_config=config,
-            asset_selection=[dg.AssetKey(["abalone", name]) for name in assets] or None,
-        )
+            result = definitions.resolve_job_def(job).execute_in_process(
+                partition_key=day,
+                instance=self.instance,
+                raise_on_error=False,
+                run_config=config,
+                asset_selection=[dg.AssetKey(["abalone", name]) for name in assets] or None,
+            )
         return Outcome(result)
 
     def query(self, sql: str, file: Path | None = None) -> list[tuple[Any, ...]]:

@@ -29,7 +29,7 @@ def data_folder(first_run: tuple[World, Outcome], tmp_path: Path) -> Path:
 @pytest.fixture
 def tick() -> datetime:
     """Give a time that is near, but after the server has started."""
-    return (datetime.now(UTC) + timedelta(minutes=4)).replace(second=0, microsecond=0)
+    return (datetime.now(UTC) + timedelta(minutes=2, seconds=30)).replace(second=0, microsecond=0)
 
 
 @pytest.fixture
