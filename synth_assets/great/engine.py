@@ -20,7 +20,7 @@ from synth_assets.great.sampling import Limits, Writer, shards
 from synth_assets.great.specs import ModelError, TrainingSpec
 from synth_assets.great.teacher import Teacher
 from synth_assets.great.tokens import RowTokens
-from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, Written, seed_of, threads_for, train
+from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, Written, compiled, seed_of, threads_for, train
 
 MOST_DRAWS = 1000
 """Rows drawn for each one wanted, at most, where conditions have to be met by rejection."""
@@ -172,7 +172,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             )
         )
         judged = units[held_back] if held_back.any() else units
-        with threads_for(self.model):
+        with threads_for(self.model), compiled(self.model):
             return train(
                 self.model,
                 phases,

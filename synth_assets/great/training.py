@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,7 +26,8 @@ REPORT_EVERY_S = 5.0
 
 SMALL_MODEL = 5_000_000
 """Weights below which one thread computes as fast as many, and far faster where other work wants the cores too: with
-two threads on two busy cores, sampling from the 'scratch' model of abalone fell from 100 rows a second to 5."""
+two threads on two busy cores, sampling from the 'scratch' model of abalone fell from 100 rows a second to 5. Nor is
+such a model worth compiling, which takes a minute."""
 
 
 @dataclass(frozen=True)
@@ -394,12 +396,36 @@ def _mixed_precision(device: torch.device) -> Any:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
+def _is_small(model: Any) -> bool:
+    return bool(sum(p.numel() for p in model.parameters()) < SMALL_MODEL)
+
+
 @contextmanager
 def threads_for(model: Any) -> Iterator[None]:
     """Compute with one thread where a model is small; see `SMALL_MODEL`."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if sum(p.numel() for p in model.parameters()) < SMALL_MODEL else before)
+    torch.set_num_threads(1 if _is_small(model) else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def compiled(model: Any) -> Iterator[None]:
+    """Compile what lies below the head where that pays, for batches of one shape; see `SMALL_MODEL`."""
+    inner = trunk(model)
+    if not _compiling_pays(model):
+        yield
+        return
+    inner.compile(dynamic=False)
+    try:
+        yield
+    finally:
+        inner._compiled_call_impl = None  # where torch keeps it, beside the module as it was
+
+
+def _compiling_pays(model: Any) -> bool:
+    # torch's builds for CUDA bring Triton along on Linux; where it is missing, nothing can be compiled for a GPU.
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    return on_gpu and not _is_small(model) and find_spec("triton") is not None

@@ -1,5 +1,6 @@
 """The training loop: best weights kept, and a run that was killed ends as one that was not."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from synth_assets.great.checkpoints import read_state
 from synth_assets.great.training import (
     Phase,
     Written,
+    compiled,
     last_whole_checkpoint,
     rows_loss,
     seed_of,
@@ -262,3 +264,26 @@ def test_a_model_can_be_fitted_to_a_handful_of_rows(untrained: Any, n: int) -> N
     rows = great.sample(30)
     assert rows["x"].between(table["x"].min(), table["x"].max()).all()
     assert set(rows["k"]) <= set(table["k"])
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("c++") is None:
+        pytest.skip("on a CPU, torch compiles with a C++ compiler")
+    as_it_is, other = model_of(), model_of()
+    rows = rows_of(64, 1)
+    expected = run(as_it_is, [phase(rows)], tmp_path / "as it is")
+
+    monkeypatch.setattr(training, "_compiling_pays", lambda _: True)
+    with compiled(other):
+        assert other.base_model._compiled_call_impl is not None
+        found = run(other, [phase(rows)], tmp_path / "compiled")
+
+    assert other.base_model._compiled_call_impl is None
+    assert [each["eval_loss"] for each in found] == pytest.approx([each["eval_loss"] for each in expected], rel=1e-3)
+
+
+def test_a_small_model_and_one_on_a_cpu_are_left_as_they_are() -> None:
+    model = model_of()
+    with compiled(model):
+        assert model.base_model._compiled_call_impl is None
