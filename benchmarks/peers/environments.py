@@ -23,11 +23,14 @@ class Peer:
         Whether it is measured without being asked for: it takes seconds, and its environment is small.
     unwanted : tuple of str
         What the requirements bring along that is removed again.
+    alone : tuple of str
+        Requirements that are installed without what they ask for.
     """
 
     environment: str
     by_default: bool = True
     unwanted: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
 
 PEERS = {
@@ -38,6 +41,8 @@ PEERS = {
     "realtabformer": Peer("realtabformer", by_default=False),
     # torchvision fails beside a torch that it was not built with, as PyPI's is beside a CPU build; it is not needed.
     "tabular_argn": Peer("tabular_argn", by_default=False, unwanted=("torchvision", "torchaudio")),
+    # synthcity asks for torch below 2.3, and for 23 libraries that are of no use here.
+    "tabddpm": Peer("tabddpm", by_default=False, alone=("synthcity==0.2.12",)),
     "ctgan": Peer("sdv", by_default=False),
     "tvae": Peer("sdv", by_default=False),
 }
@@ -70,7 +75,8 @@ def interpreter_of(name: str) -> Path:
     requirements = HERE / f"{peer.environment}.txt"
     folder = VENVS / peer.environment
     interpreter, marker = folder / "bin" / "python", folder / "installed"
-    wanted = hashlib.sha256(repr((requirements.read_text(), peer.unwanted, sys.version_info[:2])).encode()).hexdigest()
+    asked = (requirements.read_text(), peer.unwanted, peer.alone, sys.version_info[:2])
+    wanted = hashlib.sha256(repr(asked).encode()).hexdigest()
     if marker.is_file() and marker.read_text() == wanted:
         return interpreter
     if folder.exists():
@@ -78,6 +84,8 @@ def interpreter_of(name: str) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [interpreter, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--requirement", requirements], check=True)
+    if peer.alone:
+        subprocess.run([*pip, "install", "--no-deps", *peer.alone], check=True)
     if peer.unwanted:
         subprocess.run([*pip, "uninstall", "--yes", *peer.unwanted], check=True)
     # Last, so that an installation that was cut short counts as none.

@@ -103,7 +103,7 @@ def test_a_script_fits_samples_and_reports_and_may_have_the_name_of_its_library(
 def test_a_peer_has_a_script_and_pinned_requirements(name: str) -> None:
     assert script_of(name).is_file()
     lines = (environments.HERE / f"{PEERS[name].environment}.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line) for line in lines)
+    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line) for line in [*lines, *PEERS[name].alone])
 
 
 @pytest.mark.slow
