@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 3000
 DAY ?= $(shell date -u +%F)
 # A file's tests share what they made, so they stay in one process.
-PARALLEL := $(BIN)/pytest --numprocesses auto --dist loadfile
+PARALLEL := $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
 
 export DAGSTER_HOME := $(CURDIR)/.dagster_home
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
@@ -28,10 +28,10 @@ dev: $(VENV)/installed $(DAGSTER_HOME)/dagster.yaml ## Start the UI (on PORT), t
 	$(BIN)/dg dev --host 127.0.0.1 --port $(PORT)
 
 test: lint ## Run linters, types and the quick tests
-	$(PARALLEL) -m "not slow and not fault"
+	$(PARALLEL) auto -m "not slow and not fault"
 
 test-slow: $(VENV)/installed-dev ## Run the tests that train models, start servers and drive a browser
-	$(PARALLEL) -m "slow and not fault"
+	$(PARALLEL) 3 -m "slow and not fault" # more than cores: many of them wait, for a server or for a tick
 
 test-fault: $(VENV)/installed-dev ## Kill, fill, damage and lock, a few times each; FAULTS=full as often as docs/reliability.md tells (an hour)
 	$(BIN)/pytest -m fault
