@@ -72,7 +72,7 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     """Connect to the current publication, to read it.
 
     The connection keeps the publication that it opened, whatever is published meanwhile; connect anew to see what is
-    newer.
+    newer. Where only one table was synthesized, its name before a dot may be left out: `FROM synthetic_latest`.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     while True:
         id_ = publications.current_id()
         try:
-            return duckdb.connect(str(publications.current().file), read_only=True)
+            return _opened(publications.current().file)
         except (duckdb.Error, PublicationError) as error:
             if publications.current_id() != id_:
                 continue  # it was replaced and removed in the moment between
@@ -104,6 +104,18 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
             raise PublicationError(
                 f"publication {id_} cannot be opened ({error}). `synth-assets verify` tells whether it is damaged."
             ) from error
+
+
+def _opened(file: Path) -> "duckdb.DuckDBPyConnection":
+    import duckdb
+
+    connection = duckdb.connect(str(file), read_only=True)
+    schemas = connection.execute(
+        "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
+    ).fetchall()
+    if len(schemas) == 1:
+        connection.execute("SET schema = $1", schemas[0])
+    return connection
 
 
 def read_table(

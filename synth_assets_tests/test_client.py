@@ -52,6 +52,8 @@ def test_importing_the_package_is_light() -> None:
 def test_a_connection_reads_and_does_not_write(published: Publisher) -> None:
     with connect() as connection:
         assert connection.sql("FROM toy.synthetic_latest").fetchall()[0][1] == 4
+        assert connection.sql("FROM synthetic_latest").fetchall()[0][1] == 4
+        assert len(connection.sql("SELECT DISTINCT publication FROM publication").fetchall()) == 1
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):
             connection.execute("CREATE TABLE toy.mine AS SELECT 1")
 

@@ -71,9 +71,6 @@ def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: 
     import duckdb
 
     with client.connect(paths.root) as connection:
-        schemas = {table.schema for table in client.tables(connection)} - {"main"}
-        if len(schemas) == 1:
-            connection.execute("SET schema = $1", list(schemas))
         _lock(connection)
         try:
             connection.execute(sys.stdin.read() if sql == "-" else sql)
