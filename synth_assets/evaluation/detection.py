@@ -267,6 +267,9 @@ def _judgements(
     with threadpool_limits(1, "openmp"):
         for learned, asked in folds.split(features, is_synthetic):
             fitted = clone(model).fit(features.iloc[learned], is_synthetic[learned])
+            if "n_jobs" in fitted.get_params():
+                # A forest adds its trees up in the order in which its threads end: the last digits would vary.
+                fitted.set_params(n_jobs=1)
             fold = features.iloc[asked]
             judged[asked] = fitted.predict_proba(fold)[:, 1]
             for name in shuffled:
@@ -298,7 +301,7 @@ def _classifier(kind: Classifier, features: pd.DataFrame, schema: TableSchema, s
 
     if kind == "random forest":
         # Trees can split codes as they are.
-        return RandomForestClassifier(n_estimators=TREES, min_samples_leaf=1, random_state=seed, n_jobs=1)
+        return RandomForestClassifier(n_estimators=TREES, min_samples_leaf=1, random_state=seed, n_jobs=-1)
     if kind == "logistic regression":
         coded = make_column_transformer(
             (OneHotEncoder(handle_unknown="ignore"), category_names(schema)), remainder=StandardScaler()
