@@ -50,12 +50,6 @@ def stand_in_csv() -> Path:
     return PROJECT / "data" / "abalone_stand_in.csv"
 
 
-@pytest.fixture(scope="session")
-def abalone_csv(stand_in_csv: Path) -> Path:
-    """Give the real abalone table where it is at hand, and its stand-in elsewhere."""
-    return Path(_REAL_TABLE).resolve() if _REAL_TABLE else stand_in_csv
-
-
 @pytest.fixture
 def small_schema() -> TableSchema:
     """Give three columns, one of each kind."""

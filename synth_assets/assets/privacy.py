@@ -42,7 +42,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="3",
+            code_version="4",
             kinds={"python", "pandas", "duckdb"},
             columns=evidence_columns(),
             of_sample=True,

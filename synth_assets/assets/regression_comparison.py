@@ -96,11 +96,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 categories=table.encoding.categories,
             )
         context.log.info(found.verdict)
-        differences = found.differences.rename(
-            columns={"value": "difference", "ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}
-        )
-        frame = found.scores.merge(differences, how="left", on=["regressor", "trained_on", "metric"], validate="1:1")
-        frame = frame.assign(model_version=version)
+        frame = found.table().assign(model_version=version)
         partition = context.partition_key
         sample = f"sample of {partition}, model {version}"
         figure = regression_points(

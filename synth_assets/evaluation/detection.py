@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.floors import floor_of, real_splits
+from synth_assets.evaluation.learners import fit_reproducibly
 from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.roc import bootstrapped, roc_area
 from synth_assets.evaluation.rows import (
@@ -266,10 +267,7 @@ def _judgements(
     # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
     with threadpool_limits(1, "openmp"):
         for learned, asked in folds.split(features, is_synthetic):
-            fitted = clone(model).fit(features.iloc[learned], is_synthetic[learned])
-            if "n_jobs" in fitted.get_params():
-                # A forest adds its trees up in the order in which its threads end: the last digits would vary.
-                fitted.set_params(n_jobs=1)
+            fitted = fit_reproducibly(clone(model), features.iloc[learned], is_synthetic[learned])
             fold = features.iloc[asked]
             judged[asked] = fitted.predict_proba(fold)[:, 1]
             for name in shuffled:

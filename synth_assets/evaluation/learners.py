@@ -129,15 +129,36 @@ class Task:
             estimator = DummyClassifier()  # a logistic model wants two classes
         # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
         with threadpool_limits(1, "openmp"):
-            fitted = estimator.fit(rows[features], truth)
-            if "n_jobs" in fitted.get_params():
-                # A forest adds its trees up in the order in which its threads end: the last digits would vary.
-                fitted.set_params(n_jobs=1)
+            fitted = fit_reproducibly(estimator, rows[features], truth)
             if not self.codes:
                 return np.asarray(fitted.predict(unseen[features]), dtype="float64")
             known: np.ndarray = np.zeros((len(unseen), len(self.codes)))
             known[:, fitted.classes_] = fitted.predict_proba(unseen[features])
             return known
+
+
+def fit_reproducibly(estimator: Any, features: pd.DataFrame, truth: np.ndarray) -> Any:
+    """Fit an estimator of scikit-learn, so that what it predicts is the same to the last digit each time.
+
+    Parameters
+    ----------
+    estimator : sklearn.base.BaseEstimator
+        It may be fitted in threads.
+    features : pandas.DataFrame
+        n rows.
+    truth : numpy.ndarray
+        n values.
+
+    Returns
+    -------
+    sklearn.base.BaseEstimator
+        The same, fitted.
+    """
+    fitted = estimator.fit(features, truth)
+    if "n_jobs" in fitted.get_params():
+        # A forest adds its trees up in the order in which its threads end: the last digits would vary.
+        fitted.set_params(n_jobs=1)
+    return fitted
 
 
 def _require(rows: pd.DataFrame, target: str, names: list[str]) -> None:

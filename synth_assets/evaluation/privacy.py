@@ -131,8 +131,8 @@ def privacy_table(
     -------
     pandas.DataFrame
         Evidence, all of it of the whole table. Floors of copies and distances are from splits of the real table: for
-        copies, held-out rows against train rows; for distances, the sample against train rows and held-out rows that
-        chance has exchanged.
+        copies, held-out rows, no more of them than of the sample, against train rows; for distances, the sample
+        against train rows and held-out rows that chance has exchanged.
 
     Raises
     ------
@@ -143,7 +143,8 @@ def privacy_table(
     compared = judged_rows(synthetic, train)
     cells = {EXACT: len(schema.columns), PARTIAL: cells_of_a_partial_copy(schema)}
     splits = list(real_splits(train, held_out, seed=seed))
-    by_split = [agreeing_cells(split.held_out, split.train, schema) for split in splits]
+    # A short sample has as much of chance in it as so few real rows have.
+    by_split = [agreeing_cells(split.held_out.head(len(compared)), split.train, schema) for split in splits]
     values = {
         EXACT: exact_copies(synthetic, train, schema),
         PARTIAL: partial_copies(compared, train, schema, cells=cells[PARTIAL]),

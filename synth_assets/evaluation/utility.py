@@ -55,6 +55,20 @@ class Comparison:
     differences: pd.DataFrame
     verdict: str
 
+    def table(self) -> pd.DataFrame:
+        """Give the scores and, beside those of the first metric, the differences.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The scores, with `difference`, `difference_ci_low`, `difference_ci_high` and `verdict`; empty where no
+            difference is asked about.
+        """
+        differences = self.differences.rename(
+            columns={"value": "difference", "ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}
+        )
+        return self.scores.merge(differences, how="left", on=["regressor", "trained_on", "metric"], validate="1:1")
+
 
 def compare_training_sets(
     real: pd.DataFrame,

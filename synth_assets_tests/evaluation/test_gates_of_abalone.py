@@ -67,9 +67,10 @@ def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detection, "FLOOR_SPLITS", 4)
 
 
-@pytest.fixture(scope="module")
-def table(abalone_csv: Path) -> pd.DataFrame:
-    return SCHEMA.conform(pd.read_csv(abalone_csv), origin=str(abalone_csv))
+@pytest.fixture(scope="module", params=["stand-in", "real"])
+def table(request: pytest.FixtureRequest, stand_in_csv: Path) -> pd.DataFrame:
+    csv = request.getfixturevalue("real_csv") if request.param == "real" else stand_in_csv
+    return SCHEMA.conform(pd.read_csv(csv), origin=str(csv))
 
 
 def _parts(table: pd.DataFrame, seed: int) -> Parts:

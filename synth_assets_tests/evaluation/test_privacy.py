@@ -113,6 +113,17 @@ def test_columns_of_zeros_and_indices_of_any_kind_are_compared() -> None:
     assert exact_copies(rows, pd.DataFrame({"Size": [0.0, 0.0]}), schema) == pytest.approx(2 / 3)
 
 
+def test_a_short_sample_is_measured_by_as_few_real_rows(small_schema: TableSchema) -> None:
+    def real(count: int, seed: int) -> pd.DataFrame:  # few different rows, so that many are copies by chance
+        return _random(count, seed).round(0)
+
+    def width(sample: int) -> float:
+        found = privacy_table(real(sample, 3), real(400, 1), real(400, 2), small_schema).set_index("metric")
+        return float(found.loc["exact_copies", "floor_high"] - found.loc["exact_copies", "floor_low"])
+
+    assert width(20) > 2 * width(400)
+
+
 def test_copies_of_nothing_are_refused(small_schema: TableSchema) -> None:
     with pytest.raises(ForeseenError, match="found 0 train rows"):
         exact_copies(TRAIN, TRAIN.head(0), small_schema)
