@@ -6,6 +6,7 @@ Importing this module imports torch: do so inside functions only.
 import math
 import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,7 +124,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         spec = training or TrainingSpec()
         coding = coding or TableCoding.of(data)
         codings = [coding, *(coding.reordered(order) for order in _permutations(coding, orders - 1, seed))]
-        sentences = [(each, RowTokens.of(each, self.tokenizer)) for each in codings]
+        sentences = [(each, _tokens_of(each, self.tokenizer)) for each in codings]
         longest = max(tokens.longest for _, tokens in sentences)
         room = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
         if room is not None and longest > room:
@@ -277,7 +278,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         started = reported = time.monotonic()
         written = 0
         with threads_for(self.model):
-            writer = Writer(self.model, coding, RowTokens.of(coding, self.tokenizer), temperature=temperature)
+            writer = Writer(self.model, coding, _tokens_of(coding, self.tokenizer), temperature=temperature)
             for shard, wanted in shards(n_samples, k):
                 units = self._shard(writer, k, wanted, asked, seed_of(seed, shard), conditions)
                 yield coding.frame(units)
@@ -386,7 +387,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
                 units = each.units(known)
                 missing = gaps.iloc[here][[column.name for column in each.columns]].to_numpy()
                 _check_known(each, units, missing, known)
-                writer = Writer(self.model, each, RowTokens.of(each, self.tokenizer), temperature=temperature)
+                writer = Writer(self.model, each, _tokens_of(each, self.tokenizer), temperature=temperature)
                 for start in range(0, len(here), per_batch):
                     part = slice(start, start + per_batch)
                     units[part] = _completions(
@@ -411,6 +412,12 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         quiet_transformers()
         loaded: Self = super().load_from_dir(path)
         return loaded
+
+
+@lru_cache(maxsize=32)
+def _tokens_of(coding: TableCoding, tokenizer: Any) -> RowTokens:
+    # Every value of every column goes through the tokenizer: of abalone's, as long as a thousand rows take to write.
+    return RowTokens.of(coding, tokenizer)
 
 
 def _permutations(coding: TableCoding, wanted: int, seed: int) -> list[list[str]]:

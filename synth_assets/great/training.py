@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from synth_assets.files import sha256
 from synth_assets.great.checkpoints import read_state, write_state
+from synth_assets.great.gpt2 import is_plain_gpt2, states_at
 from synth_assets.great.tokens import RowTokens
 
 Report = Callable[[str], None]
@@ -150,13 +151,17 @@ def rows_loss(model: Any, written: Written) -> torch.Tensor:
         A scalar: the sum over all rows and all choices, in nats.
     """
     levels = written.levels[:, 1:]
-    needed = int((levels >= 0).any(0).nonzero().max()) + 1  # nothing is predicted from what comes later
-    hidden = trunk(model)(input_ids=written.ids[:, :needed]).last_hidden_state
-    levels = levels[:, :needed].flatten()
+    places = (levels >= 0).any(0).nonzero()[:, 0]
+    ids = written.ids[:, : int(places.max()) + 1]  # nothing is predicted from what comes later
+    if is_plain_gpt2(model):
+        hidden = states_at(model, ids, places)
+    else:
+        hidden = trunk(model)(input_ids=ids).last_hidden_state[:, places]
+    levels = levels[:, places].flatten()
     among = levels.argsort(stable=True)
     counts = (levels + 1).bincount(minlength=len(written.options) + 1).tolist()
     told = among[counts[0] :]  # those before are no choice
-    states, choices = hidden.flatten(0, 1)[told], written.choices[:, 1 : needed + 1].flatten()[told]
+    states, choices = hidden.flatten(0, 1)[told], written.choices[:, 1:][:, places].flatten()[told]
     head = model.get_output_embeddings()
     bias = getattr(head, "bias", None)
     losses = [

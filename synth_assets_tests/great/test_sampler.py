@@ -137,17 +137,17 @@ def test_frequencies_are_the_probabilities_of_the_tries(
 def test_ragged_values_are_padded_without_a_trace(untrained: Callable[..., Any], tiny: pd.DataFrame) -> None:
     import torch
 
-    from synth_assets.great.sampling import _Cache
+    from synth_assets.great.decoding import decoder_for
 
     great = untrained(tiny, byte_level=262)
     ids = torch.tensor([[5, 9, 3, 7, 11, 2], [5, 9, 8, 8, 11, 2]])
     skips = torch.tensor([[False] * 6, [False, False, True, True, False, False]])
     with torch.no_grad():
-        cache = _Cache(great.model, 2, torch.device("cpu"), ragged=True, longest=6)
+        decoder = decoder_for(great.model, 2, ragged=True, longest=6)
         for at in range(6):
-            cache.append(ids[:, at], skip=skips[:, at])
+            decoder.append(ids[:, at], skip=skips[:, at])
             if at in (1, 2, 3, 5):
-                found = cache.hidden()
+                found = decoder.hidden()
         plain = great.model.base_model(input_ids=ids[:1]).last_hidden_state[0, -1]
         short = great.model.base_model(input_ids=ids[1:, [0, 1, 4, 5]]).last_hidden_state[0, -1]
     assert torch.allclose(found[0], plain, atol=1e-4)
