@@ -53,6 +53,11 @@ def script_of(name: str) -> Path:
     return HERE / f"{name}.py"
 
 
+def requirements_of(name: str) -> Path:
+    """Return what is installed in a peer's environment."""
+    return HERE / f"{PEERS[name].environment}.txt"
+
+
 def interpreter_of(name: str) -> Path:
     """Return the interpreter that runs a peer, from an environment that is made if it is missing or outdated.
 
@@ -72,7 +77,7 @@ def interpreter_of(name: str) -> Path:
         If the environment cannot be made. The next call tries anew.
     """
     peer = PEERS[name]
-    requirements = HERE / f"{peer.environment}.txt"
+    requirements = requirements_of(name)
     folder = VENVS / peer.environment
     interpreter, marker = folder / "bin" / "python", folder / "installed"
     asked = (requirements.read_text(), peer.unwanted, peer.alone, sys.version_info[:2])
