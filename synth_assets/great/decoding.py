@@ -155,10 +155,9 @@ class _Gpt2(Decoder):
         if self.beginning is None:
             return ids
         before = self.beginning
-        told = before
         for token in ids:
-            told = told * self.inner.wte.num_embeddings + token
-        found, self.beginning = torch.unique(told, return_inverse=True)
+            told = self.beginning * self.inner.wte.num_embeddings + token
+            found, self.beginning = torch.unique(told, return_inverse=True)
         rows = len(found)
         if rows * SHARED > self.rows:
             rows, self.beginning = self.rows, None
