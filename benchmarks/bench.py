@@ -61,7 +61,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     encoding.label(train).to_csv(folder / "train.csv", index=False)
 
-    jobs = [(method, seed) for method in (*ENGINES, *peers) for seed in asked.seeds]
+    jobs = [(method, seed) for method in ENGINES for seed in asked.seeds]
+    jobs += [(peer, seed) for peer in peers for seed in asked.seeds[: PEERS[peer].most_seeds]]
     for peer in peers:
         interpreter_of(peer)
     real, unseen, rules = encoding.decode(train), encoding.decode(held_out), table.table_rules()
@@ -121,7 +122,14 @@ def run(method: str, seed: int, folder: Path, rows: int) -> tuple[pd.DataFrame, 
 
 def _made_from(peer: str, seed: int, folder: Path, rows: int) -> str:
     files = (script_of(peer), script_of(peer).with_name("common.py"), folder / "train.csv")
-    asked = [PEERS[peer], requirements_of(peer).read_text(), *(sha256(file) for file in files), seed, rows]
+    asked = [
+        requirements_of(peer).read_text(),
+        PEERS[peer].unwanted,
+        PEERS[peer].alone,
+        *(sha256(file) for file in files),
+        seed,
+        rows,
+    ]
     return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 

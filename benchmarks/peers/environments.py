@@ -25,12 +25,15 @@ class Peer:
         What the requirements bring along that is removed again.
     alone : tuple of str
         Requirements that are installed without what they ask for.
+    most_seeds : int, optional
+        With how many of the seeds it is measured, where a fit takes too long for all of them.
     """
 
     environment: str
     by_default: bool = True
     unwanted: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
+    most_seeds: int | None = None
 
 
 PEERS = {
@@ -38,7 +41,7 @@ PEERS = {
     "cart": Peer("cart"),
     "gaussian_copula": Peer("sdv"),
     "smote": Peer("smote"),
-    "realtabformer": Peer("realtabformer", by_default=False),
+    "realtabformer": Peer("realtabformer", by_default=False, most_seeds=1),  # half an hour of CPU a fit
     # torchvision fails beside a torch that it was not built with, as PyPI's is beside a CPU build; it is not needed.
     "tabular_argn": Peer("tabular_argn", by_default=False, unwanted=("torchvision", "torchaudio")),
     # synthcity asks for torch below 2.3, and for 23 libraries that are of no use here.
