@@ -83,8 +83,8 @@ class TrainingSpec:
     validation: float = 0.1
     patience: int = 3
     averaging: float = 0.99
-    teacher_rows: int = 150_000
-    teacher_epochs: int = 2
+    teacher_rows: int = 300_000
+    teacher_epochs: int = 1
     teacher_learning_rate: float = 3e-3
     teacher: TeacherSpec = TeacherSpec()
     save_epochs: int = 1
