@@ -147,15 +147,16 @@ class Teacher:
         if found is None:
             return rng.choice(codes, len(units))
         forest, leaves = found
-        falls = forest.apply(self._inputs(units, place))
-        trees = rng.integers(0, falls.shape[1], len(units))
+        inputs = self._inputs(units, place)
+        trees = rng.integers(0, len(forest.estimators_), len(units))
         drawn = np.empty(len(units))
-        for tree in range(falls.shape[1]):
+        for tree, grown in enumerate(forest.estimators_):
             rows = np.flatnonzero(trees == tree)
+            falls = grown.tree_.apply(inputs[rows])
             order = np.argsort(leaves[:, tree], kind="stable")
             ranked = leaves[order, tree]
-            start = np.searchsorted(ranked, falls[rows, tree], "left")
-            count = np.searchsorted(ranked, falls[rows, tree], "right") - start
+            start = np.searchsorted(ranked, falls, "left")
+            count = np.searchsorted(ranked, falls, "right") - start
             values = codes[order]
             taken = values[start + (rng.random(len(rows)) * count).astype(np.int64)].astype("float64")
             if isinstance(column, NumberColumn) and self.spec.smoothing:
