@@ -120,26 +120,27 @@ class _Gpt2(Decoder):
     def _room(self, rows: int) -> torch.Tensor:
         return torch.empty(self.longest, 2 * self.inner.embed_dim, rows)
 
+    def force(self, ids: list[int]) -> None:
+        self.waiting += [torch.tensor([token]) for token in ids]
+
     def hidden(self) -> torch.Tensor:
-        ids = self._distinct(torch.stack(self.waiting))
-        self.waiting = []
-        tokens = len(ids)
-        start, self.length = self.length, self.length + tokens
-        states = self.inner.wte(ids) + self.inner.wpe.weight[start : self.length, None]
+        waiting, self.waiting = self._distinct(self.waiting), []
+        start, self.length = self.length, self.length + len(waiting)
+        # Of a token that is forced, one row stands for all until they attend to what differs.
+        states = [self.inner.wte(ids) + self.inner.wpe.weight[place] for place, ids in enumerate(waiting, start=start)]
         for block, past in zip(self.blocks, self.past, strict=True):
-            normed = layer_norm(states, states.shape[-1:], *block.norms[0])
+            normed = [layer_norm(each, each.shape[-1:], *block.norms[0]) for each in states]
             weight, bias = block.key_value
-            for place in range(tokens):
-                torch.addmm(bias, weight, normed[place].T, out=past[start + place])
+            for place, each in enumerate(normed, start=start):
+                past[place] = torch.addmm(bias, weight, each.T)
             if past is self.past[-1]:
                 states, normed = states[-1:], normed[-1:]
             weight, bias = block.query
-            for place in range(len(states)):
-                query = torch.addmm(bias, weight, normed[place].T)
-                end = self.length - len(states) + place + 1
-                states[place] += block.out(self._attended(query, past[:end]).T)
-            normed = layer_norm(states, states.shape[-1:], *block.norms[1])
-            states = states + block.mlp(normed)
+            for place, each in enumerate(normed):
+                end = self.length - len(normed) + place + 1
+                query = torch.addmm(bias, weight, each.T)
+                states[place] = states[place] + block.out(self._attended(query, past[:end]).T)
+            states = [each + block.mlp(layer_norm(each, each.shape[-1:], *block.norms[1])) for each in states]
         found: torch.Tensor = self.inner.ln_f(states[0])
         return found if self.beginning is None else found[self.beginning]
 
@@ -147,16 +148,17 @@ class _Gpt2(Decoder):
         """Attend from a token, width by rows, to all before it and itself, tokens by twice the width by rows."""
         tokens, _, rows = past.shape
         keys, values = past.view(tokens, 2, self.heads, -1, rows).unbind(1)
-        scores = (query.view(1, self.heads, -1, rows) * keys).sum(2)
+        scores = (query.view(1, self.heads, -1, query.shape[1]) * keys).sum(2)
         return (scores.softmax(0)[:, :, None] * values).sum(0).view(-1, rows)
 
-    def _distinct(self, ids: torch.Tensor) -> torch.Tensor:
-        """Give what is waiting, tokens by rows, for each beginning once, and make room for as many."""
-        if self.beginning is None:
-            return ids
+    def _distinct(self, waiting: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Give the tokens that are waiting for each beginning once, and make room for as many."""
+        drawn = [ids for ids in waiting if len(ids) == self.rows]
+        if self.beginning is None or not drawn:
+            return waiting
         before = self.beginning
-        for token in ids:
-            told = self.beginning * self.inner.wte.num_embeddings + token
+        for ids in drawn:
+            told = self.beginning * self.inner.wte.num_embeddings + ids
             found, self.beginning = torch.unique(told, return_inverse=True)
         rows = len(found)
         if rows * SHARED > self.rows:
@@ -168,7 +170,7 @@ class _Gpt2(Decoder):
             room = self._room(rows)
             torch.index_select(past[: self.length], 2, before[one_of], out=room[: self.length])
             self.past[layer] = room
-        return ids[:, one_of]
+        return [ids[one_of] if len(ids) == self.rows else ids for ids in waiting]
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]
