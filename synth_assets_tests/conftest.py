@@ -24,6 +24,19 @@ from synth_assets_tests.world import Outcome, World
 
 PROJECT = Path(__file__).parents[1]
 
+LONG = (
+    "live/test_schedule.py",
+    "live/test_backfill.py",
+    "evaluation/test_gates_of_abalone.py",
+    "assets/test_lineage.py",
+)
+"""Files that take minutes. They start first, so that no process is left with one of them when the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long files start first; otherwise the order stays."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_of_this_shell() -> Iterator[None]:

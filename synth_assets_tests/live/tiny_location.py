@@ -26,7 +26,7 @@ _TINY: dict[str, Any] = {
         "scratch": {"n_layer": 1, "n_head": 4, "n_embd": 64},
         "epochs": 4,
         "batch_size": 32,
-        "training": {"teacher_rows": 2000, "teacher": {"trees": 10}},
+        "training": {"teacher_rows": 4000, "teacher": {"trees": 10}},
     },
     "split": {"train_size": TRAIN_ROWS},
     "rules": [{"name": "length_is_positive", "sql": "Length > 0"}],
@@ -39,7 +39,13 @@ _TINY: dict[str, Any] = {
             "contingency_similarity": 0.2,
             "detection_auc_boosting": 0.2,
             "detection_auc_forest": 0.2,
-        }
+        },
+        "privacy": {
+            "dcr_share": 0.15,
+            "membership_auc": 0.15,
+            "domias_auc": 0.15,
+            "levenshtein_auc": 0.15,
+        },
     },
     "sample": {"n_samples": SAMPLE_ROWS, "batch_size": SAMPLE_ROWS},
 }
