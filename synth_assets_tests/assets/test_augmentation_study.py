@@ -91,11 +91,11 @@ def test_a_language_model_learns_from_no_more_lessons_than_its_rows_are_worth(
         return fit(self, train, spec, **options)
 
     monkeypatch.setattr(ModelStore, "fit", remembered)
-    monkeypatch.setattr(augmentation_study, "LEAST_LESSONS", 300)
+    monkeypatch.setattr(augmentation_study, "LEAST_LESSONS", 600)
 
     assert study(world, repeats={30: 1, 150: 1}, ratios=[1.0], generators=["great"]).success
 
-    assert asked == [(30, 300), (150, 1000)]  # the tiny table's model has 2,000 lessons for its 300 train rows
+    assert asked == [(30, 600), (150, 2000)]  # the tiny table's model has 4,000 lessons for its 300 train rows
 
 
 @pytest.mark.parametrize(
