@@ -152,7 +152,7 @@ class Teacher:
         drawn = np.empty(len(units))
         for tree, grown in enumerate(forest.estimators_):
             rows = np.flatnonzero(trees == tree)
-            falls = grown.tree_.apply(inputs[rows])
+            falls = grown.apply(inputs[rows], check_input=False)
             order = np.argsort(leaves[:, tree], kind="stable")
             ranked = leaves[order, tree]
             start = np.searchsorted(ranked, falls, "left")

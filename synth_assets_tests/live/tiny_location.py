@@ -40,12 +40,6 @@ _TINY: dict[str, Any] = {
             "detection_auc_boosting": 0.2,
             "detection_auc_forest": 0.2,
         },
-        "privacy": {
-            "dcr_share": 0.15,
-            "membership_auc": 0.15,
-            "domias_auc": 0.15,
-            "levenshtein_auc": 0.15,
-        },
     },
     "sample": {"n_samples": SAMPLE_ROWS, "batch_size": SAMPLE_ROWS},
 }
