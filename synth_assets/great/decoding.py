@@ -13,7 +13,7 @@ from torch.nn.functional import layer_norm
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from synth_assets.great.gpt2 import is_plain_gpt2
-from synth_assets.great.training import trunk
+from synth_assets.great.losses import trunk
 
 SHARED = 2
 """Rows that begin alike go through the model once while there are at least so many rows to each beginning."""

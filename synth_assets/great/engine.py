@@ -17,11 +17,12 @@ import pandas as pd
 from synth_assets.great.base_models import quiet_transformers
 from synth_assets.great.coding import TableCoding
 from synth_assets.great.conditions import limits_of
+from synth_assets.great.losses import Written
 from synth_assets.great.sampling import Limits, Writer, shards
 from synth_assets.great.specs import ModelError, TrainingSpec
 from synth_assets.great.teacher import Teacher
 from synth_assets.great.tokens import RowTokens
-from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, Written, compiled, seed_of, threads_for, train
+from synth_assets.great.training import REPORT_EVERY_S, Phase, Report, compiled, seed_of, threads_for, train
 
 MOST_DRAWS = 1000
 """Rows drawn for each one wanted, at most, where conditions have to be met by rejection."""

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import torch
-from torch.nn import functional
 
 from synth_assets.files import sha256
 from synth_assets.great.checkpoints import read_state, write_state
-from synth_assets.great.gpt2 import is_plain_gpt2, states_at
-from synth_assets.great.tokens import RowTokens
+from synth_assets.great.losses import Written, rows_loss, trunk
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -29,49 +26,6 @@ SMALL_MODEL = 5_000_000
 """Weights below which one thread computes as fast as many, and far faster where other work wants the cores too: with
 two threads on two busy cores, sampling from the 'scratch' model of abalone fell from 100 rows a second to 5. Nor is
 such a model worth compiling, which takes a minute."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """Rows in tokens, all in one order.
-
-    Parameters
-    ----------
-    ids : torch.Tensor
-        n by t token ids.
-    levels, choices : torch.Tensor
-        n by t: where the model has a choice, which of `options` a token was chosen from, and which of them it is; -1
-        and 0 elsewhere.
-    options : list of torch.Tensor
-        Token ids.
-    """
-
-    ids: torch.Tensor
-    levels: torch.Tensor
-    choices: torch.Tensor
-    options: list[torch.Tensor]
-
-    @classmethod
-    def of(cls, tokens: RowTokens, codes: np.ndarray) -> "Written":
-        """Write coded rows, n by m."""
-        ids, levels, choices = map(torch.as_tensor, tokens.rows(codes))
-        return cls(ids, levels, choices, [torch.as_tensor(options) for options in tokens.options])
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, rows: torch.Tensor) -> "Written":
-        """Give some of the rows."""
-        return Written(self.ids[rows], self.levels[rows], self.choices[rows], self.options)
-
-    def to(self, device: torch.device) -> "Written":
-        """Give the rows on a device."""
-        return Written(
-            self.ids.to(device),
-            self.levels.to(device),
-            self.choices.to(device),
-            [options.to(device) for options in self.options],
-        )
 
 
 @dataclass(frozen=True)
@@ -128,53 +82,6 @@ def seed_of(*parts: object) -> int:
         From 0 to 2**32 - 1, as torch's and NumPy's generators take it.
     """
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4])
-
-
-def trunk(model: Any) -> Any:
-    """Give what lies below a causal language model's head, low-rank adapters or not."""
-    return (model.get_base_model() if hasattr(model, "peft_config") else model).base_model
-
-
-def rows_loss(model: Any, written: Written) -> torch.Tensor:
-    """Give how long rows are in the model's eyes, which sees only tokens that may come next, as in sampling.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model.
-    written : Written
-        The rows.
-
-    Returns
-    -------
-    torch.Tensor
-        A scalar: the sum over all rows and all choices, in nats.
-    """
-    levels = written.levels[:, 1:]
-    places = (levels >= 0).any(0).nonzero()[:, 0]
-    ids = written.ids[:, : int(places.max()) + 1]  # nothing is predicted from what comes later
-    if is_plain_gpt2(model):
-        hidden = states_at(model, ids, places)
-    else:
-        hidden = trunk(model)(input_ids=ids).last_hidden_state[:, places]
-    levels = levels[:, places].flatten()
-    among = levels.argsort(stable=True)
-    counts = (levels + 1).bincount(minlength=len(written.options) + 1).tolist()
-    told = among[counts[0] :]  # those before are no choice
-    states, choices = hidden.flatten(0, 1)[told], written.choices[:, 1:][:, places].flatten()[told]
-    head = model.get_output_embeddings()
-    bias = getattr(head, "bias", None)
-    losses = [
-        functional.cross_entropy(
-            functional.linear(state, head.weight[options], None if bias is None else bias[options]).float(),
-            choice,
-            reduction="sum",
-        )
-        for state, choice, options in zip(
-            torch.split(states, counts[1:]), torch.split(choices, counts[1:]), written.options, strict=True
-        )
-    ]
-    return torch.stack(losses).sum()
 
 
 def train(
@@ -254,8 +161,36 @@ def train(
             if len(history) % save_every == 0:
                 _save(checkpoints, {"phase": number, "history": history, **runner.state()})
         model.load_state_dict(runner.best_weights)
+        runner.weights.release()
     model.eval()
     return history
+
+
+class _Weights:
+    """A model's weights and their slopes, each side by side in one tensor.
+
+    A step is then a few long operations instead of many short ones.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.learned = sorted(
+            (weight for weight in model.parameters() if weight.requires_grad), key=lambda w: w.ndim < 2
+        )
+        self.values = torch.cat([weight.detach().flatten() for weight in self.learned])
+        self.slopes = torch.zeros_like(self.values)
+        sizes = [weight.numel() for weight in self.learned]
+        for weight, values, slopes in zip(
+            self.learned, torch.split(self.values, sizes), torch.split(self.slopes, sizes), strict=True
+        ):
+            weight.data, weight.grad = values.view_as(weight), slopes.view_as(weight)
+        split = sum(weight.numel() for weight in self.learned if weight.ndim >= 2)
+        self.matrices, self.vectors = map(torch.nn.Parameter, self.values.tensor_split([split]))
+        self.matrices.grad, self.vectors.grad = self.slopes.tensor_split([split])
+
+    def release(self) -> None:
+        """Give each weight a tensor of its own again, as whoever saves a model expects."""
+        for weight in self.learned:
+            weight.data, weight.grad = weight.data.clone(), None
 
 
 class _Phase:
@@ -263,16 +198,17 @@ class _Phase:
 
     def __init__(self, model: Any, phase: Phase, *, seed: str, steps_before: int) -> None:
         self.model, self.phase, self.seed = model, phase, seed
-        self.weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        matrices = [weight for weight in self.weights if weight.ndim >= 2]
-        vectors = [weight for weight in self.weights if weight.ndim < 2]
+        self.weights = _Weights(model)
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
+            [
+                {"params": [self.weights.matrices], "weight_decay": WEIGHT_DECAY},
+                {"params": [self.weights.vectors], "weight_decay": 0.0},
+            ],
             lr=phase.learning_rate,
             betas=(0.9, 0.99),
             fused=True,
         )
-        self.average = [weight.detach().clone() for weight in self.weights]
+        self.average = self.weights.values.clone()
         self.epoch = self.best_epoch = 0
         self.step, self.steps_before = steps_before, steps_before
         self.best = math.inf
@@ -292,7 +228,7 @@ class _Phase:
     def run_epoch(self) -> float:
         torch.manual_seed(seed_of(self.seed, self.epoch))
         self.model.train()
-        device = self.weights[0].device
+        device = self.weights.values.device
         phase = self.phase
         total = torch.zeros((), device=device)
         for batch in torch.randperm(phase.rows).split(phase.batch_size):  # type: ignore[no-untyped-call]
@@ -303,16 +239,14 @@ class _Phase:
             written = phase.written[order].take(batch).to(device)
             with _mixed_precision(device):
                 loss = rows_loss(self.model, written)
-            self.optimizer.zero_grad()
+            self.weights.slopes.zero_()
             (loss / (written.levels >= 0).sum()).backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
+            self.weights.slopes *= (CLIP / self.weights.slopes.norm()).clamp(max=1.0)
             self.optimizer.step()
             self.step += 1
             taken = self.step - self.steps_before
             # The average forgets its random start as fast as there are steps.
-            torch._foreach_lerp_(
-                self.average, [w.detach() for w in self.weights], 1 - min(phase.averaging, taken / (taken + 9))
-            )
+            self.average.lerp_(self.weights.values, 1 - min(phase.averaging, taken / (taken + 9)))
             total += loss.detach()
         self.epoch += 1
         return float(total) / phase.rows
@@ -323,18 +257,18 @@ class _Phase:
 
         It is the mean over the orders.
         """
-        trained = [weight.detach().clone() for weight in self.weights]
-        torch._foreach_copy_(self.weights, self.average)
+        trained = self.weights.values.clone()
+        self.weights.values.copy_(self.average)
         self.model.eval()
         found = math.fsum(
             float(rows_loss(self.model, written.take(rows))) / len(written) / len(validation)
             for written in validation
-            for rows in torch.arange(len(written)).split(512)  # type: ignore[no-untyped-call]
+            for rows in torch.arange(len(written)).split(self.phase.batch_size)  # type: ignore[no-untyped-call]
         )
         if found < self.best or not self.best_weights:
             self.best, self.best_epoch = found, self.epoch
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        torch._foreach_copy_(self.weights, trained)
+        self.weights.values.copy_(trained)
         return found
 
     def state(self) -> dict[str, Any]:
@@ -350,7 +284,7 @@ class _Phase:
     def load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch._foreach_copy_(self.average, state["average"])
+        self.average.copy_(state["average"])
         self.best_weights = state["best_weights"]
         self.epoch, self.best_epoch, self.step, self.steps_before = state["counts"]
         self.best = state["best"]

@@ -49,8 +49,8 @@ def fitted(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Any
 def test_every_order_of_three_columns_is_learned(fitted: Any, table: pd.DataFrame) -> None:
     import torch
 
+    from synth_assets.great.losses import Written, rows_loss
     from synth_assets.great.tokens import RowTokens
-    from synth_assets.great.training import Written, rows_loss
 
     orders = [tuple(column.name for column in coding.columns) for coding in fitted.codings]
     assert orders[0][0] == "n"

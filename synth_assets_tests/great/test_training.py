@@ -10,12 +10,11 @@ import pytest
 
 from synth_assets.great import training
 from synth_assets.great.checkpoints import read_state
+from synth_assets.great.losses import Written, rows_loss
 from synth_assets.great.training import (
     Phase,
-    Written,
     compiled,
     last_whole_checkpoint,
-    rows_loss,
     seed_of,
     step_of,
     threads_for,
@@ -117,6 +116,51 @@ def test_a_rows_loss_is_that_of_its_own_choices_where_rows_differ_in_length() ->
                 among = logits[row, at - 1, options[levels[row, at]]].log_softmax(-1)
                 expected -= float(among[choices[row, at]])
     assert loss_of(model, Written(ids, levels, choices, options)) * 2 == pytest.approx(expected, rel=1e-5)
+
+
+def tiny(name: str) -> Any:
+    """Give a model with a bias in its head (GPT-J), or one in half precision (Llama)."""
+    import torch
+    from transformers import GPTJConfig, GPTJForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    if name == "GPT-J":
+        model = GPTJForCausalLM(GPTJConfig(vocab_size=12, n_positions=16, n_embd=16, n_layer=1, n_head=2, rotary_dim=8))
+        torch.nn.init.normal_(model.lm_head.bias)
+        return model.eval()
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=12, **shape)).to(torch.bfloat16).eval()
+
+
+@pytest.mark.parametrize("name", ["GPT-J", "Llama"])
+def test_the_slopes_of_a_rows_loss_are_those_of_autograd(name: str) -> None:
+    import torch
+
+    model = tiny(name)
+    ids = torch.tensor([[0, 1, 2, 0, 5], [0, 3, 0, 6, 11]])
+    levels = torch.tensor([[-1, 0, 1, -1, 2], [-1, 0, -1, 2, -1]])
+    options = [torch.tensor([1, 3]), torch.tensor([2, 4]), torch.tensor([5, 6, 7]), torch.tensor([8])]
+    choices = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0]])
+    logits = model(input_ids=ids).logits.float()
+    chosen = [(r, t) for r in range(2) for t in range(1, 5) if levels[r, t] >= 0]
+    whole = -sum(logits[r, t - 1, options[levels[r, t]]].log_softmax(-1)[choices[r, t]] for r, t in chosen)
+    found = rows_loss(model, Written(ids, levels, choices, options))
+    weights = list(model.parameters())
+    expected = torch.autograd.grad(3 * whole, weights)
+    slopes = torch.autograd.grad(3 * found, weights)
+    most = 1e-5 if model.dtype == torch.float32 else 3e-2  # of bfloat16, a factor keeps eight bits
+    assert found.item() == pytest.approx(whole.item(), rel=most)
+    for slope, wanted in zip(slopes, expected, strict=True):
+        assert slope.dtype == wanted.dtype
+        assert (slope - wanted).norm() <= most * wanted.norm() + 1e-6
+
+
+def test_a_trained_model_has_each_weight_for_itself(tmp_path: Path) -> None:
+    model = model_of()
+    run(model, [phase(rows_of(64, 1))], tmp_path)
+    for weight in model.parameters():
+        assert weight.untyped_storage().nbytes() == weight.nbytes
+        assert weight.grad is None
 
 
 @pytest.mark.parametrize("phases", [1, 2])
