@@ -337,8 +337,8 @@ def step_of(checkpoint: Path) -> int:
 def _keep_memory() -> None:
     """Let glibc keep what a step frees for the next one, up to half a gigabyte.
 
-    To give the same megabytes back and to ask for them anew takes one part in thirty of a step. Other systems than Linux
-    are left as they are.
+    To give the same megabytes back and to ask for them anew takes one part in thirty of a step. Other systems are left
+    as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
