@@ -1,9 +1,7 @@
 """The training loop: loss over what may come next; best weights kept; checkpoints that resume bit for bit."""
 
-import ctypes
 import hashlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,7 +122,6 @@ def train(
         One for each epoch: 'phase' (from 0), 'epoch' (counted on over phases), 'step', 'loss' and 'eval_loss' in nats
         a row, 'learning_rate'.
     """
-    _keep_memory()
     device = next(model.parameters()).device
     validation = [written.to(device) for written in validation]
     state = _load(checkpoints, report)
@@ -332,18 +329,6 @@ def last_whole_checkpoint(folder: Path, report: Report) -> Path | None:
 def step_of(checkpoint: Path) -> int:
     """Give the training step after which a checkpoint was written."""
     return int(checkpoint.name.split("-")[1])
-
-
-def _keep_memory() -> None:
-    """Let glibc keep what a step frees for the next one, up to half a gigabyte.
-
-    To give the same megabytes back and to ask for them anew takes one part in thirty of a step. Other systems are left
-    as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for option, size in ((-3, 32 << 20), (-1, 512 << 20), (-2, 64 << 20)):  # M_MMAP_, M_TRIM_THRESHOLD, M_TOP_PAD
-            mallopt(option, size)
 
 
 def _mixed_precision(device: torch.device) -> Any:
