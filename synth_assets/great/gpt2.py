@@ -100,9 +100,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: torch.Tensor) -> Any:
         states, weight = ctx.saved_tensors
-        narrow_first = states.shape[1] <= slope.shape[1]  # is the faster way round
-        of_weight = states.t() @ slope if narrow_first else (slope.t() @ states).t()
-        return (slope @ weight.t()).to(ctx.of_states), of_weight.float(), slope.sum(0).float(), None
+        return (slope @ weight.t()).to(ctx.of_states), (states.t() @ slope).float(), slope.sum(0).float(), None
 
 
 class _Relu(torch.autograd.Function):
