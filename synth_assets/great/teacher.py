@@ -3,9 +3,9 @@
 Row by row and column by column, in the written order: a random forest of the train rows predicts a column from those
 before it; a row falls into a leaf of one of its trees, and takes the value of one of the train rows there (Reiter,
 *Using CART to generate partially synthetic public use microdata*, 2005, section 3, with a forest in place of a tree).
-The forest works on the coding, so a number is the prediction for this row plus the difference of another, which is
-seldom a value that was there before; and that difference is smoothed within its leaf (Silverman, *Density
-Estimation*, 1986, section 6.4.1: the smoothed bootstrap that keeps the variance).
+The forest works on the differences that the coding is made of, but unrounded, so a number is the prediction for this
+row plus the difference of another, which is seldom a value that was there before; and that difference is smoothed
+within its leaf (Silverman, *Density Estimation*, 1986, section 6.4.1: the smoothed bootstrap that keeps the variance).
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from synth_assets.great.coding import CategoryColumn, NumberColumn, TableCoding
 from synth_assets.great.specs import TeacherSpec
 
 A_HABIT = 0.1
-"""Nats that the last two digits must fall short of an even spread to be drawn anew after smoothing. Drawing them moves
+"""Nats that the last two digits must fall short of an even spread to be drawn anew. Drawing them moves
 a value by up to half of what they span; where they are spread evenly, that would be noise and nothing else."""
 
 JUDGED = 20_000
@@ -45,7 +45,8 @@ class Teacher:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         self.coding, self.units, self.spec = coding, units, spec
-        self.codes = coding.codes(units)
+        places = range(len(coding.columns))
+        self.differences = np.column_stack([units[:, place] - coding.predictions(place, units) for place in places])
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         for place, column in enumerate(coding.columns[1:], start=1):
             forest = (RandomForestClassifier if isinstance(column, CategoryColumn) else RandomForestRegressor)(
@@ -55,7 +56,7 @@ class Teacher:
                 random_state=seed,
             )
             before = self._inputs(units, place)
-            forest.fit(before, self.codes[:, place])
+            forest.fit(before, self.differences[:, place])
             self.forests.append((forest, forest.apply(before)))
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
@@ -76,10 +77,11 @@ class Teacher:
         rng = np.random.default_rng(seed)
         units = np.zeros((n, len(self.coding.columns)), np.int64)
         for place, column in enumerate(self.coding.columns):
+            values = self.coding.predictions(place, units) + self._drawn(place, units, rng)
             shifts = self.coding.shifts(place, units)
-            codes = self._codes(place, units, rng)
-            low, high = self.coding.limits(place)
             step = column.step if isinstance(column, NumberColumn) else 1
+            codes = self._on_habits(place, np.rint((values - shifts) / step).astype(np.int64), rng)
+            low, high = self.coding.limits(place)
             # A value beyond the limits is put on the nearest code within them.
             codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
             units[:, place] = self.coding.units_of(place, codes, shifts)
@@ -141,11 +143,12 @@ class Teacher:
             )
         return np.hstack(parts).astype("float32")
 
-    def _codes(self, place: int, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        column, codes = self.coding.columns[place], self.codes[:, place]
+    def _drawn(self, place: int, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw a column's differences for rows whose columns before it are known."""
+        column, differences = self.coding.columns[place], self.differences[:, place]
         found = self.forests[place]
         if found is None:
-            return rng.choice(codes, len(units))
+            return rng.choice(differences, len(units))
         forest, leaves = found
         inputs = self._inputs(units, place)
         trees = rng.integers(0, len(forest.estimators_), len(units))
@@ -157,23 +160,26 @@ class Teacher:
             ranked = leaves[order, tree]
             start = np.searchsorted(ranked, falls, "left")
             count = np.searchsorted(ranked, falls, "right") - start
-            values = codes[order]
-            taken = values[start + (rng.random(len(rows)) * count).astype(np.int64)].astype("float64")
+            values = differences[order]
+            taken = values[start + (rng.random(len(rows)) * count).astype(np.int64)]
             if isinstance(column, NumberColumn) and self.spec.smoothing:
-                sums, squares = (np.concatenate([[0.0], np.cumsum(values.astype("float64") ** p)]) for p in (1, 2))
+                sums, squares = (np.concatenate([[0.0], np.cumsum(values**p)]) for p in (1, 2))
                 mean = (sums[start + count] - sums[start]) / count
                 spread = np.sqrt(np.maximum((squares[start + count] - squares[start]) / count - mean**2, 0.0))
                 noise = self.spec.smoothing * spread * rng.standard_normal(len(rows))
                 taken = mean + (taken - mean) * np.sqrt(1 - self.spec.smoothing**2) + noise
             drawn[rows] = taken
-        return self._on_habits(column, np.rint(drawn).astype(np.int64), rng)
+        return drawn
 
-    def _on_habits(self, column: Any, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Give numbers last digits as those of the train rows, where these have a habit that smoothing has blurred."""
-        if not (isinstance(column, NumberColumn) and column.size_is_large and self.spec.smoothing):
+    def _on_habits(self, place: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Give numbers last digits as those of the train rows, where these have a habit that has been blurred."""
+        column = self.coding.columns[place]
+        if not (isinstance(column, NumberColumn) and column.size_is_large):
+            return codes
+        if not (self.spec.smoothing or column.prediction):
             return codes
         period = column.unit // column.step
-        digits = self.codes[:, self.coding.place(column.name)] % period
+        digits = self.coding.codes(self.units)[:, place] % period
         shares = np.bincount(digits, minlength=period) / len(digits)
         if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < A_HABIT:
             return codes

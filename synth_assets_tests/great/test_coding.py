@@ -93,6 +93,48 @@ def test_json_gives_the_same_coding() -> None:
     assert TableCoding.from_json(json.loads(json.dumps(coding.as_json()))) == coding
 
 
+def test_a_coding_of_another_version_gets_one_clear_message() -> None:
+    written = TableCoding.of(sums()).as_json()
+    written["columns"][-1]["prediction"]["powers"] = 3
+    with pytest.raises(ModelError, match="fitted by another version of synth_assets"):
+        TableCoding.from_json(written)
+
+
+def test_rows_far_off_do_not_bend_a_prediction() -> None:
+    table = sums(1000)
+    off = np.arange(1000) % 10 == 0
+    table.loc[off, "whole"] += (table.loc[off, "a"] ** 3).round(4)
+    table["whole"] = table["whole"].round(4)
+    coding = TableCoding.of(table, ["a", "b"])
+    units = coding.units(table)
+    rest = units[:, 2] - coding.predictions(2, units)
+    assert np.abs(rest[~off]).max() < 80  # what they exceed the sum by is up to 120, and symmetric around the middle
+    assert np.abs(rest[off]).mean() > 500
+
+
+def test_a_length_is_predicted_from_the_cube_root_of_a_weight() -> None:
+    rng = np.random.default_rng(0)
+    length = rng.integers(50, 800, 1000)
+    table = pd.DataFrame({"weight": np.rint((length / 100) ** 3 * rng.normal(1, 0.02, 1000) * 1000), "length": length})
+    coding = TableCoding.of(table, ["weight", "length"])
+    column = coding.columns[1]
+    assert isinstance(column, NumberColumn)
+    assert column.prediction is not None
+    assert "1/3" in column.prediction.powers
+    units = coding.units(table)
+    # Two in a hundred of a weight are two in three hundred of a length.
+    assert np.abs(units[:, 1] / coding.predictions(1, units) - 1).mean() < 0.01
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_that_others_determine_is_one_value_in_differences() -> None:
+    table = sums()
+    table["whole"] = (table["a"] + table["b"]).round(4)
+    coding = TableCoding.of(table, ["a", "b"])
+    units = coding.units(table)
+    assert np.abs(units[:, 2] - coding.predictions(2, units)).max() < 1e-3
+
+
 def test_labels_are_sorted() -> None:
     (column,) = TableCoding.of(pd.DataFrame({"k": ["b", "a", "b"]})).columns
     assert column == CategoryColumn("k", ("a", "b"))
