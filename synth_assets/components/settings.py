@@ -132,7 +132,7 @@ class TeacherSettings(_Settings):
     trees: int = Field(default=100, ge=1, description="Trees a column.")
     leaf: int = Field(default=10, ge=1, description="Train rows a leaf, at least.")
     features: float = Field(default=1.0, gt=0.0, le=1.0, description="The share of columns a split chooses from.")
-    smoothing: float = Field(default=0.1, ge=0.0, lt=1.0, description="Noise on a number, as a share of its leaf's.")
+    smoothing: float = Field(default=0.15, ge=0.0, lt=1.0, description="Noise on a number, as a share of its leaf's.")
 
 
 class TrainingSettings(_Settings):

@@ -53,7 +53,7 @@ class TeacherSpec:
     trees: int = 100
     leaf: int = 10
     features: float = 1.0
-    smoothing: float = 0.1
+    smoothing: float = 0.15
 
 
 @dataclass(frozen=True)

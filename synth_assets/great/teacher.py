@@ -55,7 +55,7 @@ class Teacher:
                 max_features=spec.features,
                 random_state=seed,
             )
-            before = self._inputs(units, place)
+            before = self._inputs(units, self.differences, place)
             forest.fit(before, self.differences[:, place])
             self.forests.append((forest, forest.apply(before)))
 
@@ -76,8 +76,10 @@ class Teacher:
         """
         rng = np.random.default_rng(seed)
         units = np.zeros((n, len(self.coding.columns)), np.int64)
+        differences = np.zeros(units.shape)
         for place, column in enumerate(self.coding.columns):
-            values = self.coding.predictions(place, units) + self._drawn(place, units, rng)
+            predictions = self.coding.predictions(place, units)
+            values = predictions + self._drawn(place, self._inputs(units, differences, place), rng)
             shifts = self.coding.shifts(place, units)
             step = column.step if isinstance(column, NumberColumn) else 1
             codes = self._on_habits(place, np.rint((values - shifts) / step).astype(np.int64), rng)
@@ -85,6 +87,7 @@ class Teacher:
             # A value beyond the limits is put on the nearest code within them.
             codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
             units[:, place] = self.coding.units_of(place, codes, shifts)
+            differences[:, place] = units[:, place] - predictions
         return units
 
     def resample(self, n: int, *, seed: int) -> np.ndarray:
@@ -134,25 +137,28 @@ class Teacher:
     def _judged(self, units: np.ndarray) -> np.ndarray:
         return np.hstack([units, self.coding.codes(units)]).astype("float32")
 
-    def _inputs(self, units: np.ndarray, place: int) -> np.ndarray:
+    def _inputs(self, units: np.ndarray, differences: np.ndarray, place: int) -> np.ndarray:
+        """Give what a column is drawn by: those before it, and how much they differ from what was predicted."""
         parts = []
         for i, column in enumerate(self.coding.columns[:place]):
             values = units[:, i]
-            parts.append(
-                values[:, None] == np.arange(column.size) if isinstance(column, CategoryColumn) else values[:, None]
-            )
-        return np.hstack(parts).astype("float32")
+            if isinstance(column, CategoryColumn):
+                parts.append(values[:, None] == np.arange(column.size))
+                continue
+            parts.append(values[:, None])
+            if column.prediction:
+                parts.append(differences[:, [i]])
+        return np.hstack(parts or [np.zeros((len(units), 0))]).astype("float32")
 
-    def _drawn(self, place: int, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw a column's differences for rows whose columns before it are known."""
+    def _drawn(self, place: int, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw a column's differences for rows by their inputs."""
         column, differences = self.coding.columns[place], self.differences[:, place]
         found = self.forests[place]
         if found is None:
-            return rng.choice(differences, len(units))
+            return rng.choice(differences, len(inputs))
         forest, leaves = found
-        inputs = self._inputs(units, place)
-        trees = rng.integers(0, len(forest.estimators_), len(units))
-        drawn = np.empty(len(units))
+        trees = rng.integers(0, len(forest.estimators_), len(inputs))
+        drawn = np.empty(len(inputs))
         for tree, grown in enumerate(forest.estimators_):
             rows = np.flatnonzero(trees == tree)
             falls = grown.apply(inputs[rows], check_input=False)
