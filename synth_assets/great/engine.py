@@ -437,10 +437,12 @@ def _written(sentences: list[tuple[TableCoding, RowTokens]], units: np.ndarray) 
     codes = first.codes(units)
     # What the forest wrote may differ more from its prediction than any train row does: it is left out.
     codes = codes[(codes >= 0).all(axis=1)]
-    return [
-        Written.of(tokens, codes[:, [first.place(column.name) for column in coding.columns]])
-        for coding, tokens in sentences
-    ]
+    found = []
+    for coding, tokens in sentences:
+        ordered = codes[:, [first.place(column.name) for column in coding.columns]]
+        # Sorted, for what rows that begin alike have in common is computed once if they are neighbours.
+        found.append(Written.of(tokens, ordered[np.lexsort(ordered.T[::-1])]))
+    return found
 
 
 def _known_behind_a_gap(missing: np.ndarray) -> np.ndarray:

@@ -236,7 +236,7 @@ class _Phase:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             order = int(torch.randint(len(phase.written), ())) if len(phase.written) > 1 else 0
-            written = phase.written[order].take(batch).to(device)
+            written = phase.written[order].take(batch.sort().values).to(device)  # neighbours may begin alike
             with _mixed_precision(device):
                 loss = rows_loss(self.model, written)
             self.weights.slopes.zero_()

@@ -66,6 +66,26 @@ def test_gradients_are_those_of_transformers(rounded: bool, settings: dict[str, 
     assert differs == rounded
 
 
+def test_what_neighbours_begin_with_is_computed_once() -> None:
+    model, ids, places = model_of().train(), rows_that_begin_alike(100), torch.arange(LONGEST)
+    ids = torch.tensor(sorted(ids.tolist()))
+    with (
+        mock.patch.object(gpt2, "has_bfloat16", return_value=False),
+        mock.patch.object(gpt2, "_linear", side_effect=gpt2._linear) as linear,
+    ):
+        found = states_at(model, ids, places)
+    beginnings = {tuple(row[: place + 1]) for row in ids.tolist() for place in range(LONGEST)}
+    assert len(beginnings) < 1000
+    computed = [len(call.args[0]) for call in linear.call_args_list]
+    # The first are the queries, keys and values of the tokens at their places.
+    assert computed[1:] == [-(-len(beginnings) // gpt2.ALIKE) * gpt2.ALIKE] * 11
+    assert computed[0] == len({(place, token) for row in ids.tolist() for place, token in enumerate(row)})
+    expected = model.transformer(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for one, other in zip(gradients(model, found), gradients(model, expected), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-4)
+
+
 @pytest.mark.parametrize("far", [1.0, 100.0, 10_000.0])
 def test_scores_may_be_of_any_size(far: float) -> None:
     """Powers of 2 of scores beyond 127, or of none above -127, are none in single precision."""
