@@ -376,14 +376,14 @@ class TableCoding:
             n rows.
         """
         found: dict[str, Any] = {}
-        for place, column in enumerate(self.columns):
+        for name in self.names:
+            place = self.place(name)
+            column, values = self.columns[place], units[:, place]
             if isinstance(column, CategoryColumn):
-                found[column.name] = pd.Series(list(column.labels), dtype="str").take(units[:, place]).to_numpy()
+                found[name] = pd.array(list(column.labels), dtype="str").take(values)
             else:
-                found[column.name] = column.values(units[:, place])
-        frame = pd.DataFrame(found)[list(self.names)]
-        labels = [column.name for column in self.columns if isinstance(column, CategoryColumn)]
-        return frame.astype(dict.fromkeys(labels, "str"))
+                found[name] = column.values(values)
+        return pd.DataFrame(found)
 
     def texts(self, place: int) -> list[str]:
         """Write every value of a column, by code."""

@@ -5,6 +5,7 @@ with a key-value cache. Both give the same states but for rounding.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch.nn.functional import layer_norm
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from synth_assets.great.gpt2 import is_plain_gpt2
+from synth_assets.great.gpt2 import has_bfloat16, is_plain_gpt2
 from synth_assets.great.losses import trunk
 
 SHARED = 2
@@ -75,26 +76,32 @@ def decoder_for(model: Any, rows: int, *, ragged: bool, longest: int) -> Decoder
 
 @dataclass(frozen=True)
 class _Block:
-    """The weights of a layer, as products with rows on the right want them."""
+    """A layer: its biases and weights, in some precision, as `torch.addmm` wants them.
+
+    Queries, keys and values are products with rows on the right.
+    """
 
     norms: list[tuple[torch.Tensor, torch.Tensor, float]]
-    query: tuple[torch.Tensor, torch.Tensor]
-    key_value: tuple[torch.Tensor, torch.Tensor]
-    out: Any
-    mlp: Any
+    query: list[torch.Tensor]
+    key_value: list[torch.Tensor]
+    out: list[torch.Tensor]
+    inside: list[torch.Tensor]
+    active: Callable[[torch.Tensor], torch.Tensor]
+    back: list[torch.Tensor]
 
     @classmethod
-    def of(cls, block: Any) -> "_Block":
-        width = block.attn.embed_dim
-        weight, bias = block.attn.c_attn.weight.T.contiguous(), block.attn.c_attn.bias[:, None]
-        scale = block.attn.scaling
-        return cls(
-            [(norm.weight, norm.bias, norm.eps) for norm in (block.ln_1, block.ln_2)],
-            (weight[:width] * scale, bias[:width] * scale),
-            (weight[width:], bias[width:]),
-            block.attn.c_proj,
-            block.mlp,
+    def of(cls, block: Any, precision: torch.dtype) -> "_Block":
+        attn, mlp = block.attn, block.mlp
+        bias, weight = attn.c_attn.bias[:, None], attn.c_attn.weight.T
+        width = attn.embed_dim
+        products = (
+            (bias[:width] * attn.scaling, weight[:width] * attn.scaling),
+            (bias[width:], weight[width:]),
+            *((layer.bias, layer.weight) for layer in (attn.c_proj, mlp.c_fc, mlp.c_proj)),
         )
+        query, key_value, out, inside, back = ([part.to(precision).contiguous() for part in each] for each in products)
+        norms = [(norm.weight, norm.bias, norm.eps) for norm in (block.ln_1, block.ln_2)]
+        return cls(norms, query, key_value, out, inside, mlp.act, back)
 
 
 class _Gpt2(Decoder):
@@ -103,6 +110,7 @@ class _Gpt2(Decoder):
     - Rows that begin alike go through the model once: of abalone's rows, written with `Rings` and `Sex` first, that is
       a fifth of the arithmetic.
     - Of tokens after which the next one is forced, the last layer gives keys and values and nothing else.
+    - Products with weights are in bfloat16 where the CPU has instructions for it, as in training.
     - Keys and values lie with all rows of a token side by side, so that attending from one token of many rows is a few
       long vector operations; torch's kernels for a CPU go through one head of one row after the other.
     """
@@ -111,7 +119,8 @@ class _Gpt2(Decoder):
         super().__init__(rows, torch.device("cpu"))
         self.inner, self.longest = inner, longest
         self.heads = inner.config.n_head
-        self.blocks = [_Block.of(block) for block in inner.h]
+        self.precision = torch.bfloat16 if has_bfloat16() else torch.float32
+        self.blocks = [_Block.of(block, self.precision) for block in inner.h]
         self.length = 0
         # Beginnings of rows: which of them each row has. None once each row goes its own way.
         self.beginning: torch.Tensor | None = torch.zeros(rows, dtype=torch.long)
@@ -129,20 +138,24 @@ class _Gpt2(Decoder):
         # Of a token that is forced, one row stands for all until they attend to what differs.
         states = [self.inner.wte(ids) + self.inner.wpe.weight[place] for place, ids in enumerate(waiting, start=start)]
         for block, past in zip(self.blocks, self.past, strict=True):
-            normed = [layer_norm(each, each.shape[-1:], *block.norms[0]) for each in states]
-            weight, bias = block.key_value
+            normed = [self._normed(each, block.norms[0]) for each in states]
+            bias, weight = block.key_value
             for place, each in enumerate(normed, start=start):
                 past[place] = torch.addmm(bias, weight, each.T)
             if past is self.past[-1]:
                 states, normed = states[-1:], normed[-1:]
-            weight, bias = block.query
+            bias, weight = block.query
             for place, each in enumerate(normed):
                 end = self.length - len(normed) + place + 1
-                query = torch.addmm(bias, weight, each.T)
-                states[place] = states[place] + block.out(self._attended(query, past[:end]).T)
-            states = [each + block.mlp(layer_norm(each, each.shape[-1:], *block.norms[1])) for each in states]
+                attended = self._attended(torch.addmm(bias, weight, each.T).float(), past[:end]).T
+                state = states[place] + _product(attended.to(self.precision), block.out)
+                inside = block.active(_product(self._normed(state, block.norms[1]), block.inside))
+                states[place] = state + _product(inside, block.back)
         found: torch.Tensor = self.inner.ln_f(states[0])
         return found if self.beginning is None else found[self.beginning]
+
+    def _normed(self, states: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor, float]) -> torch.Tensor:
+        return layer_norm(states, states.shape[-1:], *norm).to(self.precision)
 
     def _attended(self, query: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
         """Attend from a token, width by rows, to all before it and itself, tokens by twice the width by rows."""
@@ -171,6 +184,11 @@ class _Gpt2(Decoder):
             torch.index_select(past[: self.length], 2, before[one_of], out=room[: self.length])
             self.past[layer] = room
         return [ids[one_of] if len(ids) == self.rows else ids for ids in waiting]
+
+
+def _product(states: torch.Tensor, layer: list[torch.Tensor]) -> torch.Tensor:
+    bias, weight = layer
+    return torch.addmm(bias, states, weight)
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]

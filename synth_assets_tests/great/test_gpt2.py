@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from synth_assets.great import gpt2
+from synth_assets.great import decoding, gpt2
 from synth_assets.great.decoding import decoder_for
 from synth_assets.great.gpt2 import is_plain_gpt2, states_at
 
@@ -143,7 +143,8 @@ def llama() -> LlamaForCausalLM:
 @pytest.mark.parametrize("make", [model_of, llama])
 def test_a_decoder_gives_the_states_of_the_whole_row(make: Any, rows: int, asked: list[int]) -> None:
     model, ids = make(), rows_that_begin_alike(rows)
-    decoder = decoder_for(model, rows, ragged=False, longest=LONGEST)
+    with mock.patch.object(decoding, "has_bfloat16", return_value=False):
+        decoder = decoder_for(model, rows, ragged=False, longest=LONGEST)
     with torch.inference_mode():
         expected = model.base_model(input_ids=ids).last_hidden_state
         decoder.force([3])
@@ -152,6 +153,20 @@ def test_a_decoder_gives_the_states_of_the_whole_row(make: Any, rows: int, asked
                 decoder.append(ids[:, place])
             if place in asked:
                 torch.testing.assert_close(decoder.hidden(), expected[:, place], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"activation_function": "relu"}], ids=str)
+def test_a_decoder_in_bfloat16_rounds_and_no_more(settings: dict[str, Any]) -> None:
+    model, ids = model_of(**settings), rows_that_begin_alike(60)
+    with mock.patch.object(decoding, "has_bfloat16", return_value=True):
+        decoder = decoder_for(model, 60, ragged=False, longest=LONGEST)
+    with torch.inference_mode():
+        expected = model.transformer(input_ids=ids).last_hidden_state
+        for place in range(LONGEST):
+            decoder.append(ids[:, place])
+            found = decoder.hidden()
+            assert found.dtype == torch.float32
+            assert 1e-4 < (found - expected[:, place]).norm() / expected[:, place].norm() < 2e-2
 
 
 @pytest.mark.parametrize("alike", [True, False])
