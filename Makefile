@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
 DAY ?= $(shell date -u +%F)
+# Most modules are never imported: the others are compiled when they first are.
+PIP := $(BIN)/pip install --quiet --no-compile --constraint requirements.lock
 # A file's tests share what they made, so they stay in one process.
 PARALLEL := $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
 
@@ -31,7 +33,7 @@ test: lint ## Run linters, types and the quick tests
 	$(PARALLEL) auto -m "not slow and not fault"
 
 test-slow: $(VENV)/installed-dev ## Run the tests that train models, start servers and drive a browser
-	$(PARALLEL) 3 -m "slow and not fault" # more than cores: many of them wait, for a server or for a tick
+	$(PARALLEL) 4 -m "slow and not fault" # more than cores: many of them wait, for a server or for a tick
 
 test-fault: $(VENV)/installed-dev ## Kill, fill, damage and lock, a few times each; FAULTS=full as often as docs/reliability.md tells (half an hour)
 	$(BIN)/pytest -m fault
@@ -67,12 +69,12 @@ $(VENV)/bin/python:
 
 # torch first: where its CPU build is at hand, it is taken, and nothing later asks for another.
 $(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --constraint requirements.lock torch
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
+	$(PIP) torch
+	$(PIP) --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	touch $@
 
 # A pool that Dagster makes by itself bounds only what is queued after the run that it is made for: made beforehand here.

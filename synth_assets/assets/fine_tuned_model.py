@@ -63,7 +63,7 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="4",
+            code_version="5",
             kinds={"python", "pytorch", "huggingface"},
             columns=_COLUMNS,
             ins={"encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME))},

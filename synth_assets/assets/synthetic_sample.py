@@ -73,7 +73,7 @@ def build(
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="4",
+            code_version="5",
             kinds={"python", "pytorch", "duckdb"},
             columns=columns,
             of_sample=True,
