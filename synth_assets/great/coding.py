@@ -305,11 +305,13 @@ class TableCoding:
         Returns
         -------
         numpy.ndarray
-            n numbers, in units; 0 where the column is written as it is.
+            n numbers, in units; where the column is written as it is, the least that is written.
         """
         column = self.columns[place]
-        if isinstance(column, CategoryColumn) or column.prediction is None:
+        if isinstance(column, CategoryColumn):
             return np.zeros(len(units))
+        if column.prediction is None:
+            return np.full(len(units), float(column.written_low))
         return column.prediction(units)
 
     def shifts(self, place: int, units: np.ndarray) -> np.ndarray:
@@ -327,11 +329,11 @@ class TableCoding:
         numpy.ndarray
             n whole numbers: code = (units - shift) / step.
         """
-        column = self.columns[place]
-        if isinstance(column, CategoryColumn):
-            return np.zeros(len(units), np.int64)
-        rounded = np.rint(self.predictions(place, units) / column.unit) * column.unit
-        return rounded.astype(np.int64) - column.moved + column.written_low
+        column, predictions = self.columns[place], self.predictions(place, units)
+        if isinstance(column, CategoryColumn) or column.prediction is None:
+            return predictions.astype(np.int64)
+        rounded = np.rint(predictions / column.unit).astype(np.int64) * column.unit
+        return rounded - column.moved + column.written_low
 
     def codes(self, units: np.ndarray) -> np.ndarray:
         """Count off each column's grid.
