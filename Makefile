@@ -33,7 +33,7 @@ test: lint ## Run linters, types and the quick tests
 	$(PARALLEL) auto -m "not slow and not fault"
 
 test-slow: $(VENV)/installed-dev ## Run the tests that train models, start servers and drive a browser
-	$(PARALLEL) 4 -m "slow and not fault" # more than cores: many of them wait, for a server or for a tick
+	$(PARALLEL) 3 -m "slow and not fault" # more than cores: many of them wait, for a server or for a tick
 
 test-fault: $(VENV)/installed-dev ## Kill, fill, damage and lock, a few times each; FAULTS=full as often as docs/reliability.md tells (half an hour)
 	$(BIN)/pytest -m fault
