@@ -40,6 +40,8 @@ _TINY: dict[str, Any] = {
             "detection_auc_boosting": 0.2,
             "detection_auc_forest": 0.2,
         },
+        # Of 40 rows of a table whose rows are so alike, which are the closer ones is a matter of chance.
+        "privacy": {"dcr_share": 0.2, "membership_auc": 0.2},
     },
     "sample": {"n_samples": SAMPLE_ROWS, "batch_size": SAMPLE_ROWS},
 }
