@@ -93,15 +93,18 @@ def test_a_language_model_learns_from_no_more_lessons_than_its_rows_are_worth(
     monkeypatch.setattr(ModelStore, "fit", remembered)
     monkeypatch.setattr(augmentation_study, "LEAST_LESSONS", 600)
 
-    assert study(world, repeats={30: 1, 150: 1}, ratios=[1.0], generators=["great"]).success
+    assert study(world, repeats={30: 1, 600: 1}, ratios=[1.0], generators=["great"]).success
 
-    assert asked == [(30, 600), (150, 2000)]  # the tiny table's model has 4,000 lessons for its 300 train rows
+    assert asked == [(30, 600), (600, 2000)]  # the tiny table's model has 4,000 lessons for its 1,200 train rows
 
 
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"repeats": {TRAIN_ROWS + 1: 2}}, "asks for 301 real rows and there are 300 train rows"),
+        (
+            {"repeats": {TRAIN_ROWS + 1: 2}},
+            f"asks for {TRAIN_ROWS + 1:,} real rows and there are {TRAIN_ROWS:,} train rows",
+        ),
         ({"generators": ["gan"]}, "was asked for gan; what makes rows is one of great, smote, cart"),
         ({"repeats": {30: 0}}, "asks for nothing"),
     ],

@@ -13,7 +13,7 @@ from synth_assets.components.settings import SplitSettings
 from synth_assets.resources.data_folder import DataFolder
 from synth_assets.resources.warehouse import Provenance, Warehouse
 from synth_assets_tests.conftest import PROJECT
-from synth_assets_tests.live.tiny_location import ROWS, tiny_settings
+from synth_assets_tests.live.tiny_location import ROWS, TRAIN_ROWS, tiny_settings
 from synth_assets_tests.resources.processes import bound_by_permissions, read_only
 from synth_assets_tests.world import DAY, World
 
@@ -104,12 +104,20 @@ def test_more_train_rows_than_there_are_rows_are_refused(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "check", "said"),
     [
-        (lambda t: t.assign(Length=t["Length"].where(t.index != 3)), "no_missing_values", "Length: 1 of 500 cells"),
+        (
+            lambda t: t.assign(Length=t["Length"].where(t.index != 3)),
+            "no_missing_values",
+            f"Length: 1 of {ROWS:,} cells",
+        ),
         (lambda t: t.assign(Length=t["Length"] * 100), "ranges", "Length:"),
-        (lambda t: t.assign(Sex=t["Sex"].where(t.index != 3, "X")), "labels", "Sex: 1 of 500 values are not one of"),
-        (lambda t: t.head(200), "row_count", "200 rows; expected at least 301"),
+        (
+            lambda t: t.assign(Sex=t["Sex"].where(t.index != 3, "X")),
+            "labels",
+            f"Sex: 1 of {ROWS:,} values are not one of",
+        ),
+        (lambda t: t.head(200), "row_count", f"200 rows; expected at least {TRAIN_ROWS + 1:,}"),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_fails_its_checks_stops_what_follows(
     world: World, change: Callable[[pd.DataFrame], pd.DataFrame], check: str, said: str
 ) -> None:
