@@ -13,14 +13,14 @@ import pandas as pd
 from engines import BE_GREAT, BE_GREATS_SAMPLE
 from engines import settings as abalone_settings
 
-from synth_assets.assets.synthetic_sample import seed_of
-from synth_assets.components.settings import SyntheticTableSettings
-from synth_assets.data_paths import DataPaths
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.utility import compare_training_sets
-from synth_assets.great.store import ModelStore
-from synth_assets.tables.encoding import Encoding
-from synth_assets.tables.split import rows_of
+from synth_assets.orchestration.assets.synthetic_sample import seed_of
+from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.split import rows_of
+from synth_assets.storage.paths import DataPaths
+from synth_assets.synthesizers.model_store import ModelStore
 
 SEEDS, DAYS, TEMPERATURES = (420, 421, 422), ("2026-11-21", "2026-11-22", "2026-11-23"), (0.7, 1.0)
 PARTS = ["Shucked_weight", "Viscera_weight", "Shell_weight"]
@@ -67,7 +67,7 @@ def measure(
     train: pd.DataFrame,
     held_out: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    from synth_assets.great import reference
+    from synth_assets.synthesizers import be_great as reference
 
     spec = replace(settings.sample_spec(), **{**BE_GREATS_SAMPLE, "temperature": temperature})
     great = store.load(version)

@@ -20,16 +20,16 @@ from bench_report import write_report
 from engines import settings
 from peers.environments import PEERS, interpreter_of, requirements_of, script_of
 
-from synth_assets.data_paths import DataPaths
 from synth_assets.evaluation.detection import Classifier, detection_auc
 from synth_assets.evaluation.fidelity import column_similarity
 from synth_assets.evaluation.privacy import cells_of_a_partial_copy, exact_copies, membership_auc, partial_copies
 from synth_assets.evaluation.utility import held_out_r2
 from synth_assets.evaluation.validity import Rule, rule_violations
-from synth_assets.files import sha256
-from synth_assets.tables.encoding import Encoding
-from synth_assets.tables.schema import TableSchema
-from synth_assets.tables.split import rows_of
+from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.split import rows_of
+from synth_assets.schema.table import TableSchema
+from synth_assets.storage.files import sha256
+from synth_assets.storage.paths import DataPaths
 
 ENGINES = ("great", "be_great")
 REPEATS = 3

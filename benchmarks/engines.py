@@ -19,11 +19,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from synth_assets.components.settings import SyntheticTableSettings
-from synth_assets.great.base_models import coding_of, resolve_base
-from synth_assets.great.specs import ModelSpec
-from synth_assets.great.store import ModelStore, sample_rows
-from synth_assets.tables.encoding import Encoding
+from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.encoding import Encoding
+from synth_assets.synthesizers.language_model.base_models import resolve_base, row_encoder_of
+from synth_assets.synthesizers.model_store import ModelStore, sample_rows
+from synth_assets.synthesizers.settings import ModelSpec
 
 DEFS = Path(__file__).parents[1] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 
@@ -95,20 +95,20 @@ def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict
     Each takes as many epochs, and then writes rows by its own `sample`. They take turns, for other work on the machine
     comes and goes. What is reported are medians, of the ratios too.
     """
-    from synth_assets.great import reference
-    from synth_assets.great.engine import GReaT
-    from synth_assets.great.training import threads_for
+    from synth_assets.synthesizers import be_great as reference
+    from synth_assets.synthesizers.language_model.engine import GReaT
+    from synth_assets.synthesizers.language_model.training import threads_for
 
     epochs = int(BE_GREAT["epochs"])
     spec = replace(settings().model_spec(), seed=asked.seed)
-    coding = coding_of(spec, train)
+    row_encoder = row_encoder_of(spec, train)
     base, _ = resolve_base(spec, train, folder / "bases")
     plan = replace(spec.training, teacher_rows=0, patience=epochs)
     learned = len(train) - round(plan.validation * len(train))
     rounds = []
     for number in range(ROUNDS):
         ours = GReaT(base, experiment_dir=str(folder / f"ours {number}"), epochs=epochs, batch_size=spec.batch_size)
-        our_epoch = _cpu_s(partial(ours.fit, train, coding=coding, training=plan, seed=asked.seed)) / epochs
+        our_epoch = _cpu_s(partial(ours.fit, train, row_encoder=row_encoder, training=plan, seed=asked.seed)) / epochs
         our_sample = asked.rows / _cpu_s(partial(ours.sample, asked.rows, seed=asked.seed))
 
         theirs = reference.make_great(
@@ -121,7 +121,7 @@ def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict
             save_strategy="no",
             seed=asked.seed,
         )
-        fit = partial(reference.fit, theirs, coding.written(train), seed=asked.seed, report=print)
+        fit = partial(reference.fit, theirs, row_encoder.written(train), seed=asked.seed, report=print)
         their_epoch = _cpu_s(fit) / epochs
         room = min(100, theirs.model.config.max_position_embeddings)
         with threads_for(theirs.model):

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.publisher import Publisher
-from synth_assets.resources.warehouse import Warehouse
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.publishing.publisher import Publisher
+from synth_assets.schema.table import Column, TableSchema
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.live.tiny_location import tiny_table
-from synth_assets_tests.resources.toy import MONDAY, TUESDAY, offer, write, write_sample
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, offer, write, write_sample
 from synth_assets_tests.world import Outcome, World
 
 PROJECT = Path(__file__).parents[1]
@@ -59,8 +59,8 @@ def real_csv() -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_in_csv() -> Path:
-    return PROJECT / "data" / "abalone_stand_in.csv"
+def placeholder_csv() -> Path:
+    return PROJECT / "data" / "abalone_placeholder.csv"
 
 
 @pytest.fixture
@@ -94,29 +94,29 @@ def small_table() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a data folder with `toy.raw` and samples of two days, published. Do not change it: `toy` has a copy."""
-    folder = DataFolder(root=str(tmp_path_factory.mktemp("published")))
-    warehouse = Warehouse(folder=folder)
+    folder = DataPaths(tmp_path_factory.mktemp("published"))
+    warehouse = Warehouse(folder)
     write(warehouse, "raw", ["old"])
     write_sample(warehouse, MONDAY, [1, 2])
     write_sample(warehouse, TUESDAY, [4, 3])
-    Publisher(folder=folder, warehouse=warehouse).publish(offer())
-    return folder.paths.root
+    Publisher(folder, warehouse=warehouse).publish(offer())
+    return folder.root
 
 
 @pytest.fixture
 def toy(toy_folder: Path, tmp_path: Path) -> Publisher:
     """Give the publisher of a copy of `toy_folder`."""
     shutil.copytree(toy_folder, tmp_path / "data", symlinks=True)
-    folder = DataFolder(root=str(tmp_path / "data"))
-    return Publisher(folder=folder, warehouse=Warehouse(folder=folder))
+    folder = DataPaths(tmp_path / "data")
+    return Publisher(folder, warehouse=Warehouse(folder))
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> tuple[World, Outcome]:
+def first_run(tmp_path_factory: pytest.TempPathFactory, placeholder_csv: Path) -> tuple[World, Outcome]:
     """Run the whole lineage once. Do not change this folder: `world` is a copy."""
     world = World(tmp_path_factory.mktemp("lineage") / "data")
     world.root.mkdir()
-    tiny_table(pd.read_csv(stand_in_csv)).to_csv(world.csv, index=False)
+    tiny_table(pd.read_csv(placeholder_csv)).to_csv(world.csv, index=False)
     outcome = world.run()
     assert outcome.success, outcome.messages
     return world, outcome

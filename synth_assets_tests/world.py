@@ -9,8 +9,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from synth_assets.data_paths import DataPaths
 from synth_assets.evaluation import utility
+from synth_assets.storage.paths import DataPaths
 from synth_assets_tests.live.tiny_location import tiny_definitions
 
 DAY = "2026-11-20"

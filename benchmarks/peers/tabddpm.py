@@ -55,7 +55,7 @@ class StandIns(MetaPathFinder, Loader):
 
 sys.meta_path.append(StandIns())
 
-from synthcity.plugins.generic.plugin_ddpm import TabDDPMPlugin  # noqa: E402 - it needs the stand-ins
+from synthcity.plugins.generic.plugin_ddpm import TabDDPMPlugin  # noqa: E402 - it needs the placeholders
 
 
 def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from synth_assets.cli import operating, reading, status
-from synth_assets.data_paths import VARIABLE, DataPaths
 from synth_assets.errors import ForeseenError
+from synth_assets.storage.paths import VARIABLE, DataPaths
 
 
 class _Commands(click.Group):

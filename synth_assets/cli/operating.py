@@ -9,9 +9,9 @@ import click
 
 from synth_assets.cli import output
 from synth_assets.cli.options import as_json_option, publication_argument, table_argument
-from synth_assets.data_paths import DataPaths
 from synth_assets.errors import ForeseenError
-from synth_assets.publications import Publications
+from synth_assets.publishing.publications import Publications
+from synth_assets.storage.paths import DataPaths
 
 
 @click.command()
@@ -118,9 +118,8 @@ def delete(paths: DataPaths, table: str, day: str, yes: bool) -> None:
     Its rows, evidence and records in the warehouse, its figures and report, and every publication that holds it go;
     consumers get one without it. Models stay, and so does what Dagster's event log says of the runs.
     """
-    from synth_assets.resources.data_folder import DataFolder
-    from synth_assets.resources.publisher import Publisher
-    from synth_assets.resources.warehouse import Warehouse
+    from synth_assets.publishing.publisher import Publisher
+    from synth_assets.storage.warehouse import Warehouse
 
     try:
         day = date.fromisoformat(day).isoformat()
@@ -128,17 +127,15 @@ def delete(paths: DataPaths, table: str, day: str, yes: bool) -> None:
         raise click.BadParameter(f"found {day!r}; expected a day as YYYY-MM-DD", param_hint="YYYY-MM-DD") from None
     if not yes and sys.stdin.isatty():
         click.confirm(f"Delete the sample of {table} of {day}, here and in all publications?", abort=True, err=True)
-    folder = DataFolder(root=str(paths.root))
-    rows = Publisher(folder=folder, warehouse=Warehouse(folder=folder)).delete(table, day)
+    rows = Publisher(paths, Warehouse(paths)).delete(table, day)
     click.echo(
         f"{table} of {day}: {rows:,} rows were deleted from the warehouse; consumers have none of them.", err=True
     )
 
 
 def _checks_of_the_pipeline(paths: DataPaths, tables: Sequence[str]) -> list[tuple[str, Callable[[], object]]]:
-    from synth_assets.great.store import ModelStore
-    from synth_assets.resources.data_folder import DataFolder
-    from synth_assets.resources.warehouse import Warehouse
+    from synth_assets.storage.warehouse import Warehouse
+    from synth_assets.synthesizers.model_store import ModelStore
 
     stores = {table: ModelStore(paths.models(table)) for table in tables}
     checks: list[tuple[str, Callable[[], object]]] = [
@@ -147,7 +144,7 @@ def _checks_of_the_pipeline(paths: DataPaths, tables: Sequence[str]) -> list[tup
         for version in store.versions()
     ]
     if paths.warehouse.exists():
-        checks.append(("the warehouse", Warehouse(folder=DataFolder(root=str(paths.root))).verify))
+        checks.append(("the warehouse", Warehouse(paths).verify))
     return checks
 
 

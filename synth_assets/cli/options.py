@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from synth_assets.data_paths import DataPaths
 from synth_assets.errors import ForeseenError
-from synth_assets.publications import Publications
+from synth_assets.publishing.publications import Publications
+from synth_assets.storage.paths import DataPaths
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 

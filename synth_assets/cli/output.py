@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import click
 
-from synth_assets.client import ReadError
+from synth_assets.publishing.client import ReadError
 
 if TYPE_CHECKING:
     import duckdb

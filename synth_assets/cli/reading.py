@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from synth_assets import client
 from synth_assets.cli import output
 from synth_assets.cli.options import (
     as_json_option,
@@ -19,7 +18,8 @@ from synth_assets.cli.options import (
     output_option,
     the_table,
 )
-from synth_assets.data_paths import DataPaths
+from synth_assets.publishing import client
+from synth_assets.storage.paths import DataPaths
 
 if TYPE_CHECKING:
     import duckdb

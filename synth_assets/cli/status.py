@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth_assets import client
 from synth_assets.cli import output
 from synth_assets.cli.options import as_json_option, table_argument, the_table
-from synth_assets.data_paths import DataPaths
-from synth_assets.publications import Publication, Publications
-from synth_assets.sql import quoted
+from synth_assets.publishing import client
+from synth_assets.publishing.publications import Publication, Publications
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.sql import quoted
 
 if TYPE_CHECKING:
     import duckdb

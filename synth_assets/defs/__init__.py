@@ -1,1 +1,1 @@
-"""What is deployed: a folder with a `defs.yaml` for each table, and the resources that they share."""
+"""The deployed tables: one folder with a `defs.yaml` each."""

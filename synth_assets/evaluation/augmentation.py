@@ -20,12 +20,12 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import learners
 from synth_assets.evaluation.intervals import interval_of, resamples_of
 from synth_assets.evaluation.learners import TITLES, Task
-from synth_assets.tables.schema import content_hash
+from synth_assets.schema.table import content_hash
 
 REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
 """By how many real rows: how many subsamples. The largest cost the most, and those of all train rows are all alike."""
 
-RECIPE = 1
+ALGORITHM_VERSION = 1
 """Raised by hand whenever a unit would give something else for the same inputs."""
 
 _UNIT = ["generator", "real_rows", "repeat"]
@@ -137,7 +137,7 @@ def key_of(
         "ratios": sorted({0.0, *plan.ratios}),
         "seed": plan.seed,
         "task": asdict(task),
-        "recipes": [RECIPE, learners.RECIPE],
+        "recipes": [ALGORITHM_VERSION, learners.ALGORITHM_VERSION],
         "libraries": {name: version_of(name) for name in ("numpy", "scikit-learn")},
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]

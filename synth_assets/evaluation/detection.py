@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.floors import floor_of, real_splits
 from synth_assets.evaluation.learners import fit_reproducibly
 from synth_assets.evaluation.metrics import evidence, evidence_table
+from synth_assets.evaluation.reference import floor_of, real_splits
 from synth_assets.evaluation.roc import bootstrapped, roc_area
 from synth_assets.evaluation.rows import (
     category_names,
@@ -29,7 +29,7 @@ from synth_assets.evaluation.rows import (
     require_columns,
     require_rows,
 )
-from synth_assets.tables.schema import TableSchema
+from synth_assets.schema.table import TableSchema
 
 Classifier = Literal["gradient boosting", "random forest", "logistic regression"]
 

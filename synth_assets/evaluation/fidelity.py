@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.floors import floor_of, real_splits
 from synth_assets.evaluation.metrics import evidence, evidence_table
+from synth_assets.evaluation.reference import floor_of, real_splits
 from synth_assets.evaluation.rows import as_points, judged_rows, numeric_names, require_columns, require_rows
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.schema.table import Column, TableSchema
 
 KS, TV, SHAPES = "ks_complement", "tv_complement", "column_shapes"
 WASSERSTEIN, SLICED = "wasserstein_distance", "sliced_wasserstein_distance"

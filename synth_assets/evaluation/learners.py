@@ -29,7 +29,7 @@ FOREST_SETTINGS = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": 0.
 BOOSTING_SETTINGS = {"learning_rate": 0.1, "max_iter": 50, "max_leaf_nodes": 16}
 LARGEST_LEAF = 40
 
-RECIPE = 1
+ALGORITHM_VERSION = 1
 """Raised by hand whenever a learner here would predict something else from the same rows."""
 
 Learner = Callable[[int, int], Any]

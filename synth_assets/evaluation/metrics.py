@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 if TYPE_CHECKING:
-    from synth_assets.evaluation.floors import Floor
+    from synth_assets.evaluation.reference import Floor
 
 EVIDENCE_COLUMNS = ("metric", "column_name", "value", "value_low", "value_high", "floor", "floor_low", "floor_high")
 """The columns of every table of evidence.

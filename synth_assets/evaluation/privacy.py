@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.floors import SPLITS, Floor, floor_of, real_splits
 from synth_assets.evaluation.metrics import evidence, evidence_table
+from synth_assets.evaluation.reference import SPLITS, Floor, floor_of, real_splits
 from synth_assets.evaluation.roc import bootstrapped, by_chance, roc_area
 from synth_assets.evaluation.rows import as_points, judged_rows, require_columns, require_rows
-from synth_assets.tables.schema import TableSchema
+from synth_assets.schema.table import TableSchema
 
 EXACT, PARTIAL, CLOSEST = "exact_copies", "partial_copies", "dcr_share"
 MEMBERSHIP, DOMIAS, LEVENSHTEIN = "membership_auc", "domias_auc", "levenshtein_auc"

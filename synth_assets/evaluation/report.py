@@ -127,7 +127,7 @@ class Origin:
     source : str
         Where the real rows come from.
     is_real : bool
-        Whether they are real rows at all, and not those of the stand-in.
+        Whether they are real rows at all, and not those of the placeholder.
     facts : mapping of str to str
         Whatever else there is to say: the seed, how many rows, versions of libraries.
     """

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from synth_assets.evaluation.floors import Floor
+from synth_assets.evaluation.reference import Floor
 
 RESAMPLES = 200
 

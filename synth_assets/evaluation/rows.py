@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.tables.schema import TableSchema
+from synth_assets.schema.table import TableSchema
 
 _FARTHEST = 1e6
 """Standard deviations. What is farther is as far: the squares of greater numbers would soon be infinite."""

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.floors import SPLITS, floor_of, real_splits
 from synth_assets.evaluation.metrics import evidence, evidence_table
+from synth_assets.evaluation.reference import SPLITS, floor_of, real_splits
 from synth_assets.evaluation.rows import require_columns
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.schema.table import Column, TableSchema
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,16 +18,16 @@ from click.testing import CliRunner, Result
 
 from synth_assets.cli import main
 from synth_assets.cli.output import write_csv
-from synth_assets.resources.publisher import Publisher
+from synth_assets.publishing.publisher import Publisher
 from synth_assets_tests.conftest import PROJECT
-from synth_assets_tests.resources.toy import MONDAY, TUESDAY, WEDNESDAY, offer, write_sample
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, offer, write_sample
 from synth_assets_tests.world import DAY, Outcome, World
 
 ODD = 'x"; drop table y; --'
 
 
 def run(folder: Path | Publisher | World, *arguments: str, stdin: str | None = None) -> Result:
-    root = folder if isinstance(folder, Path) else folder.folder.root if isinstance(folder, Publisher) else folder.root
+    root = folder if isinstance(folder, Path) else folder.paths.root if isinstance(folder, Publisher) else folder.root
     return CliRunner().invoke(main, ["--data", str(root), *arguments], input=stdin, prog_name="synth-assets")
 
 
@@ -264,7 +264,7 @@ def test_a_day_is_deleted(toy: Publisher) -> None:
 
 
 def test_the_report_of_the_newest_published_sample_is_found(toy: Publisher) -> None:
-    page = toy.folder.paths.report("toy", TUESDAY)
+    page = toy.paths.report("toy", TUESDAY)
     page.parent.mkdir(parents=True)
     page.write_text("<p>")
     assert answer(toy, "report") == f"{page}\n"
@@ -282,7 +282,7 @@ def test_where_there_are_several_tables_one_has_to_be_named(toy: Publisher) -> N
 
 
 def test_pipes_work(toy: Publisher) -> None:
-    folder = toy.folder.paths.root
+    folder = toy.paths.root
     for command in (
         "query 'from range(1000000)' --format csv",
         "query 'from range(300000)' --format json",
@@ -303,7 +303,7 @@ def test_pipes_work(toy: Publisher) -> None:
 def test_a_full_disk_behind_stdout_is_no_success(toy: Publisher) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    done = in_a_shell("synth-assets query 'from range(100000)' --format csv > /dev/full", toy.folder.paths.root)
+    done = in_a_shell("synth-assets query 'from range(100000)' --format csv > /dev/full", toy.paths.root)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
 
@@ -317,7 +317,7 @@ def test_completion_knows_commands_and_tables(toy: Publisher) -> None:
     def completed(words: str) -> list[str]:
         variables = f"_SYNTH_ASSETS_COMPLETE=bash_complete COMP_WORDS='synth-assets {words}' COMP_CWORD=2"
         command = f'{variables} "{sys.executable}" -m synth_assets.cli'
-        return in_a_shell(command, toy.folder.paths.root).stdout.split()
+        return in_a_shell(command, toy.paths.root).stdout.split()
 
     assert "plain,toy" in completed("delete t")
     assert {"plain,toy", "plain,toy.raw", "plain,toy.fidelity"} <= set(completed("export t"))

@@ -15,7 +15,7 @@ from synth_assets.evaluation.gates import GATES, judge
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.privacy import attacks_on, privacy_table
 from synth_assets.evaluation.validity import Rule, validity_table
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.schema.table import Column, TableSchema
 
 Table = Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, TableSchema], pd.DataFrame]
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]

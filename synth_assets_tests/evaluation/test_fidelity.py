@@ -22,7 +22,7 @@ from synth_assets.evaluation.fidelity import (
 )
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.rows import judged_rows
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.schema.table import Column, TableSchema
 
 SIZE = Column("Size", "number")
 COLOUR = Column("Colour", "category", categories=("blue", "green", "red"))
@@ -299,9 +299,9 @@ def test_twice_the_same_numbers(small_schema: TableSchema, small_table: pd.DataF
     assert_frame_equal(fidelity_table(*parts, small_schema), fidelity_table(*parts, small_schema), check_exact=True)
 
 
-def test_two_parts_of_the_stand_in_score_near_one(stand_in_csv: pd.DataFrame) -> None:
+def test_two_parts_of_the_placeholder_score_near_one(placeholder_csv: pd.DataFrame) -> None:
     """What a floor looks like, and far from what a shifted column scores."""
-    table = pd.read_csv(stand_in_csv)[["Sex", "Length", "Class_number_of_rings"]]
+    table = pd.read_csv(placeholder_csv)[["Sex", "Length", "Class_number_of_rings"]]
     schema = TableSchema(
         (
             Column("Sex", "category", categories=("F", "I", "M")),

@@ -33,7 +33,7 @@ from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densi
 from synth_assets.evaluation.figures.scores import MOST_LINES
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
 from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.schema.table import Column, TableSchema
 
 DPI = 40
 WORDS = {"title": "synthetic creatures", "source": "file creatures.csv"}

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from synth_assets.components.settings import SyntheticTableSettings
 from synth_assets.evaluation import detection
 from synth_assets.evaluation.detection import detection_auc, detection_table
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.gates import FIDELITY, PRIVACY, VALIDITY, Verdict, judge
 from synth_assets.evaluation.privacy import privacy_table
 from synth_assets.evaluation.validity import validity_table
-from synth_assets.great.specs import SampleSpec
-from synth_assets.tables.encoding import Encoding
-from synth_assets.tables.schema import content_hash
+from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.table import content_hash
+from synth_assets.synthesizers.settings import SampleSpec
 
 pytestmark = pytest.mark.slow
 
@@ -81,9 +81,9 @@ def _asked_once(synthetic: pd.DataFrame, held_out: pd.DataFrame, **how: Any) -> 
     return _TOLD[key]
 
 
-@pytest.fixture(scope="module", params=["stand-in", "real"])
-def table(request: pytest.FixtureRequest, stand_in_csv: Path) -> pd.DataFrame:
-    csv = request.getfixturevalue("real_csv") if request.param == "real" else stand_in_csv
+@pytest.fixture(scope="module", params=["placeholder", "real"])
+def table(request: pytest.FixtureRequest, placeholder_csv: Path) -> pd.DataFrame:
+    csv = request.getfixturevalue("real_csv") if request.param == "real" else placeholder_csv
     return SCHEMA.conform(pd.read_csv(csv), origin=str(csv))
 
 
@@ -145,7 +145,7 @@ def test_each_bad_sample_is_stopped_by_the_gate_that_ought_to(
 def test_a_model_that_was_trained_for_one_epoch_and_without_a_teacher_is_stopped_by_fidelity(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    from synth_assets.great.store import ModelStore, sample_rows
+    from synth_assets.synthesizers.model_store import ModelStore, sample_rows
 
     parts, encoding = _parts(table, 0), Encoding(SCHEMA)
     spec = SETTINGS.model_spec()

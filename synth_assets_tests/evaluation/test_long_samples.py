@@ -13,7 +13,7 @@ import pytest
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.privacy import privacy_table
 from synth_assets.evaluation.validity import Rule, validity_table
-from synth_assets.tables.schema import TableSchema
+from synth_assets.schema.table import TableSchema
 from synth_assets_tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ from synth_assets.evaluation.detection import detection_table, pairs_told_apart
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.privacy import attacks_on, leaked_rows, privacy_table
 from synth_assets.evaluation.validity import Rule, validity_table
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.schema.table import Column, TableSchema
 from synth_assets_tests.evaluation.test_long_samples import _rows
 
 schema = TableSchema(

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from synth_assets.components.settings import SyntheticTableSettings
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import privacy
 from synth_assets.evaluation.gates import PRIVACY, judge
@@ -26,9 +25,10 @@ from synth_assets.evaluation.privacy import (
     privacy_table,
 )
 from synth_assets.evaluation.rows import as_points, judged_rows
-from synth_assets.tables.encoding import Encoding
-from synth_assets.tables.schema import Column, TableSchema
-from synth_assets.tables.split import rows_of
+from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.split import rows_of
+from synth_assets.schema.table import Column, TableSchema
 
 DEFS = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 

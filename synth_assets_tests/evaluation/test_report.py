@@ -207,14 +207,14 @@ def test_no_status_is_told_by_colour_alone() -> None:
 
 
 @pytest.mark.parametrize("is_real", [True, False])
-def test_a_stand_in_has_a_banner(is_real: bool) -> None:
-    page = Page(_html(origin=replace(ORIGIN, source="stand-in of creatures", is_real=is_real)))
+def test_a_placeholder_has_a_banner(is_real: bool) -> None:
+    page = Page(_html(origin=replace(ORIGIN, source="placeholder of creatures", is_real=is_real)))
 
     banners = [e.words for e in page.all("div") if e.attributes.get("role") == "note"]
     assert len(banners) == (not is_real)
     for words in banners:
         assert "Not made from real data." in words
-        assert "stand-in of creatures" in words
+        assert "placeholder of creatures" in words
 
 
 # The numbers

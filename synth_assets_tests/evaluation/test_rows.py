@@ -6,7 +6,7 @@ import pytest
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.rows import category_names, judged_rows, labels_seen, require_rows
-from synth_assets.tables.schema import TableSchema
+from synth_assets.schema.table import TableSchema
 
 
 def test_whole_rows_are_enough(small_table: pd.DataFrame, small_schema: TableSchema) -> None:

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from synth_assets.components.settings import SyntheticTableSettings
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.validity import Rule, check_rules, rule_violations, validity_table
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.table import Column, TableSchema
 
 DEFS = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 LEGS = Rule("legs", "Legs <= 2 * Size")

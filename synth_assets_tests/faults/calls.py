@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from synth_assets.data_paths import DataPaths
-from synth_assets.resources import warehouse as warehouse_module
-from synth_assets.resources.building import Offer
-from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.publisher import Publisher
-from synth_assets.resources.warehouse import Warehouse
+from synth_assets.publishing.builder import PublishSpec
+from synth_assets.publishing.publisher import Publisher
+from synth_assets.storage import warehouse as warehouse_module
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.faults.days import TUESDAY, settings
 from synth_assets_tests.faults.states import assert_models_whole, assert_published, left_behind, models_of, rows_of
-from synth_assets_tests.resources.processes import leave_free
+from synth_assets_tests.storage.processes import leave_free
 from synth_assets_tests.world import World
 
 Tell = Callable[..., None]
@@ -59,10 +58,10 @@ def lineage(
 def publish(tell: Tell, root: str) -> dict[str, Any]:
     """Publish what the warehouse holds, as the asset does for a table without partitions."""
     del tell
-    folder = DataFolder(root=root)
-    publisher = Publisher(folder=folder, warehouse=Warehouse(folder=folder))
+    folder = DataPaths(Path(root))
+    publisher = Publisher(folder, warehouse=Warehouse(folder))
     (current, *_) = publisher.publications.all()
-    offer = Offer.from_json("abalone", current.manifest["tables"]["abalone"])
+    offer = PublishSpec.from_json("abalone", current.manifest["tables"]["abalone"])
     done = publisher.publish(offer)
     return {"damaged": done.damaged, "is_new": done.is_new}
 

@@ -56,6 +56,6 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
 
 
 @pytest.fixture(scope="session")
-def states(warm: WarmProcess, stand_in_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> States:
+def states(warm: WarmProcess, placeholder_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> States:
     """Give the data folder before and after a run that nothing has disturbed."""
-    return make_states(warm, stand_in_csv, tmp_path_factory.mktemp("states"))
+    return make_states(warm, placeholder_csv, tmp_path_factory.mktemp("states"))

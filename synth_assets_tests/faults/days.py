@@ -25,9 +25,9 @@ def settings() -> dict[str, Any]:
     }
 
 
-def write_table(world: World, stand_in: Path, *, changed: bool) -> None:
-    """Write the real table: the first rows of the stand-in, or the same with a column that is another one."""
-    table = pd.read_csv(stand_in).head(ROWS).round(1)
+def write_table(world: World, placeholder: Path, *, changed: bool) -> None:
+    """Write the real table: the first rows of the placeholder, or the same with a column that is another one."""
+    table = pd.read_csv(placeholder).head(ROWS).round(1)
     if changed:
         table["Length"] = (table["Length"] + 0.1).round(1)
     table.to_csv(world.csv, index=False)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synth_assets.files import write_whole
+from synth_assets.storage.files import atomic_write
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Record:
 
     def _keep(self) -> None:
         if self.file:
-            write_whole(self.file, json.dumps(self.as_json(), indent=1).encode())
+            atomic_write(self.file, json.dumps(self.as_json(), indent=1).encode())
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON takes it."""

@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from synth_assets.data_paths import DataPaths
-from synth_assets.great.store import ModelStore
-from synth_assets.publications import Publication, Publications
-from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.warehouse import Warehouse
+from synth_assets.publishing.publications import Publication, Publications
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
+from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets_tests.faults.days import MONDAY, TUESDAY, write_table
 from synth_assets_tests.faults.warm_process import WarmProcess
-from synth_assets_tests.resources.processes import contents
+from synth_assets_tests.storage.processes import contents
 from synth_assets_tests.world import World
 
 TABLE = "abalone"
@@ -68,14 +67,14 @@ class States:
         assert left_behind(paths) == []
 
 
-def make_states(warm: WarmProcess, stand_in: Path, folder: Path) -> States:
+def make_states(warm: WarmProcess, placeholder: Path, folder: Path) -> States:
     """Make Monday, change the real table, and make Tuesday; note how long each step of that takes."""
     before, after = folder / "before" / "data", folder / "after" / "data"
     before.mkdir(parents=True)
-    write_table(World(before), stand_in, changed=False)
+    write_table(World(before), placeholder, changed=False)
     done = warm.call("lineage", root=str(before), day=MONDAY)
     assert done["success"], done
-    write_table(World(before), stand_in, changed=True)
+    write_table(World(before), placeholder, changed=True)
     shutil.copytree(before, after, symlinks=True)
     started: dict[str, float] = {}
     seconds: dict[str, float] = {}
@@ -163,4 +162,4 @@ def left_behind(paths: DataPaths) -> list[str]:
 
 def warehouse_of(paths: DataPaths) -> Warehouse:
     """Give the warehouse of a data folder."""
-    return Warehouse(folder=DataFolder(root=str(paths.root)))
+    return Warehouse(DataPaths(paths.root))

@@ -3,19 +3,20 @@
 from pathlib import Path
 
 from synth_assets_tests.faults.record import Record
-from synth_assets_tests.resources.processes import result_of
+from synth_assets_tests.storage.processes import result_of
 
 KIND = "the clock set back by a year"
 
 _SET_BACK = """
 import datetime as dt, json, sys
 import duckdb
-from synth_assets import publications, read_table
-from synth_assets.resources import warehouse as warehouses
-from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.publisher import Publisher
-from synth_assets.resources.warehouse import Warehouse
-from synth_assets_tests.resources.toy import MONDAY, TUESDAY, offer, write_sample
+from synth_assets import read_table
+from synth_assets.publishing import publications
+from synth_assets.storage import warehouse as warehouses
+from synth_assets.storage.paths import DataPaths
+from synth_assets.publishing.publisher import Publisher
+from synth_assets.storage.warehouse import Warehouse
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, offer, write_sample
 
 DAYS = 0
 
@@ -25,9 +26,9 @@ class Clock(dt.datetime):
         return dt.datetime.now(tz) + dt.timedelta(days=DAYS)
 
 publications.datetime = warehouses.datetime = Clock
-folder = DataFolder(root=sys.argv[1])
-warehouse = Warehouse(folder=folder)
-publisher = Publisher(folder=folder, warehouse=warehouse, keep=2, grace_hours=0)
+folder = DataPaths(Path(sys.argv[1]))
+warehouse = Warehouse(folder)
+publisher = Publisher(folder, warehouse=warehouse, keep=2, grace_hours=0)
 told = []
 for version, DAYS in enumerate((0, -365, -365, 0)):
     write_sample(warehouse, MONDAY, [version])

@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from synth_assets.cli import main
-from synth_assets.data_paths import DataPaths
 from synth_assets.errors import ForeseenError
-from synth_assets.great.store import ModelStore
-from synth_assets.publications import Publications
+from synth_assets.publishing.publications import Publications
+from synth_assets.storage.paths import DataPaths
+from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets_tests.faults.days import TUESDAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import TABLE, States, assert_published, models_of, rows_of, warehouse_of
 from synth_assets_tests.faults.warm_process import WarmProcess
-from synth_assets_tests.resources.processes import contents
+from synth_assets_tests.storage.processes import contents
 
 Damage = Callable[[Path, random.Random], None]
 

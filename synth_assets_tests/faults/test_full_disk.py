@@ -8,7 +8,7 @@ import pytest
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States
 from synth_assets_tests.faults.warm_process import WarmProcess
-from synth_assets_tests.resources.processes import on_a_small_disk
+from synth_assets_tests.storage.processes import on_a_small_disk
 
 KILOBYTES = (0, 16, 64, 256, 1024, 2048, 16384)
 """What is left free; the last is enough for everything."""

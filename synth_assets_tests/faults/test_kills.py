@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from synth_assets.data_paths import DataPaths
+from synth_assets.storage.paths import DataPaths
 from synth_assets_tests.faults.days import TUESDAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States, read_whole

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from synth_assets.resources.data_folder import DataFolder
-from synth_assets.resources.publisher import Publisher
-from synth_assets.resources.warehouse import Warehouse
+from synth_assets.publishing.publisher import Publisher
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.faults.record import Record
-from synth_assets_tests.resources.processes import started
-from synth_assets_tests.resources.toy import MONDAY, offer, write, write_sample
+from synth_assets_tests.storage.processes import started
+from synth_assets_tests.storage.toy import MONDAY, offer, write, write_sample
 
 KIND = "a publication under 4 readers"
 
@@ -56,10 +56,10 @@ print(json.dumps([reads, seen, problems]))
 def test_who_reads_finds_one_whole_publication_at_every_moment(
     tmp_path: Path, record: Record, full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = DataFolder(root=str(tmp_path / "data"))
-    warehouse = Warehouse(folder=folder)
+    folder = DataPaths(tmp_path / "data")
+    warehouse = Warehouse(folder)
     # Old ones are removed under the readers' eyes: no period of grace.
-    publisher = Publisher(folder=folder, warehouse=warehouse, keep=2, grace_hours=0)
+    publisher = Publisher(folder, warehouse=warehouse, keep=2, grace_hours=0)
 
     def publish(version: int) -> str:
         write(warehouse, "raw", [version] * 20_000)

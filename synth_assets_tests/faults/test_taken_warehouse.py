@@ -7,7 +7,7 @@ from synth_assets_tests.faults.days import TUESDAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States
 from synth_assets_tests.faults.warm_process import WarmProcess
-from synth_assets_tests.resources.processes import HOLD, contents, started
+from synth_assets_tests.storage.processes import HOLD, contents, started
 
 KIND = "a reader that holds the warehouse open"
 

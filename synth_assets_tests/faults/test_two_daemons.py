@@ -18,19 +18,21 @@ from synth_assets_tests.faults import minutely
 from synth_assets_tests.faults.days import write_table
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.live.server import wait_for, with_this_checkout
-from synth_assets_tests.resources.processes import contents
+from synth_assets_tests.storage.processes import contents
 from synth_assets_tests.world import World
 
 KIND = "a run of two daemons on one instance"
 RUNS, RUNS_S = 4, 1200.0
 
 
-def test_runs_of_two_daemons_end_in_one_state(record: Record, full: bool, tmp_path: Path, stand_in_csv: Path) -> None:
+def test_runs_of_two_daemons_end_in_one_state(
+    record: Record, full: bool, tmp_path: Path, placeholder_csv: Path
+) -> None:
     if not full:
         pytest.skip("takes minutes: FAULTS=full runs it")
     world = World(tmp_path / "data")
     world.root.mkdir()
-    write_table(world, stand_in_csv, changed=False)
+    write_table(world, placeholder_csv, changed=False)
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(PROJECT / "dagster.yaml", home)

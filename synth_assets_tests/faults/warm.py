@@ -17,7 +17,8 @@ IMPORTED = (
     "be_great", "duckdb", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "rapidfuzz",
     "sdmetrics.reports.single_table", "safetensors.torch", "scipy.stats", "sklearn.ensemble", "sklearn.linear_model",
     "sklearn.metrics", "sklearn.model_selection", "sklearn.neighbors", "sklearn.pipeline", "torch",
-    "transformers.models.gpt2.modeling_gpt2", "synth_assets.evaluation.figures", "synth_assets.great.engine",
+    "transformers.models.gpt2.modeling_gpt2", "synth_assets.evaluation.figures",
+    "synth_assets.synthesizers.language_model.engine",
     "synth_assets_tests.faults.calls",
 )  # fmt: skip
 
@@ -30,7 +31,7 @@ def hasten() -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.ensemble._forest import BaseForest
 
-    from synth_assets.evaluation import floors
+    from synth_assets.evaluation import reference as floors
 
     for boosting in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
         boosting.__init__.__kwdefaults__["max_iter"] = TREES

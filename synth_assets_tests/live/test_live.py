@@ -53,17 +53,17 @@ class LineageRun:
 
 
 @pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory, stand_in_csv: Path) -> Path:
+def data_folder(tmp_path_factory: pytest.TempPathFactory, placeholder_csv: Path) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    shutil.copy(stand_in_csv, folder)
+    shutil.copy(placeholder_csv, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, stand_in_csv: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, placeholder_csv: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     csv = folder / "few_values.csv"
-    tiny_location.tiny_table(pd.read_csv(stand_in_csv)).to_csv(csv, index=False)
+    tiny_location.tiny_table(pd.read_csv(placeholder_csv)).to_csv(csv, index=False)
     with tiny_server(folder, data_folder, ABALONE_CSV=str(csv)) as running:
         yield running
 

@@ -11,9 +11,9 @@ import dagster as dg
 import pandas as pd
 import yaml
 
-from synth_assets.components import SyntheticTable
-from synth_assets.components.settings import SyntheticTableSettings
-from synth_assets.defs import resources as shared
+from synth_assets.orchestration import SyntheticTable
+from synth_assets.orchestration import resources as shared
+from synth_assets.orchestration.settings import SyntheticTableSettings
 
 DEFS_YAML = Path(shared.__file__).parent / "abalone" / "defs.yaml"
 # Of 300 train rows, any model repeats which combinations occur: one day's sample in five failed the privacy gate. Of

@@ -10,8 +10,8 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.fidelity import correlations
 from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, ORANGE, legend, new_figure, short
-from synth_assets.evaluation.floors import floor_of, real_splits
-from synth_assets.tables.schema import Column, TableSchema
+from synth_assets.evaluation.reference import floor_of, real_splits
+from synth_assets.schema.table import Column, TableSchema
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""One module an asset: it reads, calls the library, writes, reports. Its checks stand beside it."""

@@ -1,0 +1,70 @@
+"""`encoded_split`: the table in numbers only, divided into rows to learn from and rows that only evaluation sees."""
+
+import dagster as dg
+import pandas as pd
+
+from synth_assets.orchestration.assets import raw as raw_asset
+from synth_assets.orchestration.assets.common import Table, column, preview, row_count
+from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.split import ROW_ID, SPLIT, Split
+from synth_assets.schema.table import content_hash
+
+NAME = "encoded_split"
+
+
+def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
+    """Build the asset.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    split : Split
+        How it is divided.
+
+    Returns
+    -------
+    list
+        The asset.
+    """
+    columns = [
+        *table.raw_columns(encoded=True),
+        column(SPLIT, "varchar", "'train' for rows to learn from, 'test' for rows that are held out."),
+        column(ROW_ID, "bigint", "The row's position in the raw table, from 0."),
+    ]
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="1",
+            kinds={"python", "scikitlearn", "duckdb"},
+            columns=columns,
+            ins={"raw": dg.AssetIn(table.key(raw_asset.NAME))},
+            description=(
+                f"The raw table with labels as codes and the target as `{table.schema.target_renamed}`, split by "
+                f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
+            ),
+        )
+    )
+    def encoded_split(raw: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
+        with as_dagster_failure():
+            frame = split.apply(table.encoding.encode(raw))
+        counts = frame[SPLIT].value_counts()
+        codes = {
+            c.name: {label: code for code, label in enumerate(c.categories)}
+            for c in table.schema.columns
+            if c.kind == "category"
+        }
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(content_hash(frame)),
+            metadata={
+                **row_count(frame),
+                "train_rows": int(counts["train"]),
+                "test_rows": int(counts["test"]),
+                "codes": codes,
+                "preview": preview(frame),
+            },
+        )
+
+    return [encoded_split]

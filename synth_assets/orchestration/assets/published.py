@@ -1,0 +1,122 @@
+"""`published`: what consumers read, made anew and switched to as a whole once a sample has been judged."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from synth_assets.orchestration.assets import (
+    augmentation_study,
+    encoded_split,
+    fidelity,
+    privacy,
+    raw,
+    regression_comparison,
+    report,
+    synthetic_sample,
+)
+from synth_assets.orchestration.assets.common import Table
+from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.publishing.builder import PublishSpec, TableDescription
+from synth_assets.publishing.publisher import Publisher
+from synth_assets.publishing.retention import Retention
+from synth_assets.storage.warehouse import Provenance, Warehouse
+from synth_assets.synthesizers.settings import SampleSpec
+
+NAME = "published"
+
+_REAL = (raw, encoded_split)
+_OF_SAMPLE = (synthetic_sample, fidelity, privacy, regression_comparison, report)
+
+
+def build(
+    table: Table,
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    sample: SampleSpec,
+    real_rows: bool,
+    retention: Retention,
+    freshness: dg.FreshnessPolicy,
+) -> list[dg.AssetsDefinition]:
+    """Build the asset.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    assets : sequence of dagster.AssetsDefinition
+        Its other assets; what they say of their tables and columns is what consumers are told.
+    sample : SampleSpec
+        How it is sampled.
+    real_rows : bool
+        Whether consumers get the real rows too.
+    retention : Retention
+        How long samples are kept.
+    freshness : dagster.FreshnessPolicy
+        How old the publication may get.
+
+    Returns
+    -------
+    list
+        The asset.
+    """
+    # The study of augmentation is published if there is one; nothing waits for it.
+    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE, augmentation_study)]
+    offer = PublishSpec(table.name, table.schema, sample, _descriptions(assets, names))
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="4",
+            kinds={"python", "duckdb", "parquet"},
+            freshness_policy=freshness,
+            deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
+            description=(
+                "What consumers read, as one DuckDB file and as Parquet: of all samples that passed their gates, built "
+                "beside what was published before and switched to as a whole."
+            ),
+        )
+    )
+    def published(
+        context: dg.AssetExecutionContext, publisher: Publisher, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.MaterializeResult[None]:
+        day = context.partition_key if context.has_partition_key else None
+        with as_dagster_failure():
+            done = publisher.publish(offer, retention=retention, wanted=day, run_id=context.run.run_id)
+            # Afterwards: a publication that failed is none. What is published tells of every step but this one.
+            warehouse.record(
+                table.name,
+                NAME,
+                partition=day,
+                provenance=Provenance(run_id=context.run.run_id, details={"publication": done.publication.id}),
+            )
+        for said in (*done.damaged, *(f"{day} stays unpublished: {reason}" for day, reason in done.left_out.items())):
+            context.log.warning(said)
+        size = done.publication.file.stat().st_size
+        return dg.MaterializeResult(
+            metadata={
+                "publication": done.publication.id,
+                "is_new": done.is_new,
+                "path": dg.MetadataValue.path(publisher.path),
+                "megabytes": round(size / 1e6, 2),
+                "rows": {
+                    name: of["rows"] for name, of in done.publication.manifest["tables"][table.name]["tables"].items()
+                },
+                "days": sorted(done.publication.days(table.name)),
+                "left_out": done.left_out,
+                "expired": done.expired,
+            }
+        )
+
+    return [published]
+
+
+def _descriptions(assets: Sequence[dg.AssetsDefinition], names: Sequence[str]) -> dict[str, TableDescription]:
+    specs = {spec.key.path[-1]: spec for each in assets for spec in each.specs}
+    return {
+        name: TableDescription(
+            specs[name].description or "",
+            {each.name: each.description or "" for each in specs[name].metadata["dagster/column_schema"].columns},
+            of_sample=specs[name].partitions_def is not None,
+        )
+        for name in names
+    }

@@ -1,0 +1,123 @@
+"""`raw`: the table as its source gives it, checked, with its provenance."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from synth_assets.orchestration.assets.common import Table, preview, row_count
+from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.table import content_hash
+from synth_assets.schema.validation import validate
+from synth_assets.sources.source import Source
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
+
+NAME = "raw"
+SOURCE_FINGERPRINT = "source_fingerprint"
+"""The metadata that tells whether the source has changed since."""
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+
+def build(
+    table: Table, source_in: Callable[[Path], Source], *, minimum_rows: int
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Build the asset and its checks.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    source_in : callable
+        Gives the table's source, for a data folder.
+    minimum_rows : int
+        The fewest rows that the split can be made of.
+
+    Returns
+    -------
+    list
+        The asset, and its checks.
+    """
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="1",
+            kinds={"python", "pandas", "duckdb"},
+            columns=table.raw_columns(),
+            description=f"The real `{table.name}` table as its source gives it: a file, OpenML, or the placeholder.",
+        )
+    )
+    def raw(
+        context: dg.AssetExecutionContext, paths: dg.ResourceParam[DataPaths]
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        with as_dagster_failure():
+            loaded = source_in(paths.root).load()
+            frame = table.schema.conform(loaded.frame, origin=loaded.label)
+        if loaded.kind == "placeholder":
+            context.log.warning(f"{table.name}: these rows are no real data but the {loaded.label}.")
+        ignored = [str(name) for name in loaded.frame.columns if name not in table.schema.names]
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(content_hash(frame)),
+            metadata={
+                **row_count(frame),
+                "source": loaded.label,
+                "source_kind": loaded.kind,
+                SOURCE_FINGERPRINT: loaded.fingerprint,
+                "ignored_columns": ignored,
+                "preview": preview(frame),
+            },
+        )
+
+    return [raw, _checks(table, minimum_rows)]
+
+
+def source_label(warehouse: Warehouse, table: str) -> str:
+    """Give where the stored raw table came from, as it is written on plots."""
+    return str(warehouse.latest_details(table, NAME)["source"])
+
+
+def _checks(table: Table, minimum_rows: int) -> dg.AssetChecksDefinition:
+    key = table.key(NAME)
+    blocking = {
+        "columns": "The stored table has the declared columns, in order.",
+        "types": "Each column has its declared type.",
+        "row_count": f"There are at least {minimum_rows:,} rows, so that some are held out.",
+        "no_missing_values": "No cell is empty.",
+        "labels": "Each label is one of its column's.",
+        "ranges": "Each number is within its column's limits.",
+    }
+    specs = [
+        dg.AssetCheckSpec(name, asset=key, description=description, blocking=True)
+        for name, description in blocking.items()
+    ]
+    specs.append(
+        dg.AssetCheckSpec("is_real", asset=key, description="The rows are real ones, not those of the placeholder.")
+    )
+
+    # The UI runs checks by themselves only where they can be run one by one.
+    @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
+    def checks(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
+        problems = validate(warehouse.read(table.name, NAME), table.schema, minimum_rows=minimum_rows)
+        details = warehouse.latest_details(table.name, NAME)
+        if details["source_kind"] == "placeholder":
+            problems["is_real"] = [
+                f"these rows are those of the {details['source']}: everything made from them is for development only. "
+                "Put the real table where the README says"
+            ]
+        for selected in context.selected_asset_check_keys:
+            found = problems.get(selected.name, [])
+            yield dg.AssetCheckResult(
+                check_name=selected.name,
+                asset_key=key,
+                passed=not found,
+                severity=ERROR if selected.name in blocking else WARN,
+                description="; ".join(found) or "as expected",
+            )
+
+    return checks

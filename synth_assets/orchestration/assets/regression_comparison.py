@@ -1,0 +1,135 @@
+"""`regression_comparison`: what synthetic rows are good for when the target is predicted, as the experiment asked."""
+
+import dagster as dg
+import pandas as pd
+
+from synth_assets.evaluation.metrics import evidence
+from synth_assets.evaluation.reference import Floor
+from synth_assets.evaluation.rows import judged_rows
+from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_sets
+from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
+from synth_assets.orchestration.assets import raw as raw_asset
+from synth_assets.orchestration.assets import synthetic_sample as sample_asset
+from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
+from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.split import rows_of
+from synth_assets.schema.table import content_hash
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
+
+NAME = "regression_comparison"
+
+_COLUMNS = [
+    column("regressor", "varchar", "What was trained; a classifier, where the target is a category."),
+    column("trained_on", "varchar", "'real', 'synthetic', or 'augmented': both together."),
+    column(
+        "metric",
+        "varchar",
+        "On held-out rows: 'r2', and 'rmse' and 'mae' in the target's unit; for a category 'roc_auc', 'accuracy' and "
+        "'balanced_accuracy'.",
+    ),
+    column("value", "double", "The mean over the seeds; empty where there is no such score.", nullable=True),
+    column("ci_low", "double", "The lower end of the 95% bootstrap interval.", nullable=True),
+    column("ci_high", "double", "Its upper end.", nullable=True),
+    column(
+        "difference",
+        "double",
+        "By how much the value is above that of the real rows, for the first metric; all of it paired.",
+        nullable=True,
+    ),
+    column("difference_ci_low", "double", "The lower end of its 95% bootstrap interval.", nullable=True),
+    column("difference_ci_high", "double", "Its upper end.", nullable=True),
+    column("verdict", "varchar", "What the difference and its interval mean, in words.", nullable=True),
+    column("model_version", "varchar", "The model that wrote the synthetic rows."),
+]
+
+
+def build(table: Table) -> list[dg.AssetsDefinition]:
+    """Build the asset.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+
+    Returns
+    -------
+    list
+        The asset.
+    """
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="3",
+            kinds={"python", "scikitlearn", "duckdb"},
+            columns=_COLUMNS,
+            of_sample=True,
+            ins={
+                "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
+                "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
+            },
+            description=(
+                f"How well `{table.schema.target_renamed}` of held-out rows is predicted by what learned from the real "
+                "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
+            ),
+        )
+    )
+    def regression_comparison(
+        context: dg.AssetExecutionContext,
+        paths: dg.ResourceParam[DataPaths],
+        warehouse: dg.ResourceParam[Warehouse],
+        synthetic_sample: pd.DataFrame,
+        encoded_split: pd.DataFrame,
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        from synth_assets.evaluation.figures import regression_points
+
+        version = str(synthetic_sample["model_version"].iloc[0])
+        train = rows_of(encoded_split, "train")
+        learned_from = judged_rows(synthetic_sample[table.schema.names], train)
+        with as_dagster_failure():
+            found = compare_training_sets(
+                train,
+                table.encoding.encode(learned_from),
+                rows_of(encoded_split, "test"),
+                target=table.schema.target_renamed,
+                categories=table.encoding.categories,
+            )
+        context.log.info(found.verdict)
+        frame = found.table().assign(model_version=version)
+        partition = context.partition_key
+        sample = f"sample of {partition}, model {version}"
+        figure = regression_points(
+            found.scores,
+            found.differences,
+            unit=table.schema.column(table.schema.target).unit or "in the target's unit",
+            title=f"{table.schema.target_renamed} of held-out {table.name} rows, {sample}",
+            source=raw_asset.source_label(warehouse, table.name),
+        )
+        path = paths.plots(table.name, partition) / "regression_comparison.png"
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(content_hash(frame)),
+            metadata={
+                **row_count(frame, partition=True),
+                "verdict": found.verdict,
+                "rows_learned_from": len(learned_from),
+                "scores": markdown_table(found.scores),
+                "differences": markdown_table(found.differences),
+                **picture(figure, path),
+            },
+        )
+
+    return [regression_comparison]
+
+
+def evidence_of(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Give a stored comparison as evidence: what synthetic rows teach a learner, beside what real ones do."""
+    first = comparison[comparison["metric"] == comparison["metric"].iloc[0]].set_index(["regressor", "trained_on"])
+    rows = []
+    for regressor in first.index.unique("regressor"):
+        synthetic, real = (first.loc[(regressor, trained_on)] for trained_on in (SYNTHETIC, REAL))
+        floor = Floor(real["value"], real["ci_low"], real["ci_high"])
+        interval = synthetic["ci_low"], synthetic["ci_high"]
+        rows.append(evidence("tstr_score", regressor, synthetic["value"], floor, interval))
+    return pd.DataFrame(rows)

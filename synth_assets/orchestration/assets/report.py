@@ -1,0 +1,246 @@
+"""`report`: the verdict over a sample, an HTML page that explains it, and the gates that can stop the sample."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.gates import Gate, Verdict, judge
+from synth_assets.evaluation.report import PICTURES, Origin, Utility, report_html, status
+from synth_assets.evaluation.validity import Rule
+from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
+from synth_assets.orchestration.assets import fidelity as fidelity_asset
+from synth_assets.orchestration.assets import privacy as privacy_asset
+from synth_assets.orchestration.assets import raw as raw_asset
+from synth_assets.orchestration.assets import regression_comparison as comparison_asset
+from synth_assets.orchestration.assets import synthetic_sample as sample_asset
+from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
+from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.table import content_hash
+from synth_assets.storage.files import atomic_write
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import PARTITION_COLUMN, Warehouse
+from synth_assets.synthesizers.model_store import ModelStore
+
+NAME = "report"
+
+_DRAW = (fidelity_asset.PLOTS, privacy_asset.NAME, comparison_asset.NAME)
+_JUDGED_WITH = ("numpy", "pandas", "scipy", "scikit-learn", "sdmetrics")
+
+_COLUMNS = [
+    column("gate", "varchar", "What was asked about."),
+    column("blocking", "boolean", "Whether a sample that fails it stays unpublished."),
+    column("passed", "boolean", "Whether every number was within its limit."),
+    column("said", "varchar", "The verdict in words: what was found, what was expected, what to do."),
+    column("model_version", "varchar", "The model that wrote the rows."),
+]
+
+
+def build(
+    table: Table, gates: Mapping[str, Gate], rules: Sequence[Rule]
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Build the asset and its checks, one a gate.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    gates : mapping of str to Gate
+        The gates, by name.
+    rules : sequence of Rule
+        What the table's rows keep to.
+
+    Returns
+    -------
+    list
+        The asset, and its checks.
+    """
+    key = table.key(NAME)
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="2",
+            kinds={"python", "pandas", "duckdb"},
+            columns=_COLUMNS,
+            of_sample=True,
+            ins={
+                module.NAME: dg.AssetIn(table.key(module.NAME))
+                for module in (fidelity_asset, privacy_asset, comparison_asset)
+            },
+            deps=[table.key(fidelity_asset.PLOTS)],
+            description=(
+                "Whether the sample may be published: what each gate found, and an HTML page with all that led to it. "
+                "A gate is a statement about how much worse than real rows a sample may be; defs.yaml states by how "
+                "much."
+            ),
+        )
+    )
+    def report(
+        context: dg.AssetExecutionContext,
+        paths: dg.ResourceParam[DataPaths],
+        warehouse: dg.ResourceParam[Warehouse],
+        fidelity: pd.DataFrame,
+        privacy: pd.DataFrame,
+        regression_comparison: pd.DataFrame,
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        from synth_assets.evaluation import figures
+
+        day, model_version = context.partition_key, str(fidelity["model_version"].iloc[0])
+        evidence = _evidence(fidelity, privacy, regression_comparison)
+        verdicts = _verdicts(evidence, gates)
+        frame = pd.DataFrame(
+            {
+                "gate": [verdict.gate.name for verdict in verdicts],
+                "blocking": [verdict.gate.blocking for verdict in verdicts],
+                "passed": [verdict.passed for verdict in verdicts],
+                "said": [verdict.said for verdict in verdicts],
+                "model_version": model_version,
+            }
+        )
+        plots, page = paths.plots(table.name, day), paths.report(table.name, day)
+        with as_dagster_failure():
+            store = ModelStore(paths.models(table.name))
+            origin = _origin(table, warehouse, store, day, model_version)
+            title = table.sample_title(day, model_version)
+            findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
+            drawn = {"evidence": figures.evidence_dots(findings, title=title, source=origin.source)}
+            history = _history(table, warehouse, gates, day)
+            if history[PARTITION_COLUMN].nunique() > 1:
+                title = f"{table.name}, samples up to {day}"
+                drawn["history"] = figures.evidence_history(history, title=title, source=origin.source)
+            shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
+            details = warehouse.latest_details(table.name, comparison_asset.NAME, partition=day)
+            utility = Utility(
+                regression_comparison,
+                verdict=_fact(details, "verdict", "{}"),
+                unit=table.schema.column(table.schema.target).unit or "in the target's unit",
+            )
+            pictures = _pictures(table, plots, [name for name in PICTURES if name != "history" or name in drawn])
+            html = report_html(origin, verdicts, evidence, rules=rules, utility=utility, pictures=pictures)
+            atomic_write(page, html.encode())
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(content_hash(frame)),
+            metadata={
+                **row_count(frame, partition=True),
+                "publishable": bool(frame.loc[frame["blocking"], "passed"].all()),
+                "verdicts": markdown_table(
+                    frame[["gate", "said"]].assign(
+                        verdict=[status(each.passed, each.gate.blocking) for each in verdicts]
+                    )[["gate", "verdict", "said"]]
+                ),
+                "page": dg.MetadataValue.path(page),
+                **{name: value for each in shown for name, value in each.items()},
+            },
+        )
+
+    specs = [
+        dg.AssetCheckSpec(
+            name, asset=key, blocking=gate.blocking, description=gate.asks, partitions_def=table.partitions
+        )
+        for name, gate in gates.items()
+    ]
+
+    @dg.multi_asset_check(name=f"{table.name}_{NAME}_gates", specs=specs, can_subset=True)
+    def checks(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
+        verdicts = warehouse.read(table.name, NAME, partition=context.partition_key).set_index("gate")
+        for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
+            verdict = verdicts.loc[selected.name]
+            yield dg.AssetCheckResult(
+                check_name=selected.name,
+                asset_key=key,
+                passed=bool(verdict["passed"]),
+                severity=dg.AssetCheckSeverity.ERROR if verdict["blocking"] else dg.AssetCheckSeverity.WARN,
+                description=str(verdict["said"]),
+            )
+
+    return [report, checks]
+
+
+def _evidence(
+    fidelity: pd.DataFrame, privacy: pd.DataFrame, regression_comparison: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Give the evidence over a sample, by the gate that most of it is for."""
+    return {
+        "fidelity": fidelity,
+        "privacy": privacy,
+        "utility": comparison_asset.evidence_of(regression_comparison),
+    }
+
+
+def _verdicts(evidence: Mapping[str, pd.DataFrame], gates: Mapping[str, Gate]) -> list[Verdict]:
+    every = pd.concat(evidence.values(), ignore_index=True)
+    return [judge(gate, every) for gate in gates.values()]
+
+
+def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day: str) -> pd.DataFrame:
+    """Give what the gates, as they are now, find in the samples of this day and of those before."""
+    stored = [
+        dict(iter(warehouse.read(table.name, module.NAME).groupby(PARTITION_COLUMN)))
+        for module in (fidelity_asset, privacy_asset, comparison_asset)
+    ]
+    days = set.intersection(*(set(by_day) for by_day in stored))
+    return pd.concat(
+        [
+            verdict.findings.assign(**{PARTITION_COLUMN: each})
+            for each in sorted(days)
+            if each <= pd.Timestamp(day)
+            for verdict in _verdicts(_evidence(*(by_day[each] for by_day in stored)), gates)
+        ],
+        ignore_index=True,
+    )
+
+
+def _pictures(table: Table, plots: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Read the figures that this asset and those before it drew."""
+    absent = [name for name in names if not (plots / f"{name}.png").exists()]
+    if absent:
+        raise ForeseenError(
+            f"found no {', '.join(f'{name}.png' for name in absent)} in {plots}, where the pictures of this sample are "
+            f"kept. Materialize {', '.join(f'{table.name}/{name}' for name in _DRAW)} of this day, then this."
+        )
+    return {name: (plots / f"{name}.png").read_bytes() for name in names}
+
+
+def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, model_version: str) -> Origin:
+    """Read from the record what a sample was made from."""
+    raw = warehouse.latest_details(table.name, raw_asset.NAME)
+    split = warehouse.latest_details(table.name, encoded_split_asset.NAME)
+    sample = warehouse.latest_details(table.name, sample_asset.NAME, partition=day)
+    card = store.card(model_version)
+    conditions = [f"{name} {condition}" for name, condition in sample.get("conditions", {}).items()]
+    return Origin(
+        table=table.name,
+        day=day,
+        model_version=model_version,
+        source=raw["source"],
+        is_real=raw["source_kind"] != "placeholder",
+        facts={
+            "Synthetic rows": _fact(sample, "dagster/partition_row_count", "{:,}"),
+            "Train rows": _fact(split, "train_rows", "{:,}"),
+            "Held-out rows": _fact(split, "test_rows", "{:,}"),
+            "Seed of the sample": _fact(sample, "seed", "{}"),
+            "Temperature": _fact(sample, "temperature", "{:g}"),
+            "Conditions": ", ".join(conditions) or "none",
+            "Model": f"{card.made_from['spec']['engine']} on {card.made_from['base']}, {card.parameters:,} weights, "
+            f"seed {card.made_from['spec']['seed']}, fitted {card.fitted_at}",
+            "Trained with": _listed(card.made_from["libraries"]),
+            "Judged with": _listed({name: version_of(name) for name in _JUDGED_WITH}),
+        },
+    )
+
+
+def _fact(details: Mapping[str, Any], name: str, form: str) -> str:
+    # What was written by hand, or by an earlier version of an asset, has a shorter record.
+    return form.format(details[name]) if name in details else "not on record"
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

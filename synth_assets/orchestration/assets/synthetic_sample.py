@@ -1,0 +1,177 @@
+"""`synthetic_sample`: synthetic rows of a day, in the raw table's columns, types and labels."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import dagster as dg
+import pandas as pd
+
+from synth_assets.orchestration.assets import fine_tuned_model as model_asset
+from synth_assets.orchestration.assets.common import (
+    LANGUAGE_MODEL_POOL,
+    Table,
+    column,
+    preview,
+    row_count,
+)
+from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.table import content_hash
+from synth_assets.schema.validation import validate
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
+from synth_assets.synthesizers.model_store import ModelStore, sample_rows
+from synth_assets.synthesizers.settings import SampleSpec
+
+NAME = "synthetic_sample"
+
+
+class SampleConfig(dg.Config):
+    """What a single run may ask for instead of what defs.yaml says.
+
+    Parameters
+    ----------
+    n_samples : int, optional
+        How many rows.
+    temperature : float, optional
+        Of the softmax over the next token.
+    conditions : dict of str to str, optional
+        What the rows have to meet: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
+    """
+
+    n_samples: int | None = None
+    temperature: float | None = None
+    conditions: dict[str, str] | None = None
+
+
+def build(
+    table: Table, spec: SampleSpec, *, freshness: dg.FreshnessPolicy
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Build the asset and its checks.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    spec : SampleSpec
+        How it is sampled, unless a run asks for something else.
+    freshness : dagster.FreshnessPolicy
+        How old the newest sample may get.
+
+    Returns
+    -------
+    list
+        The asset, and its checks.
+    """
+    columns = [
+        *table.raw_columns(),
+        column("sample_id", "bigint", "The row's number in the sample, from 0."),
+        column("model_version", "varchar", "The model that wrote the row."),
+    ]
+
+    @dg.asset(
+        **table.asset(
+            NAME,
+            code_version="5",
+            kinds={"python", "pytorch", "duckdb"},
+            columns=columns,
+            of_sample=True,
+            ins={"fine_tuned_model": dg.AssetIn(table.key(model_asset.NAME))},
+            pool=LANGUAGE_MODEL_POOL,
+            freshness_policy=freshness,
+            description=(
+                f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
+                "day give the seed, so that a day's sample can be drawn again."
+            ),
+        )
+    )
+    def synthetic_sample(
+        context: dg.AssetExecutionContext,
+        config: SampleConfig,
+        paths: dg.ResourceParam[DataPaths],
+        fine_tuned_model: pd.DataFrame,
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        version = model_asset.current_version(fine_tuned_model)
+        asked = replace(spec, **config.model_dump(exclude_none=True))
+        seed = seed_of(version, context.partition_key)
+        started = time.monotonic()
+        with as_dagster_failure():
+            store = ModelStore(paths.models(table.name))
+            rows, drawn = sample_rows(store, version, table.encoding, asked, seed=seed, report=context.log.info)
+        seconds = time.monotonic() - started
+        frame = rows.assign(sample_id=range(len(rows)), model_version=version)
+        return dg.MaterializeResult(
+            value=frame,
+            data_version=dg.DataVersion(content_hash(frame)),
+            metadata={
+                **row_count(frame, partition=True),
+                "model_version": version,
+                "seed": seed,
+                "temperature": asked.temperature,
+                "conditions": dict(asked.conditions or {}),
+                "rows_drawn": drawn,
+                "rows_replaced": drawn - len(frame),
+                "rows_per_second": round(len(frame) / seconds, 1),
+                "preview": preview(frame),
+            },
+        )
+
+    return [synthetic_sample, _checks(table)]
+
+
+def seed_of(model_version: str, partition: str) -> int:
+    """Derive the seed of a sample.
+
+    Parameters
+    ----------
+    model_version : str
+        The model.
+    partition : str
+        The day, as an ISO date.
+
+    Returns
+    -------
+    int
+        From 0 to 2**32 - 1, as NumPy's generators take it.
+    """
+    return int.from_bytes(hashlib.sha256(f"{model_version}/{partition}".encode()).digest()[:4])
+
+
+def _checks(table: Table) -> dg.AssetChecksDefinition:
+    key = table.key(NAME)
+    specs = [
+        dg.AssetCheckSpec(
+            "valid_rows",
+            asset=key,
+            blocking=True,
+            description="Every row has the raw table's columns, types and labels, and no empty cell.",
+            partitions_def=table.partitions,
+        ),
+        dg.AssetCheckSpec(
+            "ranges",
+            asset=key,
+            description="Each value is within the limits that are stated for its column.",
+            partitions_def=table.partitions,
+        ),
+    ]
+
+    @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
+    def checks(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
+        frame = warehouse.read(table.name, NAME, partition=context.partition_key)
+        problems = validate(frame.drop(columns=["sample_id", "model_version"]), table.schema)
+        ranges = problems.pop("ranges")
+        by_check = {"valid_rows": [problem for found in problems.values() for problem in found], "ranges": ranges}
+        for selected in context.selected_asset_check_keys:
+            found = by_check[selected.name]
+            yield dg.AssetCheckResult(
+                check_name=selected.name,
+                asset_key=key,
+                passed=not found,
+                severity=dg.AssetCheckSeverity.WARN if selected.name == "ranges" else dg.AssetCheckSeverity.ERROR,
+                description="; ".join(found) or f"all {len(frame):,} rows are as expected",
+            )
+
+    return checks

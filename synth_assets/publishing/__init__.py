@@ -1,0 +1,1 @@
+"""What consumers read: publications, how they are built, kept and read. No Dagster."""

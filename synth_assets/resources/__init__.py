@@ -1,1 +1,0 @@
-"""What the assets read and write through: the data folder, the warehouse, the publisher."""

@@ -1,0 +1,1 @@
+"""What a table is: columns, keys, split. No models, no Dagster."""

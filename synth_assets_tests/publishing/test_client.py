@@ -1,0 +1,222 @@
+"""What consumers get: the current publication, as they ask for it."""
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import synth_assets
+from synth_assets import connect, read_table
+from synth_assets.publishing import client
+from synth_assets.publishing.client import ReadError, parse_condition
+from synth_assets.publishing.publications import PublicationError
+from synth_assets.publishing.publisher import Publisher
+from synth_assets_tests.storage.processes import started
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, offer, write, write_sample
+
+ODD = 'x"; drop table y; --'
+
+
+@pytest.fixture
+def data(toy: Publisher) -> Path:
+    return toy.paths.root
+
+
+@pytest.fixture
+def published(toy: Publisher, monkeypatch: pytest.MonkeyPatch) -> Publisher:
+    """Let the environment name the data folder."""
+    monkeypatch.setenv("SYNTH_ASSETS_DATA", toy.paths.root)
+    return toy
+
+
+def test_importing_the_package_is_light() -> None:
+    script = (
+        "import sys, synth_assets\n"
+        "assert 'connect' in synth_assets.__all__\n"
+        "loaded = {'synth_assets.publishing.client', 'duckdb', 'pandas', 'dagster', 'torch'} & set(sys.modules)\n"
+        "from synth_assets import connect, read_table\n"
+        "print(sorted(loaded), sorted({'duckdb', 'pandas', 'dagster', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] []\n"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = synth_assets.nothing
+
+
+def test_a_connection_reads_and_does_not_write(published: Publisher) -> None:
+    with connect() as connection:
+        assert connection.sql("FROM toy.synthetic_latest").fetchall()[0][1] == 4
+        assert connection.sql("FROM synthetic_latest").fetchall()[0][1] == 4
+        assert len(connection.sql("SELECT DISTINCT publication FROM publication").fetchall()) == 1
+        with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+            connection.execute("CREATE TABLE toy.mine AS SELECT 1")
+
+
+def test_a_new_connection_is_never_a_stale_one(published: Publisher) -> None:
+    with connect() as old:
+        for number in range(3):
+            write(published.warehouse, "raw", [number])
+            published.publish(offer())
+            with connect() as new:
+                assert new.sql("SELECT x FROM toy.raw").fetchall() == [(number,)]
+            assert read_table("toy.raw")["x"].tolist() == [number]
+        assert old.sql("SELECT x FROM toy.raw").fetchall() == [("old",)]
+
+
+@pytest.mark.parametrize("as_", ["pandas", "arrow"])
+def test_a_table_is_read_as_it_is_asked_for(data: Path, as_: client.Library) -> None:
+    def values(name: str, **options: object) -> list[object]:
+        found = read_table(name, as_=as_, data=data, **options)  # type: ignore[arg-type]
+        assert isinstance(found, pd.DataFrame if as_ == "pandas" else pa.Table)
+        return list(found["x"].to_numpy())
+
+    assert values("toy") == values("toy.synthetic_latest") == [4, 3]
+    assert values("toy", date=MONDAY) == values("toy.synthetic_sample", date=dt.date(2026, 1, 5)) == [1, 2]
+    assert values("toy", date=dt.datetime(2026, 1, 6, 12, tzinfo=dt.UTC)) == [4, 3]
+    assert values("toy.synthetic_all") == [1, 2, 4, 3]
+    assert values("toy.synthetic_all", where="x > 1 OR x = 0 -- not the first") == [2, 4, 3]
+    assert values("toy.synthetic_all", where="x > 1 OR x = 1", date=MONDAY) == [1, 2]
+    assert values("toy", where="x > 99") == []
+    assert list(read_table("publication", data=data)["table_schema"].unique()) == ["toy"]
+
+
+def test_polars_gives_its_own_or_says_how_to_get_it(data: Path) -> None:
+    try:
+        import polars
+    except ImportError:
+        with pytest.raises(ReadError, match="as_='polars' needs polars: `pip install polars`"):
+            read_table("toy", as_="polars", data=data)
+    else:
+        frame = read_table("toy", as_="polars", data=data)
+        assert isinstance(frame, polars.DataFrame)
+        assert frame["x"].to_list() == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"name": "nothing"},
+            "nothing is published under the name 'nothing'; there are toy, main.publication, toy.fid",
+        ),
+        ({"name": ODD}, "nothing is published under the name"),
+        ({"name": "toy", "date": "2026-02-30"}, "date is '2026-02-30'; expected a day as 'YYYY-MM-DD'"),
+        ({"name": "toy", "date": WEDNESDAY}, f"has no rows of {WEDNESDAY}; it has those of {MONDAY}, {TUESDAY}"),
+        ({"name": "toy.raw", "date": MONDAY}, r"toy\.raw belongs to no day"),
+        ({"name": "toy", "where": "y > 1"}, 'toy cannot be read as asked: Binder Error: .*"y" not found'),
+        ({"name": "toy", "where": "x >"}, "toy cannot be read as asked: Parser Error"),
+        ({"name": "toy", "as_": "excel"}, "as_ is 'excel'; expected one of pandas, arrow, polars"),
+    ],
+)
+def test_what_cannot_be_read_is_said(data: Path, options: dict[str, str], said: str) -> None:
+    with pytest.raises(ReadError, match=said):
+        read_table(**options, data=data)  # type: ignore[arg-type]
+
+
+def test_names_may_be_anything(toy: Publisher, data: Path) -> None:
+    write_sample(toy.warehouse, MONDAY, [5], schema=ODD)
+    toy.publish(offer(ODD))
+    assert read_table(ODD, data=data)["x"].tolist() == [5]
+    assert read_table(f"{ODD}.fidelity", date=MONDAY, data=data)["x"].tolist() == [5]
+    assert read_table("toy", data=data)["x"].tolist() == [4, 3]
+
+
+def test_where_nothing_is_published_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PublicationError, match="nothing is published"):
+        connect(tmp_path)
+
+
+def test_a_file_that_cannot_be_opened_is_named(toy: Publisher, data: Path) -> None:
+    toy.publications.current().file.write_text("no database")
+    with pytest.raises(PublicationError, match=r"cannot be opened \(.*`synth-assets verify`"):
+        connect(data)
+
+
+def test_a_publication_that_goes_while_it_is_opened_is_no_error(
+    toy: Publisher, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is replaced, and removed, between the moment that its path is known and the moment that it is opened."""
+    write(toy.warehouse, "raw", ["new"])
+    connect_to, replaced = duckdb.connect, threading.Event()
+
+    def late(path: str, **options: object) -> duckdb.DuckDBPyConnection:
+        if "publications" in path and not replaced.is_set():
+            replaced.set()
+            monkeypatch.setattr("duckdb.connect", connect_to)
+            Publisher(toy.paths, warehouse=toy.warehouse, keep=1, grace_hours=0).publish(offer())
+            assert not Path(path).exists()
+        return connect_to(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("duckdb.connect", late)
+    assert read_table("toy.raw", data=data)["x"].tolist() == ["new"]
+    assert replaced.is_set()
+
+
+@pytest.mark.parametrize(
+    ("condition", "parsed"),
+    [
+        ("Rings >= 15", ("Rings", ">= 15")),
+        ("Sex=='I'", ("Sex", "=='I'")),
+        ("Whole weight != -1", ("Whole weight", "!= -1")),
+        (f"{ODD} < 3", (ODD, "< 3")),
+    ],
+)
+def test_a_condition_is_a_column_and_what_it_has_to_be(condition: str, parsed: tuple[str, str]) -> None:
+    assert parse_condition(condition) == parsed
+
+
+@pytest.mark.parametrize("condition", ["", "Rings", ">= 15", "Rings >=", "  == 3"])
+def test_what_is_no_condition_is_refused(condition: str) -> None:
+    with pytest.raises(ReadError, match="is no condition; expected a column, one of"):
+        parse_condition(condition)
+
+
+_READ = """
+import json, os, sys
+from synth_assets import connect, read_table
+
+root, stop = sys.argv[1:]
+print("ready", flush=True)
+reads, seen = 0, []
+kept = connect(root)  # a connection that stays open, as those of a service do
+while not os.path.exists(stop):
+    with connect(root) as connection:
+        (values,) = connection.execute(
+            "SELECT list(DISTINCT x) FROM (SELECT x FROM toy.raw UNION ALL SELECT x FROM toy.synthetic_latest)"
+        ).fetchone()
+    frame = read_table("toy", data=root)
+    assert len(values) == 1 and frame["x"].nunique() == 1, (values, frame)
+    assert frame["x"].iloc[0] >= values[0] >= (seen[-1] if seen else 0)
+    if values[0] not in seen:
+        seen.append(values[0])
+    reads += 1
+print(json.dumps([reads, seen]))
+"""
+
+
+@pytest.mark.slow
+def test_readers_in_other_processes_see_whole_states_one_after_the_other(toy: Publisher, tmp_path: Path) -> None:
+    def publish(version: int) -> None:
+        write(toy.warehouse, "raw", [version] * 1000)
+        write_sample(toy.warehouse, TUESDAY, [version] * 1000)
+        toy.publish(offer())
+
+    publish(0)
+    stop = tmp_path / "stop"
+    with started(_READ, toy.paths.root, stop) as one, started(_READ, toy.paths.root, stop) as other:
+        for version in range(1, 21):
+            publish(version)
+        stop.touch()
+        for reader in (one, other):
+            output, _ = reader.communicate(timeout=60)
+            assert reader.returncode == 0
+            reads, seen = json.loads(output)
+            assert reads >= len(seen) >= 2
+            assert seen == sorted(seen)

@@ -1,0 +1,23 @@
+"""Fixtures of the tests of tables: the settings that the project ships, and tables of that shape."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synth_assets.orchestration.settings import SyntheticTableSettings
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def abalone() -> SyntheticTableSettings:
+    """Read what the project's own `defs.yaml` states of the abalone table."""
+    stated = yaml.safe_load((PROJECT / "synth_assets" / "defs" / "abalone" / "defs.yaml").read_text(encoding="utf-8"))
+    return SyntheticTableSettings.model_validate(stated["attributes"])
+
+
+@pytest.fixture(params=["placeholder_csv", "real_csv"])
+def abalone_csv(request: pytest.FixtureRequest) -> Path:
+    """Give the placeholder, then the real table where there is one."""
+    return request.getfixturevalue(request.param)

@@ -1,0 +1,136 @@
+"""A table that a tiny model learns in seconds."""
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.synthesizers.settings import ModelSpec, ScratchBase
+
+
+@pytest.fixture(scope="session")
+def easy_rows() -> pd.DataFrame:
+    """Give 64 encoded rows with few distinct values."""
+    rng = np.random.default_rng(5)
+    codes = rng.integers(0, 2, 64)
+    return pd.DataFrame(
+        {
+            "Colour": codes.astype("int8"),
+            "Size": np.where(codes == 1, 2.5, 1.5) + rng.choice([0.0, 0.25], 64),
+            "Count": (codes * 3 + rng.integers(1, 3, 64)).astype("float64"),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def quick_spec() -> ModelSpec:
+    """Describe a model of 18 thousand weights, trained for 3 epochs of 8 steps."""
+    return ModelSpec(
+        engine="be_great",
+        scratch=ScratchBase(n_layer=1, n_head=2, n_embd=32, dropout=0.1),
+        epochs=3,
+        batch_size=8,
+        learning_rate=0.005,
+        logging_steps=4,
+        save_steps=5,
+        seed=7,
+    )
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Callable[..., Any]:
+    """Make a model of our engine that was never trained, with weights large enough that it prefers some rows."""
+
+    def make(table: pd.DataFrame, order: Sequence[str] = (), *, differences: bool = True, byte_level: int = 0) -> Any:
+        import torch
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, make_scratch_base, sentences
+        from synth_assets.synthesizers.language_model.engine import GReaT
+        from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+
+        row_encoder = RowEncoder.of(table, order, differences=differences)
+        rows = sentences(row_encoder.written(table))
+        base = tmp_path / f"base-{len(list(tmp_path.iterdir()))}"
+        if byte_level:
+            from tokenizers import ByteLevelBPETokenizer
+            from transformers import PreTrainedTokenizerFast
+
+            trained = ByteLevelBPETokenizer()
+            trained.train_from_iterator(rows, byte_level, special_tokens=[END_OF_TEXT], show_progress=False)
+            tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=END_OF_TEXT)
+            tokenizer.save_pretrained(base)
+            torch.manual_seed(3)
+            GPT2LMHeadModel(
+                GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_layer=1, n_head=2, n_embd=16)
+            ).save_pretrained(base)
+        else:
+            shape = ScratchBase(n_layer=1, n_head=2, n_embd=16)
+            make_scratch_base(base, shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+        great = GReaT(str(base), experiment_dir=str(tmp_path / "experiment"), epochs=2, batch_size=32)
+        great.model.eval()
+        with torch.no_grad():
+            for weight in great.model.parameters():
+                if weight.ndim > 1:
+                    weight *= 20
+        great.row_encoder_json = row_encoder.as_json()
+        return great
+
+    return make
+
+
+@pytest.fixture
+def exact_shares() -> Callable[..., pd.DataFrame]:
+    """Compute the probability of every row of a small table, one row at a time, without cache or padding."""
+
+    def compute(great: Any) -> pd.DataFrame:
+        import torch
+
+        from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie
+
+        row_encoder = great.row_encoder
+        assert all(getattr(column, "prediction", None) is None for column in row_encoder.columns)
+        tokens = TokenTrie.of(row_encoder, great.tokenizer)
+        values = [[[t for t in v if t != PAD] for v in column.values.tolist()] for column in tokens.columns]
+        # In double precision: the same beginning of two rows gives the same digits, and the shares add up.
+        model = copy.deepcopy(great.model).double()
+        units, shares = [], []
+        for codes in itertools.product(*(range(len(column)) for column in values)):
+            ids: list[int] = []
+            choices = []
+            for column, written, code in zip(tokens.columns, values, codes, strict=True):
+                ids += column.prefix
+                for depth, token in enumerate(written[code]):
+                    so_far = written[code][:depth]
+                    options = sorted({v[depth] for v in written if v[:depth] == so_far and len(v) > depth})
+                    choices.append((len(ids) - 1, options, options.index(token)))
+                    ids.append(token)
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids])).logits[0]
+            shares.append(math.prod(float(logits[at, among].softmax(0)[chosen]) for at, among, chosen in choices))
+            shifts = [row_encoder.shifts(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
+            units.append([row_encoder.units_of(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
+        return row_encoder.frame(np.array(units)).assign(share=shares)
+
+    return compute
+
+
+@pytest.fixture
+def assert_shares() -> Callable[..., None]:
+    """Assert that rows are as frequent as they should be, to 4.5 standard errors."""
+
+    def compare(rows: pd.DataFrame, exact: pd.DataFrame, by: list[str]) -> None:
+        expected = exact.groupby(by)["share"].sum() / exact["share"].sum()
+        assert expected.max() > 1.5 * expected.min()  # the model has preferences, or nothing is tested
+        found = rows.groupby(by).size().reindex(expected.index, fill_value=0) / len(rows)
+        assert found.sum() == pytest.approx(1.0)
+        off = (found - expected).abs() / np.sqrt(expected * (1 - expected) / len(rows)).clip(lower=1 / len(rows))
+        assert off.max() < 4.5, pd.DataFrame({"found": found, "expected": expected, "off": off})
+
+    return compare

@@ -1,0 +1,168 @@
+"""The forest's rows: on the grid, like the train rows, and the same for the same seed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.synthesizers.forest import Teacher
+from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder, RowEncoder
+from synth_assets.synthesizers.settings import TeacherSpec
+
+
+def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 2, rows)
+    a = rng.integers(100, 4000, rows) + 3000 * kind
+    b = rng.integers(100, 4000, rows)
+    return pd.DataFrame(
+        {
+            "whole": (a + b + rng.integers(0, 80, rows)) / 1e4,
+            "a": a / 1e4,
+            "b": b / 1e4,
+            "kind": pd.Series(np.array(["x", "y"])[kind], dtype="str"),
+        }
+    )
+
+
+def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.DataFrame:
+    row_encoder = RowEncoder.of(table)
+    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(**{"trees": 5, **spec}), seed=1)  # type: ignore[arg-type]
+    units = teacher.sample(n, seed=seed)
+    assert len(units) == n
+    for place in range(len(row_encoder.columns)):
+        low, high = row_encoder.limits(place)
+        assert units[:, place].min() >= low
+        assert units[:, place].max() <= high
+    return row_encoder.frame(units)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("step", [1, 5])
+def test_rows_are_on_the_grid_and_within_limits(seed: int, step: int) -> None:
+    table = table_of(seed=seed)
+    table["whole"] = np.rint(table["whole"] * 1e4 / step) * step / 1e4
+    row_encoder = RowEncoder.of(table)
+    last = row_encoder.columns[-1]
+    assert isinstance(last, NumericEncoder)
+    assert last.prediction is not None
+    rows = rows_of(table, 2000, seed, smoothing=0.5)
+    assert (np.rint(rows["whole"] * 1e4) % step == 0).all()
+    assert rows.dtypes.to_dict() == table.dtypes.to_dict()
+    codes = row_encoder.codes(row_encoder.units(rows))
+    assert (codes >= 0).mean() > 0.99  # what is clipped to the limits may differ by more than can be written
+
+
+def test_the_seed_alone_decides() -> None:
+    table = table_of()
+    pd.testing.assert_frame_equal(rows_of(table, 200), rows_of(table, 200))
+    assert not rows_of(table, 200).equals(rows_of(table, 200, seed=3))
+
+
+def test_rows_are_like_those_of_the_table() -> None:
+    table = table_of(800)
+    rows = rows_of(table, 4000, trees=20)
+    assert (rows["kind"] == "x").mean() == pytest.approx((table["kind"] == "x").mean(), abs=0.05)
+    means, expected = rows.groupby("kind")["a"].mean(), table.groupby("kind")["a"].mean()
+    assert (means - expected).abs().max() < 0.03
+    rest = (rows["whole"] - rows["a"] - rows["b"]) * 1e4
+    assert rest.std() < 0.1 * table["whole"].std() * 1e4
+
+
+def test_an_edge_between_columns_stays_one() -> None:
+    table = table_of(2000)  # in which the whole is never less than its parts, and often little more
+    rows = rows_of(table, 4000, trees=20)
+    rest = (rows["whole"] - rows["a"] - rows["b"]) * 1e4
+    assert (rest < -0.5).mean() < 0.05  # of differences from rounded predictions it would be a fifth
+    assert rest.between(-10, 90).mean() > 0.98
+
+
+def test_few_rows_are_copies() -> None:
+    table = table_of()
+    keys = set(map(tuple, table.to_numpy().tolist()))
+    rows = rows_of(table, 1000)
+    assert np.mean([tuple(row) in keys for row in rows.to_numpy().tolist()]) < 0.02
+
+
+def test_without_smoothing_or_differences_every_value_is_one_of_the_train_rows() -> None:
+    table = table_of()
+    row_encoder = RowEncoder.of(table, differences=False)
+    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.0), seed=1)
+    rows = row_encoder.frame(teacher.sample(1000, seed=2))
+    for name in table.columns:
+        assert set(rows[name]) <= set(table[name])
+
+
+def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
+    table = table_of()
+    row_encoder = RowEncoder.of(table, differences=False)
+    last = row_encoder.columns[-1].name
+    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.3), seed=1)
+    rows = row_encoder.frame(teacher.sample(4000, seed=2))
+    assert not set(rows[last]) <= set(table[last])
+    assert rows[last].std() == pytest.approx(table[last].std(), rel=0.1)
+
+
+def test_numbers_far_from_zero_keep_their_spread() -> None:
+    table = table_of()
+    table["a"] = 10**13 + np.rint(table["a"] * 1e4).astype("int64")
+    row_encoder = RowEncoder.of(table[["kind", "a"]], differences=False)
+    units = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
+        4000, seed=2
+    )
+    assert units[:, 1].std() == pytest.approx(table["a"].std(), rel=0.05)
+
+
+def test_a_habit_of_the_last_digits_survives_smoothing() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 4000, 600)
+    x = np.where(rng.random(600) < 0.95, rng.integers(0, 800, 600) * 5, rng.integers(0, 4000, 600))
+    table = pd.DataFrame({"a": a, "x": x})
+    row_encoder = RowEncoder.of(table, ["a", "x"])
+    column = row_encoder.columns[1]
+    assert isinstance(column, NumericEncoder)
+    assert column.step == 1
+    units = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
+        3000, seed=2
+    )
+    assert (units[:, 1] % 5 == 0).mean() == pytest.approx((x % 5 == 0).mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_table_of_one_or_two_rows_is_enough(n: int) -> None:
+    table = table_of().head(n)
+    rows = rows_of(table, 20)
+    assert set(rows["kind"]) <= set(table["kind"])
+
+
+def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(2000)
+    row_encoder = RowEncoder.of(table, ["kind"])
+    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5), seed=1)
+    written = teacher.sample
+
+    def too_many_of_one_kind(n: int, *, seed: int) -> np.ndarray:
+        rows = written(2 * n, seed=seed)
+        order = np.random.default_rng(seed).random(2 * n) - 0.4 * rows[:, 0]
+        return rows[np.sort(np.argsort(order)[:n])]
+
+    monkeypatch.setattr(teacher, "sample", too_many_of_one_kind)
+    share = {
+        name: float((row_encoder.frame(rows)["kind"] == "x").mean())
+        for name, rows in (("forest", teacher.sample(6000, seed=2)), ("resampled", teacher.resample(6000, seed=2)))
+    }
+    expected = float((table["kind"] == "x").mean())
+    assert abs(share["forest"] - expected) > 0.1
+    assert share["resampled"] == pytest.approx(expected, abs=0.03)
+
+
+def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
+    table = table_of(2000)
+    row_encoder = RowEncoder.of(table)
+    rows = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    assert len(rows) == 6000
+    assert len(np.unique(rows, axis=0)) > 0.8 * 6000
+    low, high = zip(*(row_encoder.limits(place) for place in range(len(row_encoder.columns))), strict=True)
+    assert (rows.min(axis=0) >= low).all()
+    assert (rows.max(axis=0) <= high).all()
+    again = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    assert np.array_equal(rows, again)
