@@ -33,7 +33,7 @@ def main() -> None:
     schema = settings.table_schema()
     encoding = Encoding(schema)
     loaded = settings.source_in(paths.root).load()
-    split = settings.table_split().apply(encoding.encode(schema.conform(loaded.frame, origin=loaded.label)))
+    split = settings.table_split().apply(encoding.encode(schema.coerce(loaded.frame, origin=loaded.label)))
     train, held_out = rows_of(split, "train"), rows_of(split, "test")
     shapes, scores = [], []
     for seed in SEEDS:

@@ -24,7 +24,7 @@ from synth_assets.evaluation.detection import Classifier, detection_auc
 from synth_assets.evaluation.fidelity import column_similarity
 from synth_assets.evaluation.privacy import cells_of_a_partial_copy, exact_copies, membership_auc, partial_copies
 from synth_assets.evaluation.utility import held_out_r2
-from synth_assets.evaluation.validity import Rule, rule_violations
+from synth_assets.schema.constraints import Constraint, violations
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import rows_of
 from synth_assets.schema.table import TableSchema
@@ -36,7 +36,7 @@ REPEATS = 3
 """Shuffles of the classifier two-sample test."""
 
 IMPOSSIBLE = "parts_within_whole"
-"""The rule of abalone's `defs.yaml` that an impossible row breaks: its parts weigh more than the whole."""
+"""The constraint of abalone's `defs.yaml` that an impossible row breaks: its parts weigh more than the whole."""
 
 FLOOR = "held-out real rows"
 HERE = Path(__file__).resolve().parent
@@ -55,7 +55,7 @@ def main() -> None:
     schema = table.table_schema()
     encoding = Encoding(schema)
     loaded = table.source_in(paths.root).load()
-    split = table.table_split().apply(encoding.encode(schema.conform(loaded.frame, origin=loaded.label)))
+    split = table.table_split().apply(encoding.encode(schema.coerce(loaded.frame, origin=loaded.label)))
     train, held_out = rows_of(split, "train"), rows_of(split, "test")
     folder = paths.root / "bench"
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,10 +65,10 @@ def main() -> None:
     jobs += [(peer, seed) for peer in peers for seed in asked.seeds[: PEERS[peer].most_seeds]]
     for peer in peers:
         interpreter_of(peer)
-    real, unseen, rules = encoding.decode(train), encoding.decode(held_out), table.table_rules()
-    found = _rows(FLOOR, 0, floor(real, unseen, encoding, rules))
+    real, unseen, constraints = encoding.decode(train), encoding.decode(held_out), table.table_constraints()
+    found = _rows(FLOOR, 0, floor(real, unseen, encoding, constraints))
     with ProcessPoolExecutor(asked.processes) as pool:
-        running = {job: pool.submit(run_and_judge, *job, folder, real, unseen, encoding, rules) for job in jobs}
+        running = {job: pool.submit(run_and_judge, *job, folder, real, unseen, encoding, constraints) for job in jobs}
         for (method, seed), result in running.items():
             measured = result.result()
             found += _rows(method, seed, measured)
@@ -89,14 +89,14 @@ def run_and_judge(
     train: pd.DataFrame,
     held_out: pd.DataFrame,
     encoding: Encoding,
-    rules: Sequence[Rule],
+    constraints: Sequence[Constraint],
 ) -> dict[str, float]:
     """Fit a method, draw as many rows as it was fitted to, and measure them."""
     rows, report = run(method, seed, folder, len(train))
     return {
         "fit CPU s": report["fit_cpu_s"],
         "rows per CPU s": len(rows) / max(report["sample_cpu_s"], 1e-9),
-        **judge(encoding.unlabel(rows), train, held_out, encoding, rules),
+        **judge(encoding.unlabel(rows), train, held_out, encoding, constraints),
     }
 
 
@@ -174,23 +174,29 @@ def _report_path(method: str, seed: int, folder: Path) -> Path:
 
 
 def judge(
-    rows: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding, rules: Sequence[Rule]
+    rows: pd.DataFrame,
+    train: pd.DataFrame,
+    held_out: pd.DataFrame,
+    encoding: Encoding,
+    constraints: Sequence[Constraint],
 ) -> dict[str, float]:
     """Measure synthetic rows: what `bench_report` shows of them."""
     return {
         **_likeness(rows, held_out, encoding),
         "membership AUC": membership_auc(rows, train, held_out, encoding.schema),
-        **_copies(rows, train, encoding, rules),
+        **_copies(rows, train, encoding, constraints),
     }
 
 
-def floor(train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding, rules: Sequence[Rule]) -> dict[str, float]:
+def floor(
+    train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding, constraints: Sequence[Constraint]
+) -> dict[str, float]:
     """Measure real rows: train rows against held-out ones, and held-out rows as if they were synthetic."""
     return {
         **_likeness(train, held_out, encoding),
         # Every other one: an attack needs held-out rows that it does not know.
         "membership AUC": membership_auc(held_out.iloc[::2], train, held_out.iloc[1::2], encoding.schema),
-        **_copies(held_out, train, encoding, rules),
+        **_copies(held_out, train, encoding, constraints),
     }
 
 
@@ -200,7 +206,7 @@ def _likeness(rows: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) ->
         encoding.encode(rows),
         encoding.encode(held_out),
         target=schema.target_renamed,
-        categories=[column.name for column in schema.columns if column.kind == "category"],
+        categories=[column.name for column in schema.columns if not column.is_numeric],
     )
     return {
         "detection AUC (boosting)": _detection(rows, held_out, schema, "gradient boosting"),
@@ -210,7 +216,7 @@ def _likeness(rows: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) ->
         "least KS similarity": min(
             column_similarity(rows[column.name], held_out[column.name], column)
             for column in schema.columns
-            if column.kind != "category"
+            if column.is_numeric
         ),
     }
 
@@ -219,12 +225,14 @@ def _detection(rows: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, 
     return detection_auc(rows, held_out, schema, classifier=classifier, repeats=REPEATS).auc
 
 
-def _copies(rows: pd.DataFrame, train: pd.DataFrame, encoding: Encoding, rules: Sequence[Rule]) -> dict[str, float]:
+def _copies(
+    rows: pd.DataFrame, train: pd.DataFrame, encoding: Encoding, constraints: Sequence[Constraint]
+) -> dict[str, float]:
     schema = encoding.schema
     return {
         "partial copies": partial_copies(rows, train, schema, cells=cells_of_a_partial_copy(schema)),
         "exact copies": exact_copies(rows, train, schema),
-        "impossible rows": float(rule_violations(rows, rules, schema)[IMPOSSIBLE].mean()),
+        "impossible rows": float(violations(rows, constraints, schema)[IMPOSSIBLE].mean()),
     }
 
 

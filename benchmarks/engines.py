@@ -77,7 +77,7 @@ def _quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> di
     after_fit = time.process_time()
     found, drawn = sample_rows(store, fitted, encoding, sample, seed=asked.seed, report=print)
     done = time.process_time()
-    encoding.schema.conform(found, origin="sample").rename(
+    encoding.schema.coerce(found, origin="sample").rename(
         columns={encoding.schema.target: encoding.schema.target_renamed}
     ).to_csv(asked.out, index=False)
     return {

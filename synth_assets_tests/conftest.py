@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from synth_assets.publishing.publisher import Publisher
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.live.tiny_location import tiny_table

@@ -14,7 +14,8 @@ import pandas as pd
 from synth_assets.evaluation.metrics import evidence, evidence_table
 from synth_assets.evaluation.reference import floor_of, real_splits
 from synth_assets.evaluation.rows import as_points, judged_rows, numeric_names, require_columns, require_rows
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 
 KS, TV, SHAPES = "ks_complement", "tv_complement", "column_shapes"
 WASSERSTEIN, SLICED = "wasserstein_distance", "sliced_wasserstein_distance"
@@ -83,7 +84,7 @@ def column_similarity(one: pd.Series, other: pd.Series, column: Column) -> float
     """
     from sdmetrics.single_column import KSComplement, TVComplement
 
-    return float((TVComplement if column.kind == "category" else KSComplement).compute(other, one))
+    return float((TVComplement if not column.is_numeric else KSComplement).compute(other, one))
 
 
 def correlations(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def _measures(
     pairs = [
         (one, other)
         for one, other in itertools.combinations(schema.columns, 2)
-        if not any(c.kind != "category" and real[c.name].nunique() == 1 for c in (one, other))
+        if not any(c.is_numeric and real[c.name].nunique() == 1 for c in (one, other))
     ]
 
     slices = np.random.default_rng(seed).normal(size=(SLICES, as_points(real.head(1), real, schema).shape[1]))
@@ -130,7 +131,7 @@ def _measures(
 
     def measure(rows: pd.DataFrame, held_out: pd.DataFrame) -> dict[_Key, float]:
         shapes: dict[_Key, float] = {
-            (TV if column.kind == "category" else KS, column.name): column_similarity(
+            (TV if not column.is_numeric else KS, column.name): column_similarity(
                 rows[column.name], held_out[column.name], column
             )
             for column in schema.columns
@@ -167,7 +168,7 @@ def _trend(
 
     names = [one.name, other.name]
     pair = ", ".join(names)
-    if "category" in (one.kind, other.kind):
+    if not (one.is_numeric and other.is_numeric):
         rows, held_out = binned
         return (CONTINGENCY, pair), float(ContingencySimilarity.compute(held_out[names], rows[names]))
     if one.name in constant or other.name in constant:

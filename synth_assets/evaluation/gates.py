@@ -96,11 +96,11 @@ VALIDITY = Gate(
         "out_of_range": 0.0,
         # A model that writes digits may end a number early now and then.
         "off_grid": 0.01,
-        # A rule is what the real table keeps to, but for errors of its own: one row in fifty more than there.
-        "rule_violations": 0.02,
+        # A constraint is what the real table keeps to, but for errors of its own: one row in fifty more than there.
+        "constraint_violations": 0.02,
     },
-    "The sample is not published. Look at the rows that break the rule; where the real table is at fault, mend the "
-    "limits or the rule in defs.yaml.",
+    "The sample is not published. Look at the rows that violate the constraint; where the real table is at fault, "
+    "correct the limits or the constraint in defs.yaml.",
 )
 
 PRIVACY = Gate(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 EVIDENCE_COLUMNS = ("metric", "column_name", "value", "value_low", "value_high", "floor", "floor_low", "floor_high")
 """The columns of every table of evidence.
 
-`column_name` is what was measured: a column, 'one, other' for a pair, the name of a rule, or None for the whole table.
+`column_name` is what was measured: a column, 'one, other' for a pair, the name of a constraint, or
+None for the whole table.
 `value_low` to `value_high` is the 95% interval of `value` where one can be given, NaN elsewhere; `floor` is the mean
 of what real rows score at the same sizes, `floor_low` to `floor_high` where another set of real rows would lie, 95
 times in 100.
@@ -226,12 +227,12 @@ METRICS: dict[str, Metric] = {
             "A count",
         ),
         Metric(
-            "rule_violations",
-            "Rows that break the rule",
+            "constraint_violations",
+            "Rows that break the constraint",
             "lower",
             0.0,
             1.0,
-            "The share of rows of which a rule in defs.yaml is not true.",
+            "The share of rows of which a constraint in defs.yaml is not true.",
             "A count",
         ),
         Metric(
@@ -303,9 +304,9 @@ METRICS: dict[str, Metric] = {
             0.0,
             1.0,
             "The share of train rows that two or more of the three attacks suspect: each suspects a row that it scores "
-            "above 999 in 1,000 held-out rows. The floor is what the same rule names where chance says who is a train "
-            "row.",
-            "The three attacks above; the rule is our own",
+            "above 999 in 1,000 held-out rows. The floor is what the same rule names where chance says who is a "
+            "train row.",
+            "The three attacks above; the constraint is our own",
         ),
         Metric(
             "leaked_row",

@@ -295,7 +295,7 @@ def agreeing_cells(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema)
         If a set has no row, or a cell that is empty or infinite.
     """
     require_rows(schema, compared=rows, train=train)
-    cells = [_cell_codes(rows[column.name], train[column.name], column.kind == "number") for column in schema.columns]
+    cells = [_cell_codes(rows[column.name], train[column.name], column.type == "float") for column in schema.columns]
     most = np.zeros(len(rows), dtype=np.int64)
     at_once = max(1, _PAIRS // len(train))
     for start in range(0, len(rows), at_once):
@@ -361,7 +361,7 @@ def exact_copies(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -
     copies = 0
     for start in range(0, len(rows), _ROWS):
         block = rows.iloc[start : start + _ROWS]
-        codes = [_cell_codes(block[c.name], train[c.name], c.kind == "number") for c in schema.columns]
+        codes = [_cell_codes(block[c.name], train[c.name], c.type == "float") for c in schema.columns]
         # A row with a cell that no train row has is none of them; few are left to be looked up whole.
         known = np.all([np.isin(of_rows, of_train) for of_rows, of_train in codes], axis=0)
         if known.any():
@@ -468,8 +468,8 @@ def _edit_distances(synthetic: pd.DataFrame, rows: pd.DataFrame, schema: TableSc
 
 
 def _written(rows: pd.DataFrame, schema: TableSchema) -> list[str]:
-    forms = {"category": "{}", "integer": "{:.0f}", "number": f"{{:.{_DIGITS}g}}"}
-    cells = [map(forms[column.kind].format, rows[column.name]) for column in schema.columns]
+    forms = {"categorical": "{}", "integer": "{:.0f}", "float": f"{{:.{_DIGITS}g}}"}
+    cells = [map(forms[column.type].format, rows[column.name]) for column in schema.columns]
     return [" ".join(row) for row in zip(*cells, strict=True)]
 
 

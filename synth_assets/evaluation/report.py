@@ -16,7 +16,8 @@ from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict
 from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.privacy import AGREEING_ATTACKS, LEAK, RARE
-from synth_assets.evaluation.validity import RULES, Rule
+from synth_assets.evaluation.validity import CONSTRAINTS
+from synth_assets.schema.constraints import Constraint
 
 MOST_ROWS = 200
 """Numbers of a metric, or leaks, that the report lists, the worst first; the tables of the warehouse have them all."""
@@ -145,7 +146,7 @@ def report_html(
     verdicts: Sequence[Verdict],
     evidence: Mapping[str, pd.DataFrame],
     *,
-    rules: Sequence[Rule],
+    constraints: Sequence[Constraint],
     utility: Utility,
     pictures: Mapping[str, bytes],
 ) -> str:
@@ -160,7 +161,7 @@ def report_html(
     evidence : mapping of str to pandas.DataFrame
         The tables of evidence (`metrics.EVIDENCE_COLUMNS`), each by the gate in whose section its numbers are listed
         that no gate looks at.
-    rules : sequence of Rule
+    constraints : sequence of Constraint
         What the rows keep to.
     utility : Utility
         What models learned from the sample.
@@ -197,7 +198,7 @@ def report_html(
         stopped=stopped,
         sections=sections,
         overview=_shown("", pictures),
-        rules={rule.name: rule for rule in rules},
+        constraints={constraint.name: constraint for constraint in constraints},
         attacks_needed=AGREEING_ATTACKS,
         rare=RARE,
         utility=utility,
@@ -263,10 +264,10 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
         }
         for row in numbers.head(MOST_ROWS).itertuples()
     ]
-    as_real = metric is not None and metric.name != RULES and bool((numbers["value"] == numbers["floor"]).all())
+    as_real = metric is not None and metric.name != CONSTRAINTS and bool((numbers["value"] == numbers["floor"]).all())
     return {
         "metric": metric,
-        "is_rules": metric is not None and metric.name == RULES,
+        "is_rules": metric is not None and metric.name == CONSTRAINTS,
         "is_leaks": metric is not None and metric.name == LEAK,
         "rows": rows,
         "count": len(numbers),

@@ -34,7 +34,7 @@ def require_columns(schema: TableSchema, **sets: pd.DataFrame) -> None:
                 f"{', '.join(schema.names)}. Give rows of the raw table's columns."
             )
         for column in schema.columns:
-            if column.kind != "category" and not pd.api.types.is_numeric_dtype(rows[column.name]):
+            if column.is_numeric and not pd.api.types.is_numeric_dtype(rows[column.name]):
                 raise ForeseenError(
                     f"column {column.name!r} of the {called} rows has the type {rows[column.name].dtype}; expected "
                     "numbers. Give rows of the raw table's types."
@@ -68,7 +68,7 @@ def require_rows(schema: TableSchema, *, at_least: int = 1, **sets: pd.DataFrame
         for column in schema.columns:
             values = rows[column.name]
             wrong = values.isna().to_numpy()
-            if column.kind != "category":
+            if column.is_numeric:
                 wrong = wrong | np.isinf(values.to_numpy("float64", na_value=np.nan))
             if wrong.any():
                 raise ForeseenError(
@@ -100,12 +100,12 @@ def labels_seen(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str
 
 def category_names(schema: TableSchema) -> list[str]:
     """Give the names of the category columns, in order."""
-    return [column.name for column in schema.columns if column.kind == "category"]
+    return [column.name for column in schema.columns if not column.is_numeric]
 
 
 def numeric_names(schema: TableSchema) -> list[str]:
     """Give the names of the numeric columns, in order."""
-    return [column.name for column in schema.columns if column.kind != "category"]
+    return [column.name for column in schema.columns if column.is_numeric]
 
 
 def judged_rows(synthetic: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from pydantic import BaseModel
 
 from synth_assets.orchestration import automation
 from synth_assets.orchestration.assets import (
-    augmentation_study,
     encoded_split,
     fidelity,
     fine_tuned_model,
@@ -59,25 +58,22 @@ class SyntheticTable(dg.Component):
             end_offset=1,  # the day itself is a partition, not only the days that are over
         )
         freshness = settings.freshness.policy()
-        table = Table(settings.table, settings.owner, settings.table_schema(), partitions)
+        table = Table(settings.table, settings.owner, settings.encoding(), partitions)
         fitted_once = [
             *raw.build(table, settings.source_in, minimum_rows=settings.split.train_size + 1),
-            *encoded_split.build(table, settings.table_split()),
+            *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.model_spec(), experiment_dir=settings.language_model.experiment_dir
             ),
         ]
         each_day = [
             *synthetic_sample.build(table, settings.sample_spec(), freshness=freshness),
-            *fidelity.build(table, settings.table_rules()),
+            *fidelity.build(table, settings.constraints),
             *privacy.build(table),
             *regression_comparison.build(table),
-            *report.build(table, settings.table_gates(), settings.table_rules()),
+            *report.build(table, settings.table_gates(), settings.constraints),
         ]
-        on_demand = augmentation_study.build(
-            table, settings.study_plan(), settings.model_spec(), settings.sample_spec()
-        )
-        definitions = [*fitted_once, *each_day, *on_demand]
+        definitions = [*fitted_once, *each_day]
         definitions += published.build(
             table,
             [each for each in definitions if isinstance(each, dg.AssetsDefinition)],
@@ -99,11 +95,6 @@ class SyntheticTable(dg.Component):
             partitions_def=partitions,
             description=f"Everything of {settings.table}, from its source to the published file.",
         )
-        study = dg.define_asset_job(
-            f"{settings.table}_{augmentation_study.NAME}",
-            dg.AssetSelection.keys(table.key(augmentation_study.NAME)),
-            description=f"From how many real rows of {settings.table} on synthetic ones are of no use; takes an hour.",
-        )
         daily = automation.daily(table, resample, hour=settings.schedule.hour, minute=settings.schedule.minute)
         watch = automation.source_watch(
             table, settings.source_in, lineage, every_minutes=settings.schedule.source_every_minutes
@@ -111,7 +102,7 @@ class SyntheticTable(dg.Component):
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],
             asset_checks=[d for d in definitions if isinstance(d, dg.AssetChecksDefinition)],
-            jobs=[lineage, resample, study],
+            jobs=[lineage, resample],
             schedules=[daily],
             sensors=[watch],
         )

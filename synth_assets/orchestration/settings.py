@@ -9,14 +9,14 @@ import dagster as dg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.augmentation import REPEATS, StudyPlan
 from synth_assets.evaluation.gates import GATES, Gate
-from synth_assets.evaluation.validity import Rule, check_rules
 from synth_assets.publishing.publications import FOLDER
 from synth_assets.publishing.retention import Retention
+from synth_assets.schema.columns import Column
+from synth_assets.schema.constraints import Constraint, check_constraints
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import Split
-from synth_assets.schema.table import Column, TableError, TableSchema
+from synth_assets.schema.table import TableSchema
 from synth_assets.sources.source import Source
 from synth_assets.synthesizers.settings import (
     SCRATCH,
@@ -78,18 +78,6 @@ class _Settings(BaseModel):
 DataFile = Annotated[str, AfterValidator(_inside_data_folder)]
 
 
-class ColumnSettings(_Settings):
-    """A column of the table."""
-
-    name: str = Field(min_length=1, description="Its name in the source.")
-    kind: Literal["category", "integer", "number"] = Field(description="How its values are read.")
-    description: str = Field(default="", description="What a value means.")
-    unit: str | None = Field(default=None, description="The unit, as it is written on an axis.")
-    categories: list[str] = Field(default=[], description="The labels of a category, in the order of their codes.")
-    minimum: float | None = Field(default=None, description="The least plausible value.")
-    maximum: float | None = Field(default=None, description="The greatest plausible value.")
-
-
 class OpenMLSettings(_Settings):
     """A data set on OpenML."""
 
@@ -101,14 +89,7 @@ class TargetSettings(_Settings):
     """What is predicted from the other columns: by regressors, or by classifiers if it is a category."""
 
     column: str = Field(description="The target's name in the source.")
-    rename: str = Field(min_length=1, description="Its name once encoded.")
-
-
-class SplitSettings(_Settings):
-    """The arguments of `train_test_split`."""
-
-    train_size: int = Field(ge=1, description="How many rows to learn from.")
-    random_state: int = Field(ge=0, lt=2**32, description="The seed of the shuffle.")
+    rename: str | None = Field(default=None, min_length=1, description="Its name in encoded_split.")
 
 
 class ScratchSettings(_Settings):
@@ -163,7 +144,7 @@ class LanguageModelSettings(_Settings):
     learning_rate: float = Field(default=5e-4, gt=0.0, description="At its height; it falls to 0.")
     save_steps: int = Field(default=2000, ge=1, description="Training steps between two checkpoints; be_great only.")
     logging_steps: int = Field(default=500, ge=1, description="Steps between two reports of the loss; be_great only.")
-    order: list[str] = Field(default=[], description="Encoded columns that are written first, in order; ours only.")
+    order: list[str] = Field(default=[], description="Columns that are written first, in order; ours only.")
     orders: int = Field(default=1, ge=1, description="In how many orders rows are learned; ours only.")
     differences: bool = Field(default=True, description="Whether numbers may be differences, in one order; ours only.")
     lora: bool = Field(default=False, description="Whether a large base learns through low-rank adapters.")
@@ -183,37 +164,11 @@ class SampleSettings(_Settings):
     max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, at most; be_great only.")
 
 
-class RuleSettings(_Settings):
-    """A rule that rows of the table keep to."""
-
-    name: Annotated[str, AfterValidator(_identifier)] = Field(description="Its name.")
-    sql: str = Field(min_length=1, description="A condition on the raw columns, as DuckDB's SQL has it.")
-    description: str = Field(default="", description="What it says, in a sentence.")
-
-
 class RetentionSettings(_Settings):
     """How long samples are kept, counted from the newest; without limits, for ever."""
 
     days: int | None = Field(default=None, ge=1, description="Samples of so many days are kept.")
     samples: int | None = Field(default=None, ge=1, description="So many samples are kept.")
-
-
-class AugmentationStudySettings(_Settings):
-    """What the study of augmentation compares."""
-
-    repeats: dict[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = Field(
-        default={},
-        description="By real rows, how many subsamples; by default 5 of 50, 100, 300 and 1,000 rows and 3 of 3,000, as "
-        "far as the split has them.",
-    )
-    ratios: list[Annotated[float, Field(gt=0.0)]] = Field(
-        default=[1.0, 3.0, 10.0], min_length=1, description="Synthetic rows a real one, beside none."
-    )
-    generators: list[Literal["great", "smote", "cart"]] = Field(
-        default=["great", "smote", "cart"],
-        min_length=1,
-        description="What makes rows: the language model; interpolation between neighbours; sequential trees.",
-    )
 
 
 class ScheduleSettings(_Settings):
@@ -269,12 +224,14 @@ class SyntheticTableSettings(_Settings):
     placeholder: DataFile | None = Field(
         default=None, description="The placeholder's CSV file, inside the data folder."
     )
-    columns: list[ColumnSettings] = Field(min_length=2, description="Its columns, in order.")
+    columns: tuple[Column, ...] = Field(min_length=2, description="Its columns, in order.")
     target: TargetSettings = Field(description="What is predicted from the other columns.")
-    split: SplitSettings = Field(description="How rows are held out.")
+    split: Split = Field(description="How rows are held out.")
     language_model: LanguageModelSettings = Field(description="The language model of its rows.")
     sample: SampleSettings = Field(description="How it is sampled.")
-    rules: list[RuleSettings] = Field(default=[], description="What its rows keep to, but for errors.")
+    constraints: tuple[Constraint, ...] = Field(
+        default=(), description="Conditions that its rows keep to, but for errors."
+    )
     gates: dict[str, dict[str, float]] = Field(
         default={}, description="By gate and metric: how much worse than real rows a sample may be and be published."
     )
@@ -286,9 +243,6 @@ class SyntheticTableSettings(_Settings):
         default=None, description="Whether consumers get raw and encoded_split; unless stated, if it is not private."
     )
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long samples are kept.")
-    augmentation_study: AugmentationStudySettings = Field(
-        default=AugmentationStudySettings(), description="What the study of augmentation compares, on demand."
-    )
     schedule: ScheduleSettings = Field(description="When it is sampled anew.")
     freshness: FreshnessSettings = Field(
         default=FreshnessSettings(), description="How old the newest sample and the publication may get."
@@ -297,20 +251,15 @@ class SyntheticTableSettings(_Settings):
     @model_validator(mode="after")
     def _is_consistent(self) -> "SyntheticTableSettings":
         try:
-            self.table_schema()
-        except TableError as error:
-            raise ValueError(str(error)) from error
-        encoded = Encoding(self.table_schema()).names
-        unknown = [name for name in self.language_model.order if name not in encoded]
-        if unknown:
-            raise ValueError(
-                f"language_model.order names {', '.join(unknown)}; the encoded columns are {', '.join(encoded)}"
-            )
-        try:
+            self.encoding()
             self.table_gates()
-            check_rules(self.table_rules(), self.table_schema())
+            check_constraints(self.constraints, self.table_schema())
         except ForeseenError as error:
             raise ValueError(str(error)) from error
+        names = self.table_schema().names
+        unknown = [name for name in self.language_model.order if name not in names]
+        if unknown:
+            raise ValueError(f"language_model.order names {', '.join(unknown)}; the columns are {', '.join(names)}")
         if self.source == "openml" and self.openml is None:
             raise ValueError("source is 'openml'; expected openml.name, the data set's name there")
         if self.source == "placeholder" and self.placeholder is None:
@@ -318,11 +267,12 @@ class SyntheticTableSettings(_Settings):
         return self
 
     def table_schema(self) -> TableSchema:
-        """Give the raw table's schema."""
-        columns = tuple(
-            Column(**{**column.model_dump(), "categories": tuple(column.categories)}) for column in self.columns
-        )
-        return TableSchema(columns, self.target.column, self.target.rename)
+        """Return the raw table's schema."""
+        return TableSchema(columns=self.columns, target=self.target.column)
+
+    def encoding(self) -> Encoding:
+        """Return how `encoded_split` writes the rows."""
+        return Encoding(self.table_schema(), self.target.rename)
 
     def source_in(self, data_folder: Path) -> Source:
         """Give the table's source, for a data folder."""
@@ -335,10 +285,6 @@ class SyntheticTableSettings(_Settings):
             openml_version=self.openml.version if self.openml else 1,
             placeholder=self.placeholder,
         )
-
-    def table_split(self) -> Split:
-        """Give how rows are held out."""
-        return Split(**self.split.model_dump())
 
     def model_spec(self) -> ModelSpec:
         """Give how the language model is made."""
@@ -353,10 +299,6 @@ class SyntheticTableSettings(_Settings):
                 teacher=TeacherSpec(**settings.training.teacher.model_dump()),
             ),
         )
-
-    def table_rules(self) -> list[Rule]:
-        """Give the rules that rows keep to."""
-        return [Rule(**rule.model_dump()) for rule in self.rules]
 
     def table_gates(self) -> dict[str, Gate]:
         """Give the gates of a sample, by name.
@@ -379,12 +321,6 @@ class SyntheticTableSettings(_Settings):
     def sample_retention(self) -> Retention:
         """Give how long samples are kept."""
         return Retention(**self.retention.model_dump())
-
-    def study_plan(self) -> StudyPlan:
-        """Give what the study of augmentation compares."""
-        settings = self.augmentation_study
-        possible = {size: repeats for size, repeats in REPEATS.items() if size <= self.split.train_size}
-        return StudyPlan(settings.repeats or possible, tuple(settings.ratios), tuple(settings.generators))
 
     def sample_spec(self) -> SampleSpec:
         """Give how a day's rows are sampled."""

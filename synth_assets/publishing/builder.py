@@ -12,7 +12,8 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from synth_assets.publishing.publications import FORMAT, Publication, folder_name, now
-from synth_assets.schema.table import TableSchema, schema_from_json
+from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import sha256
 from synth_assets.storage.sql import quoted
 from synth_assets.storage.warehouse import (
@@ -82,8 +83,8 @@ class PublishSpec:
     ----------
     name : str
         Its name, which is that of its schema in DuckDB.
-    schema : TableSchema
-        Its raw columns.
+    encoding : Encoding
+        Its schema, and how `encoded_split` writes its rows.
     sample : SampleSpec
         How its rows are sampled.
     tables : mapping of str to TableDescription
@@ -91,14 +92,15 @@ class PublishSpec:
     """
 
     name: str
-    schema: TableSchema
+    encoding: Encoding
     sample: SampleSpec
     tables: Mapping[str, TableDescription]
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON takes it."""
         return {
-            "schema": asdict(self.schema),
+            "schema": self.encoding.schema.model_dump(mode="json"),
+            "target_name": self.encoding.target_name,
             "sample_spec": asdict(self.sample),
             "tables": {name: asdict(table) for name, table in self.tables.items()},
         }
@@ -108,7 +110,7 @@ class PublishSpec:
         """Read what `as_json` gave."""
         return cls(
             name,
-            schema_from_json(stated["schema"]),
+            Encoding(TableSchema.model_validate(stated["schema"]), stated["target_name"]),
             SampleSpec(**stated["sample_spec"]),
             {
                 table: TableDescription(each["description"], each["columns"], each["of_sample"])

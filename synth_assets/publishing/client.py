@@ -288,8 +288,7 @@ def sample_current_model(
     ModelError
         If the model store has not this model any more, or it cannot meet the conditions.
     """
-    from synth_assets.schema.encoding import Encoding
-    from synth_assets.schema.table import schema_from_json
+    from synth_assets.schema.table import TableSchema
     from synth_assets.synthesizers.model_store import ModelStore, sample_rows
     from synth_assets.synthesizers.settings import SampleSpec
 
@@ -297,10 +296,9 @@ def sample_current_model(
     publication = Publications(paths).current()
     day = newest_day(publication, table)
     stated = publication.manifest["tables"][table]
-    schema = schema_from_json(stated["schema"])
-    wanted = dict(map(parse_condition, conditions))
-    if schema.target in wanted:
-        wanted[schema.target_renamed] = wanted.pop(schema.target)
+    schema = TableSchema.model_validate(stated["schema"])
+    names = {stated["target_name"]: schema.target}  # conditions may name the target as encoded_split does
+    wanted = {str(names.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
     spec = SampleSpec(**stated["sample_spec"])
     spec = replace(
         spec,
@@ -310,7 +308,7 @@ def sample_current_model(
     )
     version = publication.days(table)[day]["model_version"]
     store = ModelStore(paths.models(table))
-    rows, _ = sample_rows(store, version, Encoding(schema), spec, seed=seed, report=report or (lambda _: None))
+    rows, _ = sample_rows(store, version, schema, spec, seed=seed, report=report or (lambda _: None))
     return rows
 
 

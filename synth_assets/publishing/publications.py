@@ -33,7 +33,7 @@ from synth_assets.storage.files import MANIFEST, sync, verify_manifest, write_ma
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import is_damage
 
-FORMAT = 1
+FORMAT = 2
 """Raised by hand whenever a manifest, or the tables of a publication, are laid out in another way."""
 
 FOLDER = "publications"

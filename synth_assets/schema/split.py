@@ -1,18 +1,16 @@
-"""The experiment's split of a table into rows to learn from and rows that only the evaluation sees."""
-
-from dataclasses import dataclass
+"""The split of a table into rows to learn from and rows that only evaluation sees."""
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
-from synth_assets.schema.table import TableError
+from synth_assets.schema.columns import TableError
 
-SPLIT = "split"
-ROW_ID = "row_id"
+SPLIT, ROW_ID = "split", "row_id"
+TRAIN, TEST = "train", "test"
 
 
-@dataclass(frozen=True)
-class Split:
-    """How a table is divided.
+class Split(BaseModel):
+    """The arguments of `sklearn.model_selection.train_test_split`.
 
     Parameters
     ----------
@@ -22,22 +20,24 @@ class Split:
         The seed of the shuffle.
     """
 
-    train_size: int
-    random_state: int
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def apply(self, encoded: pd.DataFrame) -> pd.DataFrame:
-        """Mark each row 'train' or 'test', as `sklearn.model_selection.train_test_split` divides them.
+    train_size: int = Field(ge=1, description="Number of rows to learn from.")
+    random_state: int = Field(ge=0, lt=2**32, description="Seed of the shuffle.")
+
+    def membership(self, rows: int) -> pd.DataFrame:
+        """Assign each row to a part.
 
         Parameters
         ----------
-        encoded : pandas.DataFrame
-            A table of n rows.
+        rows : int
+            n, the number of rows of the table.
 
         Returns
         -------
         pandas.DataFrame
-            The n rows in the order of the shuffle, train rows first, with two columns more: `split` ('train' or
-            'test') and `row_id` (the row's position in `encoded`, from 0).
+            n rows in the order of the shuffle, train rows first: `split` ('train' or 'test') and `row_id` (the row's
+            position in the table, from 0).
 
         Raises
         ------
@@ -46,31 +46,31 @@ class Split:
         """
         from sklearn.model_selection import train_test_split
 
-        if not 0 < self.train_size < len(encoded):
+        if not self.train_size < rows:
             raise TableError(
-                f"split.train_size is {self.train_size} and the table has {len(encoded)} rows; expected at least 1 "
-                f"and at most {len(encoded) - 1}, so that rows are held out. Lower train_size in defs.yaml."
+                f"split.train_size is {self.train_size} and the table has {rows} rows; expected at least 1 "
+                f"and at most {rows - 1}, so that rows are held out. Lower train_size."
             )
-        numbered = encoded.assign(**{ROW_ID: range(len(encoded))})
-        train, test = train_test_split(numbered, train_size=self.train_size, random_state=self.random_state)
-        parts = [train.assign(**{SPLIT: "train"}), test.assign(**{SPLIT: "test"})]
-        return pd.concat(parts)[[*encoded.columns, SPLIT, ROW_ID]].reset_index(drop=True)
+        train, test = train_test_split(range(rows), train_size=self.train_size, random_state=self.random_state)
+        return pd.DataFrame({SPLIT: [TRAIN] * len(train) + [TEST] * len(test), ROW_ID: [*train, *test]})
 
 
-def rows_of(encoded_split: pd.DataFrame, part: str) -> pd.DataFrame:
-    """Give the rows of one part, with the encoded columns alone.
+def select(frame: pd.DataFrame, membership: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Select the rows of one part of a table.
 
     Parameters
     ----------
-    encoded_split : pandas.DataFrame
-        What `Split.apply` gave.
+    frame : pandas.DataFrame
+        The table.
+    membership : pandas.DataFrame
+        A frame with the columns `split` and `row_id`, as `Split.membership` returns them.
     part : {"train", "test"}
-        Which part. Nothing but the evaluation asks for 'test'.
+        Which part. Only evaluation asks for 'test'.
 
     Returns
     -------
     pandas.DataFrame
-        Those rows, without `split` and `row_id`; the index counts from 0.
+        The rows of that part, in the order of the membership; the index counts from 0.
     """
-    rows = encoded_split[encoded_split[SPLIT] == part]
-    return rows.drop(columns=[SPLIT, ROW_ID]).reset_index(drop=True)
+    rows = membership.loc[membership[SPLIT] == part, ROW_ID]
+    return frame.iloc[rows.to_numpy()].reset_index(drop=True)

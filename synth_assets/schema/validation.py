@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from synth_assets.schema.columns import describe_type
 from synth_assets.schema.table import TableSchema
 
 
@@ -21,41 +22,28 @@ def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1)
     -------
     dict
         For each of 'columns', 'types', 'row_count', 'no_missing_values', 'labels' and 'ranges', a sentence for each
-        thing that is wrong; an empty list where nothing is.
+        problem; an empty list where there is none.
     """
-    columns = {column.name: column for column in schema.columns}
-    found = [str(name) for name in frame.columns]
-    known = [name for name in found if name in columns]
-    kinds = {name: _kind_of(frame[name]) for name in known}
-    missing = {name: int(count) for name, count in frame.isna().sum().items() if count}
-    outside = {
-        name: columns[name].count_out_of_range(frame[name]) for name in known if kinds[name] == columns[name].kind
-    }
-    return {
+    rows, found = len(frame), [str(name) for name in frame.columns]
+    problems: dict[str, list[str]] = {
         "columns": [] if found == schema.names else [f"found {', '.join(found)}; expected {', '.join(schema.names)}"],
-        "types": [
-            f"{name} holds {kinds[name]}, expected {columns[name].kind}"
-            for name in known
-            if kinds[name] != columns[name].kind
+        "types": [],
+        "row_count": [] if rows >= minimum_rows else [f"{rows:,} rows; expected at least {minimum_rows:,}"],
+        "no_missing_values": [
+            f"{name}: {count} of {rows:,} cells are empty" for name, count in frame.isna().sum().items() if count
         ],
-        "row_count": [] if len(frame) >= minimum_rows else [f"{len(frame):,} rows; expected at least {minimum_rows:,}"],
-        "no_missing_values": [f"{name}: {count} of {len(frame):,} cells are empty" for name, count in missing.items()],
-        "labels": [
-            f"{name}: {count} of {len(frame):,} values are not one of {', '.join(columns[name].categories)}"
-            for name, count in outside.items()
-            if count and columns[name].kind == "category"
-        ],
-        "ranges": [
-            f"{name}: {count} of {len(frame):,} values are not from {columns[name].minimum} to {columns[name].maximum}"
-            for name, count in outside.items()
-            if count and columns[name].kind != "category"
-        ],
+        "labels": [],
+        "ranges": [],
     }
-
-
-def _kind_of(values: pd.Series) -> str:
-    if pd.api.types.is_integer_dtype(values.dtype):
-        return "integer"
-    if pd.api.types.is_float_dtype(values.dtype):
-        return "number"
-    return "category"
+    for column in schema.columns:
+        if column.name not in found:
+            continue
+        values = frame[column.name]
+        if not column.has_dtype(values):
+            problems["types"].append(f"{column.name} holds {describe_type(values)}, expected {column.type}")
+        elif outside := column.count_out_of_range(values):
+            expected = " and ".join(column.range_text)
+            problems["ranges" if column.is_numeric else "labels"].append(
+                f"{column.name}: {outside} of {rows:,} values are not {expected}"
+            )
+    return problems

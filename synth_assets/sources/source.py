@@ -23,7 +23,7 @@ from urllib.request import urlopen
 
 import pandas as pd
 
-from synth_assets.schema.table import TableError
+from synth_assets.schema.columns import TableError
 
 SourceKind = Literal["file", "openml", "placeholder"]
 

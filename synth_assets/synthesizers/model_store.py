@@ -23,8 +23,7 @@ from uuid import uuid4
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from synth_assets.schema.encoding import Encoding
-from synth_assets.schema.table import content_hash
+from synth_assets.schema.table import TableSchema, content_hash, readable_rows
 from synth_assets.storage.files import sync, verify_manifest, write_manifest
 from synth_assets.synthesizers.language_model.base_models import (
     first_line,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from synth_assets.synthesizers.language_model.training import Report
 
-ALGORITHM_VERSION = 5
+ALGORITHM_VERSION = 6
 """Raised by hand whenever this package would make another model of the same inputs."""
 
 LIBRARIES = ("be-great", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
@@ -155,7 +154,7 @@ class ModelStore:
         Parameters
         ----------
         train : pandas.DataFrame
-            The train rows: for our engine with labels, for be_great as it is encoded.
+            The train rows.
         spec : ModelSpec
             How the model is made.
         bases : pathlib.Path
@@ -291,7 +290,7 @@ class ModelStore:
 
 
 def sample_rows(
-    store: ModelStore, version: str, encoding: Encoding, spec: SampleSpec, *, seed: int, report: "Report"
+    store: ModelStore, version: str, schema: TableSchema, spec: SampleSpec, *, seed: int, report: "Report"
 ) -> tuple[pd.DataFrame, int]:
     """Draw rows of the raw table from a stored model, with the engine that fitted it.
 
@@ -301,8 +300,8 @@ def sample_rows(
         Has the model.
     version : str
         The model.
-    encoding : Encoding
-        The table's encoding.
+    schema : TableSchema
+        The table's schema.
     spec : SampleSpec
         How many rows, and how they are drawn.
     seed : int
@@ -330,7 +329,7 @@ def sample_rows(
             raise ModelError(
                 "be_great as it is cannot be held to conditions here; set language_model.engine to 'great'."
             )
-        return reference.sample(great, encoding.decode, spec, seed=seed, report=report)
+        return reference.sample(great, lambda rows: readable_rows(rows, schema), spec, seed=seed, report=report)
     chunks = list(
         great.sample_chunks(
             spec.n_samples,
@@ -341,7 +340,7 @@ def sample_rows(
             report=report,
         )
     )
-    return encoding.unlabel(pd.concat(chunks, ignore_index=True)), spec.n_samples
+    return pd.concat(chunks, ignore_index=True)[schema.names], spec.n_samples
 
 
 def _make(engine: str, llm: str, **arguments: Any) -> "be_great.GReaT":

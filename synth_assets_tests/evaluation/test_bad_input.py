@@ -14,8 +14,10 @@ from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.gates import GATES, judge
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.privacy import attacks_on, privacy_table
-from synth_assets.evaluation.validity import Rule, validity_table
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.evaluation.validity import validity_table
+from synth_assets.schema.columns import Column
+from synth_assets.schema.constraints import Constraint
+from synth_assets.schema.table import TableSchema
 
 Table = Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, TableSchema], pd.DataFrame]
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
@@ -42,7 +44,7 @@ ENTRIES: dict[str, Table] = {
     "fidelity": fidelity_table,
     "detection": detection_table,
     "pairs": pairs_told_apart,
-    "validity": partial(validity_table, rules=[Rule("legs", "Legs <= 3 * Size")]),
+    "validity": partial(validity_table, constraints=[Constraint("legs", "Legs <= 3 * Size")]),
     "privacy": privacy_table,
     "attacks": lambda *sets: _areas(*sets),
 }

@@ -9,7 +9,8 @@ import pytest
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.detection import IMPORTANCE, Classifier, detection_auc, detection_table, pairs_told_apart
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 
 BOTH: tuple[Classifier, ...] = ("gradient boosting", "random forest")
 each_classifier = pytest.mark.parametrize("classifier", BOTH)

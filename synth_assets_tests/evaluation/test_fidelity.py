@@ -22,7 +22,8 @@ from synth_assets.evaluation.fidelity import (
 )
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.rows import judged_rows
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 
 SIZE = Column("Size", "number")
 COLOUR = Column("Colour", "category", categories=("blue", "green", "red"))

@@ -33,7 +33,8 @@ from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densi
 from synth_assets.evaluation.figures.scores import MOST_LINES
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
 from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 
 DPI = 40
 WORDS = {"title": "synthetic creatures", "source": "file creatures.csv"}

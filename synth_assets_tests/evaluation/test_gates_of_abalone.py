@@ -54,7 +54,7 @@ class Parts:
             [
                 fidelity_table(*sets, SCHEMA),
                 detection_table(*sets, SCHEMA),
-                validity_table(*sets, SCHEMA, SETTINGS.table_rules()),
+                validity_table(*sets, SCHEMA, SETTINGS.table_constraints()),
                 privacy_table(*sets, SCHEMA),
             ],
             ignore_index=True,
@@ -84,7 +84,7 @@ def _asked_once(synthetic: pd.DataFrame, held_out: pd.DataFrame, **how: Any) -> 
 @pytest.fixture(scope="module", params=["placeholder", "real"])
 def table(request: pytest.FixtureRequest, placeholder_csv: Path) -> pd.DataFrame:
     csv = request.getfixturevalue("real_csv") if request.param == "real" else placeholder_csv
-    return SCHEMA.conform(pd.read_csv(csv), origin=str(csv))
+    return SCHEMA.coerce(pd.read_csv(csv), origin=str(csv))
 
 
 def _parts(table: pd.DataFrame, seed: int) -> Parts:
@@ -107,7 +107,7 @@ def _copied(parts: Parts, rng: np.random.Generator, share: float) -> pd.DataFram
 
 def _shuffled(parts: Parts, rng: np.random.Generator) -> pd.DataFrame:
     columns = {name: rng.permutation(parts.unseen[name]) for name in SCHEMA.names}
-    return SCHEMA.conform(pd.DataFrame(columns), origin="shuffled")
+    return SCHEMA.coerce(pd.DataFrame(columns), origin="shuffled")
 
 
 def _one_shuffled(parts: Parts, rng: np.random.Generator) -> pd.DataFrame:

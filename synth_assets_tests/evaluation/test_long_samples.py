@@ -12,7 +12,8 @@ import pytest
 
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.privacy import privacy_table
-from synth_assets.evaluation.validity import Rule, validity_table
+from synth_assets.evaluation.validity import validity_table
+from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.conftest import PROJECT
 
@@ -46,10 +47,10 @@ def _cost(action: Callable[[], object]) -> tuple[float, float]:
 
 def test_a_long_sample_costs_little_more_than_a_short_one(small_schema: TableSchema) -> None:
     parts = _rows(2000, 1), _rows(1000, 2)
-    rules = [Rule("legs", "Legs < 3 * Size")]
+    constraints = [Constraint("legs", "Legs < 3 * Size")]
     measures: tuple[Callable[[pd.DataFrame], object], ...] = (
         lambda rows: fidelity_table(rows, *parts, small_schema),
-        lambda rows: validity_table(rows, *parts, small_schema, rules),
+        lambda rows: validity_table(rows, *parts, small_schema, constraints),
         lambda rows: privacy_table(rows, *parts, small_schema),
     )
     short, long = _rows(2000, 3), _rows(LONG, 4)
@@ -83,8 +84,10 @@ import pandas as pd
 from synth_assets.evaluation.detection import detection_table, pairs_told_apart
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.privacy import attacks_on, leaked_rows, privacy_table
-from synth_assets.evaluation.validity import Rule, validity_table
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.evaluation.validity import validity_table
+from synth_assets.schema.constraints import Constraint
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_long_samples import _rows
 
 schema = TableSchema(
@@ -95,7 +98,7 @@ sets = _rows(500, 1), _rows(300, 2), _rows(150, 3)
 attacks = attacks_on(*sets, schema)
 for table in (
     fidelity_table(*sets, schema), detection_table(*sets, schema), pairs_told_apart(*sets, schema),
-    validity_table(*sets, schema, [Rule("legs", "Legs < 3 * Size")]), privacy_table(*sets, schema),
+    validity_table(*sets, schema, [Constraint("legs", "Legs < 3 * Size")]), privacy_table(*sets, schema),
     leaked_rows(attacks, *sets[:2], schema),
 ):
     print(table.map(lambda cell: cell.hex() if isinstance(cell, float) else cell).to_csv())

@@ -26,9 +26,10 @@ from synth_assets.evaluation.privacy import (
 )
 from synth_assets.evaluation.rows import as_points, judged_rows
 from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.columns import Column
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import rows_of
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.table import TableSchema
 
 DEFS = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 
@@ -136,7 +137,7 @@ def test_held_out_abalones_agree_with_train_rows_by_chance(real_csv: Path) -> No
     settings = SyntheticTableSettings(**yaml.safe_load(DEFS.read_text())["attributes"])
     schema = settings.table_schema()
     encoding = Encoding(schema)
-    split = settings.table_split().apply(encoding.encode(schema.conform(pd.read_csv(real_csv), origin="abalone")))
+    split = settings.table_split().apply(encoding.encode(schema.coerce(pd.read_csv(real_csv), origin="abalone")))
     train, held_out = (encoding.decode(rows_of(split, part)) for part in ("train", "test"))
 
     assert exact_copies(held_out, train, schema) == 0

@@ -16,7 +16,7 @@ from synth_assets.evaluation.figures import as_png
 from synth_assets.evaluation.gates import FIDELITY, PRIVACY, UTILITY, VALIDITY, judge
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.report import MOST_ROWS, PICTURES, SCALE, Origin, Utility, report_html
-from synth_assets.evaluation.validity import Rule
+from synth_assets.schema.constraints import Constraint
 
 ATTACK = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -88,11 +88,11 @@ GATES = [
         ("ks_complement", "tv_complement", "correlation_similarity", "contingency_similarity", "detection_auc_forest"),
         0.03,
     )),
-    replace(VALIDITY, allowances={"missing_cells": 0.0, "rule_violations": 0.02}),
+    replace(VALIDITY, allowances={"missing_cells": 0.0, "constraint_violations": 0.02}),
     replace(PRIVACY, allowances={"exact_copies": 0.001, "membership_auc": 0.03, "domias_auc": 0.03}),
     replace(UTILITY, allowances={"tstr_score": 0.05}),
 ]  # fmt: skip
-RULES = [Rule("light_parts", "a + b <= whole", "The parts weigh no more than the whole.")]
+CONSTRAINTS = [Constraint("light_parts", "a + b <= whole", "The parts weigh no more than the whole.")]
 SCORES = pd.DataFrame(
     [
         ("linear", "real", "r2", 0.51, 0.47, 0.55),
@@ -120,7 +120,7 @@ EVIDENCE = {
         ("column_shapes", None, 0.8967, 0.9123),
         ("wasserstein_distance", "Length", 0.0345, 0.0234),
         ("detection_auc_forest", None, 0.5312, 0.5001),
-        ("rule_violations", "light_parts", 0.0456, 0.0371),
+        ("constraint_violations", "light_parts", 0.0456, 0.0371),
         ("missing_cells", "Length", 0.0, 0.0),
     ),
     "privacy": _numbers(("exact_copies", None, 0.0002, 0.0001), ("membership_auc", None, 0.5123, 0.5002)),
@@ -133,12 +133,12 @@ def _html(
     evidence: Mapping[str, pd.DataFrame] = EVIDENCE,
     origin: Origin = ORIGIN,
     pictures: Mapping[str, bytes] | None = None,
-    rules: list[Rule] = RULES,
+    constraints: list[Constraint] = CONSTRAINTS,
     utility: Utility = LEARNED,
 ) -> str:
     every = pd.concat(evidence.values(), ignore_index=True)
     verdicts = [judge(gate, every) for gate in GATES]
-    return report_html(origin, verdicts, evidence, rules=rules, utility=utility, pictures=pictures or {})
+    return report_html(origin, verdicts, evidence, constraints=constraints, utility=utility, pictures=pictures or {})
 
 
 def _with(name: str, *rows: tuple[str, str | None, float, float]) -> dict[str, pd.DataFrame]:
@@ -404,10 +404,10 @@ def test_whatever_comes_from_data_is_text(png: bytes) -> None:
         for name, frame in EVIDENCE.items()
     }
     origin = Origin(ATTACK, ATTACK, ATTACK, f"file {ATTACK}.csv", False, {f"{quoted} of {ATTACK}": ATTACK})
-    rules = [Rule(f"{quoted} {ATTACK} light_parts", f"a <= '{ATTACK}'", ATTACK)]
+    constraints = [Constraint(f"{quoted} {ATTACK} light_parts", f"a <= '{ATTACK}'", ATTACK)]
     utility = Utility(SCORES.replace("linear", ATTACK), ATTACK, ATTACK)
 
-    page = Page(_html(evidence, origin, dict.fromkeys(PICTURES, png), rules, utility))
+    page = Page(_html(evidence, origin, dict.fromkeys(PICTURES, png), constraints, utility))
 
     assert len(page.all("img")) == len(PICTURES)
     assert not page.all("b")

@@ -1,4 +1,4 @@
-"""Tests of validity: what cannot exist is counted, and rules are asked in a database that reaches nothing else."""
+"""Validity: impossible rows are counted, and constraints run in a database that reaches nothing else."""
 
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import yaml
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
-from synth_assets.evaluation.validity import Rule, check_rules, rule_violations, validity_table
+from synth_assets.evaluation.validity import validity_table
 from synth_assets.orchestration.settings import SyntheticTableSettings
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.constraints import Constraint, check_constraints, violations
+from synth_assets.schema.table import TableSchema
 
 DEFS = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
-LEGS = Rule("legs", "Legs <= 2 * Size")
+LEGS = Constraint("legs", "Legs <= 2 * Size")
 
 
 def _rows(*rows: tuple[object, object, object]) -> pd.DataFrame:
@@ -62,7 +64,7 @@ def test_the_floor_of_a_rule_is_the_real_tables_own_rate(small_schema: TableSche
     real = pd.DataFrame({"Colour": "red", "Size": 4.0, "Legs": np.where(rng.random(2000) < 0.1, 10, 4)})
     share = float((real["Legs"] == 10).mean())
     found = validity_table(real.head(300).assign(Legs=10), real.head(1500), real.tail(500), small_schema, [LEGS])
-    row = found[found["metric"] == "rule_violations"].iloc[0]
+    row = found[found["metric"] == "constraint_violations"].iloc[0]
 
     assert row["value"] == 1.0
     assert row["floor"] == pytest.approx(share, abs=0.01)
@@ -84,34 +86,34 @@ def test_the_floor_of_a_rule_is_the_real_tables_own_rate(small_schema: TableSche
     ],
 )
 def test_rows_that_break_a_rule_are_named(small_schema: TableSchema, sql: str, broken: list[bool]) -> None:
-    assert rule_violations(GOOD, [Rule("it", sql)], small_schema)["it"].tolist() == broken
+    assert violations(GOOD, [Constraint("it", sql)], small_schema)["it"].tolist() == broken
 
 
 def test_numbers_are_compared_as_decimals() -> None:
     schema = TableSchema(tuple(Column(name, "number") for name in "abc"), "c", "c")
     rows = pd.DataFrame({"a": [0.1, 0.1], "b": [0.2, 0.2], "c": [0.3, 0.2999]})
     assert 0.1 + 0.2 > 0.3
-    assert rule_violations(rows, [Rule("sum", "a + b <= c")], schema)["sum"].tolist() == [False, True]
+    assert violations(rows, [Constraint("sum", "a + b <= c")], schema)["sum"].tolist() == [False, True]
 
 
 def test_an_empty_cell_keeps_no_rule(small_schema: TableSchema) -> None:
     rows = GOOD.assign(Size=[1.5, np.nan, 3.5, 2.5])
-    assert rule_violations(rows, [Rule("it", "Size > 0")], small_schema)["it"].tolist() == [False, True, False, False]
+    assert violations(rows, [Constraint("it", "Size > 0")], small_schema)["it"].tolist() == [False, True, False, False]
 
 
 def test_names_are_quoted() -> None:
     name = 'x"; drop table rows; --'
     schema = TableSchema((Column(name, "number"), Column("y", "number")), "y", "y")
     rows = pd.DataFrame({name: [1.0, 3.0], "y": [2.0, 2.0]})
-    rule = Rule("it", '"x""; drop table rows; --" < y')
-    check_rules([rule], schema)
-    assert rule_violations(rows, [rule], schema)["it"].tolist() == [False, True]
+    constraint = Constraint("it", '"x""; drop table rows; --" < y')
+    check_constraints([constraint], schema)
+    assert violations(rows, [constraint], schema)["it"].tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("Legs <=", r"rule 'it' \(Legs <=\) cannot be asked"),
+        ("Legs <=", r"constraint 'it' \(Legs <=\) cannot be asked"),
         ("Wings > 0", "Wings"),
         ("Legs + 1", "expected a condition"),
         ("Colour > 3", "cannot be asked|expected a condition"),
@@ -121,12 +123,12 @@ def test_names_are_quoted() -> None:
 )
 def test_what_is_no_rule_is_refused_before_a_row_is_seen(small_schema: TableSchema, sql: str, words: str) -> None:
     with pytest.raises(ForeseenError, match=words):
-        check_rules([Rule("it", sql)], small_schema)
+        check_constraints([Constraint("it", sql)], small_schema)
 
 
 def test_a_rule_needs_a_name_of_its_own(small_schema: TableSchema) -> None:
     with pytest.raises(ForeseenError, match="legs stated twice"):
-        check_rules([LEGS, LEGS], small_schema)
+        check_constraints([LEGS, LEGS], small_schema)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_rows_that_cannot_be_judged_are_refused(small_schema: TableSchema, rows:
 def test_the_rules_of_abalone_hold_but_for_known_oddities(real_csv: Path) -> None:
     settings = SyntheticTableSettings(**yaml.safe_load(DEFS.read_text())["attributes"])
     schema = settings.table_schema()
-    rows = schema.conform(pd.read_csv(real_csv), origin="the real table")
-    broken = rule_violations(rows, settings.table_rules(), schema).sum()
+    rows = schema.coerce(pd.read_csv(real_csv), origin="the real table")
+    broken = violations(rows, settings.table_constraints(), schema).sum()
     # In floating point the first would be 155: 0.021 + 0.0165 + 0.015 comes out above 0.0525.
     assert broken.to_dict() == {"parts_within_whole": 153, "diameter_within_length": 1, "height_is_positive": 2}

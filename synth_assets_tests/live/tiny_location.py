@@ -31,7 +31,7 @@ _TINY: dict[str, Any] = {
         "training": {"teacher_rows": 4000, "teacher": {"trees": 10}},
     },
     "split": {"train_size": TRAIN_ROWS},
-    "rules": [{"name": "length_is_positive", "sql": "Length > 0"}],
+    "constraints": [{"name": "length_is_positive", "sql": "Length > 0"}],
     # What so small a model is allowed, on top of what chance does to so few rows.
     "gates": {
         "fidelity": {

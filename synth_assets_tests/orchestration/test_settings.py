@@ -131,7 +131,7 @@ def test_the_study_of_augmentation_has_the_sizes_that_the_split_has(attributes: 
 def test_a_column_may_be_called_anything(attributes: dict[str, Any]) -> None:
     name = 'x"; drop table y; --'
     attributes["columns"][1]["name"] = name
-    attributes["rules"] = [{"name": "it", "sql": '"x""; drop table y; --" < Height'}]
+    attributes["constraints"] = [{"name": "it", "sql": '"x""; drop table y; --" < Height'}]
     assert name in SyntheticTableSettings(**attributes).table_schema().names
 
 

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
+from synth_assets.schema.columns import Column, TableError
 from synth_assets.schema.encoding import Encoding
-from synth_assets.schema.table import Column, TableError, TableSchema
+from synth_assets.schema.table import TableSchema
 
 LARGEST = 2**53 - 1  # beyond it a float no longer names one whole number
 

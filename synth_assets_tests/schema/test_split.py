@@ -9,9 +9,10 @@ from pandas.testing import assert_frame_equal
 from sklearn.model_selection import train_test_split
 
 from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.columns import TableError
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import Split, rows_of
-from synth_assets.schema.table import TableError, TableSchema
+from synth_assets.schema.table import TableSchema
 
 # The first rows of either part of 4,177 rows, as scikit-learn 1.9 with numpy 2.4 shuffles them.
 TRAIN_BEGINS, TEST_BEGINS = [2604, 3506, 3169, 2123, 995], [190, 4102, 1293, 1800, 1167]
@@ -31,7 +32,7 @@ def _pipeline(csv: Path, abalone: SyntheticTableSettings, monkeypatch: pytest.Mo
     monkeypatch.setenv(abalone.csv_variable, str(csv))
     loaded = abalone.source_in(csv.parent / "no such folder").load()
     schema = abalone.table_schema()
-    raw = schema.conform(loaded.frame, origin=loaded.label)
+    raw = schema.coerce(loaded.frame, origin=loaded.label)
     return abalone.table_split().apply(Encoding(schema).encode(raw))
 
 

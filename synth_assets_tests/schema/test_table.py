@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from synth_assets.schema.table import Column, TableError, TableSchema, content_hash
+from synth_assets.schema.columns import Column, TableError
+from synth_assets.schema.table import TableSchema, content_hash
 
 
 def _frame(**columns: object) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def test_conform_gives_the_declared_columns_in_order_and_in_their_types(small_sc
         {"Legs": [4.0, 6.0], "Extra": ["ignored", "too"], "Size": [1, 2], "Colour": ["red", "blue"]}, index=[7, 3]
     )
 
-    got = small_schema.conform(came, origin="a frame")
+    got = small_schema.coerce(came, origin="a frame")
 
     assert_frame_equal(
         got, pd.DataFrame({"Colour": _text(["red", "blue"]), "Size": [1.0, 2.0], "Legs": [4, 6]}), check_exact=True
@@ -38,16 +39,16 @@ def test_conform_leaves_its_input_alone(small_schema: TableSchema) -> None:
     came = _frame(Legs=["4", "6"], Size=pd.Categorical(["1.5", "2"]))
     before = came.copy(deep=True)
 
-    small_schema.conform(came, origin="a frame")
+    small_schema.coerce(came, origin="a frame")
 
     assert_frame_equal(came, before)
 
 
 def test_conform_of_a_conformed_table_changes_nothing(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
-    once = small_schema.conform(small_table, origin="a frame")
+    once = small_schema.coerce(small_table, origin="a frame")
 
     assert_frame_equal(once, small_table, check_exact=True)
-    assert_frame_equal(small_schema.conform(once, origin="a frame"), once, check_exact=True)
+    assert_frame_equal(small_schema.coerce(once, origin="a frame"), once, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_conform_of_a_conformed_table_changes_nothing(small_schema: TableSchema,
     ids=["text", "padded text", "categories of text", "categories of numbers", "nullable", "objects"],
 )
 def test_numbers_are_read_however_they_came(small_schema: TableSchema, sizes: object, legs: object) -> None:
-    got = small_schema.conform(_frame(Size=sizes, Legs=legs), origin="a frame")
+    got = small_schema.coerce(_frame(Size=sizes, Legs=legs), origin="a frame")
 
     assert_series_equal(got["Size"], pd.Series([1.5, 2.0], name="Size"), check_exact=True)
     assert_series_equal(got["Legs"], pd.Series([4, 6], name="Legs"))
@@ -72,18 +73,18 @@ def test_numbers_are_read_however_they_came(small_schema: TableSchema, sizes: ob
 def test_a_category_of_numbers_is_read_by_value_and_not_by_code(small_schema: TableSchema) -> None:
     legs = pd.Categorical(["12", "3"], categories=["3", "7", "12"])
 
-    assert small_schema.conform(_frame(Legs=legs), origin="a frame")["Legs"].tolist() == [12, 3]
+    assert small_schema.coerce(_frame(Legs=legs), origin="a frame")["Legs"].tolist() == [12, 3]
 
 
 @pytest.mark.parametrize("colours", [["red", "blue"], pd.Categorical(["red", "blue"]), np.array(["red", "blue"], "O")])
 def test_labels_arrive_as_text(small_schema: TableSchema, colours: object) -> None:
-    got = small_schema.conform(_frame(Colour=colours), origin="a frame")
+    got = small_schema.coerce(_frame(Colour=colours), origin="a frame")
 
     assert_series_equal(got["Colour"], _text(["red", "blue"]).rename("Colour"))
 
 
 def test_an_unknown_label_is_kept_for_the_checks_to_count(small_schema: TableSchema) -> None:
-    got = small_schema.conform(_frame(Colour=["green", "blue"]), origin="a frame")
+    got = small_schema.coerce(_frame(Colour=["green", "blue"]), origin="a frame")
 
     assert got["Colour"].tolist() == ["green", "blue"]
 
@@ -94,7 +95,7 @@ def test_missing_values_are_kept(small_schema: TableSchema, as_category: bool) -
     if as_category:
         came = came.astype("category")
 
-    got = small_schema.conform(came, origin="a frame")
+    got = small_schema.coerce(came, origin="a frame")
 
     expected = pd.DataFrame(
         {"Colour": _text(["red", None]), "Size": [np.nan, 2.0], "Legs": pd.array([None, 6], dtype="Int64")}
@@ -104,7 +105,7 @@ def test_missing_values_are_kept(small_schema: TableSchema, as_category: bool) -
 
 def test_missing_columns_are_named_with_what_was_found_and_expected(small_schema: TableSchema) -> None:
     with pytest.raises(TableError) as caught:
-        small_schema.conform(pd.DataFrame({"Size": [1.0], "Feet": [4]}), origin="file creatures.csv")
+        small_schema.coerce(pd.DataFrame({"Size": [1.0], "Feet": [4]}), origin="file creatures.csv")
 
     message = str(caught.value)
     assert message.startswith("file creatures.csv lacks the columns 'Colour', 'Legs'. It has 'Size', 'Feet';")
@@ -113,12 +114,12 @@ def test_missing_columns_are_named_with_what_was_found_and_expected(small_schema
 
 def test_one_missing_column_is_named_in_the_singular(small_schema: TableSchema) -> None:
     with pytest.raises(TableError, match=r"^a frame lacks the column 'Legs'\. It has 'Colour', 'Size'; expected "):
-        small_schema.conform(_frame().drop(columns="Legs"), origin="a frame")
+        small_schema.coerce(_frame().drop(columns="Legs"), origin="a frame")
 
 
 def test_names_differ_by_case(small_schema: TableSchema) -> None:
     with pytest.raises(TableError, match=r"lacks the column 'Size'\. It has 'Colour', 'size', 'Legs'"):
-        small_schema.conform(_frame().rename(columns={"Size": "size"}), origin="a frame")
+        small_schema.coerce(_frame().rename(columns={"Size": "size"}), origin="a frame")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_a_cell_that_cannot_be_read_is_named_with_its_column_and_row(
     came = _frame(**columns).set_index(pd.Index([50, 40]))  # rows are counted, whatever the index says
 
     with pytest.raises(TableError) as caught:
-        small_schema.conform(came, origin="file creatures.csv")
+        small_schema.coerce(came, origin="file creatures.csv")
 
     message = str(caught.value)
     assert message.startswith(f"file creatures.csv: column '{column}' has ")
@@ -159,13 +160,13 @@ def test_a_header_without_rows_is_refused(small_schema: TableSchema) -> None:
     header_only = pd.read_csv(io.StringIO("Colour,Size,Legs\n"))
 
     with pytest.raises(TableError, match=r"^file creatures\.csv has a header but no row; at least one row is needed"):
-        small_schema.conform(header_only, origin="file creatures.csv")
+        small_schema.coerce(header_only, origin="file creatures.csv")
 
 
 @pytest.mark.parametrize("legs", [["9223372036854775808", "6"], [2.0**63, 6.0], [1e300, 6.0], ["-1e19", "6"]])
 def test_a_whole_number_beyond_64_bits_is_never_read_as_another(small_schema: TableSchema, legs: list[object]) -> None:
     with pytest.raises(TableError, match="'Legs'"):
-        small_schema.conform(_frame(Legs=legs), origin="a frame")
+        small_schema.coerce(_frame(Legs=legs), origin="a frame")
 
 
 # schemas that are refused
@@ -271,4 +272,4 @@ def test_the_hash_tells_every_change(small_table: pd.DataFrame) -> None:
 def test_the_hash_survives_a_csv_file(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
     read_again = pd.read_csv(io.StringIO(small_table.to_csv(index=False)))
 
-    assert content_hash(small_schema.conform(read_again, origin="a file")) == content_hash(small_table)
+    assert content_hash(small_schema.coerce(read_again, origin="a file")) == content_hash(small_table)

@@ -55,7 +55,7 @@ def test_there_are_as_many_rows_of_each_sex_as_published(summary: dict[str, Any]
 def test_it_has_the_columns_of_the_schema_in_range(drawn: pd.DataFrame, abalone: SyntheticTableSettings) -> None:
     schema = abalone.table_schema()
 
-    assert_frame_equal(schema.conform(drawn, origin="the placeholder"), drawn, check_exact=True)
+    assert_frame_equal(schema.coerce(drawn, origin="the placeholder"), drawn, check_exact=True)
     assert {c.name: c.count_out_of_range(drawn[c.name]) for c in schema.columns} == dict.fromkeys(schema.names, 0)
     assert not drawn.isna().any(axis=None)
     assert not drawn.duplicated().any()

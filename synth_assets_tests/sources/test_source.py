@@ -296,7 +296,7 @@ def test_openml_gives_the_same_table_as_a_file(
 
     assert (openml.kind, file.kind) == ("openml", "file")
     assert isinstance(openml.frame["Class_number_of_rings"].dtype, pd.CategoricalDtype)  # as OpenML has it
-    conformed = [schema.conform(loaded.frame, origin=loaded.label) for loaded in (openml, file)]
+    conformed = [schema.coerce(loaded.frame, origin=loaded.label) for loaded in (openml, file)]
     assert len(conformed[0]) == 4177
     pd.testing.assert_frame_equal(*conformed, check_exact=True)
     assert content_hash(conformed[0]) == content_hash(conformed[1])
@@ -309,7 +309,7 @@ def test_openml_gives_missing_values_as_missing(
     rows.loc[2, ["Sex", "Length"]] = None
     fill_openml_cache(tmp_path / "openml", rows)
 
-    raw = abalone.table_schema().conform(source("openml").load().frame, origin="OpenML")
+    raw = abalone.table_schema().coerce(source("openml").load().frame, origin="OpenML")
 
     assert raw.isna().sum().to_dict() == dict.fromkeys(raw, 0) | {"Sex": 1, "Length": 1}
     assert raw.loc[2, ["Sex", "Length"]].isna().all()

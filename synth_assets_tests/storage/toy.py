@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from synth_assets.publishing.builder import PublishSpec, TableDescription
-from synth_assets.schema.table import Column, TableSchema, content_hash
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.warehouse import Provenance, Warehouse
 from synth_assets.synthesizers.settings import SampleSpec
 

@@ -11,7 +11,8 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.fidelity import correlations
 from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, ORANGE, legend, new_figure, short
 from synth_assets.evaluation.reference import floor_of, real_splits
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.columns import Column
+from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def density_grid(
     with new_figure(3.6 * across, 2.4 * down + 1.0, title, source) as figure:
         for i, column in enumerate(schema.columns):
             axes = figure.add_subplot(down, across, i + 1)
-            draw = _bars if column.kind == "category" else _densities
+            draw = _bars if not column.is_numeric else _densities
             draw(
                 axes,
                 held_out[column.name],
@@ -122,7 +123,7 @@ def correlation_matrices(
     """
     from matplotlib import colormaps
 
-    _require([column for column in schema.columns if column.kind != "category"], real=real, synthetic=synthetic)
+    _require([column for column in schema.columns if column.is_numeric], real=real, synthetic=synthetic)
     matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
     matrices["synthetic - real"] = matrices["synthetic"] - matrices["real"]
     largest = float(matrices["synthetic - real"].abs().to_numpy().max())
@@ -214,7 +215,7 @@ def pair_grid(
                 axes.set_xlim(spans[0])
                 axes.set_ylim(spans[1])
                 for axis, column in ((axes.xaxis, one), (axes.yaxis, other)):
-                    if column.kind == "category":
+                    if not column.is_numeric:
                         axis.set_ticks(range(len(column.categories)), [short(c, 10) for c in column.categories])
                 _say_below(axes, _label(one), left_out)
                 if called == "real":
@@ -357,7 +358,7 @@ def _band(real: np.ndarray | pd.Series, splits: Sequence[tuple[np.ndarray, np.nd
 
 def _places(values: pd.Series, column: Column) -> np.ndarray:
     """Give numbers as they are, and labels as their places in the schema; what is neither is NaN."""
-    if column.kind == "category":
+    if not column.is_numeric:
         values = values.map({label: i for i, label in enumerate(column.categories)})
     places: np.ndarray = values.to_numpy("float64", na_value=np.nan)
     return places
@@ -370,7 +371,7 @@ def _finite_places(values: pd.Series, column: Column) -> np.ndarray:
 
 
 def _jittered(places: np.ndarray, column: Column, seed: int) -> np.ndarray:
-    if column.kind == "number":
+    if column.type == "float":
         return places
     return places + np.random.default_rng(seed).uniform(-0.3, 0.3, len(places))
 
@@ -382,7 +383,7 @@ def _span(values: pd.Series, column: Column) -> tuple[float, float]:
     reach = 0.5 * (high - low) or np.inf
     low, high = max(places.min(), low - reach), min(places.max(), high + reach)
     margin = 0.03 * (high - low) or 1.0
-    if column.kind != "number":
+    if column.type != "float":
         margin = max(margin, 0.5)
     return float(low - margin), float(high + margin)
 
@@ -425,7 +426,7 @@ def _require(columns: Iterable[Column], **sets: pd.DataFrame) -> None:
                     f"the {called} rows have no column {column.name!r}; their columns are {', '.join(map(str, rows))}. "
                     "Give rows in the raw table's columns."
                 )
-            if column.kind != "category" and not pd.api.types.is_numeric_dtype(rows[column.name]):
+            if column.is_numeric and not pd.api.types.is_numeric_dtype(rows[column.name]):
                 raise ForeseenError(
                     f"column {column.name!r} of the {called} rows is of type {rows[column.name].dtype}; expected "
                     f"numbers. Give rows in the raw table's types."

@@ -9,9 +9,10 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.columns import Column
 from synth_assets.schema.encoding import Encoding
-from synth_assets.schema.split import rows_of
-from synth_assets.schema.table import Column, TableSchema
+from synth_assets.schema.split import TEST, TRAIN, select
+from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.warehouse import PARTITION_COLUMN
 
@@ -35,21 +36,27 @@ class Table:
         The prefix of its asset keys, and the name of its schema in DuckDB.
     owner : str
         Who answers for it, as Dagster writes owners.
-    schema : TableSchema
-        Its raw columns.
+    encoding : Encoding
+        Its schema, and how `encoded_split` writes its rows.
     partitions : dagster.DailyPartitionsDefinition
         The days of its samples.
     """
 
     name: str
     owner: str
-    schema: TableSchema
+    encoding: Encoding
     partitions: dg.DailyPartitionsDefinition
 
     @property
-    def encoding(self) -> Encoding:
-        """How its rows are written in numbers."""
-        return Encoding(self.schema)
+    def schema(self) -> TableSchema:
+        """Its raw columns."""
+        return self.encoding.schema
+
+    @property
+    def target_unit(self) -> str:
+        """The unit of the target, as a label of an axis."""
+        unit = None if self.schema.target is None else self.schema.column(self.schema.target).unit
+        return unit or "in the target's unit"
 
     def key(self, asset: str) -> dg.AssetKey:
         """Give the key of one of its assets."""
@@ -109,24 +116,28 @@ class Table:
 
     def raw_columns(self, *, encoded: bool = False) -> list[dg.TableColumn]:
         """Describe the table's columns, as they came or encoded."""
-        names = self.encoding.names if encoded else self.schema.names
         return [
-            _describe(column, name, encoded=encoded, target=column.name == self.schema.target)
-            for column, name in zip(self.schema.columns, names, strict=True)
+            _describe(
+                column,
+                self.encoding.name_of(column) if encoded else column.name,
+                encoded=encoded,
+                target=column.name == self.schema.target,
+            )
+            for column in self.schema.columns
         ]
 
 
 def judged_and_real(
-    table: Table, synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame
+    table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Give a sample's rows, the train rows and the held-out rows, all in the raw table's columns and types."""
-    train, held_out = (table.encoding.decode(rows_of(encoded_split, part)) for part in ("train", "test"))
-    return synthetic_sample.filter(table.schema.names), train, held_out
+    """Return the sample's rows, the train rows and the held-out rows, all in the raw table's columns and dtypes."""
+    train, held_out = (select(raw, encoded_split, part) for part in (TRAIN, TEST))
+    return synthetic_sample[table.schema.names], train, held_out
 
 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
     """Describe a column of a table that an asset writes."""
-    return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable))
+    return dg.TableColumn(name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=nullable))
 
 
 def evidence_columns() -> list[dg.TableColumn]:
@@ -194,20 +205,16 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
 
 
 def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:
-    types = {"category": "varchar", "integer": "bigint", "number": "double"}
-    type_ = types[column.kind]
-    if encoded and (column.kind == "category" or target):
-        type_ = "double" if target else "tinyint"
-    limits = []
-    if column.kind == "category":
-        labels = ", ".join(f"{code} = {label}" for code, label in enumerate(column.categories))
-        limits.append(labels if encoded else f"one of {', '.join(column.categories)}")
-    if column.minimum is not None:
-        limits.append(f">= {column.minimum:g}")
-    if column.maximum is not None:
-        limits.append(f"<= {column.maximum:g}")
+    type_ = column.sql_type
+    limits = column.range_text
+    if encoded:
+        type_ = "DOUBLE" if target else column.encoded_sql_type
+        if not column.is_numeric:
+            limits = [", ".join(f"{code} = {label}" for code, label in enumerate(column.categories))]
     description = column.description + (f" Unit: {column.unit}." if column.unit else "")
-    return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=False, other=limits))
+    return dg.TableColumn(
+        name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=False, other=limits)
+    )
 
 
 def _cell(value: object) -> str:

@@ -41,19 +41,21 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
             columns=columns,
             ins={"raw": dg.AssetIn(table.key(raw_asset.NAME))},
             description=(
-                f"The raw table with labels as codes and the target as `{table.schema.target_renamed}`, split by "
+                f"The raw table with labels as codes and the target as `{table.encoding.target_name}`, split by "
                 f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
             ),
         )
     )
     def encoded_split(raw: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         with as_dagster_failure():
-            frame = split.apply(table.encoding.encode(raw))
+            membership = split.membership(len(raw))
+            encoded = table.encoding.encode(raw).iloc[membership[ROW_ID].to_numpy()].reset_index(drop=True)
+            frame = pd.concat([encoded, membership], axis="columns")
         counts = frame[SPLIT].value_counts()
         codes = {
             c.name: {label: code for code, label in enumerate(c.categories)}
             for c in table.schema.columns
-            if c.kind == "category"
+            if not c.is_numeric
         }
         return dg.MaterializeResult(
             value=frame,

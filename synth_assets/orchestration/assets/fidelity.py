@@ -9,7 +9,7 @@ from synth_assets.evaluation import fidelity as measures
 from synth_assets.evaluation.detection import PAIR, detection_table, pairs_told_apart
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.rows import judged_rows
-from synth_assets.evaluation.validity import Rule, validity_table
+from synth_assets.evaluation.validity import validity_table
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
@@ -22,6 +22,7 @@ from synth_assets.orchestration.assets.common import (
     row_count,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse
@@ -29,14 +30,14 @@ from synth_assets.storage.warehouse import Provenance, Warehouse
 NAME, PLOTS = "fidelity", "fidelity_plots"
 
 
-def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
+def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefinition]:
     """Build the assets.
 
     Parameters
     ----------
     table : Table
         The table.
-    rules : sequence of Rule
+    constraints : sequence of Constraint
         What its rows keep to.
 
     Returns
@@ -46,6 +47,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
     """
     sample_and_split = {
         "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
+        "raw": dg.AssetIn(table.key(raw_asset.NAME)),
         "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
     }
 
@@ -63,15 +65,17 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
             ),
         )
     )
-    def fidelity(synthetic_sample: pd.DataFrame, encoded_split: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
-        rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
+    def fidelity(
+        synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
+    ) -> dg.MaterializeResult[pd.DataFrame]:
+        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
             found = pd.concat(
                 [
                     measures.fidelity_table(rows, train, held_out, table.schema),
                     detection_table(rows, train, held_out, table.schema),
                     pairs_told_apart(rows, train, held_out, table.schema),
-                    validity_table(rows, train, held_out, table.schema, rules),
+                    validity_table(rows, train, held_out, table.schema, constraints),
                 ],
                 ignore_index=True,
             )
@@ -104,6 +108,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
         paths: dg.ResourceParam[DataPaths],
         warehouse: dg.ResourceParam[Warehouse],
         synthetic_sample: pd.DataFrame,
+        raw: pd.DataFrame,
         encoded_split: pd.DataFrame,
         fidelity: pd.DataFrame,
     ) -> dg.MaterializeResult[None]:
@@ -112,7 +117,7 @@ def build(table: Table, rules: Sequence[Rule]) -> list[dg.AssetsDefinition]:
         partition = context.partition_key
         folder = paths.plots(table.name, partition)
         source = raw_asset.source_label(warehouse, table.name)
-        sample, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
+        sample, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
         rows = judged_rows(sample, train)
         title = table.sample_title(partition, str(synthetic_sample["model_version"].iloc[0]))
         told_apart = fidelity[fidelity["metric"] == PAIR]

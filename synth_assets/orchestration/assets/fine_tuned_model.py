@@ -17,7 +17,7 @@ from synth_assets.orchestration.assets.common import (
     row_count,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.split import rows_of
+from synth_assets.schema.split import TRAIN, select
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets.synthesizers.model_store import ModelCard, ModelStore
@@ -66,7 +66,10 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
             code_version="5",
             kinds={"python", "pytorch", "huggingface"},
             columns=_COLUMNS,
-            ins={"encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME))},
+            ins={
+                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
+                "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
+            },
             pool=LANGUAGE_MODEL_POOL,
             description=(
                 f"{'Our engine' if spec.engine == 'great' else '`be_great.GReaT` as it is'} on the base `{spec.base}`, "
@@ -80,13 +83,14 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
         context: dg.AssetExecutionContext,
         paths: dg.ResourceParam[DataPaths],
         warehouse: dg.ResourceParam[Warehouse],
+        raw: pd.DataFrame,
         encoded_split: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         store = ModelStore(paths.models(table.name))
-        train = rows_of(encoded_split, "train")
+        train = select(raw, encoded_split, TRAIN)
         with as_dagster_failure():
             card = store.fit(
-                table.encoding.label(train) if spec.engine == "great" else train,
+                train,
                 spec,
                 bases=paths.bases,
                 experiments=paths.experiments(experiment_dir),

@@ -55,6 +55,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             of_sample=True,
             ins={
                 "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
+                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
                 "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
             },
             description=(
@@ -67,10 +68,11 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         paths: dg.ResourceParam[DataPaths],
         warehouse: dg.ResourceParam[Warehouse],
         synthetic_sample: pd.DataFrame,
+        raw: pd.DataFrame,
         encoded_split: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         version = str(synthetic_sample["model_version"].iloc[0])
-        rows, train, held_out = judged_and_real(table, synthetic_sample, encoded_split)
+        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
             attacks = measures.attacks_on(rows, train, held_out, table.schema)
             found = measures.privacy_table(rows, train, held_out, table.schema, attacks=attacks)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import dagster as dg
 
 from synth_assets.orchestration.assets import (
-    augmentation_study,
     encoded_split,
     fidelity,
     privacy,
@@ -59,9 +58,8 @@ def build(
     list
         The asset.
     """
-    # The study of augmentation is published if there is one; nothing waits for it.
-    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE, augmentation_study)]
-    offer = PublishSpec(table.name, table.schema, sample, _descriptions(assets, names))
+    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
+    offer = PublishSpec(table.name, table.encoding, sample, _descriptions(assets, names))
 
     @dg.asset(
         **table.asset(
@@ -77,7 +75,9 @@ def build(
         )
     )
     def published(
-        context: dg.AssetExecutionContext, publisher: Publisher, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetExecutionContext,
+        publisher: dg.ResourceParam[Publisher],
+        warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.MaterializeResult[None]:
         day = context.partition_key if context.has_partition_key else None
         with as_dagster_failure():

@@ -55,7 +55,7 @@ def build(
     ) -> dg.MaterializeResult[pd.DataFrame]:
         with as_dagster_failure():
             loaded = source_in(paths.root).load()
-            frame = table.schema.conform(loaded.frame, origin=loaded.label)
+            frame = table.schema.coerce(loaded.frame, origin=loaded.label)
         if loaded.kind == "placeholder":
             context.log.warning(f"{table.name}: these rows are no real data but the {loaded.label}.")
         ignored = [str(name) for name in loaded.frame.columns if name not in table.schema.names]

@@ -10,9 +10,9 @@ from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_se
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
-from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
+from synth_assets.orchestration.assets.common import Table, column, judged_and_real, markdown_table, picture, row_count
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.split import rows_of
+from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
@@ -57,6 +57,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     list
         The asset.
     """
+    target = table.schema.target
+    assert target is not None  # noqa: S101 - the component refuses a table without one
 
     @dg.asset(
         **table.asset(
@@ -67,10 +69,11 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             of_sample=True,
             ins={
                 "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
+                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
                 "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
             },
             description=(
-                f"How well `{table.schema.target_renamed}` of held-out rows is predicted by what learned from the real "
+                f"How well `{target}` of held-out rows is predicted by what learned from the real "
                 "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
             ),
         )
@@ -80,20 +83,19 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         paths: dg.ResourceParam[DataPaths],
         warehouse: dg.ResourceParam[Warehouse],
         synthetic_sample: pd.DataFrame,
+        raw: pd.DataFrame,
         encoded_split: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         from synth_assets.evaluation.figures import regression_points
 
         version = str(synthetic_sample["model_version"].iloc[0])
-        train = rows_of(encoded_split, "train")
-        learned_from = judged_rows(synthetic_sample[table.schema.names], train)
+        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
+        learned_from, encoding = judged_rows(rows, train), Encoding(table.schema)
         with as_dagster_failure():
             found = compare_training_sets(
-                train,
-                table.encoding.encode(learned_from),
-                rows_of(encoded_split, "test"),
-                target=table.schema.target_renamed,
-                categories=table.encoding.categories,
+                *(encoding.encode(part) for part in (train, learned_from, held_out)),
+                target=target,
+                categories=table.schema.categorical,
             )
         context.log.info(found.verdict)
         frame = found.table().assign(model_version=version)
@@ -102,8 +104,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         figure = regression_points(
             found.scores,
             found.differences,
-            unit=table.schema.column(table.schema.target).unit or "in the target's unit",
-            title=f"{table.schema.target_renamed} of held-out {table.name} rows, {sample}",
+            unit=table.target_unit,
+            title=f"{target} of held-out {table.name} rows, {sample}",
             source=raw_asset.source_label(warehouse, table.name),
         )
         path = paths.plots(table.name, partition) / "regression_comparison.png"

@@ -11,7 +11,6 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, Verdict, judge
 from synth_assets.evaluation.report import PICTURES, Origin, Utility, report_html, status
-from synth_assets.evaluation.validity import Rule
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import fidelity as fidelity_asset
 from synth_assets.orchestration.assets import privacy as privacy_asset
@@ -20,6 +19,7 @@ from synth_assets.orchestration.assets import regression_comparison as compariso
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
 from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
@@ -41,7 +41,7 @@ _COLUMNS = [
 
 
 def build(
-    table: Table, gates: Mapping[str, Gate], rules: Sequence[Rule]
+    table: Table, gates: Mapping[str, Gate], constraints: Sequence[Constraint]
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks, one a gate.
 
@@ -51,7 +51,7 @@ def build(
         The table.
     gates : mapping of str to Gate
         The gates, by name.
-    rules : sequence of Rule
+    constraints : sequence of Constraint
         What the table's rows keep to.
 
     Returns
@@ -118,10 +118,10 @@ def build(
             utility = Utility(
                 regression_comparison,
                 verdict=_fact(details, "verdict", "{}"),
-                unit=table.schema.column(table.schema.target).unit or "in the target's unit",
+                unit=table.target_unit,
             )
             pictures = _pictures(table, plots, [name for name in PICTURES if name != "history" or name in drawn])
-            html = report_html(origin, verdicts, evidence, rules=rules, utility=utility, pictures=pictures)
+            html = report_html(origin, verdicts, evidence, constraints=constraints, utility=utility, pictures=pictures)
             atomic_write(page, html.encode())
         return dg.MaterializeResult(
             value=frame,

@@ -98,7 +98,7 @@ def build(
         started = time.monotonic()
         with as_dagster_failure():
             store = ModelStore(paths.models(table.name))
-            rows, drawn = sample_rows(store, version, table.encoding, asked, seed=seed, report=context.log.info)
+            rows, drawn = sample_rows(store, version, table.schema, asked, seed=seed, report=context.log.info)
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return dg.MaterializeResult(

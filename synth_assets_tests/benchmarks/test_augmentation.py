@@ -5,9 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-
-from synth_assets.errors import ForeseenError
-from synth_assets.evaluation import intervals, learners
 from synth_assets.evaluation.augmentation import (
     Generator,
     StudyPlan,
@@ -20,6 +17,9 @@ from synth_assets.evaluation.augmentation import (
     summarise,
     units_of,
 )
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation import intervals, learners
 from synth_assets.evaluation.learners import Task
 
 close = pytest.approx

@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 from filelock import FileLock
-
 from synth_assets.evaluation.augmentation import (
     Generator,
     StudyPlan,
@@ -21,6 +20,7 @@ from synth_assets.evaluation.augmentation import (
     summarise,
     units_of,
 )
+
 from synth_assets.evaluation.learners import Task
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
