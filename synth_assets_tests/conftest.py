@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.publishing.publisher import Publisher
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
@@ -68,13 +68,12 @@ def placeholder_csv() -> Path:
 def small_schema() -> TableSchema:
     """Give three columns, one of each kind."""
     return TableSchema(
-        (
-            Column("Colour", "category", categories=("blue", "red")),
-            Column("Size", "number", unit="mm", minimum=0.0, maximum=10.0),
-            Column("Legs", "integer", minimum=0, maximum=12),
+        columns=(
+            Categorical(name="Colour", categories=("blue", "red")),
+            Float(name="Size", unit="mm", minimum=0.0, maximum=10.0),
+            Integer(name="Legs", minimum=0, maximum=12),
         ),
         target="Legs",
-        target_renamed="Count",
     )
 
 

@@ -15,7 +15,7 @@ from synth_assets.evaluation.gates import GATES, judge
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.privacy import attacks_on, privacy_table
 from synth_assets.evaluation.validity import validity_table
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema
 
@@ -23,13 +23,12 @@ Table = Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, TableSchema], pd.Dat
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
 
 SCHEMA = TableSchema(
-    (
-        Column("Colour", "category", categories=("blue", "red")),
-        Column("Size", "number", minimum=0.0, maximum=10.0),
-        Column("Legs", "integer", minimum=0, maximum=30),
+    columns=(
+        Categorical(name="Colour", categories=("blue", "red")),
+        Float(name="Size", minimum=0.0, maximum=10.0),
+        Integer(name="Legs", minimum=0, maximum=30),
     ),
-    "Legs",
-    "Count",
+    target="Legs",
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.detection import IMPORTANCE, Classifier, detection_auc, detection_table, pairs_told_apart
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Float
 from synth_assets.schema.table import TableSchema
 
 BOTH: tuple[Classifier, ...] = ("gradient boosting", "random forest")
@@ -70,7 +70,7 @@ def test_a_label_that_only_one_side_has_gives_them_away(small_schema: TableSchem
 
 def test_full_grown_trees_see_what_bins_hide() -> None:
     """Synthetic rows lie on a grid, real ones just beside it: single values tell them apart, and no range of values."""
-    schema = TableSchema((Column("Size", "number"),), "Size", "Size")
+    schema = TableSchema(columns=(Float(name="Size"),), target="Size")
     grid = np.random.default_rng(5).integers(0, 600, (2, 1500))
     held_out, synthetic = pd.DataFrame({"Size": grid[0] + 1e-4}), pd.DataFrame({"Size": grid[1] * 1.0})
 
@@ -82,7 +82,7 @@ def test_full_grown_trees_see_what_bins_hide() -> None:
 
 @each_classifier
 def test_nothing_to_see_is_even_odds(classifier: Classifier) -> None:
-    schema = TableSchema((Column("Size", "number"),), "Size", "Size")
+    schema = TableSchema(columns=(Float(name="Size"),), target="Size")
     constant = pd.DataFrame({"Size": [0.1] * 20})
 
     assert detection_auc(constant, constant, schema, classifier=classifier, repeats=2).repeats == (0.5, 0.5)
@@ -193,7 +193,7 @@ def test_columns_that_only_together_are_wrong_are_both_named(small_schema: Table
 
 def test_a_column_that_gives_everything_away_is_owed_everything() -> None:
     """The area is 1 with the column, and 0.5 where its values are shuffled; the other column says nothing."""
-    schema = TableSchema((Column("Size", "number"), Column("Other", "number")), "Size", "Size")
+    schema = TableSchema(columns=(Float(name="Size"), Float(name="Other")), target="Size")
     real, synthetic = (pd.DataFrame({"Size": [size] * 200, "Other": [1.0] * 200}) for size in (0.0, 1.0))
     told = detection_auc(
         synthetic, real, schema, classifier="gradient boosting", repeats=3, importance=True, interval=False

@@ -22,16 +22,16 @@ from synth_assets.evaluation.fidelity import (
 )
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.rows import judged_rows
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
 
-SIZE = Column("Size", "number")
-COLOUR = Column("Colour", "category", categories=("blue", "green", "red"))
+SIZE = Float(name="Size")
+COLOUR = Categorical(name="Colour", categories=("blue", "green", "red"))
 
 
 @pytest.fixture
 def three_numbers() -> TableSchema:
-    return TableSchema((Column("a", "number"), Column("b", "number"), Column("c", "integer")), "c", "c")
+    return TableSchema(columns=(Float(name="a"), Float(name="b"), Integer(name="c")), target="c")
 
 
 # One column
@@ -169,7 +169,7 @@ def test_the_distance_of_whole_rows_is_that_of_their_projections(three_numbers: 
 
 
 def test_in_a_table_of_one_number_both_distances_are_the_same() -> None:
-    schema = TableSchema((Column("Size", "number"),), "Size", "Size")
+    schema = TableSchema(columns=(Float(name="Size"),), target="Size")
     real = pd.DataFrame({"Size": [1.0, 2.0, 4.0]})
     found = _values(real + 1, real, real, schema=schema)
 
@@ -265,7 +265,7 @@ def test_sets_of_rows_without_anything_in_common_score_nothing(
 
 
 def test_a_table_of_one_number_has_its_column_alone() -> None:
-    schema = TableSchema((Column("Legs", "integer"),), "Legs", "Legs")
+    schema = TableSchema(columns=(Integer(name="Legs"),), target="Legs")
     rows = pd.DataFrame({"Legs": [1, 2]})
 
     assert fidelity_table(rows, rows, rows, schema)["metric"].tolist() == [KS, WASSERSTEIN, SHAPES, SLICED]
@@ -304,13 +304,12 @@ def test_two_parts_of_the_placeholder_score_near_one(placeholder_csv: pd.DataFra
     """What a floor looks like, and far from what a shifted column scores."""
     table = pd.read_csv(placeholder_csv)[["Sex", "Length", "Class_number_of_rings"]]
     schema = TableSchema(
-        (
-            Column("Sex", "category", categories=("F", "I", "M")),
-            Column("Length", "number"),
-            Column("Class_number_of_rings", "integer"),
+        columns=(
+            Categorical(name="Sex", categories=("F", "I", "M")),
+            Float(name="Length"),
+            Integer(name="Class_number_of_rings"),
         ),
-        "Class_number_of_rings",
-        "Rings",
+        target="Class_number_of_rings",
     )
     train, held_out = table.iloc[:3000], table.iloc[3000:]
 

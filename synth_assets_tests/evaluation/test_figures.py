@@ -33,7 +33,7 @@ from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densi
 from synth_assets.evaluation.figures.scores import MOST_LINES
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
 from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
 
 DPI = 40
@@ -301,7 +301,7 @@ def test_of_a_long_sample_as_many_rows_as_were_learned_from_are_drawn(
 
 def test_of_many_labels_those_of_most_rows_are_drawn(small_table: pd.DataFrame) -> None:
     labels = tuple(f"label number {i:02d}" for i in range(20))
-    schema = TableSchema((Column("Kind", "category", categories=labels), Column("Legs", "integer")), "Legs", "Count")
+    schema = TableSchema(columns=(Categorical(name="Kind", categories=labels), Integer(name="Legs")), target="Legs")
     rows = pd.DataFrame({"Kind": [label for i, label in enumerate(labels) for _ in range(i + 1)]}).assign(Legs=1)
 
     axes = _grid(rows, rows, schema).axes[0]
@@ -315,7 +315,7 @@ def test_the_band_holds_95_in_100_of_other_rows_of_the_same_source_and_few_of_an
     shift: float, least: float, most: float
 ) -> None:
     rng = np.random.default_rng(0)
-    schema = TableSchema((Column("Size", "number", unit="mm"),), "Size", "Size")
+    schema = TableSchema(columns=(Float(name="Size", unit="mm"),), target="Size")
     within = []
     for _ in range(20):
         train, held_out, others = (pd.DataFrame({"Size": rng.normal(size=n)}) for n in (500, 200, 500))
@@ -409,14 +409,13 @@ def test_one_synthetic_row_is_drawn(small_schema: TableSchema, small_table: pd.D
 def awkward() -> TableSchema:
     """Names, labels and units that mean something to somebody: formulas, HTML, an end of a line."""
     return TableSchema(
-        (
-            Column(r"cost in $\frac{", "category", categories=("<b>$x$</b>", r"$\broken{$", "_hidden")),
-            Column("a$b$ & 100 %", "number", unit="$/kg^2"),
-            Column("<script>", "integer", unit="{x}"),
-            Column("_under_score_", "number"),
+        columns=(
+            Categorical(name=r"cost in $\frac{", categories=("<b>$x$</b>", r"$\broken{$", "_hidden")),
+            Float(name="a$b$ & 100 %", unit="$/kg^2"),
+            Integer(name="<script>", unit="{x}"),
+            Float(name="_under_score_"),
         ),
         target="<script>",
-        target_renamed="y",
     )
 
 
@@ -478,7 +477,7 @@ def test_a_constant_column_has_its_place_in_the_matrices(small_schema: TableSche
 
 
 def test_many_columns_have_no_numbers_written_over_each_other() -> None:
-    schema = TableSchema(tuple(Column(f"c{i}", "number") for i in range(20)), "c0", "c0")
+    schema = TableSchema(columns=tuple(Float(name=f"c{i}") for i in range(20)), target="c0")
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 20)), columns=schema.names)
 
     figure = correlation_matrices(rows, rows, schema, **WORDS)

@@ -26,7 +26,7 @@ from synth_assets.evaluation.privacy import (
 )
 from synth_assets.evaluation.rows import as_points, judged_rows
 from synth_assets.orchestration.settings import SyntheticTableSettings
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import rows_of
 from synth_assets.schema.table import TableSchema
@@ -98,7 +98,7 @@ def test_blocks_leave_no_row_out(small_schema: TableSchema, monkeypatch: pytest.
 
 
 def test_each_column_is_rounded_at_its_own_scale() -> None:
-    schema = TableSchema((Column("Tiny", "number"), Column("Huge", "number"), Column("Id", "integer")), "Id", "Id")
+    schema = TableSchema(columns=(Float(name="Tiny"), Float(name="Huge"), Integer(name="Id")), target="Id")
     train = pd.DataFrame({"Tiny": [3e-12, -4e-12], "Huge": [5e15, 0.0], "Id": [2**52, 7]})
     near = pd.DataFrame({"Tiny": [3.000000000001e-12], "Huge": [5e15 + 2], "Id": [2**52]})
     far = pd.DataFrame({"Tiny": [3.1e-12], "Huge": [5.1e15], "Id": [2**52 + 1]})
@@ -108,7 +108,7 @@ def test_each_column_is_rounded_at_its_own_scale() -> None:
 
 
 def test_columns_of_zeros_and_indices_of_any_kind_are_compared() -> None:
-    schema = TableSchema((Column("Size", "number"),), "Size", "Size")
+    schema = TableSchema(columns=(Float(name="Size"),), target="Size")
     rows = pd.DataFrame({"Size": [0.0, -0.0, 1.0]}, index=[9, 9, 9])
 
     assert exact_copies(rows, pd.DataFrame({"Size": [0.0, 0.0]}), schema) == pytest.approx(2 / 3)
@@ -224,7 +224,7 @@ def test_an_attack_on_nothing_is_refused(small_schema: TableSchema) -> None:
 def many_columns() -> TableSchema:
     """Give a table of numbers that all go together: rows are told apart, and lie close to a line."""
     return TableSchema(
-        (*(Column(name, "number") for name in "abcd"), Column("k", "category", categories=("p", "q"))), "a", "a"
+        columns=(*(Float(name=name) for name in "abcd"), Categorical(name="k", categories=("p", "q"))), target="a"
     )
 
 

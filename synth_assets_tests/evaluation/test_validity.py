@@ -11,7 +11,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.validity import validity_table
 from synth_assets.orchestration.settings import SyntheticTableSettings
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Float
 from synth_assets.schema.constraints import Constraint, check_constraints, violations
 from synth_assets.schema.table import TableSchema
 
@@ -90,7 +90,7 @@ def test_rows_that_break_a_rule_are_named(small_schema: TableSchema, sql: str, b
 
 
 def test_numbers_are_compared_as_decimals() -> None:
-    schema = TableSchema(tuple(Column(name, "number") for name in "abc"), "c", "c")
+    schema = TableSchema(columns=tuple(Float(name=name) for name in "abc"), target="c")
     rows = pd.DataFrame({"a": [0.1, 0.1], "b": [0.2, 0.2], "c": [0.3, 0.2999]})
     assert 0.1 + 0.2 > 0.3
     assert violations(rows, [Constraint("sum", "a + b <= c")], schema)["sum"].tolist() == [False, True]
@@ -103,7 +103,7 @@ def test_an_empty_cell_keeps_no_rule(small_schema: TableSchema) -> None:
 
 def test_names_are_quoted() -> None:
     name = 'x"; drop table rows; --'
-    schema = TableSchema((Column(name, "number"), Column("y", "number")), "y", "y")
+    schema = TableSchema(columns=(Float(name=name), Float(name="y")), target="y")
     rows = pd.DataFrame({name: [1.0, 3.0], "y": [2.0, 2.0]})
     constraint = Constraint("it", '"x""; drop table rows; --" < y')
     check_constraints([constraint], schema)

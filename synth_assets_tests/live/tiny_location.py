@@ -12,10 +12,10 @@ import pandas as pd
 import yaml
 
 from synth_assets.orchestration import SyntheticTable
-from synth_assets.orchestration import resources as shared
+from synth_assets.orchestration.resources import shared_resources
 from synth_assets.orchestration.settings import SyntheticTableSettings
 
-DEFS_YAML = Path(shared.__file__).parent / "abalone" / "defs.yaml"
+DEFS_YAML = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 # Of 300 train rows, any model repeats which combinations occur: one day's sample in five failed the privacy gate. Of
 # 1,200, none of 40 did.
 ROWS, TRAIN_ROWS, SAMPLE_ROWS = 2000, 1200, 40
@@ -61,7 +61,7 @@ def tiny_settings(**changes: Any) -> SyntheticTableSettings:
 def tiny_definitions(**changes: Any) -> dg.Definitions:
     """Give the lineage of `tiny_settings`, and the resources in the data folder that the environment names."""
     table = dg.build_defs_for_component(SyntheticTable(tiny_settings(**changes)))
-    return dg.Definitions.merge(table, shared.resources())
+    return dg.Definitions.merge(table, dg.Definitions(resources=shared_resources()))
 
 
 def tiny_table(table: pd.DataFrame) -> pd.DataFrame:

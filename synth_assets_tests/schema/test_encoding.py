@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from synth_assets.schema.columns import Column, TableError
+from synth_assets.schema.columns import Categorical, Integer, TableError
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema
 
@@ -74,7 +74,7 @@ def test_an_encoded_table_has_numbers_only_under_the_new_name(
 
 
 def test_a_category_may_be_the_target(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
-    encoding = Encoding(TableSchema(small_schema.columns, target="Colour", target_renamed="Hue"))
+    encoding = Encoding(TableSchema(columns=small_schema.columns, target="Colour"))
 
     encoded = encoding.encode(small_table)
 
@@ -86,7 +86,7 @@ def test_a_category_may_be_the_target(small_schema: TableSchema, small_table: pd
 
 def test_codes_follow_the_schema_and_not_the_alphabet(small_table: pd.DataFrame) -> None:
     schema = TableSchema(
-        (Column("Colour", "category", categories=("red", "green", "blue")), Column("Legs", "integer")), "Legs", "Legs"
+        columns=(Categorical(name="Colour", categories=("red", "green", "blue")), Integer(name="Legs")), target="Legs"
     )
 
     encoded = Encoding(schema).encode(small_table[["Colour", "Legs"]])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from synth_assets.schema.columns import Column, TableError
+from synth_assets.schema.columns import Categorical, Column, Float, Integer, TableError
 from synth_assets.schema.table import TableSchema, content_hash
 
 
@@ -173,9 +173,9 @@ def test_a_whole_number_beyond_64_bits_is_never_read_as_another(small_schema: Ta
 
 
 _COLOUR, _SIZE, _LEGS = (
-    Column("Colour", "category", categories=("blue", "red")),
-    Column("Size", "number"),
-    Column("Legs", "integer"),
+    Categorical(name="Colour", categories=("blue", "red")),
+    Float(name="Size"),
+    Integer(name="Legs"),
 )
 
 
@@ -185,8 +185,8 @@ _COLOUR, _SIZE, _LEGS = (
         ((_SIZE, _LEGS, _SIZE), "Legs", "Count", "^columns: Size named twice"),
         ((_SIZE, _LEGS), "Arms", "Count", "^target.column: 'Arms' is not a column .*the columns are Size, Legs"),
         ((_SIZE, _LEGS), "Legs", "Size", "^target.rename: 'Size' is already the name of another column"),
-        ((Column("Colour", "category"), _LEGS), "Legs", "Count", "^columns.Colour: .*a category needs its labels"),
-        ((Column("Size", "number", categories=("a",)), _LEGS), "Legs", "Count", "^columns.Size: .*only a category"),
+        ((Categorical(name="Colour"), _LEGS), "Legs", "Count", "^columns.Colour: .*a category needs its labels"),
+        ((Float(name="Size", categories=("a",)), _LEGS), "Legs", "Count", "^columns.Size: .*only a category"),
     ],
     ids=[
         "doubled column",
@@ -200,11 +200,11 @@ def test_a_schema_that_contradicts_itself_is_refused(
     columns: tuple[Column, ...], target: str, renamed: str, message: str
 ) -> None:
     with pytest.raises(TableError, match=message):
-        TableSchema(columns, target, renamed)
+        TableSchema(columns=columns, target=target)
 
 
 def test_a_target_may_keep_its_name() -> None:
-    assert TableSchema((_SIZE, _LEGS), "Legs", "Legs").names == ["Size", "Legs"]
+    assert TableSchema(columns=(_SIZE, _LEGS), target="Legs").names == ["Size", "Legs"]
 
 
 def test_a_column_is_found_by_its_name(small_schema: TableSchema) -> None:
@@ -219,12 +219,12 @@ def test_a_column_is_found_by_its_name(small_schema: TableSchema) -> None:
 @pytest.mark.parametrize(
     ("column", "values", "count"),
     [
-        (Column("c", "category", categories=("a", "b")), ["a", "b", "c", "A", None], 2),
-        (Column("c", "number", minimum=0.0, maximum=1.0), [0.0, 1.0, -0.001, 1.001, 7.0, None], 3),
-        (Column("c", "number", minimum=0.0), [-1.0, 1e9], 1),
-        (Column("c", "number", maximum=0.0), [-1e9, 1.0, 2.0], 2),
-        (Column("c", "number"), [-1e9, 1e9, None], 0),
-        (Column("c", "number", minimum=0.0, maximum=1.0), [None, None], 0),
+        (Categorical(name="c", categories=("a", "b")), ["a", "b", "c", "A", None], 2),
+        (Float(name="c", minimum=0.0, maximum=1.0), [0.0, 1.0, -0.001, 1.001, 7.0, None], 3),
+        (Float(name="c", minimum=0.0), [-1.0, 1e9], 1),
+        (Float(name="c", maximum=0.0), [-1e9, 1.0, 2.0], 2),
+        (Float(name="c"), [-1e9, 1e9, None], 0),
+        (Float(name="c", minimum=0.0, maximum=1.0), [None, None], 0),
     ],
 )
 def test_values_out_of_range_are_counted_and_missing_ones_are_not(
@@ -234,7 +234,7 @@ def test_values_out_of_range_are_counted_and_missing_ones_are_not(
 
 
 def test_missing_whole_numbers_are_not_out_of_range() -> None:
-    legs = Column("Legs", "integer", minimum=0, maximum=12)
+    legs = Integer(name="Legs", minimum=0, maximum=12)
 
     assert legs.count_out_of_range(pd.Series([0, 12, 13, None, -1], dtype="Int64")) == 2
 

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from synth_assets.publishing.builder import PublishSpec, TableDescription
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Categorical, Integer
+from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.warehouse import Provenance, Warehouse
 from synth_assets.synthesizers.settings import SampleSpec
@@ -16,13 +17,13 @@ TABLES = ("raw", "synthetic_sample", "fidelity", "report")
 
 
 def offer(name: str = "toy", tables: Sequence[str] = TABLES) -> PublishSpec:
-    """PublishSpec these tables."""
+    """Return what is published of these tables."""
     described = {
         table: TableDescription(f"It's {table}.", {"x": f"The x of {table}; it's one."}, of_sample=table != "raw")
         for table in tables
     }
-    schema = TableSchema((Column("Sex", "category", categories=("F", "M")), Column("x", "integer")), "x", "Rings")
-    return PublishSpec(name, schema, SampleSpec(), described)
+    schema = TableSchema(columns=(Categorical(name="Sex", categories=("F", "M")), Integer(name="x")), target="x")
+    return PublishSpec(name, Encoding(schema, "Rings"), SampleSpec(), described)
 
 
 def write(warehouse: Warehouse, table: str, values: Sequence[Any], day: str | None = None, schema: str = "toy") -> None:
