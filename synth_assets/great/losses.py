@@ -41,6 +41,7 @@ class Written:
 
     def take(self, rows: torch.Tensor) -> "Written":
         """Give some of the rows."""
+        rows = rows.to(self.ids.device)
         ids, levels, choices = (part.index_select(0, rows) for part in (self.ids, self.levels, self.choices))
         return Written(ids, levels, choices, self.options)
 
