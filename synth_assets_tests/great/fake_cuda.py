@@ -1,7 +1,7 @@
 """A CUDA device for machines without one: tensors on it compute on the CPU, under torch's own rules for devices.
 
 Each operation first goes through torch's `FakeTensorMode`, whose tensors have a device and no data, and which raises
-where tensors of an operation lie on different devices.
+where the tensors of an operation lie on different devices. Autocast is that of the CPU.
 """
 
 from collections.abc import Iterator
@@ -10,23 +10,20 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
+from torch._subclasses import fake_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
-UNDECIDABLE = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 ATEN = torch.ops.aten
-DEVICES: dict[Any, torch.device] = {}
-"""Where the result of an operation is, by the operation and where its arguments are."""
-
-
-TO, GENERATORS = torch.Tensor.to, dict[int, str]()
+TO, TENSOR, AS_TENSOR, AUTOCAST = torch.Tensor.to, torch.tensor, torch.as_tensor, torch.autocast
+UNDECIDABLE = (
+    fake_tensor.DataDependentOutputException,
+    fake_tensor.DynamicOutputShapeException,
+    fake_tensor.UnsupportedOperatorException,
+)
+DEVICES: dict[Any, torch.device] = {}  # of the result, by the operation and the devices of its arguments
+GENERATORS: dict[int, str] = {}  # the type of the device of each
 
 
 class CudaTensor(torch.Tensor):
@@ -35,51 +32,25 @@ class CudaTensor(torch.Tensor):
     inner: torch.Tensor
     device, is_cuda = CUDA, True
     __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_dispatch__ = classmethod(lambda cls, func, types, args=(), kwargs=None: run(func, args, kwargs or {}))
+    # With the next two, `Module.to` swaps tensors, which keeps weights tied.
+    __tensor_flatten__ = lambda self: (["inner"], None)  # noqa: E731
+    __tensor_unflatten__ = staticmethod(lambda inner, *_: CudaTensor(inner["inner"]))
+    cpu = lambda self: to(self, CPU)  # noqa: E731
+    __repr__ = lambda self, **_: f"on a GPU: {self.inner}"  # noqa: E731
+    tolist = lambda self: self.inner.tolist()  # noqa: E731
+    data_ptr = lambda self: self.inner.data_ptr()  # noqa: E731
+    untyped_storage = lambda self: self.inner.untyped_storage()  # noqa: E731
+    data = property(lambda self: self.detach(), lambda self, other: setattr(self, "inner", other.inner))
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor) -> "CudaTensor":
-        # The keys are for autocast.
-        made: CudaTensor = torch.Tensor._make_subclass(cls, inner, device_for_backend_keys=CUDA)  # type: ignore[attr-defined]
+        made: CudaTensor = torch.Tensor._make_subclass(cls, inner)
         made.inner = inner
         return made
 
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return run(func, args, kwargs or {})
-
-    def __tensor_flatten__(self) -> tuple[list[str], None]:
-        return ["inner"], None  # with both of these, `Module.to` swaps tensors, which keeps weights tied
-
-    @staticmethod
-    def __tensor_unflatten__(inner: dict[str, torch.Tensor], *_: Any) -> "CudaTensor":
-        return CudaTensor(inner["inner"])
-
-    def __repr__(self, **_: Any) -> str:
-        return f"on a GPU: {self.inner}"
-
-    @property
-    def data(self) -> Any:
-        return self.detach()
-
-    @data.setter
-    def data(self, other: "CudaTensor") -> None:
-        assert (self.shape, self.stride(), self.dtype) == (other.shape, other.stride(), other.dtype)
-        self.inner = other.inner
-
-    def cpu(self) -> torch.Tensor:
-        return self.to(CPU)
-
     def numpy(self, **_: Any) -> Any:
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
-
-    def tolist(self) -> Any:
-        return self.inner.tolist()
-
-    def data_ptr(self) -> int:
-        return self.inner.data_ptr()
-
-    def untyped_storage(self) -> Any:
-        return self.inner.untyped_storage()
 
 
 def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -91,7 +62,7 @@ def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     same = TO(tensor, dtype or tensor.dtype, copy=copy)
     if device is None or device.type == tensor.device.type:
         return same
-    assert not (torch.is_grad_enabled() and tensor.requires_grad)
+    assert not (torch.is_grad_enabled() and tensor.requires_grad), "moving within a graph is not pretended"
     return same.detach().inner.clone() if isinstance(same, CudaTensor) else CudaTensor(same.detach().clone())
 
 
@@ -103,65 +74,54 @@ class Generator(torch.Generator):
         GENERATORS[made._cdata] = torch.device(device).type
         return made
 
-    def __init__(self, device: Any = CPU) -> None:
-        self.device_type = device
-
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation as if its `CudaTensor`s were on a GPU."""
-    if func is ATEN._fused_sdp_choice.default:
-        return 1  # one kernel; the many operations that it stands for make masks where C++ takes the tensors to be
     leaves = tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    if any(isinstance(tensor, CudaTensor) for tensor in tensors):
-        kwargs = {**kwargs, "device": CUDA} if kwargs.get("device") else kwargs  # where C++ said "as that tensor"
-    asked = torch.device(kwargs.get("device") or CPU)
+    wrappers = {id(tensor.inner): tensor for tensor in tensors if isinstance(tensor, CudaTensor)}
+    # Beside a tensor on the GPU, a device that C++ names is that tensor's.
+    asked = CUDA if wrappers else torch.device(kwargs.get("device") or CPU)
     for leaf in leaves:
         if isinstance(leaf, torch._C.Generator) and GENERATORS.get(leaf._cdata, "cpu") != asked.type:
             raise RuntimeError(f"Expected a {asked.type!r} device type for generator")
-    if asked.type != "cuda" and not any(isinstance(tensor, CudaTensor) for tensor in tensors):
+    if asked.type != "cuda":
         return func(*args, **kwargs)
+    if func is ATEN._fused_sdp_choice.default:
+        return 1  # one kernel; the operations that it stands for make a mask on the device that C++ sees
     # torch's rules look at devices, and at whether a tensor is a single number.
-    key = (func, asked.type, *((tensor.device, tensor.ndim == 0) for tensor in tensors))
+    key = (func, *((tensor.device, tensor.ndim == 0) for tensor in tensors))
     if key not in DEVICES:
-        DEVICES[key] = device_of_result(func, args, kwargs, tensors, asked)
-    wrappers = {id(tensor.inner): tensor for tensor in tensors if isinstance(tensor, CudaTensor)}
-    bare_args, bare_kwargs = tree_map(lambda x: x.inner if isinstance(x, CudaTensor) else x, (args, kwargs))
-    if "device" in kwargs:
-        bare_kwargs["device"] = CPU
-    found = func(*bare_args, **bare_kwargs)
-
-    def wrapped(x: Any) -> Any:
-        if not isinstance(x, torch.Tensor) or DEVICES[key] == CPU:
-            return x
-        return wrappers[id(x)] if id(x) in wrappers else CudaTensor(x)
-
-    return tree_map(wrapped, found)
+        DEVICES[key] = device_of_result(func, args, kwargs, tensors)
+    bare_args, bare_kwargs = tree_map_only(CudaTensor, lambda x: x.inner, (args, kwargs))
+    found = func(*bare_args, **(bare_kwargs | ({"device": CPU} if "device" in kwargs else {})))
+    if DEVICES[key] == CPU:
+        return found
+    return tree_map_only(torch.Tensor, lambda x: wrappers[id(x)] if id(x) in wrappers else CudaTensor(x), found)
 
 
-def device_of_result(func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor], where: torch.device) -> Any:
+def device_of_result(func: Any, args: Any, kwargs: dict[str, Any], tensors: list[torch.Tensor]) -> torch.device:
     """Let torch check the devices of an operation, and say where its result is."""
-    with FakeTensorMode(allow_non_fake_inputs=False):
-        fakes = tree_map(
-            lambda x: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
-            if isinstance(x, torch.Tensor)
-            else (None if isinstance(x, torch._C.Generator) else x),
-            (args, kwargs),
-        )
+
+    def fake(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
+        return None if isinstance(x, torch._C.Generator) else x
+
+    kwargs = kwargs | ({"device": CUDA} if kwargs.get("device") else {})
+    with fake_tensor.FakeTensorMode():
+        fake_args, fake_kwargs = tree_map(fake, (args, kwargs))
         try:
-            results = tree_leaves(func(*fakes[0], **fakes[1]))
+            results = tree_leaves(func(*fake_args, **fake_kwargs))
             return next((x.device for x in results if isinstance(x, torch.Tensor)), CPU)
-        except UNDECIDABLE:
-            pass
-    devices = {tensor.device for tensor in tensors if tensor.ndim}
-    if len(devices) > 1 and func not in (ATEN.index.Tensor, ATEN.index_put_.default):  # these take indices on the CPU
-        raise RuntimeError(f"Expected all tensors to be on the same device, but {func} found {devices}")
-    return tensors[0].device if tensors else where
+        except UNDECIDABLE:  # without data
+            devices = {tensor.device for tensor in tensors if tensor.ndim}
+            if len(devices) > 1 and func not in (ATEN.index.Tensor, ATEN.index_put_.default):  # indices may be on a CPU
+                raise RuntimeError(f"Expected all tensors to be on the same device; {func} found {devices}") from None
+            return tensors[0].device
 
 
-class Pretending(TorchDispatchMode):
-    """Sees operations that make tensors out of none."""
-
+class _Pretending(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return run(func, args, kwargs or {})
 
@@ -169,14 +129,16 @@ class Pretending(TorchDispatchMode):
 @contextmanager
 def fake_cuda() -> Iterator[None]:
     """Pretend that this machine has a GPU."""
-    tensor, as_tensor = torch.tensor, torch.as_tensor
     with ExitStack() as stack:
-        for name, value in {"is_available": True, "is_bf16_supported": True, "_lazy_init": None}.items():
-            stack.enter_context(patch.object(torch.cuda, name, lambda *_, value=value, **__: value))
-        for name, make in {"tensor": tensor, "as_tensor": as_tensor}.items():
-            made = lambda *args, device=None, make=make, **kwargs: to(make(*args, **kwargs), device)  # noqa: E731
-            stack.enter_context(patch.object(torch, name, made))
-        stack.enter_context(patch.object(torch.Tensor, "to", to))
-        stack.enter_context(patch.object(torch, "Generator", Generator))
-        stack.enter_context(Pretending())
+        for owner, name, value in (
+            (torch.cuda, "is_available", lambda: True),
+            (torch.cuda, "_lazy_init", lambda: None),
+            (torch, "tensor", lambda *args, device=None, **kwargs: to(TENSOR(*args, **kwargs), device)),
+            (torch, "as_tensor", lambda *args, device=None, **kwargs: to(AS_TENSOR(*args, **kwargs), device)),
+            (torch, "autocast", lambda device_type, *args, **kwargs: AUTOCAST("cpu", *args, **kwargs)),
+            (torch, "Generator", Generator),
+            (torch.Tensor, "to", to),
+        ):
+            stack.enter_context(patch.object(owner, name, value))
+        stack.enter_context(_Pretending())
         yield

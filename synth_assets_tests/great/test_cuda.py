@@ -53,19 +53,19 @@ def base(request: pytest.FixtureRequest, table: pd.DataFrame, tmp_path_factory: 
     return folder
 
 
-def fit(base: Path, table: pd.DataFrame, folder: Path, training: TrainingSpec, epochs: int = 2, **more: Any) -> Any:
+def fit(base: Path, table: pd.DataFrame, folder: Path, *, epochs: int = 2, device: str = "cuda", **more: Any) -> Any:
     from synth_assets.great.engine import GReaT
 
     great = GReaT(str(base), experiment_dir=str(folder), epochs=epochs, batch_size=16)
-    history = great.fit(table, training=training, learning_rate=0.01, device="cuda", seed=5, **more)
-    assert next(great.model.parameters()).device.type == "cuda"
+    history = great.fit(table, learning_rate=0.01, device=device, seed=5, **{"training": NO_FOREST, **more})
+    assert great.model.device.type == device
     return great, history
 
 
 def test_a_fit_with_a_forest_samples_within_conditions_and_imputes(
     base: Path, table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    great, history = fit(base, table, tmp_path / "experiment", FOREST)
+    great, history = fit(base, table, tmp_path, training=FOREST)
     assert [report["phase"] for report in history] == [0.0, 1.0, 1.0]
     assert np.isfinite([report["eval_loss"] for report in history]).all()
     assert len(great.sample(20, seed=1, device="cuda")) == 20
@@ -81,11 +81,30 @@ def test_a_fit_with_a_forest_samples_within_conditions_and_imputes(
     assert filled["half"].equals(gaps["half"])
 
 
-def test_a_fit_in_two_orders_is_resumed(base: Path, table: pd.DataFrame, tmp_path: Path) -> None:
-    _, first = fit(base, table, tmp_path / "experiment", NO_FOREST, epochs=1, orders=2)
+def test_a_fit_in_two_orders_is_resumed_and_loses_what_it_loses_on_a_cpu(
+    base: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    _, first = fit(base, table, tmp_path / "gpu", epochs=1, orders=2)
     lines: list[str] = []
-    great, history = fit(base, table, tmp_path / "experiment", NO_FOREST, orders=2, report=lines.append)
+    great, history = fit(base, table, tmp_path / "gpu", orders=2, report=lines.append)
     assert lines[0].startswith("resuming after epoch 1")
     assert history[0] == first[0]
-    assert len(history) == 2
     assert len(great.sample(5, device="cuda")) == 5
+    _, on_cpu = fit(base, table, tmp_path / "cpu", orders=2, device="cpu")
+    for report, expected in zip(history, on_cpu, strict=True):
+        assert report["eval_loss"] == pytest.approx(expected["eval_loss"], rel=0.02)
+
+
+def test_a_model_saved_on_a_gpu_is_moved_there_again_when_loaded(
+    base: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    import torch
+
+    from synth_assets.great.engine import GReaT
+
+    great, _ = fit(base, table, tmp_path / "experiment", epochs=1, device="cpu")
+    great.device = torch.device("cuda")  # what be_great's `save` writes of a model on a GPU
+    great.save(str(tmp_path / "saved"))
+    loaded = GReaT.load_from_dir(str(tmp_path / "saved"))
+    assert len(loaded.sample(5, device="cuda")) == 5
+    assert loaded.model.device.type == "cuda"
