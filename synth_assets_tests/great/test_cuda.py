@@ -53,11 +53,21 @@ def base(request: pytest.FixtureRequest, table: pd.DataFrame, tmp_path_factory: 
     return folder
 
 
-def fit(base: Path, table: pd.DataFrame, folder: Path, *, epochs: int = 2, device: str = "cuda", **more: Any) -> Any:
+def fit(
+    base: Path,
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    epochs: int = 2,
+    lora: str = "",
+    device: str = "cuda",
+    training: TrainingSpec = NO_FOREST,
+    **more: Any,
+) -> Any:
     from synth_assets.great.engine import GReaT
 
-    great = GReaT(str(base), experiment_dir=str(folder), epochs=epochs, batch_size=16)
-    history = great.fit(table, learning_rate=0.01, device=device, seed=5, **{"training": NO_FOREST, **more})
+    great = GReaT(str(base), experiment_dir=str(folder), epochs=epochs, batch_size=16, efficient_finetuning=lora)
+    history = great.fit(table, learning_rate=0.01, device=device, seed=5, training=training, **more)
     assert great.model.device.type == device
     return great, history
 
@@ -108,3 +118,11 @@ def test_a_model_saved_on_a_gpu_is_moved_there_again_when_loaded(
     loaded = GReaT.load_from_dir(str(tmp_path / "saved"))
     assert len(loaded.sample(5, device="cuda")) == 5
     assert loaded.model.device.type == "cuda"
+
+
+def test_low_rank_adapters_are_trained_there_too(base: Path, table: pd.DataFrame, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    great, _ = fit(base, table, tmp_path, lora="lora", epochs=1)
+    assert len(great.sample(5, device="cuda")) == 5
+    great.model = great.model.merge_and_unload()
+    assert len(great.sample(5, device="cuda")) == 5
