@@ -71,9 +71,7 @@ class SequentialForest:
 
         self.row_encoder, self.units, self.settings = row_encoder, units, settings
         places = range(len(row_encoder.columns))
-        self.residuals = np.column_stack(
-            [units[:, place] - row_encoder.predictions(place, units) for place in places]
-        )
+        self.residuals = np.column_stack([units[:, place] - row_encoder.predictions(place, units) for place in places])
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         for place, column in enumerate(row_encoder.columns[1:], start=1):
             forest = (RandomForestClassifier if isinstance(column, CategoricalEncoder) else RandomForestRegressor)(
@@ -155,7 +153,9 @@ class SequentialForest:
         both = np.vstack([seen, self.units])
         is_real = np.repeat([0, 1], [len(seen), len(self.units)])
         with threadpool_limits(1, "openmp"):
-            classifier.fit(self._ratio_features(both), is_real, sample_weight=np.where(is_real, len(seen) / len(self.units), 1.0))
+            classifier.fit(
+                self._ratio_features(both), is_real, sample_weight=np.where(is_real, len(seen) / len(self.units), 1.0)
+            )
             share = classifier.predict_proba(self._ratio_features(rows))[:, 1]
         ratio = np.clip(share / (1 - share), 1 / MAX_RATIO, MAX_RATIO)
         places = (np.arange(n) + np.random.default_rng(seed).random()) / n

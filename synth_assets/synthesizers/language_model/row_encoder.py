@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.settings import ModelError
+from synth_assets.synthesizers.base import ModelError
 
 MOST_DECIMALS = 12
 MOST_VALUES = 1_000_000
