@@ -72,7 +72,7 @@ class ModelCard(BaseModel):
 
     @property
     def final_loss(self) -> float | None:
-        """The last training loss in nats (of a row for language_model, of a token for be_great); None if there is none."""
+        """The last training loss in nats, of a row (language_model) or a token (be_great); None if there is none."""
         return self.losses[-1]["loss"] if self.losses else None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from synth_assets.synthesizers.base import ModelError, refuse_pickles
 from synth_assets.synthesizers.language_model.row_encoder import LARGE, CategoricalEncoder, ColumnEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, BaseModelSettings, ScratchSettings

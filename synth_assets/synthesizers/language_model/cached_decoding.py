@@ -47,10 +47,12 @@ class CachedDecoder(Decoder):
         self.seen = torch.ones((rows, 0), dtype=torch.long, device=device)
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
+        """Append a token to every row, except those to skip."""
         super().append(ids)
         self.skipped.append(torch.zeros(self.rows, dtype=torch.bool, device=self.device) if skip is None else skip)
 
     def hidden(self) -> torch.Tensor:
+        """Return the hidden state of the last token, (B, C)."""
         ids = torch.stack(self.waiting, 1)
         arguments: dict[str, Any] = {}
         if self.ragged:

@@ -135,7 +135,7 @@ class RowModel:
             phases.append(
                 Phase(
                     "pretraining",
-                    [self._batch(forest)],
+                    self._batch(forest),
                     settings.pretrain.epochs,
                     settings.batch_size,
                     settings.pretrain.learning_rate,
@@ -146,7 +146,7 @@ class RowModel:
         phases.append(
             Phase(
                 "fine-tuning",
-                [self._batch(seen)],
+                self._batch(seen),
                 settings.epochs,
                 settings.batch_size,
                 settings.learning_rate,
@@ -161,7 +161,7 @@ class RowModel:
                 losses = train(
                     self.model,
                     phases,
-                    [self._batch(validation)],
+                    self._batch(validation),
                     seed=seed,
                     checkpoints=folder,
                     save_every=settings.checkpoint_every,
