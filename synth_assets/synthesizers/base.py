@@ -106,6 +106,7 @@ class Synthesizer(ABC):
     def base_fingerprint(self, seed: int) -> str | None:
         """Return what identifies the base model that training starts from; None if there is none."""
         del seed
+        return None
 
     def fit(
         self,
