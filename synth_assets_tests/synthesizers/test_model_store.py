@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synth_assets.synthesizers.settings import ModelError, ModelSpec, TeacherSpec, TrainingSpec
 
 from synth_assets.synthesizers.model_store import ModelCard, ModelStore
-from synth_assets.synthesizers.settings import ModelError, ModelSpec, TeacherSpec, TrainingSpec
 from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
 from synth_assets_tests.storage.processes import bound_by_permissions, on_a_small_disk, read_only
