@@ -25,11 +25,14 @@ def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def forest_of(table: pd.DataFrame, row_encoder: RowEncoder, **settings: float) -> SequentialForest:
+    settings = {"n_estimators": 5, **settings}
+    return SequentialForest(row_encoder, row_encoder.units(table), ForestSettings(**settings), seed=1)  # type: ignore[arg-type]
+
+
 def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.DataFrame:
     row_encoder = RowEncoder.of(table)
-    forest = SequentialForest(
-        row_encoder, row_encoder.units(table), ForestSettings(**{"n_estimators": 5, **spec}), seed=1
-    )  # type: ignore[arg-type]
+    forest = forest_of(table, row_encoder, **spec)
     units = forest.sample(n, seed=seed)
     assert len(units) == n
     for place in range(len(row_encoder.columns)):
@@ -89,9 +92,7 @@ def test_few_rows_are_copies() -> None:
 def test_without_smoothing_or_residuals_every_value_is_one_of_the_train_rows() -> None:
     table = table_of()
     row_encoder = RowEncoder.of(table, differences=False)
-    forest = SequentialForest(
-        row_encoder, row_encoder.units(table), ForestSettings(n_estimators=5, kernel_bandwidth=0.0), seed=1
-    )
+    forest = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.0)
     rows = row_encoder.frame(forest.sample(1000, seed=2))
     for name in table.columns:
         assert set(rows[name]) <= set(table[name])
@@ -101,9 +102,7 @@ def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
     table = table_of()
     row_encoder = RowEncoder.of(table, differences=False)
     last = row_encoder.columns[-1].name
-    forest = SequentialForest(
-        row_encoder, row_encoder.units(table), ForestSettings(n_estimators=5, kernel_bandwidth=0.3), seed=1
-    )
+    forest = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3)
     rows = row_encoder.frame(forest.sample(4000, seed=2))
     assert not set(rows[last]) <= set(table[last])
     assert rows[last].std() == pytest.approx(table[last].std(), rel=0.1)
@@ -113,9 +112,7 @@ def test_numbers_far_from_zero_keep_their_spread() -> None:
     table = table_of()
     table["a"] = 10**13 + np.rint(table["a"] * 1e4).astype("int64")
     row_encoder = RowEncoder.of(table[["kind", "a"]], differences=False)
-    units = SequentialForest(
-        row_encoder, row_encoder.units(table), ForestSettings(n_estimators=5, kernel_bandwidth=0.3), seed=1
-    ).sample(4000, seed=2)
+    units = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3).sample(4000, seed=2)
     assert units[:, 1].std() == pytest.approx(table["a"].std(), rel=0.05)
 
 
@@ -128,9 +125,7 @@ def test_a_habit_of_the_last_digits_survives_smoothing() -> None:
     column = row_encoder.columns[1]
     assert isinstance(column, NumericEncoder)
     assert column.step == 1
-    units = SequentialForest(
-        row_encoder, row_encoder.units(table), ForestSettings(n_estimators=5, kernel_bandwidth=0.3), seed=1
-    ).sample(3000, seed=2)
+    units = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3).sample(3000, seed=2)
     assert (units[:, 1] % 5 == 0).mean() == pytest.approx((x % 5 == 0).mean(), abs=0.03)
 
 
@@ -144,7 +139,7 @@ def test_a_table_of_one_or_two_rows_is_enough(n: int) -> None:
 def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of(2000)
     row_encoder = RowEncoder.of(table, ["kind"])
-    forest = SequentialForest(row_encoder, row_encoder.units(table), ForestSettings(n_estimators=5), seed=1)
+    forest = forest_of(table, row_encoder, n_estimators=5)
     written = forest.sample
 
     def too_many_of_one_kind(n: int, *, seed: int) -> np.ndarray:
@@ -165,17 +160,13 @@ def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyP
 def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
     table = table_of(2000)
     row_encoder = RowEncoder.of(table)
-    rows = SequentialForest(row_encoder, row_encoder.units(table), ForestSettings(n_estimators=10), seed=1).resample(
-        6000, seed=2
-    )
+    rows = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)
     assert len(rows) == 6000
     assert len(np.unique(rows, axis=0)) > 0.8 * 6000
     low, high = zip(*(row_encoder.limits(place) for place in range(len(row_encoder.columns))), strict=True)
     assert (rows.min(axis=0) >= low).all()
     assert (rows.max(axis=0) <= high).all()
-    again = SequentialForest(row_encoder, row_encoder.units(table), ForestSettings(n_estimators=10), seed=1).resample(
-        6000, seed=2
-    )
+    again = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)
     assert np.array_equal(rows, again)
 
 
