@@ -67,7 +67,7 @@ class OpenMLSource(SourceSettings):
         label = f"openml.org {self.name} v{self.version}"
         return LoadedTable(bunch.frame, "openml", label, _fingerprint(bunch.details["md5_checksum"]))
 
-    def fingerprint(self, data_dir: Path) -> str:  # noqa: ARG002 - part of the protocol
+    def fingerprint(self, data_dir: Path) -> str:
         """Return the MD5 that OpenML states of the data set."""
         with self._reaching_openml():
             return _fingerprint(self._stated_md5())

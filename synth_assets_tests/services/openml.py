@@ -125,7 +125,7 @@ def answer_from(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
     requested: list[str] = []
 
-    def urlopen(request: Request | str, timeout: float | None = None) -> _Answer:  # noqa: ARG001
+    def urlopen(request: Request | str, timeout: float | None = None) -> _Answer:
         path = urlparse(request if isinstance(request, str) else request.full_url).path.lstrip("/")
         requested.append(path)
         return _Answer(gzip.decompress((cache / "openml" / "openml.org" / f"{path}.gz").read_bytes()))
