@@ -117,14 +117,14 @@ def evaluate(
     """
     frames = {"train": train, "holdout": holdout, "synthetic": synthetic}
     for name, frame in frames.items():
-        _require_frame(frame, f"the {name} rows")
+        _require_frame(frame, f"the {name} frame")
     if schema is None:
         _require_same_columns(frames)
         real = pd.concat([train, holdout[list(train.columns)]], ignore_index=True)
-        schema = infer_schema(real, target, origin="the real rows")
+        schema = infer_schema(real, target, origin="the train and holdout frames")
     else:
-        schema = _resolve_schema(train, schema, target, origin="the train rows")
-    typed = {name: schema.coerce(frame, origin=f"the {name} rows") for name, frame in frames.items()}
+        schema = _resolve_schema(train, schema, target, origin="the train frame")
+    typed = {name: schema.coerce(frame, origin=f"the {name} frame") for name, frame in frames.items()}
 
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.samples import Samples
@@ -153,7 +153,7 @@ def _require_same_columns(frames: dict[str, pd.DataFrame]) -> None:
                 f"{verb} {', '.join(columns)}" for verb, columns in (("lack", missing), ("have", extra)) if columns
             )
             raise TableError(
-                f"the columns of the {name} rows differ from the train rows: they {found}. "
+                f"the columns of the {name} frame differ from the train frame: they {found}. "
                 "Pass frames with the same columns, or a schema of the columns to evaluate."
             )
 
@@ -186,7 +186,7 @@ def _fit_log(progress: bool) -> "Iterator[Log]":
     elif progress:
         yield lambda line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of a library call
     else:
-        yield lambda line: None  # noqa: ARG005
+        yield lambda line: None
 
 
 def _bar(progress: bool, **options: object) -> "tqdm[object]":

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-
 from synth_assets.synthesizers.base import Log, Synthesizer, SynthesizerSettings
 
 

@@ -50,11 +50,11 @@ def synthesize(
 
     if no_holdout and report is not None:
         raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
-    for path in (file, output):
-        require_suffix(path)
-    for path in (output, report):
-        if path is not None and not path.parent.is_dir():
-            raise ForeseenError(f"{path} cannot be written: there is no folder {path.parent}.")
+    for table_file in (file, output):
+        require_suffix(table_file)
+    for written in (output, report):
+        if written is not None and not written.parent.is_dir():
+            raise ForeseenError(f"{written} cannot be written: there is no folder {written.parent}.")
 
     frame = read_file(file)
     if schema_file is None:
@@ -63,7 +63,7 @@ def synthesize(
         schema = TableSchema.from_yaml(schema_file)
         schema = schema if target is None else schema.with_target(target)
     table = schema.coerce(frame, origin=str(file))
-    _say(f"{file}: {len(table):,} rows of {len(schema.columns)} columns.")
+    _say(f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''}.")
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer)

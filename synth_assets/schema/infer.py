@@ -105,15 +105,15 @@ def _number(name: str, numbers: pd.Series, where: str) -> Column:
     infinite = int((numbers.abs() == float("inf")).sum())
     if infinite:
         raise TableError(
-            f"{where} has {infinite:,} infinite value{'s' if infinite > 1 else ''}. Replace or drop {'them' if infinite > 1 else 'it'}."
+            f"{where} has {infinite:,} infinite value{'s' if infinite > 1 else ''}. Replace the value, or drop the row."
         )
     if not types.is_integer_dtype(numbers.dtype):
         return Float(name=name)
     largest = max(abs(int(numbers.min())), abs(int(numbers.max())))
     if largest >= MAX_EXACT_INTEGER:
         raise TableError(
-            f"{where} has an integer of {len(str(largest))} digits; expected integers below 2^53. If it is a key, drop the column; "
-            "else subtract or divide by a constant."
+            f"{where} has an integer of {len(str(largest))} digits; expected integers below 2^53. Drop the column if it "
+            "is a key, or rescale it."
         )
     return Integer(name=name)
 

@@ -150,7 +150,7 @@ class TableSchema(BaseModel):
                 f"expected {_listed(self.names)}. Rename its columns, or correct the names in the schema."
             )
         if frame.empty:
-            raise TableError(f"{origin} has a header but no row; at least one row is needed.")
+            raise TableError(f"{origin} has no row; at least one is needed.")
         return pd.DataFrame({column.name: column.coerce(frame[column.name], origin=origin) for column in self.columns})
 
 

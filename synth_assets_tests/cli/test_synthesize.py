@@ -36,6 +36,7 @@ def run(*arguments: str) -> Result:
 OUTPUT = ("-n", "60", "-o", "rows.csv", "--synthesizer", "stub")
 
 
+@pytest.mark.slow
 def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> None:
     done = run("table.csv", *OUTPUT, "--report", "report.html")
 
@@ -45,7 +46,7 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert "fitted to 80 rows" in done.stderr
     assert "privacy: " in done.stderr
     assert len(pd.read_csv("rows.csv")) == 60
-    assert Path("report.html").read_text().startswith("<!")
+    assert "<!DOCTYPE html>" in Path("report.html").read_text()
 
 
 def test_without_holdout_all_rows_are_learned_and_formats_go_by_suffix(table: pd.DataFrame) -> None:
@@ -72,11 +73,11 @@ def test_without_holdout_all_rows_are_learned_and_formats_go_by_suffix(table: pd
         ("a,b\n1,2\n", (), "table.csv has 1 row; at least 2 are needed"),
         ("a,b,a\n1,2,3\n4,5,6\n", (), "table.csv has the column 'a' twice; every name must be unique."),
         ("a,b\n" + "1,2\n" * 50, ("--target", "c"), "target: 'c' is not a column of the table"),
-        ("a,b\n" + "1,2\n" * 20, (), "table.csv has 20 rows, of which 4 would be held out; an evaluation needs at least 5"),
+        ("a,b\n" + "1,2\n" * 20, (), "has 20 rows, of which 4 would be held out; an evaluation needs at least 5"),
         ("a,b\n" + "1,2\n" * 50, ("-n", "3"), "--rows is 3; an evaluation needs at least 5 synthetic rows."),
         ("a,b\n" + "1,2\n" * 50, ("-o", "rows.xlsx"), "rows.xlsx: the suffix is '.xlsx'; expected .csv or .parquet."),
         ("a,b\n" + "1,2\n" * 50, ("-o", "no/rows.csv"), "no/rows.csv cannot be written: there is no folder no."),
-        ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row for the evaluation"),
+        ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row"),
         ("a,b\n" + "1,2\n" * 50, ("--schema", "none.yaml"), "the schema none.yaml cannot be read: No such file"),
         ("a,b\n" + "1,2\n" * 50, ("--synthesizer", "gan"), "synthesizer is 'gan'; expected one of language_model"),
     ],

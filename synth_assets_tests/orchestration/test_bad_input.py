@@ -43,7 +43,7 @@ def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Non
         (edit(lambda t: t.assign(Length=t["Length"].astype(object).where(t.index != 16, "long"))),
          "column 'Length' has 'long' in data row 17, which is not a number (1 such cell)"),
         (edit(lambda t: t.assign(Class_number_of_rings=t["Class_number_of_rings"] + 0.5)), "not a whole number"),
-        (edit(lambda t: t.head(0)), "has a header but no row"),
+        (edit(lambda t: t.head(0)), "has no row"),
         (lambda csv: csv.write_text(""), "is empty; expected a header"),
         (lambda csv: csv.write_bytes(b"\xff\xfe\x00\x01" * 50), "is not a CSV table in UTF-8"),
     ],

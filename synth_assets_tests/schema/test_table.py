@@ -179,7 +179,7 @@ def test_only_rows_of_which_every_cell_is_a_value_of_its_column_are_readable(sma
 def test_a_header_without_rows_is_refused(small_schema: TableSchema) -> None:
     header_only = pd.read_csv(io.StringIO("Colour,Size,Legs\n"))
 
-    with pytest.raises(TableError, match=r"^file creatures\.csv has a header but no row; at least one row is needed"):
+    with pytest.raises(TableError, match=r"^file creatures\.csv has no row; at least one is needed"):
         small_schema.coerce(header_only, origin="file creatures.csv")
 
 
