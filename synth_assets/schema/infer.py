@@ -112,8 +112,8 @@ def _number(name: str, numbers: pd.Series, where: str) -> Column:
     largest = max(abs(int(numbers.min())), abs(int(numbers.max())))
     if largest >= MAX_EXACT_INTEGER:
         raise TableError(
-            f"{where} has an integer of {len(str(largest))} digits; expected integers below 2^53. Drop the column if it "
-            "is a key, or rescale it."
+            f"{where} has an integer of {len(str(largest))} digits; expected integers below 2^53. Drop the column if "
+            "it is a key, or rescale it."
         )
     return Integer(name=name)
 
