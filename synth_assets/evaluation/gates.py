@@ -86,15 +86,15 @@ GATES = {
                 "detection_auc_boosting",
                 "detection_auc_forest",
             ),
-            "The sample is not published. Train for more epochs or on more rows; the report lists the columns and pairs "
-            "by which synthetic rows are detected.",
+            "The sample is not published. Train for more epochs or on more rows; the report lists the columns and "
+            "pairs by which synthetic rows are detected.",
         ),
         _gate(
             "validity",
             "Synthetic rows are valid: in range, on the grid, and within the constraints.",
             ("missing_cells", "out_of_range", "off_grid", "constraint_violations"),
-            "The sample is not published. Inspect the invalid rows; if real rows are invalid too, correct the limits or "
-            "the constraint in the table's settings.",
+            "The sample is not published. Inspect the invalid rows; if real rows are invalid too, correct the limits "
+            "or the constraint in the table's settings.",
         ),
         _gate(
             "privacy",

@@ -275,9 +275,7 @@ def _roc_auc(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     occurring = np.unique(y_true)
     if len(occurring) < 2:
         return float("nan")
-    return float(
-        np.mean([roc_area(y_pred[y_true == code, code], y_pred[y_true != code, code]) for code in occurring])
-    )
+    return float(np.mean([roc_area(y_pred[y_true == code, code], y_pred[y_true != code, code]) for code in occurring]))
 
 
 def _accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:

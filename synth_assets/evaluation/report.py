@@ -71,8 +71,8 @@ PICTURES = {
     "correlations": Picture(
         "fidelity",
         "Spearman correlations of the numeric columns, and their differences.",
-        "Three correlation matrices: of holdout rows, of synthetic rows, and their difference. The table of correlation "
-        "similarity has a number for each cell.",
+        "Three correlation matrices: of holdout rows, of synthetic rows, and their difference. The table of "
+        "correlation similarity has a number for each cell.",
     ),
     "pairs": Picture(
         "fidelity",
@@ -113,11 +113,7 @@ def figure_names(*, history: bool, target: bool) -> list[str]:
     list of str
         Names in `PICTURES`.
     """
-    return [
-        name
-        for name in PICTURES
-        if (history or name != "history") and (target or name != "regression_comparison")
-    ]
+    return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
 
 
 @dataclass(frozen=True)
@@ -258,9 +254,7 @@ def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
     ]
 
 
-def _tables(
-    verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None
-) -> Iterator[dict[str, object]]:
+def _tables(verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None) -> Iterator[dict[str, object]]:
     """Yield the tables of a section: one of whole-table numbers, then one for each metric of columns."""
     numbers = [verdict.findings]
     if others is not None:

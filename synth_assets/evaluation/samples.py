@@ -104,14 +104,14 @@ def cached(function: Callable[Concatenate[Samples, P], T]) -> Callable[Concatena
     """Compute a function of samples once for each `Samples` and arguments."""
 
     @wraps(function)
-    def once(samples: Samples, *args: P.args, **kwargs: P.kwargs) -> T:
+    def once(samples: Samples, /, *args: P.args, **kwargs: P.kwargs) -> T:
         key = function, args, tuple(kwargs.items())
         if key not in samples._cache:
             samples._cache[key] = function(samples, *args, **kwargs)
         found: T = samples._cache[key]
         return found
 
-    return once
+    return once  # type: ignore[return-value]  # mypy: the name of the first parameter
 
 
 def all_categories(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str]:

@@ -65,9 +65,7 @@ def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, sou
     """
     rows, schema = samples.subsample, samples.schema
     drawn = {
-        "densities": density_grid(
-            rows, samples.train, samples.holdout, schema, results, title=title, source=source
-        )
+        "densities": density_grid(rows, samples.train, samples.holdout, schema, results, title=title, source=source)
     }
     if len(schema.numeric) > 1:
         drawn["correlations"] = correlation_matrices(samples.holdout, rows, schema, title=title, source=source)

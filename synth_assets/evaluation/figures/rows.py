@@ -1,6 +1,6 @@
 """Figures of rows: real beside synthetic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.metrics.trend import correlations
 from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, ORANGE, legend, new_figure, short
+from synth_assets.evaluation.metrics.trend import correlations
 from synth_assets.evaluation.reference import real_splits, reference_of
 from synth_assets.schema.columns import Column
 from synth_assets.schema.table import TableSchema
@@ -164,7 +164,7 @@ def pair_grid(
     title: str,
     source: str,
 ) -> "Figure":
-    """Draw the pairs of columns by which synthetic rows are detected best: real and synthetic rows on the same axes.
+    """Draw the pairs of columns by which synthetic rows are detected best: on the same axes.
 
     Parameters
     ----------

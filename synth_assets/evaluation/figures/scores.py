@@ -79,7 +79,9 @@ def metric_dots(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
         for i, (heading, numbers) in enumerate(panels):
             axes = figure.add_subplot(grid[i])
             places = np.arange(len(numbers))
-            axes.barh(places, numbers["reference_high"] - numbers["reference_low"], left=numbers["reference_low"], color=BAND)
+            axes.barh(
+                places, numbers["reference_high"] - numbers["reference_low"], left=numbers["reference_low"], color=BAND
+            )
             axes.plot(numbers["reference"], places, "|", color=BLACK, markersize=9, markeredgewidth=1.4)
             axes.hlines(places, numbers["value_low"], numbers["value_high"], color=ORANGE, linewidth=1.6)
             axes.plot(numbers["value"], places, "o", color=ORANGE, markersize=4.5)
@@ -136,7 +138,9 @@ def metric_history(results: pd.DataFrame, *, title: str, source: str) -> "Figure
             line = of_metric if pd.isna(worst) else of_metric[of_metric["column_name"] == worst]
             dates = line["resample_date"].to_numpy()
             axes.fill_between(dates, line["reference_low"], line["reference_high"], color=BAND, linewidth=0)
-            axes.vlines(dates, line["reference_low"], line["reference_high"], color=BAND, linewidth=4)  # one date has no area
+            axes.vlines(
+                dates, line["reference_low"], line["reference_high"], color=BAND, linewidth=4
+            )  # one date has no area
             axes.plot(dates, line["reference"], "_-", color=BLACK, linewidth=0.9)
             axes.vlines(dates, line["value_low"], line["value_high"], color=ORANGE, linewidth=1.4)
             axes.plot(dates, line["value"], "o-", color=ORANGE, markersize=3.5, linewidth=1.2)
@@ -290,7 +294,10 @@ def _panels(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     for kind in dict.fromkeys(ranges):
         numbers = whole[[kind == other for other in ranges]]
         titles = [METRICS[name].title for name in numbers["metric"]]
-        yield f"whole table; {"higher" if kind[0] == "maximize" else "lower"} is better, {kind[1]:g} is best", numbers.assign(label=titles)
+        yield (
+            f"whole table; {'higher' if kind[0] == 'maximize' else 'lower'} is better, {kind[1]:g} is best",
+            numbers.assign(label=titles),
+        )
     for name, metric in METRICS.items():
         numbers = ordered[ordered["column_name"].notna() & (ordered["metric"] == name)]
         if len(numbers):

@@ -98,7 +98,9 @@ def _agreement_of_real_rows(samples: Samples) -> list[np.ndarray]:
     ]
 
 
-def _copies(metric: str, compute_share: Callable[[Samples], tuple[float, int]]) -> Callable[[Samples], Iterator[ResultRow]]:
+def _copies(
+    metric: str, compute_share: Callable[[Samples], tuple[float, int]]
+) -> Callable[[Samples], Iterator[ResultRow]]:
     def compute(samples: Samples) -> Iterator[ResultRow]:
         share, cells = compute_share(samples)
         scores = [float((counts >= cells).mean()) for counts in _agreement_of_real_rows(samples)]

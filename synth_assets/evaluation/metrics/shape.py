@@ -39,7 +39,10 @@ def _similarities(samples: Samples) -> np.ndarray:
     """Return similarities: comparisons (the sample, then real splits) by columns."""
     columns = samples.schema.columns
     return np.array(
-        [[column_similarity(rows[c.name], holdout[c.name], c) for c in columns] for rows, holdout in samples.comparisons()]
+        [
+            [column_similarity(rows[c.name], holdout[c.name], c) for c in columns]
+            for rows, holdout in samples.comparisons()
+        ]
     )
 
 

@@ -141,9 +141,7 @@ def holdout_scores(samples: Samples, rows: pd.DataFrame) -> dict[str, float]:
     holdout, encoded = task.encode(samples.holdout), task.encode(rows)
     score, y_true = next(iter(task.scores.values())), task.y_true(holdout)
     return {
-        name: float(
-            np.mean([score(y_true, y) for y in _predictions(task, estimator, encoded, holdout, samples.seed)])
-        )
+        name: float(np.mean([score(y_true, y) for y in _predictions(task, estimator, encoded, holdout, samples.seed)]))
         for name, estimator in task.estimators.items()
     }
 

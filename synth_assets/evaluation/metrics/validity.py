@@ -34,11 +34,11 @@ def _by_column(
 
 
 def _missing(values: pd.Series, _: pd.Series, column: Column) -> np.ndarray:
-    return values.isna().to_numpy()
+    return np.asarray(values.isna())
 
 
 def _out_of_range(values: pd.Series, _: pd.Series, column: Column) -> np.ndarray:
-    return values.notna().to_numpy() & ~column.in_range(values)
+    return np.asarray(values.notna()) & ~column.in_range(values)
 
 
 def _off_grid(values: pd.Series, real: pd.Series, _: Column) -> np.ndarray:
