@@ -111,7 +111,7 @@ def cached(function: Callable[Concatenate[Samples, P], T]) -> Callable[Concatena
         found: T = samples._cache[key]
         return found
 
-    return once  # type: ignore[return-value]  # mypy: the name of the first parameter
+    return once
 
 
 def all_categories(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str]:

@@ -59,14 +59,10 @@ def density_grid(
     -------
     matplotlib.figure.Figure
         One panel a column: Gaussian kernels for numbers, bars for categories. An axis spans what the holdout rows
-        span, but for values far from all others; how many rows are not drawn is stated. The band is the pointwise 95% prediction
-        interval of the line of as many real rows: it is computed from the differences
-        between the two parts of each of 20 random splits of the real rows, around the line of the holdout rows.
+        span, but for values far from all others; how many rows are not drawn is stated. The band is the pointwise
+        95% prediction interval of the line of as many real rows, from the differences between the two parts of each of
+        20 random splits of the real rows.
 
-    Raises
-    ------
-    ForeseenError
-        If a set has no rows or lacks a column, or a numeric column has other values than numbers.
     """
     train, holdout = train.head(MOST_ROWS), holdout.head(MOST_ROWS)
     drawn = synthetic.head(len(train))
@@ -119,10 +115,6 @@ def correlation_matrices(
     matplotlib.figure.Figure
         Three matrices; the difference is synthetic minus real, on a scale of its own.
 
-    Raises
-    ------
-    ForeseenError
-        If a set has no rows or lacks a column, or a numeric column has other values than numbers.
     """
     from matplotlib import colormaps
 
@@ -189,8 +181,7 @@ def pair_grid(
     Raises
     ------
     ForeseenError
-        If there is no pair of the schema's columns among `pairs`, a set has no rows or lacks a column, or a numeric
-        column has other values than numbers.
+        If there is no pair of the schema's columns among `pairs`.
     """
     named = {f"{one.name}, {other.name}": (one, other) for one, other in combinations(schema.columns, 2)}
     found = pairs[pairs["column_name"].isin(named)].head(most)

@@ -38,7 +38,7 @@ def _missing(values: pd.Series, _: pd.Series, column: Column) -> np.ndarray:
 
 
 def _out_of_range(values: pd.Series, _: pd.Series, column: Column) -> np.ndarray:
-    return np.asarray(values.notna()) & ~column.in_range(values)
+    return np.asarray(values.notna() & ~column.in_range(values))
 
 
 def _off_grid(values: pd.Series, real: pd.Series, _: Column) -> np.ndarray:
