@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.gates import GATES, Gate
+from synth_assets.evaluation.gates import Gate, gates_with
 from synth_assets.publishing.publications import FOLDER
 from synth_assets.publishing.retention import Retention
 from synth_assets.schema.columns import Column
@@ -176,10 +176,7 @@ class SyntheticTableSettings(_Settings):
         ForeseenError
             If allowances are given for what is no gate, or for a metric that a gate does not look at.
         """
-        unknown = sorted(set(self.gates) - set(GATES))
-        if unknown:
-            raise ForeseenError(f"gates names {', '.join(unknown)}; the gates are {', '.join(GATES)}.")
-        return {name: gate.with_allowances(self.gates.get(name, {})) for name, gate in GATES.items()}
+        return gates_with(self.gates)
 
     @property
     def real_rows_are_published(self) -> bool:
