@@ -18,7 +18,7 @@ IMPORTED = (
     "sdmetrics.reports.single_table", "safetensors.torch", "scipy.stats", "sklearn.ensemble", "sklearn.linear_model",
     "sklearn.metrics", "sklearn.model_selection", "sklearn.neighbors", "sklearn.pipeline", "torch",
     "transformers.models.gpt2.modeling_gpt2", "synth_assets.evaluation.figures",
-    "synth_assets.synthesizers.language_model.engine",
+    "synth_assets.synthesizers.language_model.row_model",
     "synth_assets_tests.faults.calls",
 )  # fmt: skip
 

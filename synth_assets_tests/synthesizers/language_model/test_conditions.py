@@ -215,8 +215,8 @@ def test_a_condition_on_the_first_column_alone_rejects_nothing(
     untrained: Callable[..., Any], tiny: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, condition: dict[str, str]
 ) -> None:
     great = untrained(tiny, ["k", "n"])
-    assert draws_of(great, monkeypatch, n_samples=300, k=100, conditions=condition) == 300
-    assert draws_of(great, monkeypatch, n_samples=300, k=100, conditions={"n": "== 2"}) > 300
+    assert draws_of(great, monkeypatch, n=300, k=100, conditions=condition) == 300
+    assert draws_of(great, monkeypatch, n=300, k=100, conditions={"n": "== 2"}) > 300
 
 
 def test_what_the_model_hardly_ever_writes_ends_at_its_bound(
