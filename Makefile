@@ -17,7 +17,7 @@ ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow test-fault baseline bench lint audit format lock clean
+.PHONY: help demo dev test test-slow test-fault baseline bench augmentation lint audit format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -43,6 +43,9 @@ baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two 
 
 bench: $(VENV)/installed ## Measure the language model, be_great and peers side by side, three seeds each (half an hour; SLOW=1 adds slow peers)
 	$(BIN)/python benchmarks/bench.py $(if $(SLOW),--slow-peers)
+
+augmentation: $(VENV)/installed ## Measure what synthetic rows add to 50 to 3,000 real ones (some 20 CPU minutes)
+	$(BIN)/python benchmarks/augmentation/main.py
 
 lint: $(VENV)/installed-dev ## Run linters and type checks
 	$(BIN)/ruff check
