@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation import learners
-from synth_assets.evaluation.intervals import interval_of, resamples_of
+from synth_assets.evaluation.intervals import score_interval, bootstrap_rows
 from synth_assets.evaluation.learners import TITLES, PredictionTask
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.synthesizers import create
@@ -135,7 +135,7 @@ def run_unit(
     encoded_holdout = task.encode(holdout)
     y_true = task.y_true(encoded_holdout)
     metric, score = next(iter(task.scores.items()))
-    resamples = resamples_of(len(y_true), seed=0)
+    resamples = bootstrap_rows(len(y_true), seed=0)
     found = []
     for name, estimator in task.estimators.items():
         for ratio in (0.0, *RATIOS):
@@ -176,7 +176,7 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
         for value in ("score", "gain"):
             values = arm.pivot(index="repeat", columns="resample", values=value).to_numpy()
             row[value] = float(values[:, 0].mean())
-            row[f"{value}_low"], row[f"{value}_high"] = interval_of(row[value], values, of_mean=True)
+            row[f"{value}_low"], row[f"{value}_high"] = score_interval(row[value], values, of_mean=True)
         found.append(row)
     return pd.DataFrame(found)
 

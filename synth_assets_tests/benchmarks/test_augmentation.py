@@ -1,6 +1,5 @@
 """The augmentation study: what a unit depends on, and what a gain is."""
 
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -44,8 +43,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     every = learners._regressors
     monkeypatch.setattr(learners, "_regressors", lambda categories: {"linear": every(categories)["linear"]})
-    yield study
-    sys.modules.pop("augmentation.study")
+    return study
 
 
 def test_units_of_a_size_and_repeat_share_their_real_rows(study: ModuleType) -> None:
