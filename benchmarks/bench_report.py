@@ -54,7 +54,7 @@ def _fixed(decimals: int) -> Callable[[float], str]:
 
 def _three_digits(value: float) -> str:
     """Write 0.01234 as 0.0123, and 12345.6 as 12,346."""
-    decimals = 2 - int(np.reference(np.log10(abs(value)))) if value else 0
+    decimals = 2 - int(np.floor(np.log10(abs(value)))) if value else 0
     return f"{value:,.{max(0, decimals)}f}"
 
 

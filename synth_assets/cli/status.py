@@ -131,7 +131,7 @@ def _stopped(paths: DataPaths, table: str, published: str) -> list[dict[str, Any
             return _rows(
                 connection,
                 'SELECT CAST(resample_date AS VARCHAR) AS "day", gate, message '
-                f'FROM warehouse.{quoted(table, "report")} '
+                f"FROM warehouse.{quoted(table, 'report')} "
                 "WHERE blocking AND NOT passed AND resample_date > CAST($1 AS DATE) ORDER BY ALL",
                 published,
             )

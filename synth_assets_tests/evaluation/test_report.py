@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from synth_assets.evaluation.figures import as_png
 from synth_assets.evaluation.gates import GATES as SHIPPED
 from synth_assets.evaluation.gates import evaluate_gate
-from synth_assets.evaluation.metrics import RESULT_COLUMNS, METRICS
+from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS
 from synth_assets.evaluation.report import MAX_TABLE_ROWS, PICTURES, SCALE, Origin, Utility, report_html
 from synth_assets.schema.constraints import Constraint
 

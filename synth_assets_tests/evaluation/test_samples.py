@@ -14,10 +14,10 @@ from synth_assets.schema.table import TableSchema
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda rows: rows.drop(columns=["Size", "Legs"]), "the synthetic rows lack the columns Size, Legs; expected Co"),
+        (lambda rows: rows.drop(columns=["Size", "Legs"]), "the synthetic rows lack the columns Size, Legs; exp"),
         (lambda rows: rows.head(4), "found 4 synthetic rows; an evaluation needs at least 5"),
-        (lambda rows: rows.assign(Size="long"), "column 'Size' of the synthetic rows has the type str; expected numbers"),
-        (lambda rows: rows.assign(Size=[np.nan, np.inf, *rows["Size"][2:]]), "'Size' of the synthetic rows has 2 missing"),
+        (lambda rows: rows.assign(Size="long"), "'Size' of the synthetic rows has the type str; expected"),
+        (lambda rows: rows.assign(Size=[np.nan, np.inf, *rows["Size"][2:]]), "'Size' of the synthetic rows has 2 miss"),
         (lambda rows: rows.assign(Colour=[None, *rows["Colour"][1:]]), "'Colour' of the synthetic rows has 1 missing"),
     ],
     ids=["columns", "few rows", "dtype", "numbers", "labels"],
