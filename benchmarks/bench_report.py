@@ -252,6 +252,7 @@ def _methods(found: pd.DataFrame, reference: str) -> list[str]:
     methods = list(dict.fromkeys(found["method"]))
     if reference not in methods:
         raise ForeseenError(
-            f"the results have no method {reference!r}, the reference; they have {', '.join(methods)}. Measure real rows too."
+            f"the results have no method {reference!r}, the reference; they have {', '.join(methods)}. "
+            "Measure real rows too."
         )
     return [reference, *(method for method in methods if method != reference)]

@@ -18,8 +18,8 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import learners
-from synth_assets.evaluation.intervals import interval_of, resamples_of
-from synth_assets.evaluation.learners import TITLES, Task
+from synth_assets.evaluation.intervals import bootstrap_rows, score_interval
+from synth_assets.evaluation.learners import TITLES, PredictionTask
 from synth_assets.schema.table import content_hash
 
 REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
@@ -41,7 +41,7 @@ class Generator:
     name : str
         As the study's results have it.
     write : callable
-        Takes n encoded rows, how many are wanted, and a seed; gives as many encoded rows.
+        Takes n rows, the number of rows to generate, and a seed; returns the generated rows.
     made_from : mapping
         What decides, beside these, which rows it gives: its settings, as JSON takes them.
     """
@@ -126,7 +126,7 @@ def subsample(train: pd.DataFrame, unit: Unit, *, seed: int) -> pd.DataFrame:
 
 
 def key_of(
-    unit: Unit, train: pd.DataFrame, held_out: pd.DataFrame, generator: Generator, plan: StudyPlan, task: Task
+    unit: Unit, train: pd.DataFrame, held_out: pd.DataFrame, generator: Generator, plan: StudyPlan, task: PredictionTask
 ) -> str:
     """Hash everything that decides what a unit gives; other units of the plan do not."""
     made_from = {
@@ -136,7 +136,7 @@ def key_of(
         "generator": dict(generator.made_from),
         "ratios": sorted({0.0, *plan.ratios}),
         "seed": plan.seed,
-        "task": asdict(task),
+        "task": {"schema": task.schema.model_dump(mode="json"), "labels": dict(task.labels)},
         "recipes": [ALGORITHM_VERSION, learners.ALGORITHM_VERSION],
         "libraries": {name: version_of(name) for name in ("numpy", "scikit-learn")},
     }
@@ -144,7 +144,7 @@ def key_of(
 
 
 def run_unit(
-    unit: Unit, train: pd.DataFrame, held_out: pd.DataFrame, generator: Generator, plan: StudyPlan, task: Task
+    unit: Unit, train: pd.DataFrame, held_out: pd.DataFrame, generator: Generator, plan: StudyPlan, task: PredictionTask
 ) -> pd.DataFrame:
     """Make rows from a subsample, let every learner learn from it alone and with them, and score it on held-out rows.
 
@@ -155,12 +155,12 @@ def run_unit(
     unit : Unit
         Which subsample and which generator.
     train, held_out : pandas.DataFrame
-        Encoded rows.
+        Rows of the table.
     generator : Generator
         The unit's.
     plan : StudyPlan
         The ratios and the seed.
-    task : Task
+    task : PredictionTask
         What is predicted.
 
     Returns
@@ -174,15 +174,16 @@ def run_unit(
     ratios = sorted({0.0, *plan.ratios})
     seed = int(np.random.SeedSequence([plan.seed, unit.real_rows, unit.repeat]).generate_state(1)[0])
     synthetic = generator.write(real, round(ratios[-1] * len(real)), seed)[list(real.columns)]
-    truth = task.truth(held_out)
+    holdout = task.encode(held_out)
+    y_true = task.y_true(holdout)
     metric, score = next(iter(task.scores.items()))
-    resamples = resamples_of(len(truth), seed=plan.seed)
+    resamples = bootstrap_rows(len(y_true), seed=plan.seed)
     found = []
-    for name, learner in task.learners.items():
+    for name, learner in task.estimators.items():
         for ratio in ratios:
             rows = pd.concat([real, synthetic.head(round(ratio * len(real)))], ignore_index=True)
-            predicted = task.predict(learner, rows, held_out, seed=seed)
-            scores = [score(truth[drawn], predicted[drawn]) for drawn in resamples]
+            predicted = task.predict(learner, task.encode(rows), holdout, seed=seed)
+            scores = [score(y_true[drawn], predicted[drawn]) for drawn in resamples]
             found.append(
                 pd.DataFrame(
                     {
@@ -241,7 +242,7 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
         for what in ("score", "gain"):
             scores = arm.pivot(index="repeat", columns="resample", values=what).to_numpy()
             row[what] = float(scores[:, 0].mean())
-            row[f"{what}_low"], row[f"{what}_high"] = interval_of(row[what], scores, of_mean=True)
+            row[f"{what}_low"], row[f"{what}_high"] = score_interval(row[what], scores, of_mean=True)
         found.append(row)
     return pd.DataFrame(found)
 

@@ -338,8 +338,8 @@ def test_it_says_what_it_was_made_from() -> None:
     page = Page(_html())
 
     for row in (
-        "Date of the sample 2026-11-20", "Real rows file creatures.csv", "Model version cafe01", "Seed of the sample 17",
-        "Train rows 3,000",
+        "Date of the sample 2026-11-20", "Real rows file creatures.csv", "Model version cafe01",
+        "Seed of the sample 17", "Train rows 3,000",
     ):  # fmt: skip
         assert page.row(row) == row
 
