@@ -54,7 +54,7 @@ def _fixed(decimals: int) -> Callable[[float], str]:
 
 def _three_digits(value: float) -> str:
     """Write 0.01234 as 0.0123, and 12345.6 as 12,346."""
-    decimals = 2 - int(np.reference(np.log10(abs(value)))) if value else 0
+    decimals = 2 - int(np.floor(np.log10(abs(value)))) if value else 0
     return f"{value:,.{max(0, decimals)}f}"
 
 
@@ -252,6 +252,7 @@ def _methods(found: pd.DataFrame, reference: str) -> list[str]:
     methods = list(dict.fromkeys(found["method"]))
     if reference not in methods:
         raise ForeseenError(
-            f"the results lack the reference {reference!r}; they have {', '.join(methods)}. Measure real rows too."
+            f"the results have no method {reference!r}, the reference; they have {', '.join(methods)}. "
+            "Measure real rows too."
         )
     return [reference, *(method for method in methods if method != reference)]

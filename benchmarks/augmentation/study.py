@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation import learners
-from synth_assets.evaluation.intervals import score_interval, bootstrap_rows
+from synth_assets.evaluation.intervals import bootstrap_rows, score_interval
 from synth_assets.evaluation.learners import TITLES, PredictionTask
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.synthesizers import create

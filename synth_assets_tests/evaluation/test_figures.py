@@ -14,7 +14,6 @@ from matplotlib.text import Text
 from scipy.stats import norm
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.fidelity import correlations
 from synth_assets.evaluation.figures import (
     BLUE,
     ORANGE,
@@ -23,16 +22,17 @@ from synth_assets.evaluation.figures import (
     correlation_matrices,
     density_grid,
     distance_histograms,
-    evidence_dots,
-    evidence_history,
     loss_curve,
+    metric_dots,
+    metric_history,
     pair_grid,
     regression_points,
 )
 from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densities
 from synth_assets.evaluation.figures.scores import MOST_LINES
-from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
-from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
+from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric
+from synth_assets.evaluation.metrics.trend import correlations
+from synth_assets.evaluation.metrics.utility import AUGMENTED, REAL, SYNTHETIC
 from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
 
@@ -47,7 +47,7 @@ def other_table(small_table: pd.DataFrame) -> pd.DataFrame:
     return small_table.sample(50, random_state=1).assign(Size=sizes, Legs=small_table["Legs"].clip(2, 7))
 
 
-NOTHING_MEASURED = pd.DataFrame({"metric": [], "column_name": [], "value": [], "floor": []})
+NOTHING_MEASURED = pd.DataFrame({"metric": [], "column_name": [], "value": [], "reference": []})
 
 
 def _grid(real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema) -> Figure:
@@ -74,19 +74,21 @@ def _differences() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["regressor", "trained_on", "metric", "value", "ci_low", "ci_high"])
 
 
-def _evidence(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
+def _results(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
     """Give numbers (metric, column, value, floor), each 0.01 from either end of its interval."""
     wide = [(m, c, v, v - 0.01, v + 0.01, f, f - 0.01, f + 0.01) for m, c, v, f in rows]
-    return pd.DataFrame(wide, columns=list(EVIDENCE_COLUMNS)).astype({"column_name": "str"})
+    return pd.DataFrame(wide, columns=list(RESULT_COLUMNS)).astype({"column_name": "str"})
 
 
 @pytest.fixture(autouse=True)
 def _made_up_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, better, best, worst in (("likeness", "higher", 1.0, 0.0), ("attack", "lower", 0.5, 1.0)):
-        monkeypatch.setitem(METRICS, name, Metric(name, f"The {name}", better, best, worst, "Meant.", "A paper"))  # type: ignore[arg-type]
+    for name, goal, best, worst in (("likeness", "maximize", 1.0, 0.0), ("attack", "minimize", 0.5, 1.0)):
+        monkeypatch.setitem(
+            METRICS, name, Metric(name, f"The {name}", goal, best, worst, (), "Meant.", "A paper", list)
+        )  # type: ignore[arg-type]
 
 
-EVIDENCE = [("likeness", "Size", 0.8, 0.9), ("likeness", "Legs", 0.6, 0.9), ("attack", None, 0.7, 0.5)]
+RESULTS = [("likeness", "Size", 0.8, 0.9), ("likeness", "Legs", 0.6, 0.9), ("attack", None, 0.7, 0.5)]
 PAIRS = pd.DataFrame({"column_name": ["Size", "Size, Legs", "Colour, Legs"], "value": [0.9, 0.8, 0.7]})
 DISTANCES = (np.array([0.0, 0.1, 0.2]), np.array([0.1, 0.1, 0.3]), np.array([0.2, 0.4]))
 
@@ -106,7 +108,7 @@ def _study() -> pd.DataFrame:
 def _history() -> pd.DataFrame:
     dates = ["2026-11-03", "2026-11-01"]
     return pd.concat(
-        [_evidence(*((m, c, v - 0.1 * i, f) for m, c, v, f in EVIDENCE)).assign(resample_date=date, limit=0.4)
+        [_results(*((m, c, v - 0.1 * i, f) for m, c, v, f in RESULTS)).assign(resample_date=date, limit=0.4)
          for i, date in enumerate(dates)]
     )  # fmt: skip
 
@@ -142,8 +144,8 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, TableSchema], Figure]] 
     "losses": lambda *_: loss_curve(LOSSES, **WORDS),
     "pairs": lambda real, synthetic, schema: pair_grid(synthetic, real, schema, PAIRS, **WORDS),
     "distances": lambda *_: distance_histograms(*DISTANCES, **WORDS),
-    "dots": lambda *_: evidence_dots(_evidence(*EVIDENCE), **WORDS),
-    "history": lambda *_: evidence_history(_history(), **WORDS),
+    "dots": lambda *_: metric_dots(_results(*RESULTS), **WORDS),
+    "history": lambda *_: metric_history(_history(), **WORDS),
     "curves": lambda *_: augmentation_curves(_study(), **WORDS),
 }
 
@@ -185,7 +187,7 @@ def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
             "metric": ["ks_complement", "ks_complement", "tv_complement", "column_shapes", "wasserstein_distance"],
             "column_name": pd.Series(["Legs", "Size", "Colour", None, "Size"], dtype="str"),
             "value": [0.1234, 0.2, 0.3, 0.4, 0.5],
-            "floor": [0.9876, 0.8, 0.7, 0.6, 0.5],
+            "reference": [0.9876, 0.8, 0.7, 0.6, 0.5],
         }
     )
 
@@ -196,7 +198,7 @@ def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
     assert len(titles) == len(numbers)
     for title, (column, (value, floor)) in zip(titles, numbers.items(), strict=True):
         assert title == f"{column}: {value}, real {floor}"
-    assert "Beside each name: its likeness to held-out rows" in _texts(figure)
+    assert "Beside each name: similarity to holdout rows" in _texts(figure)
 
 
 def test_bars_are_shares_in_the_order_of_the_schema(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
@@ -346,21 +348,6 @@ def test_equal_values_share_a_kernel_and_change_no_density() -> None:
     assert found[2].tolist() == [0.0] * 7
 
 
-@pytest.mark.parametrize("draw", [_grid, FIGURES["correlations"], FIGURES["pairs"]])
-def test_rows_that_cannot_be_drawn_are_refused_in_words(
-    draw: Callable[[pd.DataFrame, pd.DataFrame, TableSchema], Figure],
-    small_table: pd.DataFrame,
-    small_schema: TableSchema,
-) -> None:
-    for rows, message in (
-        (small_table.head(0), "found no synthetic rows"),
-        (small_table.drop(columns="Size"), "the synthetic rows have no column 'Size'; their columns are Colour, Legs"),
-        (small_table.assign(Size="large"), "column 'Size' of the synthetic rows is of type str; expected numbers"),
-    ):
-        with pytest.raises(ForeseenError, match=message):
-            draw(small_table, rows, small_schema)
-
-
 def test_five_held_out_rows_and_a_column_of_unique_values_are_drawn(
     small_schema: TableSchema, small_table: pd.DataFrame, other_table: pd.DataFrame
 ) -> None:
@@ -427,13 +414,13 @@ def test_names_and_labels_are_drawn_as_they_are(awkward: TableSchema) -> None:
     title = r"$\sum$ of <b>"
     words = {"title": title, "source": "$HOME/$x$.csv"}
     pairs = pd.DataFrame({"column_name": [f"{awkward.names[0]}, {awkward.names[1]}"], "value": [0.6]})
-    evidence = _evidence(("likeness", awkward.names[0], 0.5, 0.6))
+    results = _results(("likeness", awkward.names[0], 0.5, 0.6))
 
     for figure in (
         density_grid(rows, rows, rows, awkward, NOTHING_MEASURED, **words),
         correlation_matrices(rows, rows, awkward, **words),
         pair_grid(rows, rows, awkward, pairs, **words),
-        evidence_dots(evidence, **words),
+        metric_dots(results, **words),
         regression_points(_scores(), _differences(), unit=r"$\legs{$", **words),
     ):
         _assert_png(as_png(figure, dpi=DPI), figure)
@@ -526,8 +513,8 @@ def test_the_legend_of_the_distances_states_medians_and_copies() -> None:
     texts = _texts(distance_histograms(*DISTANCES, **WORDS))
 
     assert "synthetic to train: median 0.100, 33.3% at 0" in texts
-    assert "synthetic to held-out: median 0.100, 0.0% at 0" in texts
-    assert "held-out to train: median 0.300, 0.0% at 0" in texts
+    assert "synthetic to holdout: median 0.100, 0.0% at 0" in texts
+    assert "holdout to train: median 0.300, 0.0% at 0" in texts
 
 
 def test_copies_alone_have_a_histogram() -> None:
@@ -540,9 +527,7 @@ def test_copies_alone_have_a_histogram() -> None:
 
 @pytest.mark.parametrize("wrong", [np.array([]), np.array([0.1, np.nan])])
 def test_distances_that_are_none_are_refused(wrong: np.ndarray) -> None:
-    with pytest.raises(
-        ForeseenError, match=r"found \d distances, \d of them not finite, of synthetic to held-out rows"
-    ):
+    with pytest.raises(ForeseenError, match=r"found \d distances, \d of them not finite, of synthetic to holdout rows"):
         distance_histograms(DISTANCES[0], wrong, DISTANCES[2], **WORDS)
 
 
@@ -550,7 +535,7 @@ def test_distances_that_are_none_are_refused(wrong: np.ndarray) -> None:
 
 
 def test_the_dots_stand_where_the_numbers_are_the_worst_first() -> None:
-    figure = evidence_dots(_evidence(*EVIDENCE).assign(limit=[0.7, 0.75, 0.55]), **WORDS)
+    figure = metric_dots(_results(*RESULTS).assign(limit=[0.7, 0.75, 0.55]), **WORDS)
 
     assert _titles(figure) == ["whole table; lower is better, 0.5 is best", "The likeness; higher is better"]
     whole, columns = figure.axes
@@ -566,8 +551,8 @@ def test_the_dots_stand_where_the_numbers_are_the_worst_first() -> None:
 
 
 def test_a_number_that_is_not_defined_is_the_worst_and_no_floor_is_the_best_value() -> None:
-    figure = evidence_dots(
-        _evidence(("likeness", "a", 0.1, np.nan), ("likeness", "b", np.nan, 0.9), ("likeness", "c", 0.1, 0.5)), **WORDS
+    figure = metric_dots(
+        _results(("likeness", "a", 0.1, np.nan), ("likeness", "b", np.nan, 0.9), ("likeness", "c", 0.1, 0.5)), **WORDS
     )
 
     _assert_png(as_png(figure, dpi=DPI), figure)
@@ -575,16 +560,16 @@ def test_a_number_that_is_not_defined_is_the_worst_and_no_floor_is_the_best_valu
 
 
 def test_of_many_numbers_the_worst_are_drawn() -> None:
-    evidence = _evidence(*(("likeness", f"c{i}", 1 - i / 100, 1.0) for i in range(60)))
+    results = _results(*(("likeness", f"c{i}", 1 - i / 100, 1.0) for i in range(60)))
 
-    (axes,) = evidence_dots(evidence, **WORDS).axes
+    (axes,) = metric_dots(results, **WORDS).axes
 
     assert axes.get_title(loc="left") == f"The likeness; higher is better; the worst {MOST_LINES} of 60"
     assert axes.get_yticklabels()[0].get_text() == "c59"
 
 
 def test_the_history_is_in_the_order_of_the_dates_of_the_worst_column() -> None:
-    figure = evidence_history(_history(), **WORDS)
+    figure = metric_history(_history(), **WORDS)
 
     assert _titles(figure) == ["The likeness\nLegs", "The attack"]
     floor, values, limit = figure.axes[0].lines
@@ -597,33 +582,33 @@ def test_the_history_is_in_the_order_of_the_dates_of_the_worst_column() -> None:
 def test_the_history_follows_one_column_though_others_are_worse_on_some_dates() -> None:
     days = {"2026-11-01": (0.5, 0.8), "2026-11-02": (0.8, 0.7)}
     history = pd.concat(
-        [_evidence(("likeness", "a", a, 0.9), ("likeness", "b", b, 0.9)).assign(resample_date=day)
+        [_results(("likeness", "a", a, 0.9), ("likeness", "b", b, 0.9)).assign(resample_date=day)
          for day, (a, b) in days.items()]
     )  # fmt: skip
 
-    (axes,) = evidence_history(history, **WORDS).axes
+    (axes,) = metric_history(history, **WORDS).axes
 
     assert axes.get_title(loc="left") == "The likeness\na"
     assert axes.lines[1].get_ydata().tolist() == [0.5, 0.8]
 
 
-@pytest.mark.parametrize("draw", [evidence_dots, evidence_history])
+@pytest.mark.parametrize("draw", [metric_dots, metric_history])
 def test_a_metric_that_is_as_in_real_rows_is_named_and_not_drawn(draw: Callable[..., Figure]) -> None:
     same = [("likeness", "Size", 0.9, 0.9), ("likeness", "Legs", 0.8, 0.8), ("attack", None, 0.7, 0.5)]
-    evidence = _evidence(*same).assign(resample_date="2026-11-01")
+    results = _results(*same).assign(resample_date="2026-11-01")
 
-    figure = draw(evidence, **WORDS)
+    figure = draw(results, **WORDS)
 
     assert len(figure.axes) == 1
-    assert "Just as in real rows, and not drawn: The likeness" in " ".join(_texts(figure).split())
-    only_same = draw(evidence.head(2), **WORDS)
+    assert "Equal to real rows, not drawn: The likeness" in " ".join(_texts(figure).split())
+    only_same = draw(results.head(2), **WORDS)
     assert len(only_same.axes) == 1  # rather than none
 
 
-@pytest.mark.parametrize("draw", [evidence_dots, evidence_history])
-def test_no_evidence_is_said(draw: Callable[..., Figure]) -> None:
+@pytest.mark.parametrize("draw", [metric_dots, metric_history])
+def test_no_results_is_said(draw: Callable[..., Figure]) -> None:
     with pytest.raises(ForeseenError, match="found no number to draw"):
-        draw(_evidence(), **WORDS)
+        draw(_results(), **WORDS)
 
 
 # Regressions and losses

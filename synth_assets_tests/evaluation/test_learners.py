@@ -13,35 +13,47 @@ from sklearn.metrics import (
 )
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.learners import CLASSIFICATION, REGRESSION, Task
+from synth_assets.evaluation.learners import CLASSIFICATION, REGRESSION, PredictionTask
+from synth_assets.schema.columns import Categorical, Float
+from synth_assets.schema.table import TableSchema
 
 close = pytest.approx
 
 
 def _rows(count: int, seed: int) -> pd.DataFrame:
-    """Make encoded rows: the count depends on size and colour, and the kind on the size alone."""
+    """Make rows: the count depends on size and colour, and the kind on the size alone."""
     rng = np.random.default_rng(seed)
     size, colour = rng.uniform(1, 9, count), rng.integers(0, 3, count)
     effect = np.array([0.0, 5.0, -3.0])[colour]  # no line through the codes: a linear model needs a column a label
     kind = np.select([size < 3, size < 6], [0, 1], 2)
     return pd.DataFrame(
         {
-            "Colour": colour.astype("int8"),
+            "Colour": np.array(["a", "b", "c"])[colour],
             "Size": size,
-            "Kind": kind.astype("int8"),
+            "Kind": np.array(["x", "y", "z"])[kind],
             "Count": size + effect + rng.normal(0, 0.5, count),
         }
     )
 
 
-REAL, HELD_OUT = _rows(150, 1), _rows(60, 2)
-NUMBER = Task.of("Count", ["Colour", "Kind"], REAL, HELD_OUT)
-CATEGORY = Task.of("Kind", ["Colour", "Kind"], REAL, HELD_OUT)
+SCHEMA = TableSchema(
+    columns=(
+        Categorical(name="Colour", categories=("a", "b", "c")),
+        Float(name="Size"),
+        Categorical(name="Kind", categories=("x", "y", "z")),
+        Float(name="Count"),
+    ),
+    target="Count",
+)
+RAW, RAW_HOLDOUT = _rows(150, 1), _rows(60, 2)
+NUMBER = PredictionTask.of(SCHEMA, RAW, RAW_HOLDOUT)
+CATEGORY = PredictionTask.of(SCHEMA.model_copy(update={"target": "Kind"}), RAW, RAW_HOLDOUT)
+REAL, HELD_OUT = NUMBER.encode(RAW), NUMBER.encode(RAW_HOLDOUT)
 
 
 @pytest.mark.parametrize("name", ["linear", "nearest neighbours", "random forest", "gradient boosting"])
 def test_every_regressor_learns_what_can_be_learned(name: str) -> None:
-    predicted = NUMBER.predict(NUMBER.learners[name], REAL, HELD_OUT, seed=0)
+    predicted = NUMBER.predict(NUMBER.estimators[name], REAL, HELD_OUT, seed=0)
 
     assert predicted.shape == (60,)
     assert r2_score(HELD_OUT["Count"], predicted) > 0.75
@@ -49,7 +61,7 @@ def test_every_regressor_learns_what_can_be_learned(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["logistic", "nearest neighbours", "random forest", "gradient boosting"])
 def test_every_classifier_learns_what_can_be_learned(name: str) -> None:
-    predicted = CATEGORY.predict(CATEGORY.learners[name], REAL, HELD_OUT, seed=0)
+    predicted = CATEGORY.predict(CATEGORY.estimators[name], REAL, HELD_OUT, seed=0)
 
     assert predicted.shape == (60, 3)
     assert predicted.sum(axis=1) == close(1.0)
@@ -57,23 +69,23 @@ def test_every_classifier_learns_what_can_be_learned(name: str) -> None:
 
 
 def test_the_kind_of_the_target_decides_what_learns_and_how_it_is_scored() -> None:
-    assert list(NUMBER.learners) == ["linear", "nearest neighbours", "random forest", "gradient boosting"]
-    assert list(CATEGORY.learners) == ["logistic", "nearest neighbours", "random forest", "gradient boosting"]
+    assert list(NUMBER.estimators) == ["linear", "nearest neighbours", "random forest", "gradient boosting"]
+    assert list(CATEGORY.estimators) == ["logistic", "nearest neighbours", "random forest", "gradient boosting"]
     assert list(NUMBER.scores) == ["r2", "rmse", "mae"]
     assert list(CATEGORY.scores) == ["roc_auc", "accuracy", "balanced_accuracy"]
 
 
 @pytest.mark.parametrize("task", [NUMBER, CATEGORY], ids=["number", "category"])
-def test_the_same_seed_predicts_the_same(task: Task) -> None:
-    for name, learner in task.learners.items():
+def test_the_same_seed_predicts_the_same(task: PredictionTask) -> None:
+    for name, learner in task.estimators.items():
         one, other = (task.predict(learner, REAL, HELD_OUT, seed=7) for _ in range(2))
         assert (one == other).all(), name
 
 
 @pytest.mark.parametrize("task", [NUMBER, CATEGORY], ids=["number", "category"])
 @pytest.mark.parametrize("rows", [1, 2, 5])
-def test_a_few_rows_are_enough_to_be_scored(task: Task, rows: int) -> None:
-    for name, learner in task.learners.items():
+def test_a_few_rows_are_enough_to_be_scored(task: PredictionTask, rows: int) -> None:
+    for name, learner in task.estimators.items():
         predicted = task.predict(learner, REAL.head(rows), HELD_OUT, seed=0)
         assert np.isfinite(predicted).all(), name
         assert len(predicted) == 60
@@ -82,29 +94,29 @@ def test_a_few_rows_are_enough_to_be_scored(task: Task, rows: int) -> None:
 def test_a_code_that_is_absent_has_no_probability() -> None:
     without = REAL[REAL["Kind"] != 1]
 
-    for name, learner in CATEGORY.learners.items():
+    for name, learner in CATEGORY.estimators.items():
         predicted = CATEGORY.predict(learner, without, HELD_OUT, seed=0)
         assert (predicted[:, 1] == 0).all(), name
         assert predicted.sum(axis=1) == close(1.0), name
-        truth = CATEGORY.truth(HELD_OUT)
+        truth = CATEGORY.y_true(HELD_OUT)
         assert all(np.isfinite(score(truth, predicted)) for score in CATEGORY.scores.values()), name
 
 
 def test_of_one_code_alone_every_classifier_learns_that_one() -> None:
     alike = REAL[REAL["Kind"] == 2]
 
-    for name, learner in CATEGORY.learners.items():
+    for name, learner in CATEGORY.estimators.items():
         predicted = CATEGORY.predict(learner, alike, HELD_OUT, seed=0)
         assert (predicted == [0.0, 0.0, 1.0]).all(), name
-        assert CLASSIFICATION["roc_auc"](CATEGORY.truth(HELD_OUT), predicted) == 0.5
+        assert CLASSIFICATION["roc_auc"](CATEGORY.y_true(HELD_OUT), predicted) == 0.5
 
 
-def test_codes_need_not_be_positions() -> None:
-    shifted = REAL.assign(Kind=REAL["Kind"] * 5 + 2)
-    task = Task.of("Kind", ["Colour", "Kind"], shifted)
+def test_classes_are_the_labels_that_occur_and_unknown_labels_get_codes() -> None:
+    odd = RAW.replace({"Kind": {"y": "?"}})
+    task = PredictionTask.of(CATEGORY.schema, odd)
 
-    assert task.codes == (2, 7, 12)
-    assert (task.truth(shifted) == REAL["Kind"]).all()
+    assert task.classes == ("x", "z", "?")
+    assert np.array(task.classes)[task.y_true(task.encode(odd))].tolist() == odd["Kind"].tolist()
 
 
 def test_scores_are_scikit_learns() -> None:
@@ -142,15 +154,6 @@ def test_where_all_have_one_target_value_there_is_nothing_to_explain() -> None:
     assert CLASSIFICATION["accuracy"](np.ones(3, int), np.tile([0.4, 0.6], (3, 1))) == 1.0
 
 
-def test_rows_that_nobody_can_learn_from_are_refused() -> None:
-    def of(*sets: pd.DataFrame) -> Task:
-        return Task.of("Count", ["Colour"], *sets)
-
-    with pytest.raises(ForeseenError, match="found no row to learn from"):
-        of(REAL, HELD_OUT.head(0))
-    with pytest.raises(ForeseenError, match="lack 'Size'; they have 'Colour', 'Kind', 'Count'"):
-        of(REAL, HELD_OUT.drop(columns="Size"))
-    with pytest.raises(ForeseenError, match="lack 'Count'"):
-        of(REAL.drop(columns="Count"))
-    with pytest.raises(ForeseenError, match="column 'Size' has empty or infinite cells"):
-        of(REAL.assign(Size=np.nan), HELD_OUT)
+def test_a_table_without_a_target_is_refused() -> None:
+    with pytest.raises(ForeseenError, match="no target column to predict"):
+        PredictionTask.of(SCHEMA.model_copy(update={"target": None}), RAW)

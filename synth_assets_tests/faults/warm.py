@@ -31,11 +31,9 @@ def hasten() -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.ensemble._forest import BaseForest
 
-    from synth_assets.evaluation import reference as floors
-
     for boosting in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
         boosting.__init__.__kwdefaults__["max_iter"] = TREES
-    fit, savefig, real_splits = BaseForest.fit, Figure.savefig, floors.real_splits
+    fit, savefig = BaseForest.fit, Figure.savefig
 
     @wraps(fit)
     def fit_few(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -46,15 +44,11 @@ def hasten() -> None:
         self.set_layout_engine("none")
         return savefig(self, *arguments, **{**options, "dpi": DPI})
 
-    @wraps(real_splits)
-    def split_few(*arguments: Any, **options: Any) -> Any:
-        return real_splits(*arguments, **{**options, "splits": SPLITS})
-
     BaseForest.fit, Figure.savefig = fit_few, save_small  # type: ignore[method-assign]
     for name, module in list(sys.modules.items()):
         if name.startswith("synth_assets.evaluation."):
             for attribute, cheaper in (
-                ("real_splits", split_few), ("RESAMPLES", RESAMPLES), ("FOLDS", 2), ("SEEDS", 1), ("REPEATS", 1),
+                ("SPLITS", SPLITS), ("RESAMPLES", RESAMPLES), ("N_FOLDS", 2), ("SEEDS", 1), ("REPEATS", 1),
             ):  # fmt: skip
                 if hasattr(module, attribute):
                     setattr(module, attribute, cheaper)
