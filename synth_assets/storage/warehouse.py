@@ -219,6 +219,18 @@ class Warehouse:
         WarehouseError
             If there is no such table, or no row in the partition.
         """
+        return self.read_with_version(schema, table, partition=partition)[0]
+
+    def read_with_version(
+        self, schema: str, table: str, *, partition: str | None = None
+    ) -> tuple[pd.DataFrame, str | None]:
+        """Read a table as `read` does, and its data version, if there is one on record.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such table, or no row in the partition.
+        """
         import duckdb
 
         name = f"{schema}.{table}"
@@ -234,13 +246,18 @@ class Warehouse:
         with self._connection(read_only=True) as connection:
             try:
                 frame = connection.execute(f"{query} ORDER BY rowid", values).df()
+                recorded = connection.execute(
+                    f"SELECT data_version FROM {quoted(CATALOG, schema, PROVENANCE)} WHERE asset = $1 "
+                    "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY rowid DESC LIMIT 1",
+                    [table, partition],
+                ).fetchone()
             except duckdb.CatalogException as error:
                 raise WarehouseError(absent) from error
             except duckdb.Error as error:
                 raise WarehouseError(f"{name} cannot be read from {self.path}: {error}{_advice(error)}") from error
         if frame.empty:
             raise WarehouseError(absent)
-        return frame
+        return frame, recorded[0] if recorded else None
 
     def verify(self) -> int:
         """Read every row of every table, by which DuckDB compares every block with its checksum.

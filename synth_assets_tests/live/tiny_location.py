@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from synth_assets.orchestration import SyntheticTable
+from synth_assets.orchestration.executor import step_executor
 from synth_assets.orchestration.resources import shared_resources
 from synth_assets.orchestration.settings import SyntheticTableSettings
 
@@ -61,7 +62,7 @@ def tiny_settings(**changes: Any) -> SyntheticTableSettings:
 def tiny_definitions(**changes: Any) -> dg.Definitions:
     """Give the lineage of `tiny_settings`, and the resources in the data folder that the environment names."""
     table = dg.build_defs_for_component(SyntheticTable(tiny_settings(**changes)))
-    return dg.Definitions.merge(table, dg.Definitions(resources=shared_resources()))
+    return dg.Definitions.merge(table, dg.Definitions(resources=shared_resources(), executor=step_executor))
 
 
 def tiny_table(table: pd.DataFrame) -> pd.DataFrame:

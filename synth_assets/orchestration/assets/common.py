@@ -1,6 +1,7 @@
 """What the assets of a table have in common."""
 
 import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.orchestration.io_manager import DATA_VERSION
 from synth_assets.schema.columns import Column
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.warehouse import PARTITION_COLUMN
 
@@ -72,47 +74,55 @@ class Table:
         *,
         code_version: str,
         kinds: set[str],
-        columns: list[dg.TableColumn] | None = None,
+        description: str,
+        columns: Sequence[dg.TableColumn] = (),
+        inputs: Sequence[str] = (),
         of_sample: bool = False,
         **options: Any,
-    ) -> dict[str, Any]:
-        """Give the arguments of `dagster.asset` that all assets of the table have in common.
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """Declare an asset of the table; a decorator, as `dagster.asset` is.
 
         Parameters
         ----------
         name : str
-            The asset's own name.
+            Name of the asset within the table.
         code_version : str
-            Raised by hand whenever the asset's code gives something else for the same inputs.
+            Version of the asset's code; increase it when the same inputs give another result.
         kinds : set of str
-            What it is made with, as the UI's labels.
-        columns : list of dagster.TableColumn, optional
-            The columns of the table that it writes.
+            Labels in the UI: what it is computed with.
+        description : str
+            Description in the UI.
+        columns : sequence of dagster.TableColumn
+            Columns of the table that it writes; none if it writes no table.
+        inputs : sequence of str
+            Assets of the same table whose rows it takes, each as the parameter of that name.
         of_sample : bool
-            Whether it belongs to a sample, and so is partitioned by day.
+            Whether it belongs to a sample; it is then partitioned by resample date.
         **options
-            Further arguments.
+            Further arguments of `dagster.asset`.
 
         Returns
         -------
-        dict
-            The arguments.
+        callable
+            The decorator.
         """
         metadata: dict[str, Any] = {}
-        if columns is not None:
-            partition = [dg.TableColumn(PARTITION_COLUMN, "date", "The day of the sample.")] if of_sample else []
-            metadata["dagster/column_schema"] = dg.TableSchema(columns=[*partition, *columns])
+        if columns:
+            date = [dg.TableColumn(PARTITION_COLUMN, "date", "Resample date.")] if of_sample else []
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=[*date, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
-        return {
-            "key": self.key(name),
-            "group_name": self.name,
-            "owners": [self.owner],
-            "code_version": code_version,
-            "kinds": kinds,
-            "metadata": metadata,
-            "partitions_def": self.partitions if of_sample else None,
+        return dg.asset(
+            key=self.key(name),
+            group_name=self.name,
+            owners=[self.owner],
+            code_version=code_version,
+            kinds=kinds,
+            description=description,
+            metadata=metadata,
+            ins={each: dg.AssetIn(self.key(each)) for each in inputs},
+            partitions_def=self.partitions if of_sample else None,
             **options,
-        }
+        )
 
     def raw_columns(self, *, encoded: bool = False) -> list[dg.TableColumn]:
         """Describe the table's columns, as they came or encoded."""
@@ -160,9 +170,29 @@ def evidence_columns() -> list[dg.TableColumn]:
     ]
 
 
-def row_count(frame: pd.DataFrame, *, partition: bool = False) -> dict[str, int]:
-    """Give the row count under the name that the UI looks for."""
-    return {"dagster/partition_row_count" if partition else "dagster/row_count": len(frame)}
+def result(
+    frame: pd.DataFrame, *, data_version: str | None = None, **metadata: Any
+) -> dg.MaterializeResult[pd.DataFrame]:
+    """Return a table from an asset, with its data version.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The rows.
+    data_version : str, optional
+        Version of the rows; by default the hash of their cells.
+    **metadata
+        Metadata for the UI and the provenance.
+
+    Returns
+    -------
+    dagster.MaterializeResult
+        The result. The I/O manager adds the number of rows.
+    """
+    version = data_version or content_hash(frame)
+    return dg.MaterializeResult(
+        value=frame, data_version=dg.DataVersion(version), metadata={**metadata, DATA_VERSION: version}
+    )
 
 
 def preview(frame: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:

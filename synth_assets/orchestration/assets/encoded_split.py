@@ -4,10 +4,9 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.orchestration.assets import raw as raw_asset
-from synth_assets.orchestration.assets.common import Table, column, preview, row_count
+from synth_assets.orchestration.assets.common import Table, column, preview, result
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.split import ROW_ID, SPLIT, Split
-from synth_assets.schema.table import content_hash
 
 NAME = "encoded_split"
 
@@ -33,18 +32,16 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
         column(ROW_ID, "bigint", "The row's position in the raw table, from 0."),
     ]
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="1",
-            kinds={"python", "scikitlearn", "duckdb"},
-            columns=columns,
-            ins={"raw": dg.AssetIn(table.key(raw_asset.NAME))},
-            description=(
-                f"The raw table with labels as codes and the target as `{table.encoding.target_name}`, split by "
-                f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="1",
+        kinds={"python", "scikitlearn", "duckdb"},
+        columns=columns,
+        inputs=(raw_asset.NAME,),
+        description=(
+            f"The raw table with labels as codes and the target as `{table.encoding.target_name}`, split by "
+            f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
+        ),
     )
     def encoded_split(raw: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         with as_dagster_failure():
@@ -57,16 +54,12 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
             for c in table.schema.columns
             if not c.is_numeric
         }
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame),
-                "train_rows": int(counts["train"]),
-                "test_rows": int(counts["test"]),
-                "codes": codes,
-                "preview": preview(frame),
-            },
+        return result(
+            frame,
+            train_rows=int(counts["train"]),
+            test_rows=int(counts["test"]),
+            codes=codes,
+            preview=preview(frame),
         )
 
     return [encoded_split]

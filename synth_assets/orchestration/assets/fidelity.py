@@ -19,11 +19,10 @@ from synth_assets.orchestration.assets.common import (
     judged_and_real,
     markdown_table,
     picture,
-    row_count,
+    result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.constraints import Constraint
-from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse
 
@@ -45,25 +44,19 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
     list
         The numbers, and the pictures.
     """
-    sample_and_split = {
-        "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
-        "raw": dg.AssetIn(table.key(raw_asset.NAME)),
-        "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
-    }
+    sample_and_split = (sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME)
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="3",
-            kinds={"python", "scikitlearn", "duckdb"},
-            columns=evidence_columns(),
-            of_sample=True,
-            ins=sample_and_split,
-            description=(
-                "How alike the sample is to held-out rows, by columns, by pairs and to classifiers, and whether its "
-                "rows could exist: each number beside what real rows score."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="3",
+        kinds={"python", "scikitlearn", "duckdb"},
+        columns=evidence_columns(),
+        of_sample=True,
+        inputs=sample_and_split,
+        description=(
+            "How alike the sample is to held-out rows, by columns, by pairs and to classifiers, and whether its "
+            "rows could exist: each number beside what real rows score."
+        ),
     )
     def fidelity(
         synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
@@ -81,27 +74,21 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             )
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
-                **{f"{metric}_floor": round(float(row["floor"]), 4) for metric, row in whole.iterrows()},
-                "rows_judged": min(len(rows), len(train)),
-                "table": markdown_table(found[list(EVIDENCE_COLUMNS)]),
-            },
+        return result(
+            frame,
+            **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
+            **{f"{metric}_floor": round(float(row["floor"]), 4) for metric, row in whole.iterrows()},
+            rows_judged=min(len(rows), len(train)),
+            table=markdown_table(found[list(EVIDENCE_COLUMNS)]),
         )
 
-    @dg.asset(
-        **table.asset(
-            PLOTS,
-            code_version="3",
-            kinds={"python", "matplotlib"},
-            of_sample=True,
-            ins={**sample_and_split, "fidelity": dg.AssetIn(table.key(NAME))},
-            description="Densities, correlations, and the pairs that give a sample away, beside those of real rows.",
-        )
+    @table.asset(
+        PLOTS,
+        code_version="3",
+        kinds={"python", "matplotlib"},
+        of_sample=True,
+        inputs=(*sample_and_split, NAME),
+        description="Densities, correlations, and the pairs that give a sample away, beside those of real rows.",
     )
     def fidelity_plots(
         context: dg.AssetExecutionContext,

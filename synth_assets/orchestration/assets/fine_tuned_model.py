@@ -14,7 +14,7 @@ from synth_assets.orchestration.assets.common import (
     Table,
     column,
     picture,
-    row_count,
+    result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.split import TRAIN, select
@@ -60,24 +60,19 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
         The asset.
     """
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="5",
-            kinds={"python", "pytorch", "huggingface"},
-            columns=_COLUMNS,
-            ins={
-                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
-                "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
-            },
-            pool=LANGUAGE_MODEL_POOL,
-            description=(
-                f"{'Our engine' if spec.engine == 'great' else '`be_great.GReaT` as it is'} on the base `{spec.base}`, "
-                f"fitted on the train rows for {'at most ' if spec.engine == 'great' else ''}{spec.epochs} epochs. "
-                "The same inputs give the same model, which is then taken from the store. A fit that was killed "
-                "resumes from its last checkpoint."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="5",
+        kinds={"python", "pytorch", "huggingface"},
+        columns=_COLUMNS,
+        inputs=(raw_asset.NAME, encoded_split_asset.NAME),
+        pool=LANGUAGE_MODEL_POOL,
+        description=(
+            f"{'Our engine' if spec.engine == 'great' else '`be_great.GReaT` as it is'} on the base `{spec.base}`, "
+            f"fitted on the train rows for {'at most ' if spec.engine == 'great' else ''}{spec.epochs} epochs. "
+            "The same inputs give the same model, which is then taken from the store. A fit that was killed "
+            "resumes from its last checkpoint."
+        ),
     )
     def fine_tuned_model(
         context: dg.AssetExecutionContext,
@@ -98,23 +93,20 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
             )
             frame = _as_row(card)
             curve = _curve(card, paths.plots(table.name, card.version), raw_asset.source_label(warehouse, table.name))
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(card.version),
-            metadata={
-                **row_count(frame),
-                "model_version": card.version,
-                "base": card.made_from["base"],
-                "parameters": card.parameters,
-                "train_rows": card.rows,
-                "final_loss": card.final_loss,
-                "fit_seconds": card.seconds,
-                "resumed_from_step": card.resumed_from_step,
-                "fitted_at": card.fitted_at,
-                "model_path": dg.MetadataValue.path(store.path(card.version)),
-                **curve,
-                "made_from": card.made_from,
-            },
+        return result(
+            frame,
+            data_version=card.version,
+            model_version=card.version,
+            base=card.made_from["base"],
+            parameters=card.parameters,
+            train_rows=card.rows,
+            final_loss=card.final_loss,
+            fit_seconds=card.seconds,
+            resumed_from_step=card.resumed_from_step,
+            fitted_at=card.fitted_at,
+            model_path=dg.MetadataValue.path(store.path(card.version)),
+            **curve,
+            made_from=card.made_from,
         )
 
     return [fine_tuned_model]

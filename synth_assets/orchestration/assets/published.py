@@ -61,18 +61,16 @@ def build(
     names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
     offer = PublishSpec(table.name, table.encoding, sample, _descriptions(assets, names))
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="4",
-            kinds={"python", "duckdb", "parquet"},
-            freshness_policy=freshness,
-            deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
-            description=(
-                "What consumers read, as one DuckDB file and as Parquet: of all samples that passed their gates, built "
-                "beside what was published before and switched to as a whole."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="4",
+        kinds={"python", "duckdb", "parquet"},
+        freshness_policy=freshness,
+        deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
+        description=(
+            "What consumers read, as one DuckDB file and as Parquet: of all samples that passed their gates, built "
+            "beside what was published before and switched to as a whole."
+        ),
     )
     def published(
         context: dg.AssetExecutionContext,

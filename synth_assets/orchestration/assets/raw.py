@@ -6,9 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from synth_assets.orchestration.assets.common import Table, preview, row_count
+from synth_assets.orchestration.assets.common import Table, preview, result
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.table import content_hash
 from synth_assets.schema.validation import validate
 from synth_assets.sources.source import Source
 from synth_assets.storage.paths import DataPaths
@@ -41,14 +40,12 @@ def build(
         The asset, and its checks.
     """
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="1",
-            kinds={"python", "pandas", "duckdb"},
-            columns=table.raw_columns(),
-            description=f"The real `{table.name}` table as its source gives it: a file, OpenML, or the placeholder.",
-        )
+    @table.asset(
+        NAME,
+        code_version="1",
+        kinds={"python", "pandas", "duckdb"},
+        columns=table.raw_columns(),
+        description=f"The real `{table.name}` table as its source gives it: a file, OpenML, or the placeholder.",
     )
     def raw(
         context: dg.AssetExecutionContext, paths: dg.ResourceParam[DataPaths]
@@ -59,17 +56,13 @@ def build(
         if loaded.kind == "placeholder":
             context.log.warning(f"{table.name}: these rows are no real data but the {loaded.label}.")
         ignored = [str(name) for name in loaded.frame.columns if name not in table.schema.names]
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame),
-                "source": loaded.label,
-                "source_kind": loaded.kind,
-                SOURCE_FINGERPRINT: loaded.fingerprint,
-                "ignored_columns": ignored,
-                "preview": preview(frame),
-            },
+        return result(
+            frame,
+            source=loaded.label,
+            source_kind=loaded.kind,
+            **{SOURCE_FINGERPRINT: loaded.fingerprint},
+            ignored_columns=ignored,
+            preview=preview(frame),
         )
 
     return [raw, _checks(table, minimum_rows)]

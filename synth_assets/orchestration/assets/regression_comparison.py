@@ -10,10 +10,9 @@ from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_se
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
-from synth_assets.orchestration.assets.common import Table, column, judged_and_real, markdown_table, picture, row_count
+from synth_assets.orchestration.assets.common import Table, column, judged_and_real, markdown_table, picture, result
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.encoding import Encoding
-from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 
@@ -60,23 +59,17 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     target = table.schema.target
     assert target is not None  # noqa: S101 - the component refuses a table without one
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="3",
-            kinds={"python", "scikitlearn", "duckdb"},
-            columns=_COLUMNS,
-            of_sample=True,
-            ins={
-                "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
-                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
-                "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
-            },
-            description=(
-                f"How well `{target}` of held-out rows is predicted by what learned from the real "
-                "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="3",
+        kinds={"python", "scikitlearn", "duckdb"},
+        columns=_COLUMNS,
+        of_sample=True,
+        inputs=(sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME),
+        description=(
+            f"How well `{target}` of held-out rows is predicted by what learned from the real "
+            "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
+        ),
     )
     def regression_comparison(
         context: dg.AssetExecutionContext,
@@ -109,17 +102,13 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             source=raw_asset.source_label(warehouse, table.name),
         )
         path = paths.plots(table.name, partition) / "regression_comparison.png"
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                "verdict": found.verdict,
-                "rows_learned_from": len(learned_from),
-                "scores": markdown_table(found.scores),
-                "differences": markdown_table(found.differences),
-                **picture(figure, path),
-            },
+        return result(
+            frame,
+            verdict=found.verdict,
+            rows_learned_from=len(learned_from),
+            scores=markdown_table(found.scores),
+            differences=markdown_table(found.differences),
+            **picture(figure, path),
         )
 
     return [regression_comparison]

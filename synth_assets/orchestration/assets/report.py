@@ -17,10 +17,9 @@ from synth_assets.orchestration.assets import privacy as privacy_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import regression_comparison as comparison_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
-from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
+from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, result
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.constraints import Constraint
-from synth_assets.schema.table import content_hash
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import PARTITION_COLUMN, Warehouse
@@ -61,24 +60,19 @@ def build(
     """
     key = table.key(NAME)
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="2",
-            kinds={"python", "pandas", "duckdb"},
-            columns=_COLUMNS,
-            of_sample=True,
-            ins={
-                module.NAME: dg.AssetIn(table.key(module.NAME))
-                for module in (fidelity_asset, privacy_asset, comparison_asset)
-            },
-            deps=[table.key(fidelity_asset.PLOTS)],
-            description=(
-                "Whether the sample may be published: what each gate found, and an HTML page with all that led to it. "
-                "A gate is a statement about how much worse than real rows a sample may be; defs.yaml states by how "
-                "much."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="2",
+        kinds={"python", "pandas", "duckdb"},
+        columns=_COLUMNS,
+        of_sample=True,
+        inputs=(fidelity_asset.NAME, privacy_asset.NAME, comparison_asset.NAME),
+        deps=[table.key(fidelity_asset.PLOTS)],
+        description=(
+            "Whether the sample may be published: what each gate found, and an HTML page with all that led to it. "
+            "A gate is a statement about how much worse than real rows a sample may be; defs.yaml states by how "
+            "much."
+        ),
     )
     def report(
         context: dg.AssetExecutionContext,
@@ -123,20 +117,16 @@ def build(
             pictures = _pictures(table, plots, [name for name in PICTURES if name != "history" or name in drawn])
             html = report_html(origin, verdicts, evidence, constraints=constraints, utility=utility, pictures=pictures)
             atomic_write(page, html.encode())
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                "publishable": bool(frame.loc[frame["blocking"], "passed"].all()),
-                "verdicts": markdown_table(
-                    frame[["gate", "said"]].assign(
-                        verdict=[status(each.passed, each.gate.blocking) for each in verdicts]
-                    )[["gate", "verdict", "said"]]
-                ),
-                "page": dg.MetadataValue.path(page),
-                **{name: value for each in shown for name, value in each.items()},
-            },
+        return result(
+            frame,
+            publishable=bool(frame.loc[frame["blocking"], "passed"].all()),
+            verdicts=markdown_table(
+                frame[["gate", "said"]].assign(verdict=[status(each.passed, each.gate.blocking) for each in verdicts])[
+                    ["gate", "verdict", "said"]
+                ]
+            ),
+            page=dg.MetadataValue.path(page),
+            **{name: value for each in shown for name, value in each.items()},
         )
 
     specs = [

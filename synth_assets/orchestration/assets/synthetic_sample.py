@@ -14,10 +14,9 @@ from synth_assets.orchestration.assets.common import (
     Table,
     column,
     preview,
-    row_count,
+    result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.table import content_hash
 from synth_assets.schema.validation import validate
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
@@ -70,21 +69,19 @@ def build(
         column("model_version", "varchar", "The model that wrote the row."),
     ]
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="5",
-            kinds={"python", "pytorch", "duckdb"},
-            columns=columns,
-            of_sample=True,
-            ins={"fine_tuned_model": dg.AssetIn(table.key(model_asset.NAME))},
-            pool=LANGUAGE_MODEL_POOL,
-            freshness_policy=freshness,
-            description=(
-                f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
-                "day give the seed, so that a day's sample can be drawn again."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="5",
+        kinds={"python", "pytorch", "duckdb"},
+        columns=columns,
+        of_sample=True,
+        inputs=(model_asset.NAME,),
+        pool=LANGUAGE_MODEL_POOL,
+        freshness_policy=freshness,
+        description=(
+            f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
+            "day give the seed, so that a day's sample can be drawn again."
+        ),
     )
     def synthetic_sample(
         context: dg.AssetExecutionContext,
@@ -101,20 +98,16 @@ def build(
             rows, drawn = sample_rows(store, version, table.schema, asked, seed=seed, report=context.log.info)
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                "model_version": version,
-                "seed": seed,
-                "temperature": asked.temperature,
-                "conditions": dict(asked.conditions or {}),
-                "rows_drawn": drawn,
-                "rows_replaced": drawn - len(frame),
-                "rows_per_second": round(len(frame) / seconds, 1),
-                "preview": preview(frame),
-            },
+        return result(
+            frame,
+            model_version=version,
+            seed=seed,
+            temperature=asked.temperature,
+            conditions=dict(asked.conditions or {}),
+            rows_drawn=drawn,
+            rows_replaced=drawn - len(frame),
+            rows_per_second=round(len(frame) / seconds, 1),
+            preview=preview(frame),
         )
 
     return [synthetic_sample, _checks(table)]
