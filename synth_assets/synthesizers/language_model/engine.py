@@ -425,6 +425,9 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         """Load a model that `save` of this class or of be_great wrote; weights only, nothing is unpickled."""
         quiet_transformers()
         loaded: Self = super().load_from_dir(path)
+        loaded.device = next(
+            loaded.model.parameters()
+        ).device  # be_great keeps the device that the model had when it was saved
         return loaded
 
 
