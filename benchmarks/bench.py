@@ -54,7 +54,7 @@ def main() -> None:
     table, paths = settings(), DataPaths.from_environment()
     schema = table.table_schema()
     encoding = Encoding(schema)
-    loaded = table.source_in(paths.root).load()
+    loaded = table.source.load(paths.root)
     split = table.table_split().apply(encoding.encode(schema.coerce(loaded.frame, origin=loaded.label)))
     train, held_out = rows_of(split, "train"), rows_of(split, "test")
     folder = paths.root / "bench"
