@@ -48,6 +48,7 @@ lint: $(VENV)/installed-dev ## Run linters and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/dg check defs
 
 audit: $(VENV)/installed-dev ## Ask whether a vulnerability of a dependency is known

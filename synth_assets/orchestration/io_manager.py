@@ -35,7 +35,7 @@ class WarehouseIOManager(dg.IOManager):
                 schema,
                 table,
                 obj,
-                partition=context.partition_key if context.has_asset_partitions else None,
+                resample_date=context.partition_key if context.has_asset_partitions else None,
                 provenance=Provenance(
                     run_id=context.run_id,
                     code_version=context.asset_spec.code_version,
@@ -52,7 +52,7 @@ class WarehouseIOManager(dg.IOManager):
         schema, table = context.asset_key.path
         partition = context.partition_key if context.has_asset_partitions else None
         with as_dagster_failure():
-            frame = self.warehouse.read(schema, table, partition=partition)
+            frame = self.warehouse.read(schema, table, resample_date=partition)
         with suppress(dg.DagsterInvariantViolationError):  # `load_asset_value` reads outside of a step
             self._read.setdefault(context.step_context.step.key, {})[table] = content_hash(frame)
         return frame

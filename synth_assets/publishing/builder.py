@@ -277,7 +277,8 @@ class PublicationBuilder:
         return {
             row[0]
             for row in self._connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2", [database, namespace]
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2",
+                [database, namespace],
             ).fetchall()
         }
 
@@ -311,9 +312,7 @@ class PublicationBuilder:
             list(dates.values()),
         )
 
-    def _copy_provenance(
-        self, namespace: str, dates: Mapping[str, list[str]], stored: Mapping[str, set[str]]
-    ) -> None:
+    def _copy_provenance(self, namespace: str, dates: Mapping[str, list[str]], stored: Mapping[str, set[str]]) -> None:
         # For each sample, the last written record of each asset: by order of writing, since a clock may be set back.
         databases = [database for database, tables in stored.items() if PROVENANCE in tables]
         parts = " UNION ALL ".join(

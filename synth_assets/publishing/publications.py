@@ -271,8 +271,8 @@ class Publications:
     def rollback(self, id_: str | None = None) -> Publication:
         """Make an earlier publication current again.
 
-        The next publication builds on it, and again adds the samples in the warehouse that passed their gates. To remove
-        a sample permanently, delete it.
+        The next publication builds on it, and again adds the samples in the warehouse that passed their gates. To
+        remove a sample permanently, delete it.
 
         Parameters
         ----------

@@ -192,7 +192,10 @@ class Warehouse:
         if not self.path.exists():
             return 0
         deleted = 0
-        with self._connection(any_format=True) as connection, _transaction(connection, f"{namespace} of {resample_date}"):
+        with (
+            self._connection(any_format=True) as connection,
+            _transaction(connection, f"{namespace} of {resample_date}"),
+        ):
             tables = connection.execute(
                 "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = $1 "
                 "AND schema_name = $2 AND (column_name = $3 AND data_type = 'DATE' OR table_name = $4 "
@@ -397,9 +400,7 @@ def _transaction(connection: "duckdb.DuckDBPyConnection", name: str) -> Iterator
         connection.commit()
     except duckdb.Error as error:
         _roll_back(connection)
-        raise WarehouseError(
-            f"{name} could not be written ({error}). Nothing was changed.{_advice(error)}"
-        ) from error
+        raise WarehouseError(f"{name} could not be written ({error}). Nothing was changed.{_advice(error)}") from error
     except BaseException:
         _roll_back(connection)
         raise

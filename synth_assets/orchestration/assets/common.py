@@ -14,7 +14,7 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
 from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import atomic_write
-from synth_assets.storage.warehouse import PARTITION_COLUMN
+from synth_assets.storage.warehouse import RESAMPLE_DATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ class Table:
         """
         metadata: dict[str, Any] = {}
         if columns is not None:
-            partition = [dg.TableColumn(PARTITION_COLUMN, "date", "The day of the sample.")] if of_sample else []
+            partition = [dg.TableColumn(RESAMPLE_DATE, "date", "The day of the sample.")] if of_sample else []
             metadata["dagster/column_schema"] = dg.TableSchema(columns=[*partition, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
         return {
