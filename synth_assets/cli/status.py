@@ -132,7 +132,8 @@ def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, A
         with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
             return _rows(
                 connection,
-                f"SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message FROM {quoted(CATALOG, table, 'report')} t "
+                "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
+                f"FROM {quoted(CATALOG, table, 'report')} AS report "
                 "WHERE blocking AND NOT passed AND report.resample_date > CAST($1 AS DATE) ORDER BY ALL",
                 latest,
             )

@@ -1,7 +1,6 @@
 """What consumers get: the current publication, as they ask for it."""
 
 import datetime as dt
-import json
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ from synth_assets.publishing import client
 from synth_assets.publishing.client import ReadError, parse_condition
 from synth_assets.publishing.publications import PublicationError
 from synth_assets.publishing.publisher import Publisher
-from synth_assets_tests.storage.processes import started
 from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, spec, write, write_sample
 
 ODD = 'x"; drop table y; --'
@@ -176,47 +174,3 @@ def test_a_condition_is_a_column_and_what_it_has_to_be(condition: str, parsed: t
 def test_what_is_no_condition_is_refused(condition: str) -> None:
     with pytest.raises(ReadError, match="is not a condition; expected a column, one of"):
         parse_condition(condition)
-
-
-_READ = """
-import json, os, sys
-from synth_assets import connect, read_table
-
-root, stop = sys.argv[1:]
-print("ready", flush=True)
-reads, seen = 0, []
-kept = connect(root)  # a connection that stays open, as those of a service do
-while not os.path.exists(stop):
-    with connect(root) as connection:
-        (values,) = connection.execute(
-            "SELECT list(DISTINCT x) FROM (SELECT x FROM toy.raw UNION ALL SELECT x FROM toy.synthetic_latest)"
-        ).fetchone()
-    frame = read_table("toy", data=root)
-    assert len(values) == 1 and frame["x"].nunique() == 1, (values, frame)
-    assert frame["x"].iloc[0] >= values[0] >= (seen[-1] if seen else 0)
-    if values[0] not in seen:
-        seen.append(values[0])
-    reads += 1
-print(json.dumps([reads, seen]))
-"""
-
-
-@pytest.mark.slow
-def test_readers_in_other_processes_see_whole_states_one_after_the_other(toy: Publisher, tmp_path: Path) -> None:
-    def publish(version: int) -> None:
-        write(toy.warehouse, "raw", [version] * 1000)
-        write_sample(toy.warehouse, TUESDAY, [version] * 1000)
-        toy.publish(spec())
-
-    publish(0)
-    stop = tmp_path / "stop"
-    with started(_READ, toy.paths.root, stop) as one, started(_READ, toy.paths.root, stop) as other:
-        for version in range(1, 21):
-            publish(version)
-        stop.touch()
-        for reader in (one, other):
-            output, _ = reader.communicate(timeout=60)
-            assert reader.returncode == 0
-            reads, seen = json.loads(output)
-            assert reads >= len(seen) >= 2
-            assert seen == sorted(seen)

@@ -334,7 +334,7 @@ def test_details_of_what_was_never_materialized_are_asked_for_in_vain(filled: Wa
 
 @pytest.mark.parametrize(
     ("hold", "seconds", "write"),
-    [("write", 1.5, True), ("read", 0.7, True), ("write", 0.7, False)],
+    [("write", 0.5, True), ("read", 0.5, True), ("write", 0.5, False)],
     ids=["write while written", "write while read", "read while written"],
 )
 def test_a_file_that_is_taken_is_waited_for(filled: Warehouse, hold: str, seconds: float, write: bool) -> None:
@@ -583,7 +583,7 @@ def test_a_folder_that_may_not_be_written_to_can_still_be_read(filled: Warehouse
     before = contents(filled.path)
 
     with read_only(filled.path.parent):
-        attempts = result_of(_TRY_TO_WRITE, filled.folder.root, prefix=bound_by_permissions())
+        attempts = result_of(_TRY_TO_WRITE, filled.paths.root, prefix=bound_by_permissions())
 
     (whole_error, stored), (log_error, stored_again) = attempts
     assert f'{filled.path} cannot be opened: IO Error: Cannot open file "{filled.path}": Permission' in whole_error
