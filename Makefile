@@ -48,6 +48,7 @@ lint: $(VENV)/installed-dev ## Run linters and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/dg check defs
 
 audit: $(VENV)/installed-dev ## Look for known vulnerabilities of dependencies

@@ -41,8 +41,8 @@ def main() -> None:
         card = store.fit(
             train,
             replace(settings.model_spec(), seed=seed, **BE_GREAT),
-            bases=paths.bases,
-            experiments=paths.experiments(settings.language_model.experiment_dir),
+            bases=paths.base_models,
+            experiments=paths.checkpoints(settings.language_model.experiment_dir),
             report=print,
         )
         for temperature in TEMPERATURES:

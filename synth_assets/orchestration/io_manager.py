@@ -43,7 +43,7 @@ class WarehouseIOManager(dg.IOManager):
                 schema,
                 table,
                 obj,
-                partition=partition,
+                resample_date=partition,
                 provenance=Provenance(
                     run_id=context.run_id,
                     code_version=context.asset_spec.code_version,
@@ -58,7 +58,7 @@ class WarehouseIOManager(dg.IOManager):
         schema, table = context.asset_key.path
         partition = context.partition_key if context.has_asset_partitions else None
         with as_dagster_failure():
-            frame, version = self.warehouse.read_with_version(schema, table, partition=partition)
+            frame, version = self.warehouse.read_with_version(schema, table, resample_date=partition)
         with suppress(dg.DagsterInvariantViolationError):  # `load_asset_value` reads outside of a step
             inputs = self._read.setdefault(context.step_context.step.key, {})
             inputs[table] = version or content_hash(frame)  # rows that were written by hand may have no version

@@ -16,7 +16,7 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write
-from synth_assets.storage.warehouse import PARTITION_COLUMN
+from synth_assets.storage.warehouse import RESAMPLE_DATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,7 +108,7 @@ class Table:
         """
         metadata: dict[str, Any] = {}
         if columns:
-            date = [dg.TableColumn(PARTITION_COLUMN, "date", "Resample date.")] if of_sample else []
+            date = [dg.TableColumn(RESAMPLE_DATE, "date", "Resample date.")] if of_sample else []
             metadata["dagster/column_schema"] = dg.TableSchema(columns=[*date, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
         return dg.asset(

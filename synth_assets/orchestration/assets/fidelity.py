@@ -124,7 +124,7 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             warehouse.record(
                 table.name,
                 PLOTS,
-                partition=partition,
+                resample_date=partition,
                 provenance=Provenance(run_id=context.run.run_id, details={"folder": str(folder), "source": source}),
             )
         return dg.MaterializeResult(metadata=metadata)

@@ -87,8 +87,8 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
             card = store.fit(
                 train,
                 spec,
-                bases=paths.bases,
-                experiments=paths.experiments(experiment_dir),
+                bases=paths.base_models,
+                experiments=paths.checkpoints(experiment_dir),
                 report=context.log.info,
             )
             frame = _as_row(card)

@@ -59,7 +59,7 @@ def build(
         The asset.
     """
     names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
-    offer = PublishSpec(table.name, table.encoding, sample, _descriptions(assets, names))
+    spec = PublishSpec(table.name, table.encoding, _descriptions(assets, names), sample.temperature, sample.conditions)
 
     @table.asset(
         NAME,
@@ -79,15 +79,18 @@ def build(
     ) -> dg.MaterializeResult[None]:
         day = context.partition_key if context.has_partition_key else None
         with as_dagster_failure():
-            done = publisher.publish(offer, retention=retention, wanted=day, run_id=context.run.run_id)
+            done = publisher.publish(spec, retention=retention, resample_date=day, run_id=context.run.run_id)
             # Afterwards: a publication that failed is none. What is published tells of every step but this one.
             warehouse.record(
                 table.name,
                 NAME,
-                partition=day,
+                resample_date=day,
                 provenance=Provenance(run_id=context.run.run_id, details={"publication": done.publication.id}),
             )
-        for said in (*done.damaged, *(f"{day} stays unpublished: {reason}" for day, reason in done.left_out.items())):
+        for said in (
+            *done.skipped_bases,
+            *(f"{day} stays unpublished: {reason}" for day, reason in done.left_out.items()),
+        ):
             context.log.warning(said)
         size = done.publication.file.stat().st_size
         return dg.MaterializeResult(
@@ -99,7 +102,7 @@ def build(
                 "rows": {
                     name: of["rows"] for name, of in done.publication.manifest["tables"][table.name]["tables"].items()
                 },
-                "days": sorted(done.publication.days(table.name)),
+                "days": sorted(done.publication.samples(table.name)),
                 "left_out": done.left_out,
                 "expired": done.expired,
             }

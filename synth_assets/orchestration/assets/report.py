@@ -22,7 +22,7 @@ from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.constraints import Constraint
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.warehouse import PARTITION_COLUMN, Warehouse
+from synth_assets.storage.warehouse import RESAMPLE_DATE, Warehouse
 from synth_assets.synthesizers.model_store import ModelStore
 
 NAME = "report"
@@ -104,11 +104,11 @@ def build(
             findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
             drawn = {"evidence": figures.evidence_dots(findings, title=title, source=origin.source)}
             history = _history(table, warehouse, gates, day)
-            if history[PARTITION_COLUMN].nunique() > 1:
+            if history[RESAMPLE_DATE].nunique() > 1:
                 title = f"{table.name}, samples up to {day}"
                 drawn["history"] = figures.evidence_history(history, title=title, source=origin.source)
             shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
-            details = warehouse.latest_details(table.name, comparison_asset.NAME, partition=day)
+            details = warehouse.latest_details(table.name, comparison_asset.NAME, resample_date=day)
             utility = Utility(
                 regression_comparison,
                 verdict=_fact(details, "verdict", "{}"),
@@ -140,7 +140,7 @@ def build(
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        verdicts = warehouse.read(table.name, NAME, partition=context.partition_key).set_index("gate")
+        verdicts = warehouse.read(table.name, NAME, resample_date=context.partition_key).set_index("gate")
         for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
             verdict = verdicts.loc[selected.name]
             yield dg.AssetCheckResult(
@@ -173,13 +173,13 @@ def _verdicts(evidence: Mapping[str, pd.DataFrame], gates: Mapping[str, Gate]) -
 def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day: str) -> pd.DataFrame:
     """Give what the gates, as they are now, find in the samples of this day and of those before."""
     stored = [
-        dict(iter(warehouse.read(table.name, module.NAME).groupby(PARTITION_COLUMN)))
+        dict(iter(warehouse.read(table.name, module.NAME).groupby(RESAMPLE_DATE)))
         for module in (fidelity_asset, privacy_asset, comparison_asset)
     ]
     days = set.intersection(*(set(by_day) for by_day in stored))
     return pd.concat(
         [
-            verdict.findings.assign(**{PARTITION_COLUMN: each})
+            verdict.findings.assign(**{RESAMPLE_DATE: each})
             for each in sorted(days)
             if each <= pd.Timestamp(day)
             for verdict in _verdicts(_evidence(*(by_day[each] for by_day in stored)), gates)
@@ -203,7 +203,7 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
     """Read from the record what a sample was made from."""
     raw = warehouse.latest_details(table.name, raw_asset.NAME)
     split = warehouse.latest_details(table.name, encoded_split_asset.NAME)
-    sample = warehouse.latest_details(table.name, sample_asset.NAME, partition=day)
+    sample = warehouse.latest_details(table.name, sample_asset.NAME, resample_date=day)
     card = store.card(model_version)
     conditions = [f"{name} {condition}" for name, condition in sample.get("conditions", {}).items()]
     return Origin(

@@ -153,7 +153,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        frame = warehouse.read(table.name, NAME, partition=context.partition_key)
+        frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
         problems = validate(frame.drop(columns=["sample_id", "model_version"]), table.schema)
         ranges = problems.pop("ranges")
         by_check = {"valid_rows": [problem for found in problems.values() for problem in found], "ranges": ranges}
