@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import dagster as dg
 import pandas as pd
@@ -20,8 +19,8 @@ from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.validation import validate
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
-from synth_assets.synthesizers.model_store import ModelStore, sample_rows
-from synth_assets.synthesizers.settings import SampleSpec
+from synth_assets.synthesizers.base import SampleSettings
+from synth_assets.synthesizers.model_store import ModelStore
 
 NAME = "synthetic_sample"
 
@@ -45,7 +44,7 @@ class SampleConfig(dg.Config):
 
 
 def build(
-    table: Table, spec: SampleSpec, *, freshness: dg.FreshnessPolicy
+    table: Table, settings: SampleSettings, *, freshness: dg.FreshnessPolicy
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
@@ -53,7 +52,7 @@ def build(
     ----------
     table : Table
         The table.
-    spec : SampleSpec
+    settings : SampleSettings
         How it is sampled, unless a run asks for something else.
     freshness : dagster.FreshnessPolicy
         How old the newest sample may get.
@@ -71,7 +70,7 @@ def build(
 
     @table.asset(
         NAME,
-        code_version="5",
+        code_version="6",
         kinds={"python", "pytorch", "duckdb"},
         columns=columns,
         of_sample=True,
@@ -79,8 +78,8 @@ def build(
         pool=LANGUAGE_MODEL_POOL,
         freshness_policy=freshness,
         description=(
-            f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
-            "day give the seed, so that a day's sample can be drawn again."
+            f"{settings.n_samples:,} synthetic rows, sampled from the current model each day. The seed is derived from "
+            "the model version and the resample date, so that a sample can be drawn again."
         ),
     )
     def synthetic_sample(
@@ -90,22 +89,29 @@ def build(
         fine_tuned_model: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         version = model_asset.current_version(fine_tuned_model)
-        asked = replace(spec, **config.model_dump(exclude_none=True))
+        wanted = settings.model_copy(update=config.model_dump(exclude_none=True))
         seed = seed_of(version, context.partition_key)
         started = time.monotonic()
         with as_dagster_failure():
-            store = ModelStore(paths.models(table.name))
-            rows, drawn = sample_rows(store, version, table.schema, asked, seed=seed, report=context.log.info)
+            rows = (
+                ModelStore(paths.models(table.name))
+                .load(version)
+                .sample(
+                    wanted.n_samples,
+                    seed=seed,
+                    conditions=wanted.conditions,
+                    temperature=wanted.temperature,
+                    log=context.log.info,
+                )
+            )
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return result(
             frame,
             model_version=version,
             seed=seed,
-            temperature=asked.temperature,
-            conditions=dict(asked.conditions or {}),
-            rows_drawn=drawn,
-            rows_replaced=drawn - len(frame),
+            temperature=wanted.temperature,
+            conditions=dict(wanted.conditions or {}),
             rows_per_second=round(len(frame) / seconds, 1),
             preview=preview(frame),
         )
