@@ -1,12 +1,12 @@
 """Retention of samples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, timedelta
 
+from pydantic import BaseModel, ConfigDict, Field
 
-@dataclass(frozen=True)
-class Retention:
+
+class Retention(BaseModel):
     """Retention of samples, counted from the latest published one. Without limits, all samples are kept.
 
     Parameters
@@ -17,8 +17,12 @@ class Retention:
         Keep so many samples.
     """
 
-    days: int | None = None
-    samples: int | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: int | None = Field(
+        default=None, ge=1, description="Days that samples are kept, counted back from the latest."
+    )
+    samples: int | None = Field(default=None, ge=1, description="Number of samples that are kept.")
 
     @property
     def is_limited(self) -> bool:

@@ -21,7 +21,7 @@ def settings() -> dict[str, Any]:
     return {
         "language_model": {**model, "epochs": 3, "training": training},
         "split": {**tiny.split.model_dump(), "train_size": TRAIN_ROWS},
-        "gates": {name: dict.fromkeys(gate.allowances, 1e6) for name, gate in GATES.items()},
+        "tolerances": {name: dict.fromkeys(gate.tolerances, 1e6) for name, gate in GATES.items()},
     }
 
 

@@ -34,7 +34,7 @@ _TINY: dict[str, Any] = {
     "split": {"train_size": TRAIN_ROWS},
     "constraints": [{"name": "length_is_positive", "sql": "Length > 0"}],
     # What so small a model is allowed, on top of what chance does to so few rows.
-    "gates": {
+    "tolerances": {
         "fidelity": {
             "ks_complement": 0.1,
             "tv_complement": 0.1,

@@ -1,4 +1,4 @@
-"""What the assets of a table have in common."""
+"""The table of a lineage, and what its assets share: declaration, results, column descriptions, figures."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from synth_assets.evaluation.samples import Samples
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.orchestration.io_manager import DATA_VERSION
 from synth_assets.schema.columns import Column
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INLINE_BYTES = 300_000
-"""A picture in the UI lives in Dagster's event log: one that is larger is given by its path alone."""
+"""Maximum size of a figure in the UI, which is stored in Dagster's event log; of a larger one, only the path is shown."""
 
 LANGUAGE_MODEL_POOL = "language_model"
-"""Runs that train or sample; as many at a time as dagster.yaml allows."""
+"""Pool of the runs that train or sample; dagster.yaml limits how many run at a time."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose lineage is built: what its assets need to know of it.
+    """A table whose lineage is built.
 
     Parameters
     ----------
     name : str
-        The prefix of its asset keys, and the name of its schema in DuckDB.
+        Prefix of its asset keys, and its namespace in the warehouse.
     owner : str
-        Who answers for it, as Dagster writes owners.
+        Owner, as Dagster writes it: an e-mail address, or `team:<name>`.
     encoding : Encoding
-        Its schema, and how `encoded_split` writes its rows.
+        Its schema, and the encoding of `encoded_split`.
     partitions : dagster.DailyPartitionsDefinition
-        The days of its samples.
+        Resample dates.
     """
 
     name: str
@@ -51,21 +52,21 @@ class Table:
 
     @property
     def schema(self) -> TableSchema:
-        """Its raw columns."""
+        """Schema of the raw table."""
         return self.encoding.schema
 
     @property
     def target_unit(self) -> str:
-        """The unit of the target, as a label of an axis."""
+        """Unit of the target, as an axis label."""
         unit = None if self.schema.target is None else self.schema.column(self.schema.target).unit
         return unit or "in the target's unit"
 
     def key(self, asset: str) -> dg.AssetKey:
-        """Give the key of one of its assets."""
+        """Return the key of one of its assets."""
         return dg.AssetKey([self.name, asset])
 
     def sample_title(self, day: str, model_version: str) -> str:
-        """Say which sample a figure is of."""
+        """Return the title of a figure of a sample."""
         return f"{self.name}, sample of {day}, model {model_version}"
 
     def asset(
@@ -111,7 +112,7 @@ class Table:
             date = [dg.TableColumn(RESAMPLE_DATE, "date", "Resample date.")] if of_sample else []
             metadata["dagster/column_schema"] = dg.TableSchema(columns=[*date, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
-        return dg.asset(
+        decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
             key=self.key(name),
             group_name=self.name,
             owners=[self.owner],
@@ -123,9 +124,10 @@ class Table:
             partitions_def=self.partitions if of_sample else None,
             **options,
         )
+        return decorator
 
     def raw_columns(self, *, encoded: bool = False) -> list[dg.TableColumn]:
-        """Describe the table's columns, as they came or encoded."""
+        """Return the descriptions of the table's columns, raw or encoded."""
         return [
             _describe(
                 column,
@@ -137,90 +139,85 @@ class Table:
         ]
 
 
-def judged_and_real(
-    table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the sample's rows, the train rows and the held-out rows, all in the raw table's columns and dtypes."""
-    train, held_out = (select(raw, encoded_split, part) for part in (TRAIN, TEST))
-    return synthetic_sample[table.schema.names], train, held_out
+def samples_of(table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame) -> Samples:
+    """Return the train, holdout and synthetic rows, checked."""
+    train, holdout = (select(raw, encoded_split, part) for part in (TRAIN, TEST))
+    with as_dagster_failure():
+        return Samples(train, holdout, synthetic_sample, table.schema)
 
 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
-    """Describe a column of a table that an asset writes."""
+    """Return the description of a column that an asset writes."""
     return dg.TableColumn(name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=nullable))
 
 
-def evidence_columns() -> list[dg.TableColumn]:
-    """Describe the columns of a table of evidence."""
+def result_columns() -> list[dg.TableColumn]:
+    """Return the descriptions of the columns of metric results."""
     return [
-        column("metric", "varchar", "The measure; evaluation/metrics.py says how it is made and which way is better."),
+        column("metric", "varchar", "Name of the metric; the report defines it."),
         column(
             "column_name",
             "varchar",
-            "What was measured: a column, 'one, other' for a pair, a rule's name; empty for the whole table.",
+            "Column, 'one, other' for a pair, or name of a constraint; empty for the whole table.",
             nullable=True,
         ),
-        column("value", "double", "What the synthetic rows score.", nullable=True),
-        column("value_low", "double", "The lower end of its 95% interval, where there is one.", nullable=True),
-        column("value_high", "double", "Its upper end.", nullable=True),
-        column("floor", "double", "What real rows score in their place, on average.", nullable=True),
-        column("floor_low", "double", "Where another set of real rows would lie, 95 times in 100: from", nullable=True),
-        column("floor_high", "double", "and to.", nullable=True),
-        column("model_version", "varchar", "The model that wrote the rows."),
+        column("value", "double", "Metric of the synthetic rows.", nullable=True),
+        column("value_low", "double", "Lower end of its 95% confidence interval, where there is one.", nullable=True),
+        column("value_high", "double", "Upper end of the interval.", nullable=True),
+        column("reference", "double", "Mean of the same metric of real rows.", nullable=True),
+        column("reference_low", "double", "Lower end of the 95% prediction interval of real rows.", nullable=True),
+        column("reference_high", "double", "Upper end of the prediction interval.", nullable=True),
+        column("model_version", "varchar", "Version of the model that generated the rows."),
     ]
 
 
-def result(
-    frame: pd.DataFrame, *, data_version: str | None = None, **metadata: Any
-) -> dg.MaterializeResult[pd.DataFrame]:
-    """Return a table from an asset, with its data version.
+def result(frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:
+    """Return a table from an asset.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         The rows.
-    data_version : str, optional
-        Version of the rows; by default the hash of their cells.
     **metadata
-        Metadata for the UI and the provenance.
+        Metadata for the UI and the provenance. `data_version` is the version of the rows; by default, the hash of their
+        cells. The I/O manager adds the number of rows.
 
     Returns
     -------
     dagster.MaterializeResult
-        The result. The I/O manager adds the number of rows.
+        The result.
     """
-    version = data_version or content_hash(frame)
-    return dg.MaterializeResult(
-        value=frame, data_version=dg.DataVersion(version), metadata={**metadata, DATA_VERSION: version}
-    )
+    if DATA_VERSION not in metadata:
+        metadata[DATA_VERSION] = content_hash(frame)
+    return dg.MaterializeResult(value=frame, data_version=dg.DataVersion(metadata[DATA_VERSION]), metadata=metadata)
 
 
 def preview(frame: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
-    """Show the first rows of a table in the UI."""
+    """Return the first rows of a table as Markdown for the UI."""
     return markdown_table(frame.head(rows))
 
 
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
-    """Show a small table in the UI; what comes from data cannot become markup."""
+    """Return a small table as Markdown for the UI; text from data is escaped."""
     lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
     lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
 
 
 def picture(figure: "Figure", path: Path) -> dict[str, Any]:
-    """Write a figure to a file at full size, and show it in the UI at a modest one.
+    """Write a figure to a file at full size, and return it as metadata at a smaller one.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         The figure.
     path : pathlib.Path
-        The PNG file; its stem names the metadata.
+        The PNG file; its stem is the metadata key.
 
     Returns
     -------
     dict
-        The metadata: the picture (if it is small enough for the event log) and the file's path.
+        The figure (if it is small enough for the event log), and the path of the file.
     """
     from synth_assets.evaluation.figures import FILE_DPI, INLINE_DPI, as_png
 
@@ -257,5 +254,5 @@ _MARKUP = str.maketrans({"\n": " ", "\r": " ", **{character: f"&#{ord(character)
 
 
 def _escaped(text: str) -> str:
-    # Entities: in Markdown they stand for the character, and never for what it would begin.
+    # HTML entities: Markdown shows the character and never interprets it as markup.
     return text.translate(_MARKUP)

@@ -1,4 +1,4 @@
-"""`encoded_split`: the table in numbers only, divided into rows to learn from and rows that only evaluation sees."""
+"""`encoded_split`: the table encoded as numbers, and the split into train and holdout rows."""
 
 import dagster as dg
 import pandas as pd
@@ -19,7 +19,7 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
     table : Table
         The table.
     split : Split
-        How it is divided.
+        The split.
 
     Returns
     -------
@@ -28,8 +28,8 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
     """
     columns = [
         *table.raw_columns(encoded=True),
-        column(SPLIT, "varchar", "'train' for rows to learn from, 'test' for rows that are held out."),
-        column(ROW_ID, "bigint", "The row's position in the raw table, from 0."),
+        column(SPLIT, "varchar", "'train' for rows that the model learns from, 'test' for holdout rows."),
+        column(ROW_ID, "bigint", "Position of the row in the raw table, from 0."),
     ]
 
     @table.asset(
@@ -39,7 +39,7 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
         columns=columns,
         inputs=(raw_asset.NAME,),
         description=(
-            f"The raw table with labels as codes and the target as `{table.encoding.target_name}`, split by "
+            f"The raw table with labels encoded as codes and the target as `{table.encoding.target_name}`, split by "
             f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
         ),
     )

@@ -1,4 +1,4 @@
-"""`fine_tuned_model`: a language model fitted on the train rows; the table holds the card of the current one."""
+"""`fine_tuned_model`: the synthesizer, fitted to the train rows; the table holds the card of the current model."""
 
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,19 @@ from synth_assets.synthesizers.model_store import ModelCard, ModelStore
 NAME = "fine_tuned_model"
 
 _COLUMNS = [
-    column("model_version", "varchar", "The hash of what the model was made from."),
-    column("engine", "varchar", "What trains and samples."),
-    column("base", "varchar", "The base model, as a fingerprint."),
-    column("parameters", "bigint", "How many weights."),
-    column("train_rows", "bigint", "How many rows it learned from."),
+    column("model_version", "varchar", "Hash of the model's inputs: rows, schema, settings and seed."),
+    column("engine", "varchar", "Synthesizer: language_model, be_great, forest or smote."),
+    column("base", "varchar", "Fingerprint of the base model, for a language model."),
+    column("parameters", "bigint", "Number of parameters."),
+    column("train_rows", "bigint", "Number of train rows."),
     column(
         "final_loss",
         "double",
-        "The last reported training loss, in nats: a row's (great), a token's (be_great).",
+        "Last training loss in nats: per row (language_model) or per token (be_great).",
         nullable=True,
     ),
-    column("fitted_at", "varchar", "When it was fitted, in ISO 8601."),
-    column("card", "varchar", "The whole model card, as JSON."),
+    column("fitted_at", "varchar", "Time of the fit, in ISO 8601."),
+    column("card", "varchar", "Model card as JSON."),
 ]
 
 
@@ -114,7 +114,7 @@ def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints
 
 
 def current_version(fine_tuned_model: pd.DataFrame) -> str:
-    """Give the version of the current model, of the table that this asset wrote."""
+    """Return the version of the current model from the table of this asset."""
     return str(fine_tuned_model["model_version"].iloc[0])
 
 

@@ -1,45 +1,41 @@
-"""`regression_comparison`: what synthetic rows are good for when the target is predicted, as the experiment asked."""
+"""`regression_comparison`: prediction of the target by estimators trained on real rows, synthetic rows, and both."""
 
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation.metrics import evidence
-from synth_assets.evaluation.reference import Floor
-from synth_assets.evaluation.rows import judged_rows
-from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_sets
+from synth_assets.evaluation.metrics.utility import compare_training_sets
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
-from synth_assets.orchestration.assets.common import Table, column, judged_and_real, markdown_table, picture, result
+from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, result, samples_of
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.encoding import Encoding
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 
 NAME = "regression_comparison"
 
 _COLUMNS = [
-    column("regressor", "varchar", "What was trained; a classifier, where the target is a category."),
-    column("trained_on", "varchar", "'real', 'synthetic', or 'augmented': both together."),
+    column("regressor", "varchar", "Estimator: a regressor, or a classifier if the target is categorical."),
+    column("trained_on", "varchar", "Training rows: 'real', 'synthetic', or 'augmented' (both)."),
     column(
         "metric",
         "varchar",
-        "On held-out rows: 'r2', and 'rmse' and 'mae' in the target's unit; for a category 'roc_auc', 'accuracy' and "
+        "Score on holdout rows: 'r2', and 'rmse' and 'mae' in the unit of the target; for a categorical target 'roc_auc', 'accuracy' and "
         "'balanced_accuracy'.",
     ),
-    column("value", "double", "The mean over the seeds; empty where there is no such score.", nullable=True),
-    column("ci_low", "double", "The lower end of the 95% bootstrap interval.", nullable=True),
-    column("ci_high", "double", "Its upper end.", nullable=True),
+    column("value", "double", "Mean over the seeds; empty where the score is undefined.", nullable=True),
+    column("ci_low", "double", "Lower end of the 95% bootstrap interval.", nullable=True),
+    column("ci_high", "double", "Upper end of the interval.", nullable=True),
     column(
         "difference",
         "double",
-        "By how much the value is above that of the real rows, for the first metric; all of it paired.",
+        "Paired difference to the value of the real rows, for the first metric.",
         nullable=True,
     ),
-    column("difference_ci_low", "double", "The lower end of its 95% bootstrap interval.", nullable=True),
-    column("difference_ci_high", "double", "Its upper end.", nullable=True),
-    column("verdict", "varchar", "What the difference and its interval mean, in words.", nullable=True),
-    column("model_version", "varchar", "The model that wrote the synthetic rows."),
+    column("difference_ci_low", "double", "Lower end of the 95% bootstrap interval of the difference.", nullable=True),
+    column("difference_ci_high", "double", "Upper end of the interval.", nullable=True),
+    column("verdict", "varchar", "Interpretation of the difference and its interval.", nullable=True),
+    column("model_version", "varchar", "Version of the model that generated the synthetic rows."),
 ]
 
 
@@ -67,8 +63,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         of_sample=True,
         inputs=(sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME),
         description=(
-            f"How well `{target}` of held-out rows is predicted by what learned from the real "
-            "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
+            f"Prediction of `{target}` of holdout rows by estimators trained on the real train rows, on the "
+            "synthetic rows, and on both."
         ),
     )
     def regression_comparison(
@@ -82,14 +78,9 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         from synth_assets.evaluation.figures import regression_points
 
         version = str(synthetic_sample["model_version"].iloc[0])
-        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
-        learned_from, encoding = judged_rows(rows, train), Encoding(table.schema)
+        samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = compare_training_sets(
-                *(encoding.encode(part) for part in (train, learned_from, held_out)),
-                target=target,
-                categories=table.schema.categorical,
-            )
+            found = compare_training_sets(samples)
         context.log.info(found.verdict)
         frame = found.table().assign(model_version=version)
         partition = context.partition_key
@@ -98,29 +89,17 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             found.scores,
             found.differences,
             unit=table.target_unit,
-            title=f"{target} of held-out {table.name} rows, {sample}",
+            title=f"{target} of {table.name} holdout rows, {sample}",
             source=raw_asset.source_label(warehouse, table.name),
         )
         path = paths.plots(table.name, partition) / "regression_comparison.png"
         return result(
             frame,
             verdict=found.verdict,
-            rows_learned_from=len(learned_from),
+            training_rows=len(samples.subsample),
             scores=markdown_table(found.scores),
             differences=markdown_table(found.differences),
             **picture(figure, path),
         )
 
     return [regression_comparison]
-
-
-def evidence_of(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Give a stored comparison as evidence: what synthetic rows teach a learner, beside what real ones do."""
-    first = comparison[comparison["metric"] == comparison["metric"].iloc[0]].set_index(["regressor", "trained_on"])
-    rows = []
-    for regressor in first.index.unique("regressor"):
-        synthetic, real = (first.loc[(regressor, trained_on)] for trained_on in (SYNTHETIC, REAL))
-        floor = Floor(real["value"], real["ci_low"], real["ci_high"])
-        interval = synthetic["ci_low"], synthetic["ci_high"]
-        rows.append(evidence("tstr_score", regressor, synthetic["value"], floor, interval))
-    return pd.DataFrame(rows)

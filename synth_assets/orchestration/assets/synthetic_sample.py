@@ -1,4 +1,4 @@
-"""`synthetic_sample`: synthetic rows of a day, in the raw table's columns, types and labels."""
+"""`synthetic_sample`: the synthetic rows of a resample date, in the columns, types and labels of the raw table."""
 
 import hashlib
 import time
@@ -26,16 +26,16 @@ NAME = "synthetic_sample"
 
 
 class SampleConfig(dg.Config):
-    """What a single run may ask for instead of what defs.yaml says.
+    """Settings of a single run, in place of those of defs.yaml.
 
     Parameters
     ----------
     n_samples : int, optional
-        How many rows.
+        Number of rows.
     temperature : float, optional
-        Of the softmax over the next token.
+        Temperature of the softmax over the next token.
     conditions : dict of str to str, optional
-        What the rows have to meet: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
+        Conditions on columns: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
     """
 
     n_samples: int | None = None
@@ -53,9 +53,9 @@ def build(
     table : Table
         The table.
     settings : SampleSettings
-        How it is sampled, unless a run asks for something else.
+        The settings of the sample, which a run may override.
     freshness : dagster.FreshnessPolicy
-        How old the newest sample may get.
+        Maximum age of the newest sample.
 
     Returns
     -------
@@ -64,8 +64,8 @@ def build(
     """
     columns = [
         *table.raw_columns(),
-        column("sample_id", "bigint", "The row's number in the sample, from 0."),
-        column("model_version", "varchar", "The model that wrote the row."),
+        column("sample_id", "bigint", "Number of the row in the sample, from 0."),
+        column("model_version", "varchar", "Version of the model that generated the row."),
     ]
 
     @table.asset(
@@ -120,19 +120,19 @@ def build(
 
 
 def seed_of(model_version: str, partition: str) -> int:
-    """Derive the seed of a sample.
+    """Return the seed of a sample.
 
     Parameters
     ----------
     model_version : str
-        The model.
+        Version of the model.
     partition : str
-        The day, as an ISO date.
+        Resample date, as an ISO date.
 
     Returns
     -------
     int
-        From 0 to 2**32 - 1, as NumPy's generators take it.
+        From 0 to 2**32 - 1, the range of NumPy's seeds.
     """
     return int.from_bytes(hashlib.sha256(f"{model_version}/{partition}".encode()).digest()[:4])
 
@@ -144,13 +144,13 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             "valid_rows",
             asset=key,
             blocking=True,
-            description="Every row has the raw table's columns, types and labels, and no empty cell.",
+            description="Every row has the columns, types and labels of the raw table, and no missing cell.",
             partitions_def=table.partitions,
         ),
         dg.AssetCheckSpec(
             "ranges",
             asset=key,
-            description="Each value is within the limits that are stated for its column.",
+            description="Each value is within the range of its column.",
             partitions_def=table.partitions,
         ),
     ]
