@@ -71,8 +71,8 @@ def source_watch(
         minimum_interval_seconds=60 * every_minutes,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Run the lineage of {table.name} when its source has changed. A file is hashed; of a data set on OpenML, the "
-            "checksum is requested. If the rows are the same, the model is not trained again."
+            f"Run the lineage of {table.name} when its source has changed. A file is hashed; of a data set on OpenML, "
+            "the checksum is requested. If the rows are the same, the model is not trained again."
         ),
     )
     def watch(context: dg.SensorEvaluationContext, paths: dg.ResourceParam[DataPaths]) -> dg.RunRequest | dg.SkipReason:
@@ -90,8 +90,8 @@ def source_watch(
         request = f"{found} after run {made.run_id}"
         if context.cursor == request:
             return dg.SkipReason(
-                f"a run of {lineage.name} was requested when the source changed. If it failed, correct what its message "
-                "says and launch it again, or change the source."
+                f"a run of {lineage.name} was requested when the source changed. If it failed, correct what its "
+                "message says and launch it again, or change the source."
             )
         context.update_cursor(request)
         context.log.info(f"the source of {table.name} has changed to {found}")

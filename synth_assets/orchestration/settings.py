@@ -1,11 +1,22 @@
 """The settings of a table, as its `defs.yaml` states them: each key with its type, limits and default."""
 
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import dagster as dg
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, gates_with
@@ -58,8 +69,33 @@ def _date(value: str) -> str:
         raise ValueError(f'found {value!r}; expected a date as "YYYY-MM-DD"') from None
 
 
+def _choose_by_type(schema: Any) -> None:
+    """Rewrite each discriminated union of a JSON schema, so that `dg check` names the wrong key and its line.
+
+    Of `oneOf`, a validator can only say that none of the alternatives is valid.
+    """
+    if isinstance(schema, list):
+        for each in schema:
+            _choose_by_type(each)
+    elif isinstance(schema, dict):
+        if "discriminator" in schema:
+            choices = schema.pop("discriminator")["mapping"]
+            del schema["oneOf"]
+            schema |= {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"enum": list(choices)}},
+                "allOf": [
+                    {"if": {"properties": {"type": {"const": choice}}, "required": ["type"]}, "then": {"$ref": ref}}
+                    for choice, ref in choices.items()
+                ],
+            }
+        else:
+            _choose_by_type(list(schema.values()))
+
+
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class TargetSettings(_Settings):
@@ -91,7 +127,8 @@ class FreshnessSettings(_Settings):
     def _warns_first(self) -> "FreshnessSettings":
         if self.warn_hours >= self.fail_hours:
             raise ValueError(
-                f"found warn_hours {self.warn_hours:g} and fail_hours {self.fail_hours:g}; expected warn_hours to be less"
+                f"found warn_hours {self.warn_hours:g} and fail_hours {self.fail_hours:g}; "
+                "expected warn_hours to be less"
             )
         return self
 
@@ -138,6 +175,12 @@ class SyntheticTableSettings(_Settings):
     freshness: FreshnessSettings = Field(
         default=FreshnessSettings(), description="Maximum age of the newest sample and of the publication."
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        _choose_by_type(handler.resolve_ref_schema(schema)["properties"])
+        return schema
 
     @field_validator("synthesizer")
     @classmethod

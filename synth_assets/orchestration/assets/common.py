@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INLINE_BYTES = 300_000
-"""Maximum size of a figure in the UI, which is stored in Dagster's event log; of a larger one, only the path is shown."""
+"""Maximum size of a figure in the UI, which is stored in Dagster's event log; larger ones are shown as a path."""
 
 LANGUAGE_MODEL_POOL = "language_model"
 """Pool of the runs that train or sample; dagster.yaml limits how many run at a time."""

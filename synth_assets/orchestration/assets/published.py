@@ -68,8 +68,8 @@ def build(
         freshness_policy=freshness,
         deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
         description=(
-            "Publication for consumers, as one DuckDB file and as Parquet, of all samples that passed their gates. It is "
-            "built beside the previous publication and replaces it atomically."
+            "Publication for consumers, as one DuckDB file and as Parquet, of all samples that passed their gates. It "
+            "is built beside the previous publication and replaces it atomically."
         ),
     )
     def published(

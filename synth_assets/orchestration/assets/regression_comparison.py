@@ -20,8 +20,8 @@ _COLUMNS = [
     column(
         "metric",
         "varchar",
-        "Score on holdout rows: 'r2', and 'rmse' and 'mae' in the unit of the target; for a categorical target 'roc_auc', 'accuracy' and "
-        "'balanced_accuracy'.",
+        "Score on holdout rows: 'r2', and 'rmse' and 'mae' in the unit of the target; for a categorical "
+        "target 'roc_auc', 'accuracy' and 'balanced_accuracy'.",
     ),
     column("value", "double", "Mean over the seeds; empty where the score is undefined.", nullable=True),
     column("ci_low", "double", "Lower end of the 95% bootstrap interval.", nullable=True),

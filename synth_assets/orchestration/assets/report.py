@@ -180,8 +180,8 @@ def _pictures(table: Table, plots: Path, names: Sequence[str]) -> dict[str, byte
     absent = [name for name in names if not (plots / f"{name}.png").exists()]
     if absent:
         raise ForeseenError(
-            f"found no {', '.join(f'{name}.png' for name in absent)} in {plots}, the folder of the figures of this sample. "
-            f"Materialize {', '.join(f'{table.name}/{name}' for name in _DRAW)} of this resample date, then the report."
+            f"found no {', '.join(f'{name}.png' for name in absent)} in {plots}, the folder of the figures of this "
+            f"sample. Materialize {', '.join(f'{table.name}/{name}' for name in _DRAW)} of this date, then report."
         )
     return {name: (plots / f"{name}.png").read_bytes() for name in names}
 
