@@ -85,7 +85,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
             "table",
             "publications",
             "table",
-            "other than information_schema, main, pg_catalog, system, temp, publications",
+            "other than information_schema, main, pg_catalog, system, temp, pub",
         ),
         ("retention", {"days": 0}, "retention.days", "greater than or equal to 1"),
         (
