@@ -5,7 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
 DAY ?= $(shell date -u +%F)
-# Most modules are never imported: the others are compiled when they first are.
+# pip would compile every module, most of which are never imported. Instead, the ones that a run uses are imported once,
+# which compiles them, also where PYTHONDONTWRITEBYTECODE keeps all later processes from doing so.
+IMPORTED := synth_assets.orchestration.preload, dagster._cli, dagster_dg_cli.cli, dagster_webserver.cli, \
+  dagster._core.storage.sqlite_storage, dagster._core.storage.local_compute_log_manager, upath.core, \
+  transformers.models.gpt2.modeling_gpt2, be_great, sdmetrics.single_column, sdmetrics.column_pairs, rapidfuzz.process, jinja2
 PIP := $(BIN)/pip install --quiet --no-compile --constraint requirements.lock
 # Tests of one file share fixtures, so they run in one process.
 PARALLEL := $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
@@ -51,6 +55,7 @@ lint: $(VENV)/installed-dev ## Run linters and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/dg check defs
 
 audit: $(VENV)/installed-dev ## Look for known vulnerabilities of dependencies
@@ -74,6 +79,8 @@ $(VENV)/bin/python:
 $(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(PIP) torch
 	$(PIP) --editable .
+	$(BIN)/python -m compileall -q synth_assets
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -20,7 +20,7 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.live.tiny_location import tiny_table
-from synth_assets_tests.storage.toy import MONDAY, TUESDAY, offer, write, write_sample
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, spec, write, write_sample
 from synth_assets_tests.world import Outcome, World
 
 PROJECT = Path(__file__).parents[1]
@@ -97,6 +97,18 @@ def small_table() -> pd.DataFrame:
     )
 
 
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """Return an empty warehouse."""
+    return Warehouse(DataPaths(tmp_path / "data"))
+
+
+@pytest.fixture
+def publisher(warehouse: Warehouse) -> Publisher:
+    """Return the publisher of `warehouse`."""
+    return Publisher(warehouse.paths, warehouse=warehouse)
+
+
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a data folder with `toy.raw` and samples of two days, published. Do not change it: `toy` has a copy."""
@@ -105,7 +117,7 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(warehouse, "raw", ["old"])
     write_sample(warehouse, MONDAY, [1, 2])
     write_sample(warehouse, TUESDAY, [4, 3])
-    Publisher(folder, warehouse=warehouse).publish(offer())
+    Publisher(folder, warehouse=warehouse).publish(spec())
     return folder.root
 
 

@@ -1,6 +1,6 @@
-"""The command line `synth-assets`: thin; what it does is done by client.py, publications.py and the publisher.
+"""The command line `synth-assets`.
 
-Modules are loaded by the command that needs them, so that `--help` and completion answer at once.
+Each command imports what it needs when it runs, so that `--help` and completion are fast.
 """
 
 from synth_assets.cli.main import main

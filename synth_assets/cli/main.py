@@ -1,4 +1,4 @@
-"""The group of commands, and what all of them have in common: errors, exit codes, pipes."""
+"""The group of commands, with their common handling of errors, exit codes and pipes."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from synth_assets.storage.paths import VARIABLE, DataPaths
 
 
 class _Commands(click.Group):
-    """Turns errors that were foreseen into one message, and lets a pipe be closed."""
+    """Turns a `ForeseenError` into one message, and lets the reader of a pipe close it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -22,7 +22,7 @@ class _Commands(click.Group):
         except ForeseenError as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
-            # `... | head -1`: the reader has what it wanted. What is still buffered has nowhere to go.
+            # `... | head -1`: the reader is done; discard what is still buffered.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         return done
@@ -40,8 +40,8 @@ Examples:
 \b
 Exit codes:
   0  done
-  1  it cannot be done; the message says why, and what to do
-  2  the command line is wrong
+  1  failed; the message says why, and what to do
+  2  invalid command line
 
 \b
 Completion in bash (zsh, fish):
@@ -61,13 +61,13 @@ Completion in bash (zsh, fish):
     envvar=VARIABLE,
     show_envvar=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The data folder; otherwise the project's own.",
+    help="Data folder; by default that of the project.",
 )
 @click.pass_context
 def main(ctx: click.Context, folder: Path | None) -> None:
-    """Synthesize a table in a file, read published synthetic tables, and operate what is published.
+    """Synthesize a table in a file, read published synthetic tables, and manage publications.
 
-    Data goes to stdout, messages to stderr. What is read is the current publication: whole, and never half of the next.
+    Data goes to stdout, messages to stderr. Every command reads one complete publication, the current one.
     """
     ctx.obj = DataPaths(folder.expanduser().resolve()) if folder else DataPaths.from_environment()
 
@@ -75,12 +75,12 @@ def main(ctx: click.Context, folder: Path | None) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that lets a shell complete commands, options and tables."""
+    """Print a script for shell completion of commands, options and tables."""
     from click.shell_completion import get_completion_class
 
-    found = get_completion_class(shell)
-    assert found is not None  # noqa: S101 - click has all three
-    click.echo(found(main, {}, "synth-assets", "_SYNTH_ASSETS_COMPLETE").source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None  # noqa: S101 - click has all three
+    click.echo(completion_class(main, {}, "synth-assets", "_SYNTH_ASSETS_COMPLETE").source())
 
 
 for command in (*synthesize.COMMANDS, *reading.COMMANDS, *status.COMMANDS, *operating.COMMANDS):

@@ -1,4 +1,4 @@
-"""Commands that look after what is published: `publications`, `history`, `verify`, `rollback`, `delete`."""
+"""Commands that manage publications: `publications`, `history`, `verify`, `rollback`, `delete`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -18,20 +18,20 @@ from synth_assets.storage.paths import DataPaths
 @as_json_option
 @click.pass_obj
 def publications(paths: DataPaths, as_json: bool) -> None:
-    """List the publications that are kept, the newest first."""
-    found = Publications(paths)
-    current = found.current().id
+    """List the publications, newest first."""
+    store = Publications(paths)
+    current = store.current().id
     rows = [
         {
             "publication": each.id,
             "current": each.id == current,
             "published_at": each.manifest["published_at"],
-            "samples": {table: len(of["samples"]) for table, of in each.manifest["tables"].items()},
-            "newest": {table: max(of["samples"], default=None) for table, of in each.manifest["tables"].items()},
+            "samples": {table: len(each.samples(table)) for table in each.manifest["tables"]},
+            "latest": {table: max(each.samples(table), default=None) for table in each.manifest["tables"]},
             "bytes": sum(file["bytes"] for file in each.manifest["files"].values()),
             "folder": str(each.folder),
         }
-        for each in found.all()
+        for each in store.all()
     ]
     if as_json:
         click.echo(output.as_json(rows, indent=1))
@@ -40,7 +40,7 @@ def publications(paths: DataPaths, as_json: bool) -> None:
         (
             row["publication"],
             "current" if row["current"] else "",
-            ", ".join(f"{table}: {n} up to {row['newest'][table]}" for table, n in row["samples"].items()),
+            ", ".join(f"{table}: {n} up to {row['latest'][table]}" for table, n in row["samples"].items()),
             f"{row['bytes'] / 1e6:.1f}",
         )
         for row in rows
@@ -52,7 +52,7 @@ def publications(paths: DataPaths, as_json: bool) -> None:
 @as_json_option
 @click.pass_obj
 def history(paths: DataPaths, as_json: bool) -> None:
-    """Tell what became current when, and why, the newest first."""
+    """List every change of the current publication, newest first."""
     entries = Publications(paths).history()[::-1]
     if as_json:
         click.echo(output.as_json(entries, indent=1))
@@ -62,27 +62,27 @@ def history(paths: DataPaths, as_json: bool) -> None:
             entry["at"][:19],
             entry["action"],
             entry["publication"],
-            ", ".join(f"{key} {entry[key]}" for key in ("table", "day", "run_id") if entry.get(key)),
+            ", ".join(f"{key} {entry[key]}" for key in ("table", "resample_date", "run_id") if entry.get(key)),
         )
         for entry in entries
     ]
-    output.write_text(["at (UTC)", "by", "publication", ""], [cells], sys.stdout)
+    output.write_text(["at (UTC)", "action", "publication", ""], [cells], sys.stdout)
 
 
 @click.command()
 @publication_argument()
 @click.pass_obj
 def verify(paths: DataPaths, publication: str | None) -> None:
-    """Compare every file of a publication with its hash; without an id, all that is stored.
+    """Verify the files of a publication; without an id, all stored data.
 
-    That is the current publication, the fitted models of its tables, and the warehouse, all of which is read. Each
-    damaged file is named, with what to do.
+    All stored data is the current publication, the fitted models of its tables, and the warehouse. Files are compared
+    with their hashes, the warehouse is read completely. Each damaged file is named, with what to do.
     """
-    found = Publications(paths)
-    checked = found.current() if publication is None else found.get(publication)
+    store = Publications(paths)
+    checked = store.current() if publication is None else store.get(publication)
     checks: list[tuple[str, Callable[[], object]]] = [(f"publication {checked.id}", checked.verify)]
     if publication is None:
-        checks += _checks_of_the_pipeline(paths, list(checked.manifest["tables"]))
+        checks += _pipeline_checks(paths, list(checked.manifest["tables"]))
     damaged = []
     for name, check in checks:
         try:
@@ -90,7 +90,7 @@ def verify(paths: DataPaths, publication: str | None) -> None:
         except ForeseenError as error:
             damaged.append(str(error))
         else:
-            click.echo(f"{name} is what was stored.")
+            click.echo(f"{name} is intact.")
     if damaged:
         raise click.ClickException("\n".join(damaged))
 
@@ -101,39 +101,46 @@ def verify(paths: DataPaths, publication: str | None) -> None:
 def rollback(paths: DataPaths, publication: str | None) -> None:
     """Make an earlier publication current again; without an id, the one before the current one.
 
-    The next publication adds what the warehouse holds and the gates let through, as ever. To keep a day's sample out
-    for good, delete that day.
+    The next publication again adds the samples in the warehouse that passed their gates. To remove a sample
+    permanently, delete it.
     """
     click.echo(Publications(paths).rollback(publication).id)
 
 
 @click.command()
 @table_argument()
-@click.argument("day", metavar="YYYY-MM-DD")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("resample_date", metavar="YYYY-MM-DD")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
-def delete(paths: DataPaths, table: str, day: str, yes: bool) -> None:
-    """Delete a day's sample everywhere.
+def delete(paths: DataPaths, table: str, resample_date: str, yes: bool) -> None:
+    """Delete the sample of a resample date everywhere.
 
-    Its rows, evidence and records in the warehouse, its figures and report, and every publication that holds it go;
-    consumers get one without it. Models stay, and so does what Dagster's event log says of the runs.
+    Removes its rows, metrics and provenance from the warehouse, its figures and report, and every publication that
+    contains it; a publication without it becomes current. Models and the event log of Dagster are not changed.
     """
     from synth_assets.publishing.publisher import Publisher
     from synth_assets.storage.warehouse import Warehouse
 
     try:
-        day = date.fromisoformat(day).isoformat()
+        resample_date = date.fromisoformat(resample_date).isoformat()
     except ValueError:
-        raise click.BadParameter(f"found {day!r}; expected a day as YYYY-MM-DD", param_hint="YYYY-MM-DD") from None
+        raise click.BadParameter(
+            f"found {resample_date!r}; expected a date as YYYY-MM-DD", param_hint="YYYY-MM-DD"
+        ) from None
     if not yes and sys.stdin.isatty():
-        click.confirm(f"Delete the sample of {table} of {day}, here and in all publications?", abort=True, err=True)
-    rows = Publisher(paths, Warehouse(paths)).delete(table, day)
+        click.confirm(
+            f"Delete the sample of {table} of {resample_date} from the warehouse and all publications?",
+            abort=True,
+            err=True,
+        )
+    rows = Publisher(paths, Warehouse(paths)).delete(table, resample_date)
     click.echo(
-        f"{table} of {day}: {rows:,} rows were deleted from the warehouse; consumers have none of them.", err=True
+        f"{table} of {resample_date}: deleted {rows:,} rows from the warehouse, and the sample from publications.",
+        err=True,
     )
 
 
-def _checks_of_the_pipeline(paths: DataPaths, tables: Sequence[str]) -> list[tuple[str, Callable[[], object]]]:
+def _pipeline_checks(paths: DataPaths, tables: Sequence[str]) -> list[tuple[str, Callable[[], object]]]:
     from synth_assets.storage.warehouse import Warehouse
     from synth_assets.synthesizers.model_store import ModelStore
 

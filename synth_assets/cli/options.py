@@ -1,4 +1,4 @@
-"""Options and arguments that several commands take."""
+"""Options and arguments of several commands."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,37 +10,37 @@ from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import Publications
 from synth_assets.storage.paths import DataPaths
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 output_option = click.option(
     "--output",
     "-o",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A file, there once it is whole; otherwise stdout.",
+    help="Output file, written atomically; by default stdout.",
 )
 
 guard_option = click.option(
     "--guard-formulas",
     is_flag=True,
-    help="In CSV, put an apostrophe before text that a spreadsheet would take for a formula.",
+    help="In CSV, prefix text that a spreadsheet would run as a formula with an apostrophe.",
 )
 
 
 def format_option(*formats: str) -> Callable[[Any], Any]:
-    """Let the format be chosen; the first is the default."""
+    """Add the option `--format`; the first format is the default."""
     return click.option(
         "--format",
         "format_",
         type=click.Choice(formats),
         default=formats[0],
         show_default=True,
-        help="How to write rows.",
+        help="Format of the rows.",
     )
 
 
 def _paths(ctx: click.Context) -> DataPaths:
-    # While a shell completes, no command has run, and only the environment and --data are known.
+    # During completion no command has run: only the environment and --data are known.
     folder = ctx.find_root().params.get("folder")
     return DataPaths(folder.expanduser().resolve()) if folder else DataPaths.from_environment()
 
@@ -50,7 +50,7 @@ def _complete_published(ctx: click.Context, _: click.Parameter, incomplete: str)
         tables = Publications(_paths(ctx)).current().manifest["tables"]
     except ForeseenError:
         return []
-    names = [*tables, *(f"{table}.{name}" for table, of in tables.items() for name in of["tables"])]
+    names = [*tables, *(f"{table}.{name}" for table, entry in tables.items() for name in entry["tables"])]
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -63,29 +63,29 @@ def _complete_publication(ctx: click.Context, _: click.Parameter, incomplete: st
 
 
 def name_argument(**options: Any) -> Callable[[Any], Any]:
-    """Take the name of something that can be read."""
+    """Add the argument NAME: a published table or view."""
     return click.argument("name", shell_complete=_complete_published, **options)
 
 
 def table_argument(**options: Any) -> Callable[[Any], Any]:
-    """Take the name of a table that is synthesized."""
+    """Add the argument TABLE: a source table."""
     return click.argument("table", shell_complete=_complete_table, **options)
 
 
 def publication_argument(**options: Any) -> Callable[[Any], Any]:
-    """Take the id of a publication."""
+    """Add the argument PUBLICATION: an id."""
     return click.argument("publication", shell_complete=_complete_publication, required=False, **options)
 
 
-def the_table(paths: DataPaths, table: str | None) -> str:
-    """Give the table that is asked for; if none is, the only one that there is.
+def selected_table(paths: DataPaths, table: str | None) -> str:
+    """Return the requested source table, or the only one that is published.
 
     Raises
     ------
     click.UsageError
-        If there are several.
+        If several are published and none was requested.
     """
     known = list(Publications(paths).current().manifest["tables"])
     if table is None and len(known) != 1:
-        raise click.UsageError(f"there are several tables ({', '.join(known)}): say which.")
+        raise click.UsageError(f"several tables are published ({', '.join(known)}): name one.")
     return table or known[0]

@@ -1,4 +1,4 @@
-"""How rows are written: to a terminal, a pipe or a file."""
+"""Writing rows to a terminal, a pipe or a file."""
 
 import json
 import math
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import duckdb
 
 BATCH = 10_000
-"""Rows that are held at a time."""
+"""Rows in memory at a time."""
 
 _FORMULA = re.compile(r"^\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 
 
 def batches(connection: "duckdb.DuckDBPyConnection") -> Iterator[list[tuple[Any, ...]]]:
-    """Give the rows of the query that was executed, some at a time."""
+    """Iterate over the rows of the executed query in batches."""
     while rows := connection.fetchmany(BATCH):
         yield rows
 
@@ -42,65 +42,65 @@ def write_csv(
     Parameters
     ----------
     names : sequence of str
-        The columns' names.
+        The column names.
     rows : iterable of sequences of tuples
-        The rows, some at a time.
+        The rows, in batches.
     file : text file
-        Where to.
+        The output.
     guard_formulas : bool
-        Whether text that a spreadsheet would take for a formula (it begins with =, +, - or @) gets an apostrophe
-        before it, as OWASP advises against 'CSV injection'. Numbers stay as they are.
+        Whether to prefix text that a spreadsheet would run as a formula (beginning with =, +, - or @) with an
+        apostrophe, as OWASP advises against CSV injection. Numbers are not changed.
     """
 
     def cell(value: Any) -> str:
         if value is None:
             return ""
         text = _guarded(value) if guard_formulas and isinstance(value, str) else _as_text(value)
-        # Not by the module csv, which (before Python 3.13) leaves a carriage return unquoted. Text that is empty is
-        # told from what is not there.
+        # The module csv (before Python 3.13) does not quote a carriage return, and writes empty text like a missing
+        # value.
         return '"' + text.replace('"', '""') + '"' if not text or any(c in text for c in ',"\r\n') else text
 
-    for some in chain([[names]], rows):
-        file.writelines(",".join(map(cell, row)) + "\n" for row in some)
+    for batch in chain([[names]], rows):
+        file.writelines(",".join(map(cell, row)) + "\n" for row in batch)
 
 
 def write_json(names: Sequence[str], rows: Iterable[Sequence[Sequence[Any]]], file: IO[str]) -> None:
-    """Write rows as an array of objects in JSON, one a line; what is no number (NaN) or not there is null."""
+    """Write rows as a JSON array of objects, one per line; NaN and missing values become null."""
     file.write("[")
     between = "\n"
-    for some in rows:
-        for row in some:
+    for batch in rows:
+        for row in batch:
             file.write(between + as_json(dict(zip(names, row, strict=True))))
             between = ",\n"
     file.write("\n]\n")
 
 
 def write_text(names: Sequence[str], rows: Iterable[Sequence[Sequence[Any]]], file: IO[str]) -> None:
-    """Write rows as a person reads them, in columns."""
-    cells = [[_for_reading(value) for value in row] for some in rows for row in some]
+    """Write rows as aligned text."""
+    cells = [[_printable(value) for value in row] for batch in rows for row in batch]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     for line in ([*names], ["-" * width for width in widths], *cells):
         file.write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
-    """Write a value as JSON, with dates in ISO 8601 and null for what is no number."""
+    """Return a value as JSON; dates in ISO 8601, NaN as null."""
     return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
 
 
 def write_file(relation: "duckdb.DuckDBPyRelation", format_: str, path: Path) -> None:
-    """Write a relation to a file, as Parquet or as an Arrow (IPC) file.
+    """Write a relation to a Parquet or an Arrow (IPC) file.
 
     Raises
     ------
     ReadError
-        If Arrow is asked for, and pyarrow is not installed.
+        If Arrow is requested and pyarrow is not installed.
     """
     if format_ == "parquet":
         relation.write_parquet(str(path), compression="zstd")
         return
     if find_spec("pyarrow") is None:
-        raise ReadError("an Arrow file needs pyarrow: `pip install pyarrow`, or ask for --format parquet.")
+        raise ReadError("an Arrow file needs pyarrow: `pip install pyarrow`, or use --format parquet.")
     import pyarrow as pa
 
     with relation.to_arrow_reader() as reader, pa.ipc.new_file(str(path), reader.schema) as writer:
@@ -110,17 +110,17 @@ def write_file(relation: "duckdb.DuckDBPyRelation", format_: str, path: Path) ->
 
 @contextmanager
 def text_to(output: Path | None) -> Iterator[IO[str]]:
-    """Give where text is written to: stdout, or a file that is there once it is whole."""
+    """Open the output for text: stdout, or a file that is written atomically."""
     if output is None:
         yield sys.stdout
         return
-    with _whole(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+    with _atomic(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         yield file
 
 
 @contextmanager
 def bytes_to(output: Path | None) -> Iterator[Path]:
-    """Give a file to write bytes to, which go to stdout at the end, or become the output once it is whole.
+    """Return a temporary file, whose bytes go to stdout or become the output file at the end.
 
     Raises
     ------
@@ -128,11 +128,11 @@ def bytes_to(output: Path | None) -> Iterator[Path]:
         If stdout is a terminal.
     """
     if output is not None:
-        with _whole(output) as unfinished:
+        with _atomic(output) as unfinished:
             yield unfinished
         return
     if sys.stdout.isatty():
-        raise click.UsageError("this format is not for a terminal: give --output FILE, or redirect stdout.")
+        raise click.UsageError("this format cannot be printed on a terminal: use --output FILE, or redirect stdout.")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows"
         yield file
@@ -141,7 +141,7 @@ def bytes_to(output: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _whole(output: Path) -> Iterator[Path]:
+def _atomic(output: Path) -> Iterator[Path]:
     unfinished = output.with_name(f".{output.name}-{uuid4().hex}")
     try:
         yield unfinished
@@ -172,8 +172,8 @@ def _as_text(value: Any) -> str:
             return str(value)
 
 
-def _for_reading(value: Any) -> str:
-    # A cell is one line, and whatever is in it stays there: no control sequence reaches the terminal.
+def _printable(value: Any) -> str:
+    # One line per cell, without control sequences that the terminal would interpret.
     text = f"{value:.6g}" if isinstance(value, float) else _as_text(value)
     return "".join(character if character.isprintable() else " " for character in text)
 

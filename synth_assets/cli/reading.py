@@ -1,9 +1,8 @@
-"""Commands that give rows: `tables`, `query`, `export`, `sample`."""
+"""Commands that read rows: `tables`, `query`, `export`, `sample`."""
 
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from synth_assets.cli.options import (
     guard_option,
     name_argument,
     output_option,
-    the_table,
+    selected_table,
 )
 from synth_assets.publishing import client
 from synth_assets.storage.paths import DataPaths
@@ -30,18 +29,18 @@ if TYPE_CHECKING:
 @as_json_option
 @click.pass_obj
 def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
-    """List what can be read; with NAME, the columns of one."""
+    """List the published tables and views; with NAME, the columns of one."""
     with client.connect(paths.root) as connection:
         found = client.tables(connection) if name is None else [client.find_table(connection, name)]
     if as_json:
         listed = [
             {
                 "name": table.full_name,
-                "kind": "view" if table.is_view else "table",
+                "type": "view" if table.is_view else "table",
                 "description": table.description,
                 "columns": [
-                    {"name": column, "type": type_, "description": said}
-                    for column, (type_, said) in table.columns.items()
+                    {"name": column, "type": type_, "description": description}
+                    for column, (type_, description) in table.columns.items()
                 ],
             }
             for table in found
@@ -49,11 +48,11 @@ def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
         click.echo(output.as_json(listed, indent=1))
     elif name is None:
         rows = [(table.full_name, "view" if table.is_view else "table", table.description) for table in found]
-        output.write_text(["name", "kind", "what is in it"], [rows], sys.stdout)
+        output.write_text(["name", "type", "description"], [rows], sys.stdout)
     else:
         click.echo(f"{found[0].full_name}: {found[0].description}\n")
-        columns = [(column, type_, said) for column, (type_, said) in found[0].columns.items()]
-        output.write_text(["column", "type", "what it says"], [columns], sys.stdout)
+        columns = [(column, type_, description) for column, (type_, description) in found[0].columns.items()]
+        output.write_text(["column", "type", "description"], [columns], sys.stdout)
 
 
 @click.command()
@@ -63,15 +62,15 @@ def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
 @output_option
 @click.pass_obj
 def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: Path | None) -> None:
-    """Ask in SQL; with - as SQL, it is read from stdin.
+    """Run a query in the SQL of DuckDB; with - as SQL, read it from stdin.
 
-    The SQL is DuckDB's. It can read what is published, and nothing else: it changes nothing, and reaches neither files
-    nor the network. Where only one table was synthesized, its name before a dot may be left out.
+    A query reads published tables only: it cannot change them, and has no access to files or the network. If only one
+    source table is published, its name before the dot may be left out.
     """
     import duckdb
 
     with client.connect(paths.root) as connection:
-        _lock(connection)
+        _restrict(connection)
         try:
             connection.execute(sys.stdin.read() if sql == "-" else sql)
             _write_rows(connection, format_, path, guard_formulas)
@@ -82,8 +81,8 @@ def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: 
 @click.command()
 @name_argument()
 @format_option("csv", "parquet", "arrow", "json")
-@click.option("--where", help="A condition in SQL that rows have to meet: \"Length > 0.5 AND Sex = 'F'\".")
-@click.option("--date", help="The day of a sample, as YYYY-MM-DD.")
+@click.option("--where", help="Condition in SQL: \"Length > 0.5 AND Sex = 'F'\".")
+@click.option("--date", help="Resample date of a sample, as YYYY-MM-DD.")
 @guard_option
 @output_option
 @click.pass_obj
@@ -96,24 +95,31 @@ def export(
     guard_formulas: bool,
     path: Path | None,
 ) -> None:
-    """Write a table to stdout or a file; NAME is abalone.fidelity, say, or abalone for its newest synthetic rows."""
+    """Write a table to stdout or a file.
+
+    NAME is a table such as abalone.fidelity, or a source table such as abalone for its latest synthetic rows.
+    """
     with client.connect(paths.root) as connection:
         sql, values = client.select(connection, name, where=where, date=date)
         _export(connection, sql, values, format_, path, guard_formulas)
 
 
 @click.command()
-@click.option("-n", "--rows", "n", type=click.IntRange(min=1), default=1000, show_default=True, help="How many rows.")
+@click.option("-n", "--rows", "n", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of rows.")
 @click.option(
     "--where",
     "conditions",
     multiple=True,
     metavar="CONDITION",
-    help='What rows have to meet: "Rings >= 15", "Sex == \'I\'". May be given several times.',
+    help='Condition on every row: "Rings >= 15", "Sex == \'I\'". May be repeated.',
 )
-@click.option("--table", help="The table that is synthesized; not needed if there is only one.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="The same seed gives the same rows.")
-@click.option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of the model; as defs.yaml says.")
+@click.option("--table", help="Source table; not needed if only one is published.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Random seed.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Sampling temperature.",
+)
 @format_option("csv", "parquet", "arrow", "json", "table")
 @guard_option
 @output_option
@@ -129,17 +135,17 @@ def sample(
     guard_formulas: bool,
     path: Path | None,
 ) -> None:
-    """Draw new rows from the model that wrote the newest published sample.
+    """Sample new rows from the model of the latest published sample.
 
-    These rows themselves were judged by no gate.
+    No gate is evaluated on these rows.
     """
     import duckdb
 
-    table = the_table(paths, table)
+    table = selected_table(paths, table)
     if seed is None:
         seed = secrets.randbelow(2**32)
         click.echo(f"--seed {seed}", err=True)
-    with _quiet_models():
+    with redirect_stdout(sys.stderr):  # libraries print their progress to stdout, where the rows go
         rows = client.sample_current_model(
             table,
             n,
@@ -147,7 +153,7 @@ def sample(
             conditions=conditions,
             temperature=temperature,
             data=paths.root,
-            report=lambda line: click.echo(line, err=True),
+            log=lambda line: click.echo(line, err=True),
         )
     with duckdb.connect() as connection:
         connection.register("rows", rows)
@@ -168,7 +174,7 @@ def _export(
     import duckdb
 
     if guard_formulas and format_ != "csv":
-        raise click.UsageError("--guard-formulas is for --format csv.")
+        raise click.UsageError("--guard-formulas requires --format csv.")
     try:
         if format_ in ("parquet", "arrow"):
             with output.bytes_to(path) as file:
@@ -182,7 +188,7 @@ def _export(
 
 def _write_rows(connection: "duckdb.DuckDBPyConnection", format_: str, path: Path | None, guard_formulas: bool) -> None:
     if guard_formulas and format_ != "csv":
-        raise click.UsageError("--guard-formulas is for --format csv.")
+        raise click.UsageError("--guard-formulas requires --format csv.")
     names = [column[0] for column in connection.description or []]
     rows = output.batches(connection)
     with output.text_to(path) as file:
@@ -195,14 +201,5 @@ def _write_rows(connection: "duckdb.DuckDBPyConnection", format_: str, path: Pat
                 output.write_text(names, rows, file)
 
 
-def _lock(connection: "duckdb.DuckDBPyConnection") -> None:
+def _restrict(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-
-
-@contextmanager
-def _quiet_models() -> Iterator[None]:
-    # Libraries write their progress to stdout, where the rows go.
-    from contextlib import redirect_stdout
-
-    with redirect_stdout(sys.stderr):
-        yield

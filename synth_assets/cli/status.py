@@ -1,4 +1,4 @@
-"""Commands that tell how it stands: `status` and `report`."""
+"""Commands that summarize the current publication: `status` and `report`."""
 
 import json
 import sys
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth_assets.cli import output
-from synth_assets.cli.options import as_json_option, table_argument, the_table
+from synth_assets.cli.options import as_json_option, selected_table, table_argument
 from synth_assets.publishing import client
 from synth_assets.publishing.publications import Publication, Publications
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import quoted
+from synth_assets.storage.warehouse import CATALOG
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,18 +24,19 @@ if TYPE_CHECKING:
 @as_json_option
 @click.pass_obj
 def status(paths: DataPaths, as_json: bool) -> None:
-    """Tell how fresh each table is, what its gates found, its main numbers, and where things are."""
+    """Show the age of each table, the verdicts of its gates, its main metrics, and the paths of files."""
     publication = Publications(paths).current()
+    publication.require_format()
     found = {
         "publication": publication.id,
         "published_at": publication.manifest["published_at"],
-        "tables": [_state(paths, publication, table) for table in publication.manifest["tables"]],
+        "tables": [_summary(paths, publication, table) for table in publication.manifest["tables"]],
         "paths": {
             "published": str(paths.published),
             "parquet": {
-                table: str(paths.published.parent / Path(next(iter(days.values()))["parquet"]).parents[1])
+                table: str(paths.published.parent / Path(next(iter(samples.values()))["parquet"]).parents[1])
                 for table in publication.manifest["tables"]
-                if (days := publication.days(table))
+                if (samples := publication.samples(table))
             },
             "warehouse": str(paths.warehouse),
             "publications": str(Publications(paths).folder),
@@ -50,29 +52,29 @@ def status(paths: DataPaths, as_json: bool) -> None:
     for table, folder in found["paths"]["parquet"].items():
         click.echo(f"{table} as Parquet: {_short(Path(folder))}")
     first = found["tables"][0]["table"]
-    click.echo(f'query it: synth-assets query "from {first}.synthetic_latest limit 5"')
+    click.echo(f'query: synth-assets query "from {first}.synthetic_latest limit 5"')
     click.echo(f"in Python: synth_assets.read_table({first!r})")
 
 
 @click.command()
 @table_argument(required=False)
-@click.option("--date", "day", help="The day of a sample; otherwise the newest that is published.")
-@click.option("--open", "show", is_flag=True, help="Open it in a browser.")
+@click.option("--date", "resample_date", help="Resample date of the sample; by default the latest published one.")
+@click.option("--open", "show", is_flag=True, help="Open the report in a browser.")
 @as_json_option
 @click.pass_obj
-def report(paths: DataPaths, table: str | None, day: str | None, show: bool, as_json: bool) -> None:
-    """Tell the path of the HTML report of a sample."""
-    table = the_table(paths, table)
+def report(paths: DataPaths, table: str | None, resample_date: str | None, show: bool, as_json: bool) -> None:
+    """Print the path of the HTML report of a sample."""
+    table = selected_table(paths, table)
     publication = Publications(paths).current()
-    newest = client.newest_day(publication, table)
-    if day is not None and day not in publication.days(table):
-        raise client.ReadError(f"no sample of {table} of {day!r} is published; the newest is of {newest}.")
-    page = paths.report(table, day or newest)
+    latest = client.latest_resample_date(publication, table)
+    resample_date = resample_date or latest
+    if resample_date not in publication.samples(table):
+        raise client.ReadError(f"no sample of {table} of {resample_date!r} is published; the latest is of {latest}.")
+    page = paths.report(table, resample_date)
     if not page.exists():
-        raise client.ReadError(
-            f"there is no report in {page}; materialize {table}/report of that day to have it written."
-        )
-    click.echo(output.as_json({"table": table, "day": day or newest, "report": str(page)}) if as_json else str(page))
+        raise client.ReadError(f"there is no report {page}; materialize {table}/report of that resample date.")
+    found = {"table": table, "resample_date": resample_date, "report": str(page)}
+    click.echo(output.as_json(found) if as_json else str(page))
     if show:
         click.launch(page.as_uri())
 
@@ -80,48 +82,48 @@ def report(paths: DataPaths, table: str | None, day: str | None, show: bool, as_
 COMMANDS = (status, report)
 
 
-def _state(paths: DataPaths, publication: Publication, table: str) -> dict[str, Any]:
-    days = publication.days(table)
-    if not days:
-        return {"table": table, "newest": None, "samples": 0}
-    newest = max(days)
-    page = paths.report(table, newest)
+def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str, Any]:
+    samples = publication.samples(table)
+    if not samples:
+        return {"table": table, "latest": None, "samples": 0}
+    latest = max(samples)
+    page = paths.report(table, latest)
     with client.connect(paths.root) as connection:
-        numbers = _rows(
+        metrics = _rows(
             connection,
-            f"SELECT metric, value, reference AS real_rows FROM {quoted(table, 'fidelity')} "
+            f"SELECT metric, value, reference FROM {quoted(table, 'fidelity')} "
             "WHERE resample_date = CAST($1 AS DATE) AND column_name IS NULL ORDER BY rowid",
-            newest,
+            latest,
         )
         scores = _rows(
             connection,
             f"SELECT regressor, trained_on, metric, value, ci_low, ci_high "
             f"FROM {quoted(table, 'regression_comparison')} WHERE resample_date = CAST($1 AS DATE) "
             "AND metric IN ('r2', 'roc_auc') ORDER BY rowid",
-            newest,
+            latest,
         )
         source = _details(connection, table, "raw", None).get("source", "unknown")
-        verdict = _details(connection, table, "regression_comparison", newest).get("verdict")
+        verdict = _details(connection, table, "regression_comparison", latest).get("verdict")
     return {
         "table": table,
-        "newest": newest,
-        "days_old": (datetime.now(UTC).date() - date.fromisoformat(newest)).days,
-        "samples": len(days),
-        "rows": days[newest]["rows"],
-        "model_version": days[newest]["model_version"],
-        "real_rows": source,
-        "gates": days[newest]["gates"],
-        "fidelity": numbers,
+        "latest": latest,
+        "days_old": (datetime.now(UTC).date() - date.fromisoformat(latest)).days,
+        "samples": len(samples),
+        "rows": samples[latest]["rows"],
+        "model_version": samples[latest]["model_version"],
+        "source": source,
+        "gates": samples[latest]["gates"],
+        "fidelity": metrics,
         "scores": scores,
         "verdict": verdict,
-        "stopped": _stopped(paths, table, newest),
+        "failed": _failed_later(paths, table, latest),
         "report": str(page) if page.exists() else None,
-        "plots": [str(path) for path in sorted(paths.plots(table, newest).glob("*.png"))],
+        "plots": [str(path) for path in sorted(paths.plots(table, latest).glob("*.png"))],
     }
 
 
-def _stopped(paths: DataPaths, table: str, published: str) -> list[dict[str, Any]] | None:
-    # What the gates said of later samples, which are in the warehouse alone; None while a run has that to itself.
+def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, Any]] | None:
+    # Failed gates of samples after the latest published one. None while a run holds the warehouse.
     import duckdb
 
     if not paths.warehouse.exists():
@@ -130,46 +132,46 @@ def _stopped(paths: DataPaths, table: str, published: str) -> list[dict[str, Any
         with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
             return _rows(
                 connection,
-                'SELECT CAST(resample_date AS VARCHAR) AS "day", gate, message '
-                f"FROM warehouse.{quoted(table, 'report')} "
-                "WHERE blocking AND NOT passed AND resample_date > CAST($1 AS DATE) ORDER BY ALL",
-                published,
+                "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
+                f"FROM {quoted(CATALOG, table, 'report')} AS report "
+                "WHERE blocking AND NOT passed AND report.resample_date > CAST($1 AS DATE) ORDER BY ALL",
+                latest,
             )
     except duckdb.IOException:
         return None
-    except duckdb.CatalogException:
+    except (duckdb.CatalogException, duckdb.BinderException):  # no report yet, or a warehouse of another format
         return []
 
 
-def _print(state: dict[str, Any]) -> None:
-    table = state["table"]
-    if state["newest"] is None:
+def _print(summary: dict[str, Any]) -> None:
+    table = summary["table"]
+    if summary["latest"] is None:
         click.echo(f"{table}: no sample is published\n")
         return
     click.echo(
-        f"{table}: {state['rows']:,} synthetic rows of {state['newest']}, model {state['model_version']}, "
-        f"real rows: {state['real_rows']}"
+        f"{table}: {summary['rows']:,} synthetic rows of {summary['latest']}, model {summary['model_version']}, "
+        f"source: {summary['source']}"
     )
-    click.echo(f"{_age(state['days_old'])}; published samples: {state['samples']}\n")
-    for gate in state["gates"]:
+    click.echo(f"{_age(summary['days_old'])}; published samples: {summary['samples']}\n")
+    for gate in summary["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
         click.echo(f"{gate['gate']} {mark}: {gate['message']}")
-    for stopped in state["stopped"] or []:
-        click.echo(f"the sample of {stopped['day']} is not published, {stopped['gate']} failed: {stopped['message']}")
-    if state["stopped"] is None:
-        click.echo("whether a later sample was stopped cannot be told: a run is writing to the warehouse")
+    for failed in summary["failed"] or []:
+        click.echo(f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}")
+    if summary["failed"] is None:
+        click.echo("verdicts on later samples cannot be read: a run is writing to the warehouse")
     for title, rows in (
-        ("Fidelity of the whole table, beside what real rows score:", state["fidelity"]),
-        ("Trained on it and scored on held-out rows, with 95% intervals:", state["scores"]),
+        ("Fidelity of the table, with the same metric of real rows as reference:", summary["fidelity"]),
+        ("Models trained on it and scored on held-out rows, with 95% intervals:", summary["scores"]),
     ):
         if rows:
             click.echo(f"\n{title}")
             cells = [[f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row.values()] for row in rows]
             output.write_text(list(rows[0]), [cells], sys.stdout)
-    if state["verdict"]:
-        click.echo(f"\n{state['verdict']}")
+    if summary["verdict"]:
+        click.echo(f"\n{summary['verdict']}")
     click.echo()
-    for path in [*state["plots"], *([state["report"]] if state["report"] else [])]:
+    for path in [*summary["plots"], *([summary["report"]] if summary["report"] else [])]:
         click.echo(f"{'report' if path.endswith('.html') else 'plot'}: {_short(Path(path))}")
 
 
@@ -177,17 +179,19 @@ def _age(days: int) -> str:
     return "of today" if days <= 0 else "of yesterday" if days == 1 else f"{days} days old"
 
 
-def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, day: str) -> list[dict[str, Any]]:
-    connection.execute(sql, [day])
+def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, resample_date: str) -> list[dict[str, Any]]:
+    connection.execute(sql, [resample_date])
     names = [column[0] for column in connection.description or []]
     return [dict(zip(names, row, strict=True)) for row in connection.fetchall()]
 
 
-def _details(connection: "duckdb.DuckDBPyConnection", table: str, asset: str, day: str | None) -> dict[str, Any]:
+def _details(
+    connection: "duckdb.DuckDBPyConnection", table: str, asset: str, resample_date: str | None
+) -> dict[str, Any]:
     row = connection.execute(
         f"SELECT details FROM {quoted(table, 'provenance')} WHERE asset = $1 "
         "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY rowid DESC LIMIT 1",
-        [asset, day],
+        [asset, resample_date],
     ).fetchone()
     return dict(json.loads(row[0])) if row else {}
 

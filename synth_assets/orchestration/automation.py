@@ -1,4 +1,4 @@
-"""What starts runs by itself: the daily schedule, and the watch over a table's source."""
+"""Automation: the daily schedule, and the sensor of a table's source."""
 
 import dagster as dg
 from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
@@ -14,21 +14,21 @@ from synth_assets.storage.paths import DataPaths
 def daily(
     table: Table, resample: UnresolvedAssetJobDefinition, *, hour: int, minute: int
 ) -> UnresolvedPartitionedAssetScheduleDefinition | dg.ScheduleDefinition:
-    """Build the schedule that samples a table anew each day.
+    """Build the schedule that samples a table every day.
 
     Parameters
     ----------
     table : Table
         The table.
     resample : dagster job
-        Makes a day's sample and publishes it.
+        The job that samples, evaluates and publishes.
     hour, minute : int
-        When, in the time zone of the table's partitions.
+        Time of day, in the time zone of the table's partitions.
 
     Returns
     -------
     dagster schedule
-        It runs unless it is switched off.
+        The schedule; it is running by default.
     """
     return dg.build_schedule_from_partitioned_job(
         resample,
@@ -36,34 +36,33 @@ def daily(
         hour_of_day=hour,
         minute_of_hour=minute,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Samples {table.name} anew each day.",
+        description=f"Sample {table.name} every day, evaluate the sample, and publish it.",
     )
 
 
 def source_watch(
     table: Table, source: Source, lineage: UnresolvedAssetJobDefinition, *, every_minutes: int
 ) -> dg.SensorDefinition:
-    """Build the sensor that runs the whole lineage, for today, when a table's source has changed.
+    """Build the sensor that runs the whole lineage, for today, when the source of a table has changed.
 
-    A sensor and no automation condition: it asks outside of any run, for next to nothing, and what follows is one run
-    of one day in the order of the lineage, whereas conditions on assets would ask for all days of a new model's
-    samples, each asset by itself.
+    A sensor, not an automation condition: it checks the source cheaply, outside of any run, and requests one run of one
+    resample date. Automation conditions on assets would request all resample dates of a new model, asset by asset.
 
     Parameters
     ----------
     table : Table
         The table.
     source : Source
-        Where the table comes from.
+        The source of the table.
     lineage : dagster job
-        Makes everything of the table.
+        The job that materializes all assets of the table.
     every_minutes : int
-        How often it asks.
+        Minutes between two checks.
 
     Returns
     -------
     dagster.SensorDefinition
-        The sensor; it runs unless it is switched off.
+        The sensor; it is running by default.
     """
 
     @dg.sensor(
@@ -72,8 +71,8 @@ def source_watch(
         minimum_interval_seconds=60 * every_minutes,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Runs the lineage of {table.name} when its source has changed. A file is hashed; OpenML is asked for the "
-            "checksum of its data set. The same rows in other bytes give the same model, which is not trained again."
+            f"Run the lineage of {table.name} when its source has changed. A file is hashed; of a data set on OpenML, "
+            "the checksum is requested. If the rows are the same, the model is not trained again."
         ),
     )
     def watch(context: dg.SensorEvaluationContext, paths: dg.ResourceParam[DataPaths]) -> dg.RunRequest | dg.SkipReason:
@@ -86,13 +85,13 @@ def source_watch(
             return dg.SkipReason(str(error))
         known = made.asset_materialization.metadata.get(raw.SOURCE_FINGERPRINT)
         if known is not None and known.value == found:
-            return dg.SkipReason(f"the source is as it was when {table.name}/{raw.NAME} was materialized.")
-        # One request for a change. It names the run that it follows: a source may change back, and forth again.
+            return dg.SkipReason(f"the source has not changed since {table.name}/{raw.NAME} was materialized.")
+        # One request a change. The key includes the run before it, since a source may change back and forth.
         request = f"{found} after run {made.run_id}"
         if context.cursor == request:
             return dg.SkipReason(
-                f"a run of {lineage.name} was asked for when the source changed. If it failed, mend what it says and "
-                "launch it again, or change the source."
+                f"a run of {lineage.name} was requested when the source changed. If it failed, correct what its "
+                "message says and launch it again, or change the source."
             )
         context.update_cursor(request)
         context.log.info(f"the source of {table.name} has changed to {found}")

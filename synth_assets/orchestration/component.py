@@ -1,4 +1,4 @@
-"""`SyntheticTable`: one YAML file describes one table's whole lineage."""
+"""`SyntheticTable`: the component that builds the lineage of a table from one YAML file."""
 
 from dataclasses import dataclass
 
@@ -23,39 +23,39 @@ from synth_assets.orchestration.settings import SyntheticTableSettings
 
 @dataclass(frozen=True)
 class SyntheticTable(dg.Component):
-    """A table's lineage: raw, encoded split, model, daily samples, their evaluation, and their publication.
+    """The lineage of a table: raw rows, encoded split, model, daily samples, their evaluation and their publication.
 
     Parameters
     ----------
     settings : SyntheticTableSettings
-        What the table's `defs.yaml` states.
+        The settings of the table, as its `defs.yaml` states them.
     """
 
     settings: SyntheticTableSettings
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """Name the model that a `defs.yaml` is checked against.
+        """Return the pydantic model of a `defs.yaml`.
 
-        Dagster's own `Resolvable` would also take templates, but says of a mistake in a nested key only that the
-        whole block is wrong.
+        Dagster's `Resolvable` would also allow templates, but its message for a mistake in a nested key only says that
+        the whole block is wrong.
         """
         return SyntheticTableSettings
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "SyntheticTable":
-        """Make the component of the checked settings."""
+        """Create the component from validated settings."""
         if not isinstance(attributes, SyntheticTableSettings):
             raise TypeError(f"found {type(attributes).__name__}; expected the attributes of a SyntheticTable")
         return cls(attributes)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Build the assets, their checks, the jobs of the table and what starts them."""
+        """Build the assets, checks, jobs, schedule and sensor of the table."""
         settings = self.settings
         partitions = dg.DailyPartitionsDefinition(
             start_date=settings.schedule.start_date,
             timezone=settings.schedule.timezone,
-            end_offset=1,  # the day itself is a partition, not only the days that are over
+            end_offset=1,  # today is a partition too, not only past days
         )
         freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.encoding(), partitions)
@@ -71,7 +71,7 @@ class SyntheticTable(dg.Component):
             *fidelity.build(table, settings.constraints),
             *privacy.build(table),
             *regression_comparison.build(table),
-            *report.build(table, settings.table_gates(), settings.constraints),
+            *report.build(table, settings.gates(), settings.constraints),
         ]
         definitions = [*fitted_once, *each_day]
         definitions += published.build(
@@ -79,7 +79,7 @@ class SyntheticTable(dg.Component):
             [each for each in definitions if isinstance(each, dg.AssetsDefinition)],
             sample=settings.sample,
             real_rows=settings.real_rows_are_published,
-            retention=settings.sample_retention(),
+            retention=settings.retention,
             freshness=freshness,
         )
         resampled = dg.AssetSelection.keys(table.key(synthetic_sample.NAME)).downstream()
@@ -87,13 +87,13 @@ class SyntheticTable(dg.Component):
             f"{settings.table}_resample",
             resampled,
             partitions_def=partitions,
-            description=f"A new day's sample of {settings.table} from the current model, judged and published.",
+            description=f"Sample {settings.table} from the current model, evaluate the sample, and publish it.",
         )
         lineage = dg.define_asset_job(
             f"{settings.table}_lineage",
             dg.AssetSelection.groups(settings.table),
             partitions_def=partitions,
-            description=f"Everything of {settings.table}, from its source to the published file.",
+            description=f"Materialize all assets of {settings.table}, from its source to the publication.",
         )
         daily = automation.daily(table, resample, hour=settings.schedule.hour, minute=settings.schedule.minute)
         watch = automation.source_watch(

@@ -1,4 +1,4 @@
-"""How a foreseen error looks in Dagster: its message, and nothing around it."""
+"""Conversion of foreseen errors into failures of Dagster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from synth_assets.errors import ForeseenError
 
 @contextmanager
 def as_dagster_failure() -> Iterator[None]:
-    """Fail the step with the message of an error that was foreseen; another attempt would fail in the same way."""
+    """Fail the step with the message of a foreseen error, without retries."""
     try:
         yield
     except ForeseenError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except OSError as error:
         raise dg.Failure(
-            description=f"{error}. Nothing that was stored before has changed. Make room or give permission, "
-            "and materialize again.",
+            description=f"{error}. Stored data is unchanged. Free disk space or correct the permissions, then "
+            "materialize again.",
             allow_retries=False,
         ) from error

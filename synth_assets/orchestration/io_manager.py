@@ -1,4 +1,4 @@
-"""The I/O manager: data frames of assets in the warehouse, with their metadata as provenance."""
+"""The I/O manager: tables of assets in the warehouse, with the metadata of their materialization as provenance."""
 
 import math
 from collections.abc import Mapping
@@ -12,49 +12,56 @@ from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.warehouse import INPUTS, Provenance, Warehouse
 
+DATA_VERSION = "data_version"
+"""Metadata of a result: the version of its rows, computed once, in the asset."""
+
 
 class WarehouseIOManager(dg.IOManager):
-    """Keeps the data frames of assets in the warehouse, the asset `<table>/<name>` as the table `<table>.<name>`.
+    """Store the table of the asset `<table>/<name>` as `<table>.<name>` in the warehouse.
 
     Parameters
     ----------
     warehouse : Warehouse
-        Where they are kept.
+        The warehouse.
     """
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
-        # Data versions of what each step has read. Rows that were evaluated may have been replaced since.
+        # Data versions of the inputs of each step. Rows that were evaluated may have been replaced since.
         self._read: dict[str, dict[str, str]] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame) -> None:
-        """Write what an asset returned, with its metadata as provenance."""
+        """Write a table, with its metadata as provenance."""
         schema, table = context.asset_key.path
+        partition = context.partition_key if context.has_asset_partitions else None
+        row_count = {"dagster/row_count" if partition is None else "dagster/partition_row_count": len(obj)}
+        details = _plain(context.output_metadata)
+        # An asset that returns a bare frame states no version.
+        version = details.pop(DATA_VERSION, None) or content_hash(obj)
         with as_dagster_failure():
             self.warehouse.write(
                 schema,
                 table,
                 obj,
-                partition=context.partition_key if context.has_asset_partitions else None,
+                resample_date=partition,
                 provenance=Provenance(
                     run_id=context.run_id,
                     code_version=context.asset_spec.code_version,
-                    data_version=content_hash(obj),
-                    details={
-                        **_plain(context.output_metadata),
-                        INPUTS: self._read.pop(context.step_context.step.key, {}),
-                    },
+                    data_version=version,
+                    details={**row_count, **details, INPUTS: self._read.pop(context.step_context.step.key, {})},
                 ),
             )
+        context.add_output_metadata(row_count)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
-        """Read what an asset depends on."""
+        """Read a table, and remember its data version for the provenance of what is computed from it."""
         schema, table = context.asset_key.path
         partition = context.partition_key if context.has_asset_partitions else None
         with as_dagster_failure():
-            frame = self.warehouse.read(schema, table, partition=partition)
+            frame, version = self.warehouse.read_with_version(schema, table, resample_date=partition)
         with suppress(dg.DagsterInvariantViolationError):  # `load_asset_value` reads outside of a step
-            self._read.setdefault(context.step_context.step.key, {})[table] = content_hash(frame)
+            inputs = self._read.setdefault(context.step_context.step.key, {})
+            inputs[table] = version or content_hash(frame)  # rows that were written by hand may have no version
         return frame
 
 

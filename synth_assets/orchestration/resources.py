@@ -1,4 +1,4 @@
-"""The resources that all tables share, in the data folder that the environment names."""
+"""Resources shared by all tables."""
 
 from synth_assets.orchestration.io_manager import WarehouseIOManager
 from synth_assets.publishing.publisher import Publisher
@@ -12,7 +12,7 @@ def shared_resources(paths: DataPaths | None = None) -> dict[str, object]:
     Parameters
     ----------
     paths : DataPaths, optional
-        The data folder; by default the one that the environment names.
+        The data folder; by default, `DataPaths.from_environment()`.
 
     Returns
     -------

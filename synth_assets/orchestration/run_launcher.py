@@ -1,7 +1,7 @@
-"""The run launcher of `dagster.yaml`: notices when the process of a run is gone.
+"""The run launcher of `dagster.yaml`: detects runs whose process has died.
 
-Dagster's own launcher starts runs on this machine but cannot tell a run whose process was killed from one that works
-on; such a run would hold its pool until `max_runtime_seconds`. This one looks for the process.
+Dagster's default launcher cannot distinguish a run whose process was killed from one that is working; such a run would
+block its pool until `max_runtime_seconds`. This launcher checks whether the process is alive.
 """
 
 import psutil
@@ -10,15 +10,15 @@ from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 
 
 class WatchfulRunLauncher(DefaultRunLauncher):
-    """Launches runs as `dagster.DefaultRunLauncher` does, and answers run monitoring's question for their health."""
+    """Launch runs as `dagster.DefaultRunLauncher` does, and check the health of their processes."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Say that `check_run_worker_health` can be asked."""
+        """True: run monitoring calls `check_run_worker_health`."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Look whether the process that executes a run is alive on this machine.
+        """Check whether the process that executes a run is alive on this machine.
 
         Parameters
         ----------
@@ -28,7 +28,7 @@ class WatchfulRunLauncher(DefaultRunLauncher):
         Returns
         -------
         CheckRunHealthResult
-            RUNNING if its process is alive or has not said yet which it is, FAILED if it is gone.
+            RUNNING if its process is alive or not yet recorded, FAILED if it has ended.
         """
         told = self._instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
         for entry in told:
@@ -36,13 +36,13 @@ class WatchfulRunLauncher(DefaultRunLauncher):
             pid = event.engine_event_data.metadata.get("pid") if event else None
             if pid is not None:
                 return _health(int(str(pid.value)), started_before=entry.timestamp)
-        return CheckRunHealthResult(WorkerStatus.RUNNING, msg="the run has not told its process yet")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, msg="the process of the run is not recorded yet")
 
 
 def _health(pid: int, *, started_before: float) -> CheckRunHealthResult:
     try:
         process = psutil.Process(pid)
-        # A number is given to another process in time: one that started after the run told it is not the run's.
+        # Process ids are reused: a process that started after the record is not that of the run.
         alive = process.create_time() <= started_before and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         alive = False

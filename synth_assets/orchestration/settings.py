@@ -1,16 +1,27 @@
-"""What a `defs.yaml` may state of a table: every key, its type, its limits and its default."""
+"""The settings of a table, as its `defs.yaml` states them: each key with its type, limits and default."""
 
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import dagster as dg
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, gates_with
 from synth_assets.publishing.publications import FOLDER
-from synth_assets.publishing.retention import Retention
+from synth_assets.publishing.retention import UNLIMITED, Retention
 from synth_assets.schema.columns import Column
 from synth_assets.schema.constraints import Constraint, check_constraints
 from synth_assets.schema.encoding import Encoding
@@ -24,16 +35,18 @@ _SCHEMAS_OF_DUCKDB = ("information_schema", "main", "pg_catalog", "system", "tem
 
 
 def _identifier(value: str) -> str:
-    # An asset key's part, and a folder's name.
+    # Part of asset keys and of folder names.
     if not value.isidentifier():
-        raise ValueError(f"found {value!r}; expected a name of letters, digits and '_' that no digit begins")
+        raise ValueError(
+            f"found {value!r}; expected a name of letters, digits and '_' that does not begin with a digit"
+        )
     return value
 
 
 def _table_name(value: str) -> str:
     taken = (*_SCHEMAS_OF_DUCKDB, FOLDER)
     if _identifier(value) != value.lower() or value in taken:
-        raise ValueError(f"found {value!r}; expected a name in small letters that is none of {', '.join(taken)}")
+        raise ValueError(f"found {value!r}; expected a lower-case name other than {', '.join(taken)}")
     return value
 
 
@@ -49,107 +62,137 @@ def _timezone(value: str) -> str:
     return value
 
 
-def _day(value: str) -> str:
+def _date(value: str) -> str:
     try:
         return date.fromisoformat(value).isoformat()
     except ValueError:
-        raise ValueError(f'found {value!r}; expected a day as "YYYY-MM-DD"') from None
+        raise ValueError(f'found {value!r}; expected a date as "YYYY-MM-DD"') from None
+
+
+def _choose_by_type(schema: Any) -> None:
+    """Rewrite each discriminated union of a JSON schema, so that `dg check` names the wrong key and its line.
+
+    Of `oneOf`, a validator can only say that none of the alternatives is valid.
+    """
+    if isinstance(schema, list):
+        for each in schema:
+            _choose_by_type(each)
+    elif isinstance(schema, dict):
+        if "discriminator" in schema:
+            choices = schema.pop("discriminator")["mapping"]
+            del schema["oneOf"]
+            schema |= {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"enum": list(choices)}},
+                "allOf": [
+                    {"if": {"properties": {"type": {"const": choice}}, "required": ["type"]}, "then": {"$ref": ref}}
+                    for choice, ref in choices.items()
+                ],
+            }
+        else:
+            _choose_by_type(list(schema.values()))
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class TargetSettings(_Settings):
-    """What is predicted from the other columns: by regressors, or by classifiers if it is a category."""
+    """The column that is predicted from the others: by regressors, or by classifiers if it is categorical."""
 
-    column: str = Field(description="The target's name in the source.")
-    rename: str | None = Field(default=None, min_length=1, description="Its name in encoded_split.")
-
-
-class RetentionSettings(_Settings):
-    """How long samples are kept, counted from the newest; without limits, for ever."""
-
-    days: int | None = Field(default=None, ge=1, description="Samples of so many days are kept.")
-    samples: int | None = Field(default=None, ge=1, description="So many samples are kept.")
+    column: str = Field(description="Name of the target in the source.")
+    rename: str | None = Field(default=None, min_length=1, description="Name of the target in encoded_split.")
 
 
 class ScheduleSettings(_Settings):
-    """When a new day's sample is made."""
+    """When the table is resampled, and how often its source is checked."""
 
-    hour: int = Field(ge=0, le=23, description="The hour of the day.")
-    minute: int = Field(default=0, ge=0, le=59, description="The minute of the hour.")
-    timezone: Annotated[str, AfterValidator(_timezone)] = Field(default="UTC", description="Whose clock.")
-    start_date: Annotated[str, AfterValidator(_day)] = Field(description="The first day that can be sampled.")
+    hour: int = Field(ge=0, le=23, description="Hour of the daily sample.")
+    minute: int = Field(default=0, ge=0, le=59, description="Minute of the daily sample.")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(default="UTC", description="Time zone of the schedule.")
+    start_date: Annotated[str, AfterValidator(_date)] = Field(description="First resample date, as YYYY-MM-DD.")
     source_every_minutes: int = Field(
-        default=15, ge=1, description="How often the source is asked whether it has changed; then a model is fitted."
+        default=15, ge=1, description="Minutes between two checks of the source; a change starts the whole lineage."
     )
 
 
 class FreshnessSettings(_Settings):
-    """How old what consumers read may get."""
+    """How old the newest sample and the publication may be."""
 
-    warn_hours: float = Field(default=26.0, gt=0.1, description="Older, and the UI warns.")
-    fail_hours: float = Field(default=50.0, gt=0.1, description="Older, and the UI says that it is overdue.")
+    warn_hours: float = Field(default=26.0, gt=0.1, description="Age in hours after which the UI warns.")
+    fail_hours: float = Field(default=50.0, gt=0.1, description="Age in hours after which the UI reports a failure.")
 
     @model_validator(mode="after")
     def _warns_first(self) -> "FreshnessSettings":
         if self.warn_hours >= self.fail_hours:
             raise ValueError(
-                f"found warn_hours {self.warn_hours:g} and fail_hours {self.fail_hours:g}; expected a warning first"
+                f"found warn_hours {self.warn_hours:g} and fail_hours {self.fail_hours:g}; "
+                "expected warn_hours to be less"
             )
         return self
 
     def policy(self) -> dg.FreshnessPolicy:
-        """Give it as Dagster takes it."""
+        """Return the freshness policy of Dagster."""
         return dg.FreshnessPolicy.time_window(
             warn_window=timedelta(hours=self.warn_hours), fail_window=timedelta(hours=self.fail_hours)
         )
 
 
 class SyntheticTableSettings(_Settings):
-    """What a `defs.yaml` states of a table."""
+    """The settings of a table."""
 
     table: Annotated[str, AfterValidator(_table_name)] = Field(
-        description="The table's name: the prefix of its asset keys, and its schema in DuckDB."
+        description="Name of the table: the prefix of its asset keys, and its namespace in DuckDB."
     )
     owner: Annotated[str, AfterValidator(_owner)] = Field(
-        description="Who answers for it: an e-mail address, or 'team:<name>'."
+        description="Owner of the table: an e-mail address, or 'team:<name>'."
     )
-    source: AnySource = Field(description="Source of its rows.")
-    columns: tuple[Column, ...] = Field(min_length=2, description="Its columns, in order.")
-    target: TargetSettings = Field(description="What is predicted from the other columns.")
-    split: Split = Field(description="How rows are held out.")
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="Seed of the model.")
-    synthesizer: AnySettings = Field(description="The synthesizer of its rows, by `type`.")
+    source: AnySource = Field(description="Source of the rows, by `type`.")
+    columns: tuple[Column, ...] = Field(min_length=2, description="Columns of the table, in order.")
+    target: TargetSettings = Field(description="Column that is predicted from the others.")
+    split: Split = Field(description="Division of the rows into train and holdout rows.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the model.")
+    synthesizer: AnySettings = Field(description="Synthesizer of the rows, by `type`.")
     checkpoints_dir: DataFile = Field(
-        default="checkpoints", description="Folder for checkpoints, inside the data folder."
+        default="checkpoints", description="Folder of training checkpoints, inside the data folder."
     )
-    sample: SampleSettings = Field(description="How it is sampled.")
-    constraints: tuple[Constraint, ...] = Field(
-        default=(), description="Conditions that its rows keep to, but for errors."
-    )
-    gates: dict[str, dict[str, float]] = Field(
-        default={}, description="By gate and metric: how much worse than real rows a sample may be and be published."
+    sample: SampleSettings = Field(default=SampleSettings(), description="Size and conditions of a sample.")
+    constraints: tuple[Constraint, ...] = Field(default=(), description="Conditions in SQL that valid rows satisfy.")
+    tolerances: dict[str, dict[str, float]] = Field(
+        default={},
+        description="By gate and metric: how much worse than real rows a sample may be and still be published.",
     )
     private: bool = Field(
-        default=True,
-        description="Whether its real rows are confidential: consumers then get synthetic rows alone, unless stated.",
+        default=True, description="Whether the real rows are confidential: consumers get synthetic rows only."
     )
     publish_real_rows: bool | None = Field(
-        default=None, description="Whether consumers get raw and encoded_split; unless stated, if it is not private."
+        default=None,
+        description="Whether raw and encoded_split are published; by default, if the table is not private.",
     )
-    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long samples are kept.")
-    schedule: ScheduleSettings = Field(description="When it is sampled anew.")
+    retention: Retention = Field(default=UNLIMITED, description="How long samples are kept.")
+    schedule: ScheduleSettings = Field(description="Time of the daily sample.")
     freshness: FreshnessSettings = Field(
-        default=FreshnessSettings(), description="How old the newest sample and the publication may get."
+        default=FreshnessSettings(), description="Maximum age of the newest sample and of the publication."
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        _choose_by_type(handler.resolve_ref_schema(schema)["properties"])
+        return schema
+
+    @field_validator("synthesizer")
+    @classmethod
+    def _base_is_inside_data_folder(cls, synthesizer: AnySettings) -> AnySettings:
+        TypeAdapter(DataFile).validate_python(getattr(synthesizer, "base", "scratch"))
+        return synthesizer
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "SyntheticTableSettings":
         try:
             self.encoding()
-            self.table_gates()
+            self.gates()
             check_constraints(self.constraints, self.table_schema())
         except ForeseenError as error:
             raise ValueError(str(error)) from error
@@ -161,28 +204,24 @@ class SyntheticTableSettings(_Settings):
         return self
 
     def table_schema(self) -> TableSchema:
-        """Return the raw table's schema."""
+        """Return the schema of the raw table."""
         return TableSchema(columns=self.columns, target=self.target.column)
 
     def encoding(self) -> Encoding:
-        """Return how `encoded_split` writes the rows."""
+        """Return the encoding of `encoded_split`."""
         return Encoding(self.table_schema(), self.target.rename)
 
-    def table_gates(self) -> dict[str, Gate]:
-        """Give the gates of a sample, by name.
+    def gates(self) -> dict[str, Gate]:
+        """Return the gates by name, with the tolerances of the table.
 
         Raises
         ------
         ForeseenError
-            If allowances are given for what is no gate, or for a metric that a gate does not look at.
+            If tolerances are stated for an unknown gate, or for a metric that is not one of the gate's.
         """
-        return gates_with(self.gates)
+        return gates_with(self.tolerances)
 
     @property
     def real_rows_are_published(self) -> bool:
         """Whether consumers get the real rows too."""
         return not self.private if self.publish_real_rows is None else self.publish_real_rows
-
-    def sample_retention(self) -> Retention:
-        """Give how long samples are kept."""
-        return Retention(**self.retention.model_dump())

@@ -1,1 +1,1 @@
-"""What consumers read: publications, how they are built, kept and read. No Dagster."""
+"""Publications: building, keeping and reading the published tables."""

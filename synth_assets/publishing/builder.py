@@ -1,4 +1,4 @@
-"""How a publication is built: what of the warehouse may be published, and what goes into its files."""
+"""Builds a publication: selects the samples that may be published, and writes the files."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -19,55 +19,57 @@ from synth_assets.storage.sql import quoted
 from synth_assets.storage.warehouse import (
     CATALOG,
     INPUTS,
-    PARTITION_COLUMN,
     PROVENANCE,
     PROVENANCE_COLUMNS,
+    RESAMPLE_DATE,
     Warehouse,
 )
-from synth_assets.synthesizers.base import SampleSettings
 
 if TYPE_CHECKING:
     import duckdb
 
-SAMPLE, VERDICTS = "synthetic_sample", "report"
-"""The table with a sample's rows, and the one with its gates' verdicts."""
+Verdicts = list[dict[str, Any]]
+"""The verdicts of the gates on a sample: gate, blocking, passed, message."""
+
+SAMPLE, REPORT = "synthetic_sample", "report"
+"""The table of synthetic rows, and the table of the gates' verdicts on them."""
 
 VIEWS = {
     "synthetic_latest": (
-        "The synthetic rows of the newest day.",
-        "SELECT * FROM {sample} WHERE {day} = (SELECT max({day}) FROM {sample})",
+        "The synthetic rows of the latest resample date.",
+        "SELECT * FROM {sample} WHERE {date} = (SELECT max({date}) FROM {sample})",
     ),
-    "synthetic_all": ("The synthetic rows of all days.", "SELECT * FROM {sample}"),
+    "synthetic_all": ("The synthetic rows of all resample dates.", "SELECT * FROM {sample}"),
 }
-"""By view: what it shows, and how it is made."""
+"""Description and query of each view."""
 
 PUBLICATION_TABLE = "publication"
 PUBLICATION_COLUMNS = {
-    "publication": ("VARCHAR", "The id of the publication: one and the same in all rows of this file."),
-    "published_at": ("TIMESTAMPTZ", "When it was published."),
-    "table_schema": ("VARCHAR", "The schema of a table in this file."),
-    "table_name": ("VARCHAR", "The table's name."),
-    "row_count": ("BIGINT", "How many rows it has."),
-    "content_hash": ("VARCHAR", "A hash of its rows: where it is another one, the rows are others."),
+    "publication": ("VARCHAR", "The id of the publication; the same in all rows of this file."),
+    "published_at": ("TIMESTAMPTZ", "Time of publication."),
+    "table_schema": ("VARCHAR", "The namespace (schema of DuckDB) of a table in this file."),
+    "table_name": ("VARCHAR", "The name of the table."),
+    "row_count": ("BIGINT", "Number of rows."),
+    "content_hash": ("VARCHAR", "Hash of the rows; it changes when any row changes."),
 }
-"""By column of the table in `main` that says what is in the file: its type, and what it says."""
+"""Type and description of each column of the table `main.publication`."""
 
 _BASE, _FILE = "base", "synthetic"
-"""What the publication that is built on, and the one that is built, are called in queries."""
+"""Names in queries of the publication that is built on, and of the one that is built."""
 
 
 @dataclass(frozen=True)
 class TableDescription:
-    """What consumers are told of a table.
+    """Description of a published table.
 
     Parameters
     ----------
     description : str
-        What is in it.
+        The comment on the table.
     columns : mapping of str to str
-        What each column says.
+        The comment on each column.
     of_sample : bool
-        Whether its rows belong to the sample of a day.
+        Whether its rows belong to samples, and so have a `resample_date`.
     """
 
     description: str
@@ -77,59 +79,64 @@ class TableDescription:
 
 @dataclass(frozen=True)
 class PublishSpec:
-    """What consumers are offered of a table that is synthesized.
+    """What is published of a table.
 
     Parameters
     ----------
     name : str
-        Its name, which is that of its schema in DuckDB.
+        The name of the table, and of its namespace in DuckDB.
     encoding : Encoding
-        Its schema, and how `encoded_split` writes its rows.
-    sample : SampleSettings
-        How its rows are sampled.
+        The schema of the table, and the encoding of `encoded_split`.
     tables : mapping of str to TableDescription
-        The tables that are published. What is not named here stays in the warehouse.
+        The tables that are published. Tables without an entry stay in the warehouse.
+    temperature : float
+        Default sampling temperature of `synth-assets sample`.
+    conditions : mapping of str to str, optional
+        Conditions on every sampled row, by column.
     """
 
     name: str
     encoding: Encoding
-    sample: SampleSettings
     tables: Mapping[str, TableDescription]
+    temperature: float = 1.0
+    conditions: Mapping[str, str] | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Give it as JSON takes it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the values of a manifest's entry."""
         return {
             "schema": self.encoding.schema.model_dump(mode="json"),
             "target_name": self.encoding.target_name,
-            "sample_spec": self.sample.model_dump(mode="json"),
+            "temperature": self.temperature,
+            "conditions": dict(self.conditions) if self.conditions else None,
             "tables": {name: asdict(table) for name, table in self.tables.items()},
         }
 
     @classmethod
-    def from_json(cls, name: str, stated: Mapping[str, Any]) -> "PublishSpec":
-        """Read what `as_json` gave."""
+    def from_json(cls, name: str, entry: Mapping[str, Any]) -> "PublishSpec":
+        """Return the spec that `to_json` was called on."""
         return cls(
             name,
-            Encoding(TableSchema.model_validate(stated["schema"]), stated["target_name"]),
-            SampleSettings.model_validate(stated["sample_spec"]),
+            Encoding(TableSchema.model_validate(entry["schema"]), entry["target_name"]),
             {
                 table: TableDescription(each["description"], each["columns"], each["of_sample"])
-                for table, each in stated["tables"].items()
+                for table, each in entry["tables"].items()
             },
+            entry["temperature"],
+            entry["conditions"],
         )
 
 
 class PublicationBuilder:
-    """A publication that is being built: a DuckDB file, and the samples as Parquet.
+    """A publication under construction: a DuckDB file, and the samples as Parquet.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Where.
+        The folder of the publication.
     connection : duckdb.DuckDBPyConnection
-        To the DuckDB file in it, with the publication that is built on attached as `base`.
+        A connection to its DuckDB file, with the base attached as `base`.
     base : Publication, optional
-        What is built on: what stays as it is comes from there.
+        The publication that is built on: unchanged tables and samples are copied from it.
     """
 
     def __init__(self, folder: Path, connection: "duckdb.DuckDBPyConnection", base: Publication | None) -> None:
@@ -138,82 +145,83 @@ class PublicationBuilder:
         self._base = base
         self._tables: dict[str, Any] = {}
 
-    def judged(
-        self, offer: PublishSpec, warehouse: Warehouse
-    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-        """Find the samples in the warehouse that may be published.
+    def publishable_samples(
+        self, spec: PublishSpec, warehouse: Warehouse
+    ) -> tuple[dict[str, Verdicts], dict[str, str]]:
+        """Return the samples in the warehouse that may be published.
 
-        One may be if all blocking gates let it through, and if what judged it, and what is published beside it, is
-        about the very rows that are stored now. The warehouse stays attached until `finish`: nobody can write to it.
+        A sample may be published if it passed all blocking gates, and if its verdicts and metrics were computed from
+        the rows that are stored now. The warehouse stays attached, and so locked against writing, until `finish`.
 
         Parameters
         ----------
-        offer : PublishSpec
-            Whose samples.
+        spec : PublishSpec
+            The table.
         warehouse : Warehouse
-            Where they are.
+            The warehouse.
 
         Returns
         -------
         passed : dict of str to list of dict
-            By day, the verdicts of its gates.
+            The verdicts on each publishable sample, by resample date.
         left_out : dict of str to str
-            By day, why it may not be published.
+            The reason why each other sample may not be published, by resample date.
         """
         warehouse.attach_to(self._connection, CATALOG)
-        stored = self._stored(CATALOG, offer.name)
+        stored = self._stored_tables(CATALOG, spec.name)
         if SAMPLE not in stored:
             return {}, {}
         records = {
-            (asset, day): (version, json.loads(inputs or "{}"))
-            for asset, day, version, inputs in self._connection.execute(
+            (asset, resample_date): (version, json.loads(inputs or "{}"))
+            for asset, resample_date, version, inputs in self._connection.execute(
                 f"SELECT asset, partition_key, data_version, details->'{INPUTS}' "
-                f"FROM {quoted(CATALOG, offer.name, PROVENANCE)} ORDER BY rowid"
+                f"FROM {quoted(CATALOG, spec.name, PROVENANCE)} ORDER BY rowid"
             ).fetchall()
         }
-        evidence = [name for name, table in offer.tables.items() if table.of_sample and name in stored]
+        dependent = {name for name, table in spec.tables.items() if table.of_sample and name in stored}
         passed, left_out = {}, {}
-        for day in self._days(CATALOG, offer.name):
-            verdicts = self._verdicts(offer.name, day) if VERDICTS in stored else []
-            reason = _why_not(verdicts) or _what_is_stale({*evidence, VERDICTS} - {SAMPLE}, day, records)
+        for resample_date in self._resample_dates(CATALOG, spec.name):
+            verdicts = self._verdicts(spec.name, resample_date) if REPORT in stored else []
+            reason = _failed_gates(verdicts) or _stale_assets({*dependent, REPORT} - {SAMPLE}, resample_date, records)
             if reason:
-                left_out[day] = reason
+                left_out[resample_date] = reason
             else:
-                passed[day] = verdicts
+                passed[resample_date] = verdicts
         return passed, left_out
 
-    def add_table(self, offer: PublishSpec, fresh: Mapping[str, list[dict[str, Any]]], kept: Collection[str]) -> None:
-        """Add the tables of an offer.
+    def add_table(self, spec: PublishSpec, new: Mapping[str, Verdicts], carried_over: Collection[str]) -> None:
+        """Add the tables of a spec.
 
         Parameters
         ----------
-        offer : PublishSpec
-            The offer.
-        fresh : mapping of str to list of dict
-            The days whose samples come from the warehouse, with their verdicts.
-        kept : collection of str
-            The days whose samples stay as they are published.
+        spec : PublishSpec
+            What is published.
+        new : mapping of str to list of dict
+            The samples that are copied from the warehouse: their verdicts, by resample date.
+        carried_over : collection of str
+            The resample dates whose samples are copied from the base.
         """
-        self._add(offer, {CATALOG: sorted(fresh), _BASE: sorted(kept)}, fresh)
+        self._add(spec, {CATALOG: sorted(new), _BASE: sorted(carried_over)}, new)
 
     def add_published(self, table: str, *, without: Collection[str] = ()) -> None:
-        """Add the tables of what is synthesized as they are published already, without some days."""
-        assert self._base is not None  # noqa: S101 - there is no published table without a publication
-        days = self._base.days(table).keys() - set(without)
-        self._add(PublishSpec.from_json(table, self._base.manifest["tables"][table]), {_BASE: sorted(days)}, {})
+        """Copy the tables of a source table from the base, without the samples of some resample dates."""
+        assert self._base is not None  # noqa: S101 - only a base has published tables
+        resample_dates = self._base.samples(table).keys() - set(without)
+        spec = PublishSpec.from_json(table, self._base.manifest["tables"][table])
+        self._add(spec, {_BASE: sorted(resample_dates)}, {})
 
     def finish(self, *, previous: str | None) -> dict[str, Any]:
-        """Add what else is published, close the file, and give the manifest.
+        """Copy the remaining tables of the base, close the file, and return the manifest.
 
         Parameters
         ----------
         previous : str, optional
-            The id of the publication that is current until now.
+            The id of the current publication.
 
         Returns
         -------
         dict
-            The manifest, but for the files' hashes.
+            The manifest, without the hashes of files.
         """
         for table in self._base.manifest["tables"] if self._base else ():
             if table not in self._tables:
@@ -221,12 +229,12 @@ class PublicationBuilder:
         state = sha256_of(json.dumps([FORMAT, self._tables], sort_keys=True).encode()).hexdigest()
         published_at = now()
         id_ = f"{published_at[:23].replace('-', '').replace(':', '')}Z-{state[:8]}"
-        self._write_contents(id_, published_at)
+        self._write_publication_table(id_, published_at)
         for (name,) in self._connection.execute(
             "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> $1", [_FILE]
         ).fetchall():
             self._connection.execute(f"DETACH {quoted(name)}")
-        # On closing, DuckDB would keep silent of a checkpoint that failed, and leave its rows beside the file.
+        # When closing fails to checkpoint, DuckDB does not report it and leaves rows in the write-ahead log.
         self._connection.execute("CHECKPOINT")
         self._connection.close()
         return {
@@ -242,91 +250,88 @@ class PublicationBuilder:
             "tables": dict(sorted(self._tables.items())),
         }
 
-    def _add(
-        self, offer: PublishSpec, days: Mapping[str, list[str]], fresh: Mapping[str, list[dict[str, Any]]]
-    ) -> None:
-        # `days`: by source, the days that come from there; the first that has it gives what belongs to no day.
-        here = {source: self._stored(source, offer.name) for source in days}
-        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(_FILE, offer.name)}")
-        stated = offer.as_json()
-        for table, description in offer.tables.items():
-            sources = [source for source, tables in here.items() if table in tables]
-            if not sources:
-                del stated["tables"][table]
+    def _add(self, spec: PublishSpec, dates: Mapping[str, list[str]], new: Mapping[str, Verdicts]) -> None:
+        # `dates`: the resample dates that each database provides. Tables without samples come from the first one.
+        stored = {database: self._stored_tables(database, spec.name) for database in dates}
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(_FILE, spec.name)}")
+        entry = spec.to_json()
+        for table, description in spec.tables.items():
+            databases = [database for database, tables in stored.items() if table in tables]
+            if not databases:
+                del entry["tables"][table]
                 continue
             if description.of_sample:
-                self._copy_days(offer.name, table, {source: days[source] for source in sources})
+                self._copy_samples(spec.name, table, {database: dates[database] for database in databases})
             else:
                 self._connection.execute(
-                    f"CREATE TABLE {quoted(_FILE, offer.name, table)} AS "
-                    f"SELECT * FROM {quoted(sources[0], offer.name, table)} ORDER BY rowid"
+                    f"CREATE TABLE {quoted(_FILE, spec.name, table)} AS "
+                    f"SELECT * FROM {quoted(databases[0], spec.name, table)} ORDER BY rowid"
                 )
-            stated["tables"][table].update(self._contents_of(offer.name, table))
-        self._copy_records(offer.name, days, here)
-        self._describe(offer)
-        stated["samples"] = self._write_samples(offer.name, fresh)
-        self._tables[offer.name] = stated
+            entry["tables"][table].update(self._contents(spec.name, table))
+        self._copy_provenance(spec.name, dates, stored)
+        self._comment_on_tables(spec)
+        entry["samples"] = self._write_parquet(spec.name, new)
+        self._tables[spec.name] = entry
 
-    def _stored(self, source: str, schema: str) -> set[str]:
+    def _stored_tables(self, database: str, namespace: str) -> set[str]:
         return {
             row[0]
             for row in self._connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2", [source, schema]
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2",
+                [database, namespace],
             ).fetchall()
         }
 
-    def _days(self, source: str, schema: str) -> list[str]:
-        day = quoted(PARTITION_COLUMN)
+    def _resample_dates(self, database: str, namespace: str) -> list[str]:
+        date = quoted(RESAMPLE_DATE)
         found = self._connection.execute(
-            f"SELECT DISTINCT CAST({day} AS VARCHAR) FROM {quoted(source, schema, SAMPLE)} ORDER BY ALL"
+            f"SELECT DISTINCT CAST({date} AS VARCHAR) FROM {quoted(database, namespace, SAMPLE)} ORDER BY ALL"
         ).fetchall()
         return [row[0] for row in found]
 
-    def _verdicts(self, schema: str, day: str) -> list[dict[str, Any]]:
+    def _verdicts(self, namespace: str, resample_date: str) -> Verdicts:
         columns = ("gate", "blocking", "passed", "message")
         found = self._connection.execute(
-            f"SELECT {quoted(columns[0])}, {', '.join(map(quoted, columns[1:]))} "
-            f"FROM {quoted(CATALOG, schema, VERDICTS)} WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE) "
-            "ORDER BY rowid",
-            [day],
+            f"SELECT {', '.join(map(quoted, columns))} FROM {quoted(CATALOG, namespace, REPORT)} "
+            f"WHERE {quoted(RESAMPLE_DATE)} = CAST($1 AS DATE) ORDER BY rowid",
+            [resample_date],
         ).fetchall()
         return [dict(zip(columns, row, strict=True)) for row in found]
 
-    def _copy_days(self, schema: str, table: str, days: Mapping[str, list[str]]) -> None:
-        # Each day comes from one source, in the order in which it was written there.
-        day = quoted(PARTITION_COLUMN)
+    def _copy_samples(self, namespace: str, table: str, dates: Mapping[str, list[str]]) -> None:
+        # The rows of a resample date come from one database, in the order of writing.
+        date = quoted(RESAMPLE_DATE)
         parts = " UNION ALL BY NAME ".join(
-            f'SELECT *, rowid AS "rowid" FROM {quoted(source, schema, table)} '
-            f"WHERE list_contains(CAST(${number} AS DATE[]), {day})"
-            for number, source in enumerate(days, 1)
+            f'SELECT *, rowid AS "rowid" FROM {quoted(database, namespace, table)} '
+            f"WHERE list_contains(CAST(${number} AS DATE[]), {date})"
+            for number, database in enumerate(dates, 1)
         )
         self._connection.execute(
-            f"CREATE TABLE {quoted(_FILE, schema, table)} AS "
-            f'SELECT * EXCLUDE ("rowid") FROM ({parts}) ORDER BY {day}, "rowid"',
-            list(days.values()),
+            f"CREATE TABLE {quoted(_FILE, namespace, table)} AS "
+            f'SELECT * EXCLUDE ("rowid") FROM ({parts}) ORDER BY {date}, "rowid"',
+            list(dates.values()),
         )
 
-    def _copy_records(self, schema: str, days: Mapping[str, list[str]], here: Mapping[str, set[str]]) -> None:
-        # Of a day, what was recorded of the rows that are published: of each asset, the last that was written. The
-        # clock may have been set back since.
-        sources = [source for source, tables in here.items() if PROVENANCE in tables]
+    def _copy_provenance(self, namespace: str, dates: Mapping[str, list[str]], stored: Mapping[str, set[str]]) -> None:
+        # For each sample, the last written record of each asset: by order of writing, since a clock may be set back.
+        databases = [database for database, tables in stored.items() if PROVENANCE in tables]
         parts = " UNION ALL ".join(
-            f'SELECT *, {number} AS "source", rowid AS "rowid" FROM {quoted(source, schema, PROVENANCE)} '
+            f'SELECT *, {number} AS "database", rowid AS "rowid" FROM {quoted(database, namespace, PROVENANCE)} '
             f"WHERE list_contains(CAST(${number} AS VARCHAR[]), partition_key)"
-            for number, source in enumerate(sources, 1)
+            for number, database in enumerate(databases, 1)
         )
         self._connection.execute(
-            f"CREATE TABLE {quoted(_FILE, schema, PROVENANCE)} AS "
-            'SELECT * EXCLUDE ("source", "rowid") FROM ('
-            f'SELECT *, 0 AS "source", rowid AS "rowid" FROM {quoted(sources[0], schema, PROVENANCE)} '
+            f"CREATE TABLE {quoted(_FILE, namespace, PROVENANCE)} AS "
+            'SELECT * EXCLUDE ("database", "rowid") FROM ('
+            f'SELECT *, 0 AS "database", rowid AS "rowid" FROM {quoted(databases[0], namespace, PROVENANCE)} '
             f"WHERE partition_key IS NULL UNION ALL SELECT * FROM ({parts}) "
             'QUALIFY row_number() OVER (PARTITION BY asset, partition_key ORDER BY "rowid" DESC) = 1) '
-            'ORDER BY "source" DESC, "rowid"',
-            [days[source] for source in sources],
+            'ORDER BY "database" DESC, "rowid"',
+            [dates[database] for database in databases],
         )
 
-    def _contents_of(self, schema: str, table: str) -> dict[str, Any]:
-        name = quoted(_FILE, schema, table)
+    def _contents(self, namespace: str, table: str) -> dict[str, Any]:
+        name = quoted(_FILE, namespace, table)
         columns = [row[:2] for row in self._connection.execute(f"DESCRIBE {name}").fetchall()]
         found = self._connection.execute(
             f'SELECT count(*), sum(hash(row_, "rowid")) FROM (SELECT t AS row_, rowid AS "rowid" FROM {name} t)'
@@ -334,101 +339,101 @@ class PublicationBuilder:
         rows, content = found or (0, None)
         return {"rows": rows, "content": sha256_of(f"{columns} {rows} {content}".encode()).hexdigest()}
 
-    def _describe(self, offer: PublishSpec) -> None:
-        # Without the catalog in them, views work under any name that the file is attached as.
-        self._connection.execute(f"USE {quoted(_FILE, offer.name)}")
-        described = dict(offer.tables)
-        if SAMPLE in self._stored(_FILE, offer.name):
+    def _comment_on_tables(self, spec: PublishSpec) -> None:
+        # Views name no database: they work whatever name the file is attached under.
+        self._connection.execute(f"USE {quoted(_FILE, spec.name)}")
+        described = dict(spec.tables)
+        if SAMPLE in self._stored_tables(_FILE, spec.name):
             for view, (description, query) in VIEWS.items():
-                names = {"sample": quoted(SAMPLE), "day": quoted(PARTITION_COLUMN)}
+                names = {"sample": quoted(SAMPLE), "date": quoted(RESAMPLE_DATE)}
                 self._connection.execute(f"CREATE VIEW {quoted(view)} AS {query.format(**names)}")
-                described[view] = TableDescription(description, offer.tables[SAMPLE].columns, of_sample=True)
+                described[view] = TableDescription(description, spec.tables[SAMPLE].columns, of_sample=True)
         described[PROVENANCE] = TableDescription(
-            "A materialization: what was made when, from which inputs and versions.",
-            {name: said for name, (_, said) in PROVENANCE_COLUMNS.items()},
+            "Materializations: time, run, inputs and versions of each asset.",
+            {name: description for name, (_, description) in PROVENANCE_COLUMNS.items()},
             of_sample=False,
         )
         columns = self._connection.execute(
             "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = $1 AND schema_name = $2",
-            [_FILE, offer.name],
+            [_FILE, spec.name],
         ).fetchall()
         for table in {table for table, _ in columns} & described.keys():
-            name = quoted(_FILE, offer.name, table)
+            name = quoted(_FILE, spec.name, table)
             self._comment("VIEW" if table in VIEWS else "TABLE", name, described[table].description)
         for table, column in columns:
             if table in described and column in described[table].columns:
-                name = quoted(_FILE, offer.name, table, column)
+                name = quoted(_FILE, spec.name, table, column)
                 self._comment("COLUMN", name, described[table].columns[column])
 
     def _comment(self, kind: str, name: str, text: str) -> None:
         self._connection.execute(f"COMMENT ON {kind} {name} IS '{text.replace(chr(39), chr(39) * 2)}'")
 
-    def _write_samples(self, schema: str, fresh: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        if SAMPLE not in self._stored(_FILE, schema):
-            return found
-        published = self._base.days(schema) if self._base else {}
-        day_column, sample = quoted(PARTITION_COLUMN), quoted(_FILE, schema, SAMPLE)
-        for day in self._days(_FILE, schema):
-            where = f"WHERE {day_column} = DATE '{day}'"
+    def _write_parquet(self, namespace: str, new: Mapping[str, Verdicts]) -> dict[str, Any]:
+        samples: dict[str, Any] = {}
+        if SAMPLE not in self._stored_tables(_FILE, namespace):
+            return samples
+        published = self._base.samples(namespace) if self._base else {}
+        date_column, sample = quoted(RESAMPLE_DATE), quoted(_FILE, namespace, SAMPLE)
+        for resample_date in self._resample_dates(_FILE, namespace):
+            where = f"WHERE {date_column} = DATE '{resample_date}'"
             counted = self._connection.execute(
                 f"SELECT count(*), any_value(model_version) FROM {sample} {where}"
             ).fetchone()
             rows, model = counted or (0, None)
-            folder = Path(folder_name(schema)) / SAMPLE / f"{PARTITION_COLUMN}={day}"
+            folder = Path(folder_name(namespace)) / SAMPLE / f"{RESAMPLE_DATE}={resample_date}"
             (self.folder / folder).mkdir(parents=True)
             written = self.folder / folder / "rows.parquet"
             target = str(written).replace("'", "''")
             self._connection.execute(
-                f"COPY (SELECT * EXCLUDE ({day_column}) FROM {sample} {where} ORDER BY rowid) "
+                f"COPY (SELECT * EXCLUDE ({date_column}) FROM {sample} {where} ORDER BY rowid) "
                 f"TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
             )
-            # Under the hash of its rows: a reader who lists files of one publication, and opens them in the next, gets
-            # the same rows or none.
+            # Named by its hash: a reader that lists the files of one publication and opens them in the next gets the
+            # same rows or an error, never other rows.
             file = folder / f"{sha256(written)[:16]}.parquet"
             written.rename(self.folder / file)
             self._share(file)
-            found[day] = {
+            samples[resample_date] = {
                 "rows": rows,
                 "model_version": model,
                 "parquet": file.as_posix(),
-                "gates": fresh[day] if day in fresh else published[day]["gates"],
+                "gates": new[resample_date] if resample_date in new else published[resample_date]["gates"],
             }
-        return found
+        return samples
 
     def _share(self, file: Path) -> None:
-        # What did not change since the last publication takes no second place on the disk.
+        # A file that did not change is a hard link to that of the base.
         if self._base is None:
             return
         before, built = self._base.folder / file, self.folder / file
         if before.is_file() and cmp(before, built, shallow=False):
             shared = built.with_suffix(".shared")
-            with suppress(OSError):  # a file system without hard links: then it takes a second place
+            with suppress(OSError):  # without support for hard links, the copy stays
                 shared.hardlink_to(before)
                 shared.replace(built)
 
-    def _write_contents(self, id_: str, published_at: str) -> None:
+    def _write_publication_table(self, id_: str, published_at: str) -> None:
         columns = ", ".join(f"{name} {type_}" for name, (type_, _) in PUBLICATION_COLUMNS.items())
         target = quoted(_FILE, "main", PUBLICATION_TABLE)
         self._connection.execute(f"CREATE TABLE {target} ({columns})")
-        for schema, of in sorted(self._tables.items()):
-            for table in (*of["tables"], PROVENANCE):
-                contents = self._contents_of(schema, table)
+        for namespace, entry in sorted(self._tables.items()):
+            for table in (*entry["tables"], PROVENANCE):
+                contents = self._contents(namespace, table)
                 self._connection.execute(
                     f"INSERT INTO {target} VALUES ($1, $2, $3, $4, $5, $6)",
-                    [id_, published_at, schema, table, contents["rows"], contents["content"]],
+                    [id_, published_at, namespace, table, contents["rows"], contents["content"]],
                 )
         self._comment("TABLE", target, "The tables of this publication.")
-        for name, (_, said) in PUBLICATION_COLUMNS.items():
-            self._comment("COLUMN", f"{target}.{quoted(name)}", said)
+        for name, (_, description) in PUBLICATION_COLUMNS.items():
+            self._comment("COLUMN", f"{target}.{quoted(name)}", description)
 
 
 @contextmanager
-def building(folder: Path, base: Publication | None) -> Iterator[PublicationBuilder]:
-    """Begin a publication in an empty folder, on another one; the file is closed at the end in any case."""
+def build(folder: Path, base: Publication | None) -> Iterator[PublicationBuilder]:
+    """Open a publication under construction in an empty folder, and close its file at the end."""
     import duckdb
 
-    # DuckDB names a database after its file: built under its final name.
+    # Built under its final name, after which DuckDB names the database.
     with closing(duckdb.connect(str(folder / f"{_FILE}.duckdb"))) as connection:
         if base is not None:
             path = str(base.file).replace("'", "''")
@@ -436,31 +441,29 @@ def building(folder: Path, base: Publication | None) -> Iterator[PublicationBuil
         yield PublicationBuilder(folder, connection, base)
 
 
-def _why_not(verdicts: Collection[Mapping[str, Any]]) -> str:
+def _failed_gates(verdicts: Collection[Mapping[str, Any]]) -> str:
     blocking = [verdict for verdict in verdicts if verdict["blocking"]]
     failed = [verdict["gate"] for verdict in blocking if not verdict["passed"]]
     if failed:
         return f"it did not pass {', '.join(failed)}"
-    return "" if blocking else f"no gate has judged it yet; materialize {VERDICTS} of that day"
+    return "" if blocking else f"no gate has evaluated it yet; materialize {REPORT} of that date"
 
 
-def _what_is_stale(
-    assets: Collection[str], day: str, records: Mapping[tuple[str, str | None], tuple[str | None, Mapping[str, str]]]
+def _stale_assets(
+    assets: Collection[str],
+    resample_date: str,
+    records: Mapping[tuple[str, str | None], tuple[str | None, Mapping[str, str]]],
 ) -> str:
-    def is_of_the_present_rows(asset: str) -> bool:
+    def is_current(asset: str) -> bool:
         if asset == SAMPLE:
             return True
-        _, inputs = records.get((asset, day), (None, {}))
-        of_day = {name: version for name, version in inputs.items() if (name, day) in records}
-        return bool(of_day) and all(
-            records[name, day][0] == version and is_of_the_present_rows(name) for name, version in of_day.items()
+        _, inputs = records.get((asset, resample_date), (None, {}))
+        of_date = {name: version for name, version in inputs.items() if (name, resample_date) in records}
+        return bool(of_date) and all(
+            records[name, resample_date][0] == version and is_current(name) for name, version in of_date.items()
         )
 
-    stale = [name for name in sorted(assets) if (name, day) in records and not is_of_the_present_rows(name)]
-    if VERDICTS not in stale and (VERDICTS, day) not in records:
-        stale.append(VERDICTS)
-    return (
-        f"{', '.join(stale)} of that day is not about the rows that are stored now; materialize it again"
-        if stale
-        else ""
-    )
+    stale = [name for name in sorted(assets) if (name, resample_date) in records and not is_current(name)]
+    if REPORT not in stale and (REPORT, resample_date) not in records:
+        stale.append(REPORT)
+    return f"{', '.join(stale)} was computed from other rows than those stored now; materialize again" if stale else ""

@@ -1,15 +1,15 @@
-"""How consumers read what was published: the current publication, whole, and never a stale one.
+"""Access to the published tables for consumers.
 
 from synth_assets import connect, read_table
 
-read_table("abalone")                                          # the newest synthetic rows, as pandas
+read_table("abalone")                                          # the latest synthetic rows, as pandas
 read_table("abalone.fidelity", date="2026-11-24", as_="polars")
 with connect() as connection:
     connection.sql("SELECT Sex, avg(Length) FROM abalone.synthetic_all GROUP BY ALL")
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,32 +26,34 @@ if TYPE_CHECKING:
 
 Library = Literal["pandas", "arrow", "polars"]
 
-DAY = "resample_date"
 LATEST, ALL = "synthetic_latest", "synthetic_all"
+"""Views of the synthetic rows: of the latest resample date, and of all."""
+
+_RESAMPLE_DATE = "resample_date"
 _NEEDED = {"pandas": (), "arrow": ("pyarrow",), "polars": ("polars", "pyarrow")}
 
 
 class ReadError(ForeseenError, ValueError):
-    """What was asked for cannot be read; the message says what there is."""
+    """A table cannot be read as requested."""
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table or view that consumers can read.
+    """A published table or view.
 
     Parameters
     ----------
-    schema, name : str
-        Where it is: the table that was synthesized, and what of it.
+    namespace, name : str
+        Its namespace (the name of the source table), and its name.
     is_view : bool
-        Whether it shows the rows of another.
+        Whether it is a view.
     description : str
-        What is in it.
+        The comment on it.
     columns : dict of str to (str, str)
-        By column: its type in DuckDB, and what it says.
+        Type in DuckDB and description of each column.
     """
 
-    schema: str
+    namespace: str
     name: str
     is_view: bool
     description: str
@@ -59,30 +61,30 @@ class PublishedTable:
 
     @property
     def full_name(self) -> str:
-        """Its name with its schema, as it is asked for."""
-        return f"{self.schema}.{self.name}"
+        """The name with its namespace."""
+        return f"{self.namespace}.{self.name}"
 
     @property
     def sql(self) -> str:
-        """Its name as SQL takes it."""
-        return quoted(self.schema, self.name)
+        """The full name as an SQL identifier."""
+        return quoted(self.namespace, self.name)
 
 
 def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
-    """Connect to the current publication, to read it.
+    """Connect to the current publication.
 
-    The connection keeps the publication that it opened, whatever is published meanwhile; connect anew to see what is
-    newer. Where only one table was synthesized, its name before a dot may be left out: `FROM synthetic_latest`.
+    The connection reads the publication that it opened, even after a newer one is published; new connections see the
+    latest publication. If only one source table is published, its name may be left out: `FROM synthetic_latest`.
 
     Parameters
     ----------
     data : str or pathlib.Path, optional
-        The data folder; otherwise the one that `SYNTH_ASSETS_DATA` names, or the project's own.
+        The data folder; by default the one in `SYNTH_ASSETS_DATA`, or that of the project.
 
     Returns
     -------
     duckdb.DuckDBPyConnection
-        Read-only; a context manager that closes it.
+        A read-only connection; as a context manager, it closes itself.
 
     Raises
     ------
@@ -91,30 +93,30 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     """
     import duckdb
 
-    publications = Publications(paths_of(data))
+    publications = Publications(data_paths(data))
     while True:
         id_ = publications.current_id()
         try:
-            return _opened(publications.current().file)
+            return _open(publications.current().file)
         except (duckdb.Error, PublicationError) as error:
             if publications.current_id() != id_:
-                continue  # it was replaced and removed in the moment between
+                continue  # it was replaced and removed in between
             if isinstance(error, PublicationError):
                 raise
             raise PublicationError(
-                f"publication {id_} cannot be opened ({error}). `synth-assets verify` tells whether it is damaged."
+                f"publication {id_} cannot be opened ({error}). Check it with `synth-assets verify`."
             ) from error
 
 
-def _opened(file: Path) -> "duckdb.DuckDBPyConnection":
+def _open(file: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect(str(file), read_only=True)
-    schemas = connection.execute(
+    namespaces = connection.execute(
         "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
     ).fetchall()
-    if len(schemas) == 1:
-        connection.execute("SET schema = $1", schemas[0])
+    if len(namespaces) == 1:
+        connection.execute("SET schema = $1", namespaces[0])
     return connection
 
 
@@ -131,27 +133,28 @@ def read_table(
     Parameters
     ----------
     name : str
-        `abalone.fidelity`, say; `abalone` alone is its newest synthetic rows, or with a date those of that day.
+        A table such as `abalone.fidelity`. The name of a source table, such as `abalone`, stands for its latest
+        synthetic rows, or for those of `date`.
     where : str, optional
-        A condition in SQL that rows have to meet: `"Length > 0.5 AND Sex = 'F'"`.
+        A condition in SQL: `"Length > 0.5 AND Sex = 'F'"`.
     date : str or datetime.date, optional
-        The day of a sample; otherwise all days that the table has.
+        The resample date of a sample; by default all rows of the table.
     as_ : {"pandas", "arrow", "polars"}
-        What to give: a `pandas.DataFrame`, a `pyarrow.Table` or a `polars.DataFrame`.
+        The library of the result.
     data : str or pathlib.Path, optional
         The data folder, as for `connect`.
 
     Returns
     -------
     pandas.DataFrame, pyarrow.Table or polars.DataFrame
-        The rows, in the order in which they were written.
+        The rows, in the order of writing.
 
     Raises
     ------
     PublicationError
         If nothing is published.
     ReadError
-        If there is no such table or day, the condition cannot be read, or the library is not installed.
+        If there is no such table or resample date, the condition is invalid, or the library is not installed.
     """
     import duckdb
 
@@ -178,72 +181,72 @@ def read_table(
 def select(
     connection: "duckdb.DuckDBPyConnection", name: str, *, where: str | None = None, date: str | dt.date | None = None
 ) -> tuple[str, list[str]]:
-    """Write the query of `read_table`.
+    """Return the query of `read_table`.
 
     Returns
     -------
     str
         The query.
     list of str
-        The values of its parameters.
+        The parameters of the query.
 
     Raises
     ------
     ReadError
-        If there is no such table, or no such day in it.
+        If there is no such table, or it has no rows of the date.
     """
-    table = find_table(connection, name, of_all_days=date is not None)
+    table = find_table(connection, name, all_dates=date is not None)
     conditions, values = [], []
     if date is not None:
-        day = _day(date)
-        if DAY not in table.columns:
-            raise ReadError(f"{table.full_name} belongs to no day; ask for it without a date.")
-        days = [
+        resample_date = _iso_date(date)
+        if _RESAMPLE_DATE not in table.columns:
+            raise ReadError(f"{table.full_name} has no resample date; read it without a date.")
+        known = [
             row[0]
             for row in connection.execute(
-                f"SELECT DISTINCT CAST({quoted(DAY)} AS VARCHAR) FROM {table.sql} ORDER BY ALL"
+                f"SELECT DISTINCT CAST({quoted(_RESAMPLE_DATE)} AS VARCHAR) FROM {table.sql} ORDER BY ALL"
             ).fetchall()
         ]
-        if day not in days:
-            raise ReadError(f"{table.full_name} has no rows of {day}; it has those of {_listed(days)}.")
-        conditions.append(f"{quoted(DAY)} = CAST($1 AS DATE)")
-        values.append(day)
+        if resample_date not in known:
+            raise ReadError(f"{table.full_name} has no rows of {resample_date}; it has rows of {_listed(known)}.")
+        conditions.append(f"{quoted(_RESAMPLE_DATE)} = CAST($1 AS DATE)")
+        values.append(resample_date)
     if where is not None:
-        conditions.append(f"(\n{where}\n)")  # on lines of its own: it may end in a comment
+        conditions.append(f"(\n{where}\n)")  # on its own line: it may end in a comment
     return f"SELECT * FROM {table.sql}" + (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
 
 
 def tables(connection: "duckdb.DuckDBPyConnection") -> list[PublishedTable]:
-    """Give the tables and views that can be read, by name."""
+    """Return the published tables and views, sorted by name."""
     found: dict[tuple[str, str], PublishedTable] = {}
     described = connection.execute(
         "SELECT schema_name, table_name, false, comment FROM duckdb_tables() WHERE NOT internal UNION ALL "
         "SELECT schema_name, view_name, true, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL"
     ).fetchall()
-    for schema, name, is_view, comment in described:
-        found[schema, name] = PublishedTable(schema, name, is_view, comment or "", {})
+    for namespace, name, is_view, comment in described:
+        found[namespace, name] = PublishedTable(namespace, name, is_view, comment or "", {})
     columns = connection.execute(
         "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
         "ORDER BY schema_name, table_name, column_index"
     ).fetchall()
-    for schema, name, column, type_, comment in columns:
-        found[schema, name].columns[column] = (type_, comment or "")
+    for namespace, name, column, type_, comment in columns:
+        found[namespace, name].columns[column] = (type_, comment or "")
     return list(found.values())
 
 
-def find_table(connection: "duckdb.DuckDBPyConnection", name: str, *, of_all_days: bool = False) -> PublishedTable:
-    """Find a table by the name that it is asked for.
+def find_table(connection: "duckdb.DuckDBPyConnection", name: str, *, all_dates: bool = False) -> PublishedTable:
+    """Return the published table or view that a name stands for, as `read_table` takes it.
 
     Raises
     ------
     ReadError
-        If there is none of that name.
+        If there is none.
     """
     known = {table.full_name: table for table in tables(connection)}
-    samples = {table.schema: table for table in known.values() if table.name == (ALL if of_all_days else LATEST)}
+    samples = {table.namespace: table for table in known.values() if table.name == (ALL if all_dates else LATEST)}
     found = known.get(name) or samples.get(name) or known.get(f"main.{name}")
     if found is None:
-        raise ReadError(f"nothing is published under the name {name!r}; there are {_listed([*samples, *known])}.")
+        raise ReadError(f"there is no published table {name!r}; there are {_listed([*samples, *known])}.")
     return found
 
 
@@ -255,85 +258,84 @@ def sample_current_model(
     conditions: Sequence[str] = (),
     temperature: float | None = None,
     data: str | Path | None = None,
-    report: Any = None,
+    log: Callable[[str], None] | None = None,
 ) -> "pd.DataFrame":
-    """Draw rows from the model that wrote a table's newest published sample.
+    """Sample rows from the model of the latest published sample of a table.
 
     Parameters
     ----------
     table : str
-        The table.
+        The source table.
     n : int
-        How many rows.
+        Number of rows.
     seed : int
-        The same publication, seed and conditions give the same rows.
+        Random seed. The same publication, seed and conditions return the same rows.
     conditions : sequence of str
-        What rows have to meet, in the engine's words: `"Rings >= 15"`, `"Sex == 'I'"`.
+        Conditions on every row: `"Rings >= 15"`, `"Sex == 'I'"`.
     temperature : float, optional
-        Of the softmax over the next token; otherwise as defs.yaml states it.
+        Sampling temperature; by default the one of the published sample.
     data : str or pathlib.Path, optional
         The data folder, as for `connect`.
-    report : callable, optional
-        Takes lines of progress.
+    log : callable, optional
+        Called with lines of progress.
 
     Returns
     -------
     pandas.DataFrame
-        The rows, in the raw table's columns, types and labels.
+        The rows, with the columns, types and labels of the raw table.
 
     Raises
     ------
     ReadError
-        If the table has no published sample, or a condition cannot be read.
+        If the table has no published sample, or a condition is invalid.
+    PublicationError
+        If nothing is published, or another version of this package published it.
     ModelError
-        If the model store has not this model any more, or it cannot meet the conditions.
+        If the model is no longer in the model store, or cannot meet the conditions.
     """
-    from synth_assets.schema.table import TableSchema
-    from synth_assets.synthesizers.base import SampleSettings
+    from synth_assets.publishing.builder import PublishSpec
     from synth_assets.synthesizers.model_store import ModelStore
 
-    paths = paths_of(data)
+    paths = data_paths(data)
     publication = Publications(paths).current()
-    day = newest_day(publication, table)
-    stated = publication.manifest["tables"][table]
-    schema = TableSchema.model_validate(stated["schema"])
-    names = {stated["target_name"]: schema.target}  # conditions may name the target as encoded_split does
-    wanted = {str(names.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
-    settings = SampleSettings.model_validate(stated["sample_spec"])
-    version = publication.days(table)[day]["model_version"]
+    publication.require_format()
+    version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
+    spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
+    aliases = {spec.encoding.target_name: spec.encoding.schema.target}  # conditions may use the name in encoded_split
+    by_column = {str(aliases.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
     return (
         ModelStore(paths.models(table))
         .load(version)
         .sample(
             n,
             seed=seed,
-            conditions={**(settings.conditions or {}), **wanted} or None,
-            temperature=settings.temperature if temperature is None else temperature,
-            log=report or (lambda _: None),
+            conditions={**(spec.conditions or {}), **by_column} or None,
+            temperature=spec.temperature if temperature is None else temperature,
+            log=log or (lambda _: None),
         )
     )
 
 
 def parse_condition(condition: str) -> tuple[str, str]:
-    """Split `"Rings >= 15"` into the column's name and the condition on it.
+    """Split a condition such as `"Rings >= 15"` into the column and the rest, `">= 15"`.
 
     Raises
     ------
     ReadError
-        If there is no operator, or nothing on one side of it.
+        If it has no operator, or nothing on one side of it.
     """
-    operators = [place for place, character in enumerate(condition) if character in "<>=!"]
+    operators = [index for index, character in enumerate(condition) if character in "<>=!"]
     name, rest = (condition[: operators[0]].strip(), condition[operators[0] :].strip()) if operators else ("", "")
     if not name or not rest.strip("<>=! "):
         raise ReadError(
-            f"{condition!r} is no condition; expected a column, one of >=, <=, >, <, ==, != and a value, "
+            f"{condition!r} is not a condition; expected a column, one of >=, <=, >, <, ==, != and a value, "
             'such as "Rings >= 15" or "Sex == \'I\'".'
         )
     return name, rest
 
 
-def newest_day(publication: Publication, table: str) -> str:
-    """Give the day of a table's newest published sample.
+def latest_resample_date(publication: Publication, table: str) -> str:
+    """Return the latest resample date of the published samples of a table.
 
     Raises
     ------
@@ -342,22 +344,22 @@ def newest_day(publication: Publication, table: str) -> str:
     """
     known = publication.manifest["tables"]
     if table not in known:
-        raise ReadError(f"no table {table!r} is published; there are {_listed(list(known))}.")
-    if not publication.days(table):
+        raise ReadError(f"there is no published table {table!r}; there are {_listed(list(known))}.")
+    if not publication.samples(table):
         raise ReadError(f"no sample of {table} is published.")
-    return max(publication.days(table))
+    return max(publication.samples(table))
 
 
-def paths_of(data: str | Path | None) -> DataPaths:
-    """Give the layout of a data folder; without one, of the one that the environment names."""
+def data_paths(data: str | Path | None) -> DataPaths:
+    """Return the layout of a data folder; by default the one of the environment."""
     return DataPaths.from_environment() if data is None else DataPaths(Path(data).expanduser().resolve())
 
 
-def _day(date: str | dt.date) -> str:
+def _iso_date(date: str | dt.date) -> str:
     try:
         return (date if isinstance(date, dt.date) else dt.date.fromisoformat(date)).isoformat()[:10]
     except ValueError:
-        raise ReadError(f"date is {date!r}; expected a day as 'YYYY-MM-DD'.") from None
+        raise ReadError(f"date is {date!r}; expected a date as 'YYYY-MM-DD'.") from None
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,18 +1,19 @@
-"""Publications: versions of what consumers read, each whole in a folder of its own, and which of them is current.
+"""Publications: complete, immutable versions of the published tables, and the pointer to the current one.
 
     published/
       synthetic.duckdb -> publications/current/synthetic.duckdb
       <table>          -> publications/current/<table>
       publications/
-        current        -> <id>      replaced by a rename, and all of the above with it
-        <id>/                       never changed once it is there
+        current        -> <id>      replaced by a rename, which switches all links above at once
+        <id>/                       immutable
           synthetic.duckdb
-          <table>/synthetic_sample/resample_date=<day>/<hash>.parquet
+          <table>/synthetic_sample/resample_date=<date>/<hash>.parquet
           manifest.json
-        history.json                what was current when
+        history.json                every switch of `current`
 
-DuckDB knows a file by the path that links lead to. So `published/synthetic.duckdb` gives the current publication also
-to a process that still reads an earlier one; of a file that is replaced in its place, it would give the earlier again.
+DuckDB identifies an open file by its resolved path. A process that still reads an earlier publication therefore gets
+the current one when it opens `published/synthetic.duckdb`; if the file were replaced in place, it would get the earlier
+one again.
 """
 
 import json
@@ -26,40 +27,38 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from filelock import FileLock
-
 from synth_assets.errors import ForeseenError
 from synth_assets.storage.files import MANIFEST, sync, verify_manifest, write_manifest
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import is_damage
 
 FORMAT = 2
-"""Raised by hand whenever a manifest, or the tables of a publication, are laid out in another way."""
+"""Version of the layout of manifests and published tables. Increase it when either changes."""
 
 FOLDER = "publications"
-"""Where they lie among the folders of published tables: no table may be called so."""
+"""Folder of the publications, beside the folders of tables: no table may have this name."""
 
 CURRENT, HISTORY = "current", "history.json"
 _UNFINISHED, _REMOVED = ".building-", ".removed-"
 
 
 class PublicationError(ForeseenError, RuntimeError):
-    """Something cannot be published or read; the message says why. What was published before is still there."""
+    """Something cannot be published or read; earlier publications are unchanged."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A version of what consumers read.
+    """A version of the published tables.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Its folder; the name is its id.
+        Its folder, named by its id.
     manifest : mapping
-        What is in it: `publication`, `number` (it counts publications up: no clock decides which one is newer),
-        `published_at`, `previous`, `state` (a hash of all rows), `versions`, `files` with
-        their SHA-256, and `tables`: by table that is synthesized, its `schema`, its `tables` with their rows, its
-        `samples` by day with the verdicts of their gates, and its `sample_spec`.
+        `publication` (the id), `format`, `number` (increases with every publication; the order does not depend on a
+        clock), `published_at`, `previous`, `state` (a hash of all rows), `versions`, `files` with their SHA-256, and
+        `tables`. An entry of `tables` is a `PublishSpec` with the row counts of its tables, and `samples`: the verdicts
+        of the gates by resample date.
     """
 
     folder: Path
@@ -67,17 +66,32 @@ class Publication:
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The id."""
         return self.folder.name
 
     @property
     def file(self) -> Path:
-        """Its DuckDB file, under its own path."""
+        """The path of its DuckDB file, without links."""
         return self.folder / "synthetic.duckdb"
 
-    def days(self, table: str) -> dict[str, dict[str, Any]]:
-        """Give the days of a table's samples, oldest first, with their verdicts."""
+    def samples(self, table: str) -> dict[str, dict[str, Any]]:
+        """Return the samples of a table by resample date, oldest first, with their verdicts."""
         return dict(self.manifest["tables"].get(table, {}).get("samples", {}))
+
+    def require_format(self) -> None:
+        """Refuse a publication of another format.
+
+        Raises
+        ------
+        PublicationError
+            If another version of this package wrote it.
+        """
+        if self.manifest["format"] != FORMAT:
+            raise PublicationError(
+                f"publication {self.id} was written by another version of synth-assets (format "
+                f"{self.manifest['format']}; this version needs {FORMAT}): materialize the lineage to publish a new "
+                "one; until then `tables`, `query`, `export`, `connect` and `read_table` read this one."
+            )
 
     def verify(self) -> None:
         """Compare every file with its hash in the manifest.
@@ -85,12 +99,12 @@ class Publication:
         Raises
         ------
         PublicationError
-            If a file is missing or is not what was published; the message names each.
+            If files are missing or changed; the message names each.
         """
         if damaged := verify_manifest(self.folder, self.manifest):
             raise PublicationError(
                 f"publication {self.id} in {self.folder} is damaged: {'; '.join(damaged)}. "
-                "`synth-assets rollback` makes an earlier one current; the next publication is built anew."
+                "`synth-assets rollback` makes an earlier one current; the next publication does not build on it."
             )
 
 
@@ -108,11 +122,11 @@ class Publications:
 
     @property
     def folder(self) -> Path:
-        """Holds one folder a publication."""
+        """The folder with one folder for each publication."""
         return self.paths.published.parent / FOLDER
 
     def current(self) -> Publication:
-        """Give the publication that consumers read.
+        """Return the publication that consumers read.
 
         Raises
         ------
@@ -121,25 +135,25 @@ class Publications:
         """
         found = self.current_id()
         if found is None:
-            raise PublicationError(f"nothing is published in {self.paths.published} yet; `make demo` does it.")
+            raise PublicationError(f"nothing is published in {self.paths.published} yet; run `make demo`.")
         return self.get(found)
 
     def current_id(self) -> str | None:
-        """Give the id of the current publication; None if there is none."""
+        """Return the id of the current publication; None if nothing is published."""
         pointer = self.folder / CURRENT
         if pointer.is_symlink():
             return str(pointer.readlink())
-        # Who copies a folder without its links gets a copy of what they lead to.
+        # In a copy that followed links, `current` is a copy of the publication.
         copied = pointer / MANIFEST
         return str(json.loads(copied.read_text(encoding="utf-8"))["publication"]) if copied.exists() else None
 
     def get(self, id_: str) -> Publication:
-        """Give a publication.
+        """Return a publication.
 
         Raises
         ------
         PublicationError
-            If there is none of that id, or its manifest cannot be read.
+            If no publication has this id, or its manifest cannot be read.
         """
         if id_ not in self._ids():
             known = ", ".join(each.id for each in self.all()) or "none"
@@ -151,32 +165,31 @@ class Publications:
             raise PublicationError(f"publication {id_} is damaged: {path} cannot be read ({error}).") from error
 
     def all(self) -> list[Publication]:
-        """Give the publications that are kept and whose manifest can be read, newest first."""
+        """Return the publications with a readable manifest, newest first."""
         found = []
         for id_ in self._ids():
             try:
                 found.append(self.get(id_))
             except PublicationError:
-                continue  # `verify` and `get` report a damaged one when it is asked for
+                continue  # `get` reports a damaged one
         return sorted(found, key=lambda each: each.manifest["number"], reverse=True)
 
     def history(self) -> list[dict[str, Any]]:
-        """Give what became current when, and why, oldest first.
+        """Return every switch of the current publication, and its reason, oldest first.
 
-        An entry is written before its switch: one that a kill kept from happening is not given.
+        An entry is written before its switch; entries without a switch, after a kill, are left out.
 
         Raises
         ------
         PublicationError
-            If the record cannot be read.
+            If the history cannot be read.
         """
         path = self.folder / HISTORY
         try:
             entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         except ValueError as error:
             raise PublicationError(
-                f"{path} is damaged ({error}). Move it away: publications stay as they are, and the record of what was "
-                "current when begins anew."
+                f"{path} is damaged ({error}). Move it away: publications are unchanged, and a new history begins."
             ) from error
         current = self.current_id()
         while entries and entries[-1]["publication"] != current:
@@ -185,7 +198,9 @@ class Publications:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one process at a time change publications; what a killed one left unfinished is removed first."""
+        """Lock the publications against other processes, and remove the unfinished work of killed ones."""
+        from filelock import FileLock
+
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.paths.root / ".publishing.lock"):
             for folder in (self.folder, self.folder.parent):
@@ -195,7 +210,7 @@ class Publications:
 
     @contextmanager
     def building(self) -> Iterator[Path]:
-        """Give a folder to build a publication in; it is removed at the end, unless `add` made it one."""
+        """Create a folder for a publication under construction; unless `add` was called, remove it at the end."""
         folder = self.folder / f"{_UNFINISHED}{uuid4().hex}"
         folder.mkdir()
         try:
@@ -204,14 +219,14 @@ class Publications:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, building: Path, manifest: Mapping[str, Any]) -> Publication:
-        """Make a folder that was built a publication: hashed, written to the disk, whole. It is not yet current.
+        """Turn a finished folder into a publication: hash its files and flush them. It is not yet current.
 
         Parameters
         ----------
         building : pathlib.Path
-            What `building` gave, with the files in it.
+            The folder from `building`, with its files.
         manifest : mapping
-            What is in it, but for its files.
+            The manifest, without the hashes of files.
 
         Returns
         -------
@@ -227,16 +242,16 @@ class Publications:
         return publication
 
     def make_current(self, publication: Publication, action: str, **details: Any) -> None:
-        """Let consumers read this publication from now on.
+        """Switch consumers to a publication.
 
         Parameters
         ----------
         publication : Publication
             The publication.
         action : str
-            Why, in a word: 'publish', 'rollback', 'delete'.
+            The reason: 'publish', 'rollback' or 'delete'.
         **details
-            What else is put on record.
+            Further values of the history's entry.
         """
         entry = {
             "at": now(),
@@ -256,23 +271,23 @@ class Publications:
     def rollback(self, id_: str | None = None) -> Publication:
         """Make an earlier publication current again.
 
-        The next publication builds on it. It takes samples from the warehouse that passed their gates, as ever: to keep
-        a day's sample out for good, delete the day.
+        The next publication builds on it, and again adds the samples in the warehouse that passed their gates. To
+        remove a sample permanently, delete it.
 
         Parameters
         ----------
         id_ : str, optional
-            Which one; without it, the one before the current one.
+            The publication; by default the one before the current one.
 
         Returns
         -------
         Publication
-            What is current now.
+            The current publication.
 
         Raises
         ------
         PublicationError
-            If it is not kept, is current already, or is damaged.
+            If it does not exist, is current, or is damaged.
         """
         with self.locked(), as_publication_error(self.paths.published):
             current = self.current_id()
@@ -288,40 +303,40 @@ class Publications:
             return publication
 
     def remove(self, publication: Publication) -> None:
-        """Remove a publication that is not current; who has a file of it open reads on."""
+        """Remove a publication that is not current; open connections to it stay readable."""
         removed = self.folder / f"{_REMOVED}{publication.id}"
         publication.folder.rename(removed)
         shutil.rmtree(removed)
 
     def prune(self, *, keep: int, grace: timedelta) -> None:
-        """Remove publications that are neither among the newest nor were current a short while ago.
+        """Remove old publications.
 
         Parameters
         ----------
         keep : int
-            As many of the newest stay, so that a rollback has somewhere to go.
+            Number of newest publications that are kept for rollbacks.
         grace : datetime.timedelta
-            For so long after its last day as the current one a publication stays, so that readers finish.
+            Time that a publication is kept for its readers after it was current.
         """
         entries = self.history()
-        given_up = {entry["previous"]: datetime.fromisoformat(entry["at"]) for entry in entries}
+        replaced_at = {entry["previous"]: datetime.fromisoformat(entry["at"]) for entry in entries}
         for publication in self.all()[keep:]:
-            since = given_up.get(publication.id, datetime.fromisoformat(publication.manifest["published_at"]))
+            since = replaced_at.get(publication.id, datetime.fromisoformat(publication.manifest["published_at"]))
             if publication.id != self.current_id() and datetime.now(UTC) - since > grace:
                 self.remove(publication)
 
     def link_for_consumers(self, publication: Publication) -> None:
-        """Let `published/synthetic.duckdb` and `published/<table>` lead to the current publication, if they do not."""
+        """Create or repair the links `published/synthetic.duckdb` and `published/<table>`."""
         published = self.paths.published.parent
         current = Path(self.folder.name) / CURRENT
-        folders = {folder_name(table) for table, of in publication.manifest["tables"].items() if of["samples"]}
+        folders = {folder_name(table) for table in publication.manifest["tables"] if publication.samples(table)}
         for name in (self.paths.published.name, *sorted(folders)):
             path = published / name
             if not path.is_symlink() or path.readlink() != current / name:
                 _link(path, current / name)
         for path in published.iterdir():
             if path.is_symlink() and path.readlink().parent == current and not path.exists():
-                path.unlink()  # the table has no sample any more
+                path.unlink()  # the table has no samples left
 
     def _ids(self) -> list[str]:
         if not self.folder.is_dir():
@@ -335,34 +350,34 @@ class Publications:
 
 @contextmanager
 def as_publication_error(path: Path) -> Iterator[None]:
-    """Say of a disk or a DuckDB file that fails what it means for consumers."""
+    """Turn an error of the disk or of DuckDB into a `PublicationError`."""
     import duckdb
 
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        advice = " `synth-assets verify` tells which file is damaged, and what to do." if is_damage(error) else ""
+        advice = " `synth-assets verify` names the damaged file." if is_damage(error) else ""
         raise PublicationError(
-            f"{path} could not be replaced ({error}). What was published before is still there.{advice}"
+            f"{path} could not be replaced ({error}). Consumers keep the current publication.{advice}"
         ) from error
 
 
 def folder_name(table: str) -> str:
-    """Give the name of a folder for a table, whatever the table is called."""
+    """Return a valid folder name for any table name."""
     name = quote(table, safe=" ")
     return name.replace(".", "%2E", 1) if name.startswith(".") else name
 
 
 def now() -> str:
-    """Give the time, in ISO 8601 and UTC."""
+    """Return the current time, in ISO 8601 and UTC."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _link(path: Path, target: Path) -> None:
-    # Made beside and renamed: at no moment is there no link, or one that leads elsewhere.
+    # Created under another name and renamed: the link exists, and is valid, at every moment.
     unfinished = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
     unfinished.symlink_to(target)
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)  # a copy that was made without links
+        shutil.rmtree(path)  # from a copy that followed links
     unfinished.replace(path)
     sync(path.parent)

@@ -1,4 +1,4 @@
-"""The publisher: makes a publication of what the warehouse holds and the gates let through."""
+"""Publishes the samples in the warehouse that passed their gates."""
 
 import shutil
 from contextlib import suppress
@@ -7,52 +7,52 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from synth_assets.publishing.builder import PublicationBuilder, PublishSpec, building
+from synth_assets.publishing.builder import PublicationBuilder, PublishSpec, build
 from synth_assets.publishing.publications import Publication, PublicationError, Publications, as_publication_error
-from synth_assets.publishing.retention import FOR_EVER, Retention
+from synth_assets.publishing.retention import UNLIMITED, Retention
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
 class PublishResult:
-    """What came of publishing.
+    """Result of publishing.
 
     Parameters
     ----------
     publication : Publication
-        What is current now.
+        The current publication.
     is_new : bool
-        False if what was current holds these rows already, and nothing was done.
+        False if the current publication already held these rows, and nothing was changed.
     left_out : dict of str to str
-        The days whose samples in the warehouse are not published, and why.
+        The reason why a sample in the warehouse is not published, by resample date.
     expired : list of str
-        The days that were deleted since they are kept no longer.
-    damaged : list of str
-        What is wrong with publications that could not be built on.
+        The resample dates that retention deleted.
+    skipped_bases : list of str
+        The reason why each earlier publication could not be built on.
     """
 
     publication: Publication
     is_new: bool
     left_out: dict[str, str]
     expired: list[str]
-    damaged: list[str]
+    skipped_bases: list[str]
 
 
 @dataclass(frozen=True)
 class Publisher:
-    """Publishes what the warehouse holds and the gates let through.
+    """Publishes the samples in the warehouse that passed their gates.
 
     Parameters
     ----------
     paths : DataPaths
-        The data folder that holds the publications.
+        The data folder.
     warehouse : Warehouse
-        Where new rows come from.
+        The source of new rows.
     keep : int
-        As many publications are kept, so that a rollback has somewhere to go.
+        Number of publications that are kept for rollbacks.
     grace_hours : float
-        One that was current is kept for as long in any case, so that its readers finish.
+        Hours that a publication is kept for its readers after it was current.
     """
 
     paths: DataPaths
@@ -67,91 +67,91 @@ class Publisher:
 
     @property
     def publications(self) -> Publications:
-        """The publications."""
+        """The publications of the data folder."""
         return Publications(self.paths)
 
     def publish(
         self,
-        offer: PublishSpec,
+        spec: PublishSpec,
         *,
-        retention: Retention = FOR_EVER,
-        wanted: str | None = None,
+        retention: Retention = UNLIMITED,
+        resample_date: str | None = None,
         run_id: str | None = None,
     ) -> PublishResult:
-        """Publish what the warehouse holds of a table; of its samples, those that passed their gates.
+        """Publish the tables of a spec, with every sample that passed its gates.
 
-        Other tables stay as they are published, and so does a day whose sample was made anew and did not pass: of that
-        day consumers keep the last good one. If these rows are published already, nothing is done.
+        Other source tables stay as published. So does a published sample whose replacement in the warehouse did not
+        pass. If the current publication already holds these rows, nothing is changed.
 
         Parameters
         ----------
-        offer : PublishSpec
-            What is published of the table.
+        spec : PublishSpec
+            What is published of a table.
         retention : Retention
-            How long its samples are kept; later, they are deleted, here and in the warehouse.
-        wanted : str, optional
-            The day that this is about: if its sample may not be published, nothing is.
+            Which samples are deleted, from the publication and from the warehouse.
+        resample_date : str, optional
+            The sample that must be publishable; otherwise nothing is published.
         run_id : str, optional
-            The run that publishes, for the record.
+            The run that publishes, for the history.
 
         Returns
         -------
         PublishResult
-            What is current now, and what was left out.
+            The current publication, and what was left out.
 
         Raises
         ------
         PublicationError
-            If no sample may be published, or not the wanted one, or the disk cannot be written to. What was published
-            before is still there.
+            If no sample may be published, or not the one of `resample_date`, or the disk cannot be written to.
         WarehouseError
             If the warehouse cannot be read.
         """
         publications = self.publications
         with as_publication_error(self.path), publications.locked():
-            base, damaged = self._base()
-            with publications.building() as folder, building(folder, base) as built:
-                fresh, left_out = built.judged(offer, self.warehouse)
-                if wanted is not None and wanted not in fresh:
+            base, skipped = self._base()
+            with publications.building() as folder, build(folder, base) as builder:
+                new, left_out = builder.publishable_samples(spec, self.warehouse)
+                if resample_date is not None and resample_date not in new:
                     raise PublicationError(
-                        f"the sample of {offer.name} of {wanted} is not published: "
-                        f"{left_out.get(wanted, 'the warehouse has none')}. Consumers keep what was published before."
+                        f"the sample of {spec.name} of {resample_date} is not published: "
+                        f"{left_out.get(resample_date, 'the warehouse has none')}. Consumers keep the current "
+                        "publication."
                     )
-                kept = base.days(offer.name).keys() - fresh.keys() if base else set()
-                if not fresh and not kept:
-                    reasons = "".join(f" {day}: {reason}." for day, reason in left_out.items())
-                    raise PublicationError(f"{offer.name} has no sample that passed its gates.{reasons}")
-                expired = retention.expired({*fresh, *kept})
-                built.add_table(
-                    offer,
-                    {day: verdicts for day, verdicts in fresh.items() if day not in expired},
-                    kept - expired,
+                carried_over = base.samples(spec.name).keys() - new.keys() if base else set()
+                if not new and not carried_over:
+                    reasons = "".join(f" {each}: {reason}." for each, reason in left_out.items())
+                    raise PublicationError(f"{spec.name} has no sample that passed its gates.{reasons}")
+                expired = retention.expired({*new, *carried_over})
+                builder.add_table(
+                    spec,
+                    {each: verdicts for each, verdicts in new.items() if each not in expired},
+                    carried_over - expired,
                 )
-                publication, is_new = self._install(built, "publish", table=offer.name, run_id=run_id)
+                publication, is_new = self._install(builder, "publish", table=spec.name, run_id=run_id)
             if retention.is_limited:
-                oldest = min(publication.days(offer.name))
-                expired |= {day for day in left_out if day < oldest}
-            for day in sorted(expired):
-                self._delete_from_pipeline(offer.name, day)
-        return PublishResult(publication, is_new, left_out, sorted(expired), damaged)
+                oldest = min(publication.samples(spec.name))
+                expired |= {each for each in left_out if each < oldest}
+            for each in sorted(expired):
+                self._delete_from_pipeline(spec.name, each)
+        return PublishResult(publication, is_new, left_out, sorted(expired), skipped)
 
-    def delete(self, table: str, day: str) -> int:
-        """Delete a day's sample everywhere: rows and records in the warehouse, figures, report, and publications.
+    def delete(self, table: str, resample_date: str) -> int:
+        """Delete a sample from the warehouse, the figures, the reports and all publications.
 
-        Consumers get a publication without it, and earlier ones that hold it are removed. If the process is killed
-        halfway, deleting again goes on. Models stay, and so does what Dagster's event log says of its runs.
+        Consumers get a publication without it; earlier publications with it are removed. After a kill, delete again.
+        Models and the event log of Dagster are not changed.
 
         Parameters
         ----------
         table : str
-            The table that is synthesized.
-        day : str
+            The source table.
+        resample_date : str
             An ISO date.
 
         Returns
         -------
         int
-            How many rows, of all tables, were deleted from the warehouse.
+            Number of rows, of all tables, deleted from the warehouse.
 
         Raises
         ------
@@ -162,45 +162,48 @@ class Publisher:
         """
         publications = self.publications
         with as_publication_error(self.path), publications.locked():
-            base, damaged = self._base()
-            published = any(day in each.days(table) for each in publications.all())
-            rows = self._delete_from_pipeline(table, day)
-            if not rows and not published:
-                raise PublicationError(f"{table} has no sample of {day}, neither published nor in the warehouse.")
-            if published and base is None:
+            base, skipped = self._base()
+            is_published = any(resample_date in each.samples(table) for each in publications.all())
+            if is_published and base is None:
                 raise PublicationError(
-                    f"{' '.join(damaged)} Nothing can be published without {day} before that is mended."
+                    f"{' '.join(skipped)} Nothing was deleted: first publish again, then delete {resample_date}."
+                )
+            rows = self._delete_from_pipeline(table, resample_date)
+            if not rows and not is_published:
+                raise PublicationError(
+                    f"{table} has no sample of {resample_date}, neither published nor in the warehouse."
                 )
             if base is not None and table in base.manifest["tables"]:
-                with publications.building() as folder, building(folder, base) as built:
-                    built.add_published(table, without={day})
-                    self._install(built, "delete", table=table, day=day)
+                with publications.building() as folder, build(folder, base) as builder:
+                    builder.add_published(table, without={resample_date})
+                    self._install(builder, "delete", table=table, resample_date=resample_date)
             for publication in publications.all():
-                if day in publication.days(table) and publication.id != publications.current_id():
+                if resample_date in publication.samples(table) and publication.id != publications.current_id():
                     publications.remove(publication)
         return rows
 
     def _base(self) -> tuple[Publication | None, list[str]]:
-        # What is published next builds on what is published; if that is damaged, on the newest that is whole.
-        damaged = []
+        # The current publication, or the newest other one if that is damaged or has another format.
+        skipped = []
         for publication in self._current_first():
             try:
+                publication.require_format()
                 publication.verify()
             except PublicationError as error:
-                damaged.append(str(error))
+                skipped.append(str(error))
             else:
-                return publication, damaged
-        return None, damaged
+                return publication, skipped
+        return None, skipped
 
     def _current_first(self) -> list[Publication]:
         current = self.publications.current_id()
         return sorted(self.publications.all(), key=lambda each: each.id != current)
 
-    def _install(self, built: PublicationBuilder, action: str, **details: Any) -> tuple[Publication, bool]:
+    def _install(self, builder: PublicationBuilder, action: str, **details: Any) -> tuple[Publication, bool]:
         publications = self.publications
         current = publications.current_id()
-        manifest = built.finish(previous=current)
-        publication = self._known(manifest["state"]) or publications.add(built.folder, manifest)
+        manifest = builder.finish(previous=current)
+        publication = self._with_state(manifest["state"]) or publications.add(builder.folder, manifest)
         is_new = publication.id != current
         if is_new:
             publications.make_current(publication, action, **details)
@@ -208,18 +211,18 @@ class Publisher:
         publications.prune(keep=self.keep, grace=timedelta(hours=self.grace_hours))
         return publication, is_new
 
-    def _known(self, state: str) -> Publication | None:
+    def _with_state(self, state: str) -> Publication | None:
         for publication in self._current_first():
             if publication.manifest["state"] == state:
-                with suppress(PublicationError):  # a damaged one is not used again
+                with suppress(PublicationError):  # do not reuse a damaged one
                     publication.verify()
                     return publication
         return None
 
-    def _delete_from_pipeline(self, table: str, day: str) -> int:
-        rows = self.warehouse.delete_partition(table, day)
-        paths = self.paths
-        paths.report(table, day).unlink(missing_ok=True)
-        if paths.plots(table, day).exists():
-            shutil.rmtree(paths.plots(table, day))
+    def _delete_from_pipeline(self, table: str, resample_date: str) -> int:
+        rows = self.warehouse.delete_sample(table, resample_date)
+        self.paths.report(table, resample_date).unlink(missing_ok=True)
+        plots = self.paths.plots(table, resample_date)
+        if plots.exists():
+            shutil.rmtree(plots)
         return rows

@@ -1,38 +1,42 @@
-"""How long samples are kept."""
+"""Retention of samples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, timedelta
 
+from pydantic import BaseModel, ConfigDict, Field
 
-@dataclass(frozen=True)
-class Retention:
-    """How long samples are kept, counted from the newest that is published; without limits, for ever.
+
+class Retention(BaseModel):
+    """Retention of samples, counted from the latest published one. Without limits, all samples are kept.
 
     Parameters
     ----------
     days : int, optional
-        The samples of so many days: the newest one's and those just before it.
+        Keep the samples whose resample date is less than so many days before the latest one.
     samples : int, optional
-        So many samples.
+        Keep so many samples.
     """
 
-    days: int | None = None
-    samples: int | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: int | None = Field(
+        default=None, ge=1, description="Days that samples are kept, counted back from the latest."
+    )
+    samples: int | None = Field(default=None, ge=1, description="Number of samples that are kept.")
 
     @property
     def is_limited(self) -> bool:
         """Whether any sample is ever deleted."""
         return self.days is not None or self.samples is not None
 
-    def expired(self, days: Iterable[str]) -> set[str]:
-        """Give those of these days (ISO dates) whose samples are kept no longer."""
-        newest_first = sorted(days, reverse=True)
+    def expired(self, resample_dates: Iterable[str]) -> set[str]:
+        """Return the resample dates (ISO dates) whose samples are to be deleted."""
+        newest_first = sorted(resample_dates, reverse=True)
         found = set(newest_first[self.samples :]) if self.samples is not None else set()
         if self.days is not None and newest_first:
             last = date.fromisoformat(newest_first[0]) - timedelta(days=self.days)
-            found |= {day for day in newest_first if date.fromisoformat(day) <= last}
+            found |= {each for each in newest_first if date.fromisoformat(each) <= last}
         return found
 
 
-FOR_EVER = Retention()
+UNLIMITED = Retention()

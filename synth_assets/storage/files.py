@@ -1,4 +1,4 @@
-"""Files that can be relied on: whole or not there, on the disk once they are said to be, and told by their hashes."""
+"""Atomic, durable writes of files, and folders whose files are verified against a manifest of hashes."""
 
 import hashlib
 import json
@@ -9,17 +9,17 @@ from typing import Any
 from uuid import uuid4
 
 MANIFEST = "manifest.json"
-"""In a folder that never changes once it is there: under `files`, the size and the SHA-256 of each other file."""
+"""The manifest of an immutable folder: `files` holds the size and the SHA-256 of every other file."""
 
 
 def sha256(path: Path) -> str:
-    """Hash a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk: a rename is only as lasting as what it renames."""
+    """Flush a file, or the names in a folder, to the disk: a rename is only as durable as what it renames."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -28,59 +28,59 @@ def sync(path: Path) -> None:
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file beside where it belongs and rename it: what is there is always whole."""
+    """Write a file under a temporary name, then rename it: readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}.{uuid4().hex}")  # a name that no other process takes
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")  # unique: another process may write the same file
     try:
-        building.write_bytes(content)
-        sync(building)
-        building.replace(path)
+        unfinished.write_bytes(content)
+        sync(unfinished)
+        unfinished.replace(path)
     finally:
-        building.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     sync(path.parent)
 
 
 def write_manifest(folder: Path, **manifest: Any) -> dict[str, Any]:
-    """Write the manifest of a folder that is complete, and bring all of it to the disk.
+    """Write the manifest of a complete folder, and flush the folder to the disk.
 
     Parameters
     ----------
     folder : pathlib.Path
         The folder.
     **manifest
-        What else the manifest says.
+        Further entries of the manifest.
 
     Returns
     -------
     dict
-        The manifest.
+        The manifest, with its `files`.
     """
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    whole = {**manifest, "files": files}
-    (folder / MANIFEST).write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+    complete = {**manifest, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(complete, indent=1, ensure_ascii=False), encoding="utf-8")
     for path in (*folder.rglob("*"), folder):
         sync(path)
-    return whole
+    return complete
 
 
 def verify_manifest(folder: Path, manifest: Mapping[str, Any] | None = None) -> list[str]:
-    """Compare every file of a sealed folder with what its manifest says.
+    """Compare every file of a folder with its manifest.
 
     Parameters
     ----------
     folder : pathlib.Path
         The folder.
     manifest : mapping, optional
-        Its manifest, where it was read already.
+        Its manifest; by default it is read from the folder.
 
     Returns
     -------
     list of str
-        Each file that is missing or another one, and how; empty if all is as it was sealed.
+        One message for each missing or changed file; empty if the folder is intact.
     """
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if manifest is None else manifest

@@ -1,11 +1,11 @@
-"""Where the project keeps its data: one folder, whose layout is stated here and nowhere else."""
+"""The layout of the data folder."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "SYNTH_ASSETS_DATA"
-"""The environment variable that names another data folder than the project's own."""
+"""Environment variable with the data folder; by default it is `data/` of the project."""
 
 
 @dataclass(frozen=True)
@@ -15,20 +15,20 @@ class DataPaths:
     Parameters
     ----------
     root : pathlib.Path
-        The folder itself, absolute.
+        The data folder, as an absolute path.
     """
 
     root: Path
 
     @classmethod
     def from_environment(cls) -> "DataPaths":
-        """Give the folder that `SYNTH_ASSETS_DATA` names, or `data/` beside the package."""
+        """Return the layout of the folder in `SYNTH_ASSETS_DATA`, or of `data/` beside the package."""
         named = os.environ.get(VARIABLE)
         return cls(Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data")
 
     @property
     def warehouse(self) -> Path:
-        """The pipeline's own DuckDB file."""
+        """The DuckDB file of the pipeline."""
         return self.root / "warehouse.duckdb"
 
     @property
@@ -37,26 +37,26 @@ class DataPaths:
         return self.root / "published" / "synthetic.duckdb"
 
     @property
-    def bases(self) -> Path:
-        """The base models that are made from a table."""
+    def base_models(self) -> Path:
+        """The folder of base language models."""
         return self.root / "base_models"
 
     def models(self, table: str) -> Path:
-        """Give the folder of the fitted models of a table."""
+        """Return the folder of the fitted models of a table."""
         return self.root / "models" / table
 
-    def experiments(self, experiment_dir: str) -> Path:
-        """Give the folder of the checkpoints of an experiment."""
-        return self.root / experiment_dir
+    def checkpoints(self, checkpoints_dir: str) -> Path:
+        """Return the folder of training checkpoints, as the settings of a table name it."""
+        return self.root / checkpoints_dir
 
     def augmentation(self, table: str) -> Path:
-        """Give the folder of what an augmentation study has found so far."""
+        """Return the folder of the intermediate results of an augmentation study."""
         return self.root / "augmentation" / table
 
-    def plots(self, table: str, partition: str) -> Path:
-        """Give the folder of the full-size figures of a sample."""
-        return self.root / "plots" / table / partition
+    def plots(self, table: str, resample_date: str) -> Path:
+        """Return the folder of the full-size figures of a sample."""
+        return self.root / "plots" / table / resample_date
 
-    def report(self, table: str, partition: str) -> Path:
-        """Give the HTML report of a sample."""
-        return self.root / "reports" / table / f"{partition}.html"
+    def report(self, table: str, resample_date: str) -> Path:
+        """Return the path of the HTML report of a sample."""
+        return self.root / "reports" / table / f"{resample_date}.html"

@@ -1,11 +1,11 @@
-"""Names in SQL, which takes no parameter for them, and what an error of DuckDB is about."""
+"""SQL identifiers, and errors of DuckDB."""
 
 
 def quoted(*names: str) -> str:
-    """Write a name, or a path of names, as an SQL identifier, whatever is in it."""
+    """Quote a name, or a dotted path of names, as an SQL identifier."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether an error of DuckDB means that its file is not what was written: it has no class for that."""
-    return any(said in str(error) for said in ("Corrupt ", "not a valid DuckDB", "Could not read enough bytes"))
+    """Tell whether an error of DuckDB means that its file is damaged: it has no exception class for that."""
+    return any(phrase in str(error) for phrase in ("Corrupt ", "not a valid DuckDB", "Could not read enough bytes"))

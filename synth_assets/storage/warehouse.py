@@ -1,7 +1,7 @@
-"""The warehouse: one DuckDB file with a namespace for each table that is synthesized.
+"""The warehouse: the DuckDB file of the pipeline, with one namespace (a schema of DuckDB) for each source table.
 
-DuckDB lets one process write to a file, or several read it. So a connection is opened for the length of one read or
-write, and one that finds the file taken tries again for a while.
+DuckDB allows one writing process or several reading ones. A connection is therefore open for one read or write only,
+and retries for a while when another process holds the file.
 """
 
 import json
@@ -13,47 +13,56 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
-
 from synth_assets.errors import ForeseenError
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import is_damage, quoted
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
-PARTITION_COLUMN = "resample_date"
+FORMAT = 2
+"""Version of the layout of the stored tables. Increase it when a stored column is renamed or changes its meaning."""
+
+RESAMPLE_DATE = "resample_date"
+"""The column that assigns rows to a sample."""
+
 PROVENANCE = "provenance"
 PROVENANCE_COLUMNS = {
-    "asset": ("VARCHAR", "What was materialized."),
-    "partition_key": ("VARCHAR", "The day, for what belongs to a sample."),
-    "materialized_at": ("TIMESTAMPTZ", "When."),
-    "run_id": ("VARCHAR", "By which run of Dagster."),
-    "code_version": ("VARCHAR", "By which version of the asset's code."),
-    "data_version": ("VARCHAR", "The hash of the rows."),
-    "row_count": ("BIGINT", "How many rows."),
+    "asset": ("VARCHAR", "The asset that was materialized."),
+    "partition_key": ("VARCHAR", "The resample date, for assets of a sample."),
+    "materialized_at": ("TIMESTAMPTZ", "Time of the materialization."),
+    "run_id": ("VARCHAR", "The Dagster run."),
+    "code_version": ("VARCHAR", "Version of the asset's code."),
+    "data_version": ("VARCHAR", "Hash of the rows."),
+    "row_count": ("BIGINT", "Number of rows."),
     "details": (
         "JSON",
-        "The rest: settings and results; under 'inputs', the data version of each table that was read.",
+        "Settings and results; `inputs` holds the data version of each table that was read.",
     ),
 }
-"""By column: its type, and what it says."""
+"""Type and description of each column of the provenance table."""
+
 INPUTS = "inputs"
+"""Key of `details`: the data versions of the tables that were read."""
+
 WAIT_FOR_LOCK_S = 100.0
 
 CATALOG = "warehouse"
-"""DuckDB names a database after its file. Written out, so that a table may be called like it."""
+"""DuckDB names a database after its file; with the name in every identifier, a namespace may have the same name."""
+
+_FORMAT_COMMENT = f"Format {FORMAT}"
 
 T = TypeVar("T")
 
 
 class WarehouseError(ForeseenError, RuntimeError):
-    """The warehouse cannot be read or written; the message says why, and that nothing was changed."""
+    """The warehouse cannot be read or written; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is recorded of a materialization, beside what it wrote.
+    """Record of a materialization.
 
     Parameters
     ----------
@@ -62,9 +71,9 @@ class Provenance:
     code_version : str, optional
         The version of the asset's code.
     data_version : str, optional
-        The version of what was made; for a table, the hash of its cells.
+        The version of the result; for a table, the hash of its cells.
     details : mapping
-        The asset's metadata, as JSON: its inputs, versions and results.
+        The asset's metadata as JSON values: inputs, versions and results.
     """
 
     run_id: str
@@ -75,7 +84,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The DuckDB file in which the pipeline keeps its tables.
+    """The DuckDB file of the pipeline.
 
     Parameters
     ----------
@@ -92,62 +101,61 @@ class Warehouse:
 
     def write(
         self,
-        schema: str,
+        namespace: str,
         table: str,
-        frame: pd.DataFrame,
+        frame: "pd.DataFrame",
         *,
         provenance: Provenance,
-        partition: str | None = None,
+        resample_date: str | None = None,
     ) -> None:
-        """Replace a table, or one partition of it, and record where it came from, in one transaction.
+        """Replace a table, or its rows of one resample date, and record the provenance, in one transaction.
 
         Parameters
         ----------
-        schema, table : str
-            Where to write; any text, it is quoted.
+        namespace, table : str
+            The table; any text, it is quoted.
         frame : pandas.DataFrame
             The rows. Columns are matched by name.
         provenance : Provenance
-            What is recorded beside.
-        partition : str, optional
-            An ISO date: only the rows of that `resample_date` are replaced, and these rows get it.
+            The record of the materialization.
+        resample_date : str, optional
+            An ISO date. Only the rows of this date are replaced; the new rows get it as `resample_date`.
 
         Raises
         ------
         WarehouseError
-            If the frame is empty or its columns are not those of the partitions that are there, or if the file cannot
-            be written. Nothing is changed then.
+            If the frame is empty, its columns differ from the stored ones, or the file cannot be written.
         """
-        target = quoted(CATALOG, schema, table)
+        target = quoted(CATALOG, namespace, table)
         if frame.empty:
-            raise WarehouseError(f"{schema}.{table}: there is no row to write; what is stored stays as it is.")
-        with self._connection(read_only=False) as connection, _transaction(connection, f"{schema}.{table}"):
+            raise WarehouseError(f"{namespace}.{table}: there is no row to write. Nothing was changed.")
+        with self._connection() as connection, _transaction(connection, f"{namespace}.{table}"):
             connection.register("new_rows", frame)
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, schema)}")
-            if partition is None:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, namespace)}")
+            if resample_date is None:
                 connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM new_rows")
             else:
-                rows = f"SELECT CAST($1 AS DATE) AS {quoted(PARTITION_COLUMN)}, * FROM new_rows"
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [partition])
-                _check_columns(connection, f"{schema}.{table}", target, rows, partition)
+                rows = f"SELECT CAST($1 AS DATE) AS {quoted(RESAMPLE_DATE)}, * FROM new_rows"
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [resample_date])
+                self._check_columns(connection, f"{namespace}.{table}", target, rows, resample_date)
                 connection.execute(
-                    f"DELETE FROM {target} WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE)",
-                    [partition],
+                    f"DELETE FROM {target} WHERE {quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)",
+                    [resample_date],
                 )
-                connection.execute(f"INSERT INTO {target} BY NAME {rows}", [partition])
-            _record(connection, schema, table, partition, len(frame), provenance)
+                connection.execute(f"INSERT INTO {target} BY NAME {rows}", [resample_date])
+            _record(connection, namespace, table, resample_date, len(frame), provenance)
 
-    def record(self, schema: str, asset: str, *, provenance: Provenance, partition: str | None = None) -> None:
+    def record(self, namespace: str, asset: str, *, provenance: Provenance, resample_date: str | None = None) -> None:
         """Record a materialization that wrote no table.
 
         Parameters
         ----------
-        schema, asset : str
-            The table's schema, and the asset's name.
+        namespace, asset : str
+            The namespace, and the name of the asset.
         provenance : Provenance
-            What is recorded.
-        partition : str, optional
-            The partition that was materialized.
+            The record.
+        resample_date : str, optional
+            The ISO date of the sample that was materialized.
 
         Raises
         ------
@@ -155,58 +163,61 @@ class Warehouse:
             If the file cannot be written.
         """
         with (
-            self._connection(read_only=False) as connection,
-            _transaction(connection, f"{schema}.{PROVENANCE}"),
+            self._connection() as connection,
+            _transaction(connection, f"{namespace}.{PROVENANCE}"),
         ):
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, schema)}")
-            _record(connection, schema, asset, partition, None, provenance)
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, namespace)}")
+            _record(connection, namespace, asset, resample_date, None, provenance)
 
-    def delete_partition(self, schema: str, partition: str) -> int:
-        """Delete the rows of a partition from all tables of a schema, and the record of how they were made.
+    def delete_sample(self, namespace: str, resample_date: str) -> int:
+        """Delete the rows of a resample date from all tables of a namespace, and their provenance.
 
         Parameters
         ----------
-        schema : str
-            The table's schema.
-        partition : str
+        namespace : str
+            The namespace.
+        resample_date : str
             An ISO date.
 
         Returns
         -------
         int
-            How many rows were deleted.
+            Number of deleted rows.
 
         Raises
         ------
         WarehouseError
-            If the file cannot be written. Nothing is changed then.
+            If the file cannot be written.
         """
         if not self.path.exists():
             return 0
         deleted = 0
-        with self._connection(read_only=False) as connection, _transaction(connection, f"{schema} of {partition}"):
+        with (
+            self._connection(any_format=True) as connection,
+            _transaction(connection, f"{namespace} of {resample_date}"),
+        ):
             tables = connection.execute(
                 "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = $1 "
                 "AND schema_name = $2 AND (column_name = $3 AND data_type = 'DATE' OR table_name = $4 "
                 "AND column_name = 'partition_key')",
-                [CATALOG, schema, PARTITION_COLUMN, PROVENANCE],
+                [CATALOG, namespace, RESAMPLE_DATE, PROVENANCE],
             ).fetchall()
             for table, column, type_ in tables:
                 done = connection.execute(
-                    f"DELETE FROM {quoted(CATALOG, schema, table)} WHERE {quoted(column)} = CAST($1 AS {type_})",
-                    [partition],
+                    f"DELETE FROM {quoted(CATALOG, namespace, table)} WHERE {quoted(column)} = CAST($1 AS {type_})",
+                    [resample_date],
                 ).fetchone()
                 deleted += done[0] if done else 0
         return deleted
 
-    def read(self, schema: str, table: str, *, partition: str | None = None) -> pd.DataFrame:
-        """Read a table, or one partition of it without its `resample_date`, in the order in which it was written.
+    def read(self, namespace: str, table: str, *, resample_date: str | None = None) -> "pd.DataFrame":
+        """Read a table, or the rows of one resample date without that column, in the order of writing.
 
         Parameters
         ----------
-        schema, table : str
-            What to read.
-        partition : str, optional
+        namespace, table : str
+            The table.
+        resample_date : str, optional
             An ISO date.
 
         Returns
@@ -217,101 +228,122 @@ class Warehouse:
         Raises
         ------
         WarehouseError
-            If there is no such table, or no row in the partition.
+            If there is no such table, or it has no row of the date.
+        """
+        return self.read_with_version(namespace, table, resample_date=resample_date)[0]
+
+    def read_with_version(
+        self, namespace: str, table: str, *, resample_date: str | None = None
+    ) -> tuple["pd.DataFrame", str | None]:
+        """Read a table as `read` does, and the data version of these rows, if one was recorded.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such table, or it has no row of the date.
         """
         import duckdb
 
-        name = f"{schema}.{table}"
-        target = quoted(CATALOG, schema, table)
+        name = f"{namespace}.{table}"
+        target = quoted(CATALOG, namespace, table)
         query, values = f"SELECT * FROM {target}", []
-        if partition is not None:
-            name += f" of {partition}"
-            column = quoted(PARTITION_COLUMN)
-            query, values = f"SELECT * EXCLUDE ({column}) FROM {target} WHERE {column} = CAST($1 AS DATE)", [partition]
-        absent = f"the warehouse has no {name} yet: materialize {schema}/{table} first."
+        if resample_date is not None:
+            name += f" of {resample_date}"
+            column = quoted(RESAMPLE_DATE)
+            query = f"SELECT * EXCLUDE ({column}) FROM {target} WHERE {column} = CAST($1 AS DATE)"
+            values = [resample_date]
+        absent = f"the warehouse has no {name} yet: materialize {namespace}/{table} first."
         if not self.path.exists():
             raise WarehouseError(absent)
         with self._connection(read_only=True) as connection:
             try:
                 frame = connection.execute(f"{query} ORDER BY rowid", values).df()
+                recorded = connection.execute(
+                    f"SELECT data_version FROM {quoted(CATALOG, namespace, PROVENANCE)} WHERE asset = $1 "
+                    "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY rowid DESC LIMIT 1",
+                    [table, resample_date],
+                ).fetchone()
             except duckdb.CatalogException as error:
                 raise WarehouseError(absent) from error
             except duckdb.Error as error:
                 raise WarehouseError(f"{name} cannot be read from {self.path}: {error}{_advice(error)}") from error
         if frame.empty:
             raise WarehouseError(absent)
-        return frame
+        return frame, recorded[0] if recorded else None
 
     def verify(self) -> int:
-        """Read every row of every table, by which DuckDB compares every block with its checksum.
+        """Read every row of every table: DuckDB compares every block with its checksum.
 
         Returns
         -------
         int
-            How many rows there are.
+            Number of rows.
 
         Raises
         ------
         WarehouseError
-            If the file cannot be opened, or a table cannot be read; the message names it.
+            If the file or a table cannot be read.
         """
         import duckdb
 
         if not self.path.exists():
-            raise WarehouseError(f"there is no warehouse {self.path} yet; `make demo` makes one.")
+            raise WarehouseError(f"there is no warehouse {self.path} yet; `make demo` creates one.")
         rows = 0
-        with self._connection(read_only=True) as connection:
+        with self._connection(read_only=True, any_format=True) as connection:
             tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
-            for schema, table in tables:
+            for namespace, table in tables:
                 try:
                     counted = connection.execute(
-                        f"SELECT count(*), bit_xor(hash(t)) FROM {quoted(CATALOG, schema, table)} t"
+                        f"SELECT count(*), bit_xor(hash(t)) FROM {quoted(CATALOG, namespace, table)} t"
                     ).fetchone()
                 except duckdb.Error as error:
                     raise WarehouseError(
-                        f"{schema}.{table} cannot be read from {self.path}: {error}{_advice(error)}"
+                        f"{namespace}.{table} cannot be read from {self.path}: {error}{_advice(error)}"
                     ) from error
                 rows += counted[0] if counted else 0
         return rows
 
-    def latest_details(self, schema: str, asset: str, *, partition: str | None = None) -> dict[str, Any]:
-        """Give the recorded details of an asset's last materialization, or of the last one of a partition.
+    def latest_details(self, namespace: str, asset: str, *, resample_date: str | None = None) -> dict[str, Any]:
+        """Return the recorded details of the last materialization of an asset, or of one of its resample dates.
 
         Raises
         ------
         WarehouseError
             If it was never materialized.
         """
-        records = self.read(schema, PROVENANCE)
+        records = self.read(namespace, PROVENANCE)
         records = records[records["asset"] == asset]
-        if partition is not None:
-            records = records[records["partition_key"] == partition]
+        if resample_date is not None:
+            records = records[records["partition_key"] == resample_date]
         if records.empty:
-            of = "" if partition is None else f" of {partition}"
-            raise WarehouseError(f"{schema}/{asset}{of} was never materialized.")
+            of = "" if resample_date is None else f" of {resample_date}"
+            raise WarehouseError(f"{namespace}/{asset}{of} was never materialized.")
         details: dict[str, Any] = json.loads(records["details"].iloc[-1])
         return details
 
     def attach_to(self, connection: "duckdb.DuckDBPyConnection", alias: str) -> None:
-        """Attach the file, for reading, to a connection to another.
+        """Attach the warehouse, read-only, to a connection to another file.
 
         Parameters
         ----------
         connection : duckdb.DuckDBPyConnection
-            The connection; as long as it is open, nothing can be written to the warehouse.
+            The connection; while it is open, nothing can be written to the warehouse.
         alias : str
-            The name of the warehouse in its queries.
+            The name of the warehouse in queries.
 
         Raises
         ------
         WarehouseError
-            If the file cannot be opened.
+            If the file cannot be opened, or has another format.
         """
         path = str(self.path).replace("'", "''")
-        self._when_free(lambda: connection.execute(f"ATTACH '{path}' AS {quoted(alias)} (READ_ONLY)"))
+        self._retry_while_locked(lambda: connection.execute(f"ATTACH '{path}' AS {quoted(alias)} (READ_ONLY)"))
+        self._check_format(connection, alias)
 
     @contextmanager
-    def _connection(self, *, read_only: bool) -> Iterator["duckdb.DuckDBPyConnection"]:
+    def _connection(
+        self, *, read_only: bool = False, any_format: bool = False
+    ) -> Iterator["duckdb.DuckDBPyConnection"]:
         import duckdb
 
         def connect() -> "duckdb.DuckDBPyConnection":
@@ -319,13 +351,41 @@ class Warehouse:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             return duckdb.connect(str(self.path), read_only=read_only)
 
-        connection = self._when_free(connect)
+        connection = self._retry_while_locked(connect)
         try:
+            if not any_format:
+                self._check_format(connection, CATALOG)
             yield connection
         finally:
             connection.close()
 
-    def _when_free(self, action: Callable[[], T]) -> T:
+    def _check_format(self, connection: "duckdb.DuckDBPyConnection", catalog: str) -> None:
+        # The comment on each provenance table states the format of its namespace; format 1 had no comment.
+        other = connection.execute(
+            "SELECT coalesce(comment, 'Format 1') FROM duckdb_tables() WHERE database_name = $1 AND table_name = $2 "
+            "AND comment IS DISTINCT FROM $3 LIMIT 1",
+            [catalog, PROVENANCE, _FORMAT_COMMENT],
+        ).fetchone()
+        if other:
+            raise WarehouseError(
+                f"the warehouse {self.path} was written by another version of synth-assets ({other[0]}; this version "
+                f"needs {_FORMAT_COMMENT}): move it away and materialize the lineage again."
+            )
+
+    def _check_columns(
+        self, connection: "duckdb.DuckDBPyConnection", name: str, target: str, rows: str, resample_date: str
+    ) -> None:
+        # INSERT BY NAME would silently fill a missing column with NULL and round a number to the stored type.
+        stored = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {target}").fetchall()}
+        new = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {rows}", [resample_date]).fetchall()}
+        if stored != new:
+            raise WarehouseError(
+                f"{name} has the columns {_listed(stored)} and the new rows have {_listed(new)}. Nothing was changed. "
+                f"All resample dates share one table: to change its columns, move {self.path} away and materialize the "
+                "lineage again."
+            )
+
+    def _retry_while_locked(self, action: Callable[[], T]) -> T:
         import duckdb
 
         deadline = time.monotonic() + WAIT_FOR_LOCK_S
@@ -333,17 +393,17 @@ class Warehouse:
             try:
                 return action()
             except (duckdb.Error, OSError) as error:
-                taken = "Could not set lock" in str(error)
-                if taken and time.monotonic() < deadline:
+                is_locked = "Could not set lock" in str(error)
+                if is_locked and time.monotonic() < deadline:
                     time.sleep(0.1)
                     continue
-                advice = self._how_to_free() if taken else _advice(error)
+                advice = self._how_to_unlock() if is_locked else _advice(error)
                 raise WarehouseError(f"the warehouse {self.path} cannot be opened: {error}{advice}") from error
 
-    def _how_to_free(self) -> str:
+    def _how_to_unlock(self) -> str:
         return (
-            f" It was waited for, for {WAIT_FOR_LOCK_S:.0f} s; nothing was changed. End that process (who only reads "
-            f"can read {self.paths.published} instead, which no run ever locks), then materialize again."
+            f" After {WAIT_FOR_LOCK_S:.0f} s of waiting, nothing was changed. End that process, then materialize again "
+            f"(to read only, open {self.paths.published}: no run locks it)."
         )
 
 
@@ -357,10 +417,7 @@ def _transaction(connection: "duckdb.DuckDBPyConnection", name: str) -> Iterator
         connection.commit()
     except duckdb.Error as error:
         _roll_back(connection)
-        raise WarehouseError(
-            f"{name} could not be written ({error}). Nothing was changed: what was stored is still there."
-            f"{_advice(error)}"
-        ) from error
+        raise WarehouseError(f"{name} could not be written ({error}). Nothing was changed.{_advice(error)}") from error
     except BaseException:
         _roll_back(connection)
         raise
@@ -370,8 +427,8 @@ def _advice(error: BaseException) -> str:
     if not is_damage(error):
         return ""
     return (
-        " The file is damaged: restore it from a backup, or move it away and materialize the lineage again. What is "
-        "published does not depend on it."
+        " The file is damaged: restore it from a backup, or move it away and materialize the lineage again. "
+        "Publications do not depend on it."
     )
 
 
@@ -383,45 +440,32 @@ def _roll_back(connection: "duckdb.DuckDBPyConnection") -> None:
         connection.rollback()
 
 
-def _check_columns(connection: "duckdb.DuckDBPyConnection", name: str, target: str, rows: str, partition: str) -> None:
-    # INSERT BY NAME would fill a column that is missing with NULL, and round a number to the stored type, without a
-    # word.
-    stored = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {target}").fetchall()}
-    new = {row[0]: row[1] for row in connection.execute(f"DESCRIBE {rows}", [partition]).fetchall()}
-    if stored != new:
-        raise WarehouseError(
-            f"{name} has the columns {_listed(stored)} and the new rows have {_listed(new)}. Nothing was changed. "
-            "Earlier partitions and new ones share one table: drop it to start anew."
-        )
-
-
 def _listed(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {type_}" for name, type_ in sorted(columns.items()))
 
 
 def _record(
     connection: "duckdb.DuckDBPyConnection",
-    schema: str,
+    namespace: str,
     asset: str,
-    partition: str | None,
+    resample_date: str | None,
     row_count: int | None,
     provenance: Provenance,
 ) -> None:
-    target = quoted(CATALOG, schema, PROVENANCE)
-    connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {target} "
-        f"({', '.join(f'{name} {type_}' for name, (type_, _) in PROVENANCE_COLUMNS.items())})"
-    )
-    # A step that is retried within its run takes the place of its first attempt.
+    target = quoted(CATALOG, namespace, PROVENANCE)
+    columns = ", ".join(f"{name} {type_}" for name, (type_, _) in PROVENANCE_COLUMNS.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {target} ({columns})")
+    connection.execute(f"COMMENT ON TABLE {target} IS '{_FORMAT_COMMENT}'")
+    # A step that is retried within its run replaces the record of its first attempt.
     connection.execute(
         f"DELETE FROM {target} WHERE asset = $1 AND partition_key IS NOT DISTINCT FROM $2 AND run_id = $3",
-        [asset, partition, provenance.run_id],
+        [asset, resample_date, provenance.run_id],
     )
     connection.execute(
         f"INSERT INTO {target} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         [
             asset,
-            partition,
+            resample_date,
             datetime.now(UTC),
             provenance.run_id,
             provenance.code_version,

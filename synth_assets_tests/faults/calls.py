@@ -61,9 +61,9 @@ def publish(tell: Tell, root: str) -> dict[str, Any]:
     folder = DataPaths(Path(root))
     publisher = Publisher(folder, warehouse=Warehouse(folder))
     (current, *_) = publisher.publications.all()
-    offer = PublishSpec.from_json("abalone", current.manifest["tables"]["abalone"])
-    done = publisher.publish(offer)
-    return {"damaged": done.damaged, "is_new": done.is_new}
+    spec = PublishSpec.from_json("abalone", current.manifest["tables"]["abalone"])
+    done = publisher.publish(spec)
+    return {"damaged": done.skipped_bases, "is_new": done.is_new}
 
 
 def fill_the_disk(
@@ -115,7 +115,7 @@ def _just_before(asset: str, root: Path, before: Path, after: Path) -> None:
     shutil.copytree(before if asset == "raw" else after, root, symlinks=True)
     paths = DataPaths(root)
     if asset == "fine_tuned_model":
-        shutil.rmtree(paths.bases)
+        shutil.rmtree(paths.base_models)
         for version in models_of(after).keys() - models_of(before).keys():
             shutil.rmtree(paths.models("abalone") / version)
     elif asset == "fidelity_plots":

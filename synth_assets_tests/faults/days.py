@@ -20,7 +20,7 @@ def settings() -> dict[str, Any]:
     return {
         "synthesizer": {**model, "epochs": 3, "pretrain": {**model["pretrain"], "rows": 400, "epochs": 2}},
         "split": {**tiny.split.model_dump(), "train_size": TRAIN_ROWS},
-        "gates": {name: dict.fromkeys(gate.allowances, 1e6) for name, gate in GATES.items()},
+        "tolerances": {name: dict.fromkeys(gate.tolerances, 1e6) for name, gate in GATES.items()},
     }
 
 

@@ -113,7 +113,7 @@ def assert_published(paths: DataPaths) -> Publication:
     publication = Publications(paths).current()
     publication.verify()
     assert read_whole(paths.published) == publication.id
-    counts = {day: of["rows"] for day, of in publication.days(TABLE).items()}
+    counts = {day: of["rows"] for day, of in publication.samples(TABLE).items()}
     samples = pd.read_parquet(paths.published.parent / TABLE / "synthetic_sample")
     assert samples["resample_date"].value_counts().to_dict() == counts
     return publication
@@ -150,7 +150,7 @@ def left_behind(paths: DataPaths) -> list[str]:
         *published.glob(".*"),
         *(published / "publications").glob(".*"),
         *paths.models(TABLE).glob(".*"),
-        *paths.bases.glob("*/.*"),
+        *paths.base_models.glob("*/.*"),
         *paths.root.rglob("*.building"),
         *paths.root.rglob("checkpoint-*"),
         *paths.root.glob("*.wal"),

@@ -16,7 +16,7 @@ from synth_assets.storage import warehouse as warehouses
 from synth_assets.storage.paths import DataPaths
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.storage.warehouse import Warehouse
-from synth_assets_tests.storage.toy import MONDAY, TUESDAY, offer, write_sample
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, spec, write_sample
 
 DAYS = 0
 
@@ -32,7 +32,7 @@ publisher = Publisher(folder, warehouse=warehouse, keep=2, grace_hours=0)
 told = []
 for version, DAYS in enumerate((0, -365, -365, 0)):
     write_sample(warehouse, MONDAY, [version])
-    id_ = publisher.publish(offer()).publication.id
+    id_ = publisher.publish(spec()).publication.id
     current = publisher.publications.current()
     with duckdb.connect(str(publisher.path), read_only=True) as connection:
         recorded = connection.execute(

@@ -12,7 +12,7 @@ from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.storage.processes import started
-from synth_assets_tests.storage.toy import MONDAY, offer, write, write_sample
+from synth_assets_tests.storage.toy import MONDAY, spec, write, write_sample
 
 KIND = "a publication under 4 readers"
 
@@ -64,7 +64,7 @@ def test_who_reads_finds_one_whole_publication_at_every_moment(
     def publish(version: int) -> str:
         write(warehouse, "raw", [version] * 20_000)
         write_sample(warehouse, MONDAY, [version] * 1000)
-        return publisher.publish(offer()).publication.id
+        return publisher.publish(spec()).publication.id
 
     ids = [publish(0)]
     stop = tmp_path / "stop"

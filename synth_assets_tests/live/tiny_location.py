@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from synth_assets.orchestration import SyntheticTable
+from synth_assets.orchestration.executor import step_executor
 from synth_assets.orchestration.resources import shared_resources
 from synth_assets.orchestration.settings import SyntheticTableSettings
 
@@ -33,7 +34,7 @@ _TINY: dict[str, Any] = {
     "split": {"train_size": TRAIN_ROWS},
     "constraints": [{"name": "length_is_positive", "sql": "Length > 0"}],
     # What so small a model is allowed, on top of what chance does to so few rows.
-    "gates": {
+    "tolerances": {
         "fidelity": {
             "ks_complement": 0.1,
             "tv_complement": 0.1,
@@ -61,7 +62,7 @@ def tiny_settings(**changes: Any) -> SyntheticTableSettings:
 def tiny_definitions(**changes: Any) -> dg.Definitions:
     """Give the lineage of `tiny_settings`, and the resources in the data folder that the environment names."""
     table = dg.build_defs_for_component(SyntheticTable(tiny_settings(**changes)))
-    return dg.Definitions.merge(table, dg.Definitions(resources=shared_resources()))
+    return dg.Definitions.merge(table, dg.Definitions(resources=shared_resources(), executor=step_executor))
 
 
 def tiny_table(table: pd.DataFrame) -> pd.DataFrame:

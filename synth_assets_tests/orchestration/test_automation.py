@@ -67,7 +67,7 @@ def test_a_table_that_was_never_made_is_left_alone(watch: Watch) -> None:
 
 def test_a_source_that_did_not_change_starts_nothing(watch: Watch) -> None:
     watch.materialized()
-    assert "is as it was" in str(watch.tick())
+    assert "has not changed since" in str(watch.tick())
 
 
 def test_a_change_starts_the_lineage_of_today_once(watch: Watch) -> None:
@@ -77,9 +77,9 @@ def test_a_change_starts_the_lineage_of_today_once(watch: Watch) -> None:
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == datetime.now(UTC).date().isoformat()
     assert request.run_key
-    assert "was asked for when the source changed" in str(watch.tick())  # it runs, or it failed
+    assert "was requested when the source changed" in str(watch.tick())  # it runs, or it failed
     watch.materialized()
-    assert "is as it was" in str(watch.tick())
+    assert "has not changed since" in str(watch.tick())
 
 
 def test_a_source_that_changes_back_and_forth_is_followed(watch: Watch) -> None:
@@ -114,6 +114,6 @@ def test_the_day_that_is_asked_for_is_one_of_the_job(watch: Watch) -> None:
 def test_a_run_records_what_the_watch_compares(world: World) -> None:
     world.run("raw")
     watch = Watch(world.root, world.instance)
-    assert "is as it was" in str(watch.tick())
+    assert "has not changed since" in str(watch.tick())
     pd.read_csv(world.csv).head(400).to_csv(world.csv, index=False)
     assert isinstance(watch.tick(), dg.RunRequest)

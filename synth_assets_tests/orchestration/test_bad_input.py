@@ -169,7 +169,7 @@ def test_a_sample_that_cannot_be_judged_is_refused_by_name(
     world: World, spoil: Callable[[pd.DataFrame], pd.DataFrame], said: str
 ) -> None:
     warehouse = Warehouse(DataPaths(world.root))
-    sample = spoil(warehouse.read("abalone", "synthetic_sample", partition=DAY))
+    sample = spoil(warehouse.read("abalone", "synthetic_sample", resample_date=DAY))
     # The whole table, since one partition could not have other columns.
     stored = sample.assign(resample_date=pd.Timestamp(DAY).date())
     warehouse.write("abalone", "synthetic_sample", stored, provenance=Provenance(run_id="spoiled"))

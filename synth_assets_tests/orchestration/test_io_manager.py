@@ -9,6 +9,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from synth_assets.orchestration import io_manager
+from synth_assets.orchestration.assets import common
+from synth_assets.orchestration.assets.common import result
 from synth_assets.orchestration.io_manager import WarehouseIOManager
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.warehouse import Warehouse
@@ -173,7 +176,12 @@ def test_plain_metadata_is_kept_and_pictures_are_not(runs: Runs) -> None:
 
     runs.materialize(up, select="up")
 
-    assert runs.warehouse.latest_details("toy", "up") == {**kept, "path": "a/b", "inputs": {}}
+    assert runs.warehouse.latest_details("toy", "up") == {
+        **kept,
+        "path": "a/b",
+        "dagster/row_count": 3,
+        "inputs": {},
+    }
     assert isinstance(json.loads(contents(runs.warehouse.path)["toy.provenance"][0][7])["yes"], bool)
 
 
@@ -234,6 +242,37 @@ def test_the_record_names_the_rows_that_were_read(runs: Runs) -> None:
 
     found = [json.loads(row["details"])["inputs"] for row in provenance(runs.warehouse) if row["asset"] == "down"]
     assert found == [{"up": content_hash(first)}, {"up": content_hash(second)}]
+
+
+def test_a_table_is_hashed_once(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the asset that computed it; what reads it takes the version from the provenance."""
+    hashed: list[int] = []
+
+    def counted(frame: pd.DataFrame) -> str:
+        hashed.append(len(frame))
+        return content_hash(frame)
+
+    for module in (common, io_manager):
+        monkeypatch.setattr(module, "content_hash", counted)
+
+    @dg.asset(key=["toy", "up"])
+    def up() -> dg.MaterializeResult[pd.DataFrame]:
+        return result(FRAME, source="a test")
+
+    @dg.asset(key=["toy", "down"], ins={"up": dg.AssetIn(key=["toy", "up"])})
+    def down(up: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
+        return result(up.head(1))
+
+    made = runs.materialize(up, select="up")
+    runs.materialize(up, down, select="down")
+
+    assert hashed == [3, 1]
+    (event,) = made.get_asset_materialization_events()
+    assert event.materialization.tags["dagster/data_version"] == content_hash(FRAME)
+    assert event.materialization.metadata["dagster/row_count"].value == 3
+    first, second = provenance(runs.warehouse)
+    assert first["data_version"] == content_hash(FRAME)
+    assert json.loads(second["details"])["inputs"] == {"up": content_hash(FRAME)}
 
 
 def test_a_table_may_be_loaded_outside_of_a_run(runs: Runs) -> None:

@@ -258,9 +258,9 @@ def test_the_record_says_which_rows_were_judged(first_run: tuple[World, Outcome]
 def test_a_sample_that_failed_is_not_published_with_the_next_day(world: World) -> None:
     """Its rows stay in the warehouse; a later day that passes must not carry them along."""
     warehouse = Warehouse(DataPaths(world.root))
-    bad = warehouse.read("abalone", "synthetic_sample", partition=DAY).assign(Length=0.9)
+    bad = warehouse.read("abalone", "synthetic_sample", resample_date=DAY).assign(Length=0.9)
     made = Provenance(run_id="a bad model", data_version=content_hash(bad))
-    warehouse.write("abalone", "synthetic_sample", bad, provenance=made, partition="2026-11-21")
+    warehouse.write("abalone", "synthetic_sample", bad, provenance=made, resample_date="2026-11-21")
     failed = world.run(*OF_A_DAY - {"synthetic_sample"}, "published", day="2026-11-21")
     assert not failed.check("report", "fidelity").passed
     assert "published" not in failed.materialized
@@ -313,11 +313,11 @@ def test_a_sample_with_copied_train_rows_is_not_published(world: World) -> None:
     split = warehouse.read("abalone", "encoded_split")
     split = split.assign(Length=split["row_id"] / ROWS)
     train = Encoding(tiny_settings().table_schema()).decode(rows_of(split, "train"))
-    sample = warehouse.read("abalone", "synthetic_sample", partition=DAY)
+    sample = warehouse.read("abalone", "synthetic_sample", resample_date=DAY)
     leaking = sample.assign(**{name: train[name].head(SAMPLE_ROWS) for name in train.columns})
     leak = Provenance(run_id="a leak")
     warehouse.write("abalone", "encoded_split", split, provenance=leak)
-    warehouse.write("abalone", "synthetic_sample", leaking, provenance=leak, partition=DAY)
+    warehouse.write("abalone", "synthetic_sample", leaking, provenance=leak, resample_date=DAY)
     outcome = world.run("privacy", "report", "published")
     gate = outcome.check("report", "privacy")
     assert gate.blocking

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets_tests.conftest import PROJECT
 
 DEFS = PROJECT / "synth_assets" / "defs" / "abalone" / "defs.yaml"
@@ -23,9 +24,11 @@ def attributes() -> dict[str, Any]:
 
 def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> None:
     settings = SyntheticTableSettings(**attributes)
-    model = settings.language_model
-    assert (model.epochs, model.batch_size, model.order) == (30, 128, ["Rings", "Sex"])
-    assert (model.engine, model.base, model.experiment_dir) == ("great", "scratch", "trainer_abalone")
+    model = settings.synthesizer
+    assert isinstance(model, LanguageModelSettings)
+    assert (model.base, model.epochs, model.batch_size) == ("scratch", 30, 128)
+    assert model.column_order == ("Class_number_of_rings", "Sex")
+    assert (settings.seed, settings.checkpoints_dir) == (420, "trainer_abalone")
     assert (settings.split.train_size, settings.split.random_state) == (3000, 420)
     assert (settings.target.column, settings.target.rename) == ("Class_number_of_rings", "Rings")
     assert (settings.sample.n_samples, settings.sample.temperature) == (3000, 1.0)
@@ -43,12 +46,16 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
     [
         ("source.type", "web", "source", "'auto', 'file', 'openml', 'placeholder'"),
         ("source.csv", "a.csv", "source.auto.csv", "Extra inputs are not permitted"),
-        ("language_model.epochs", 0, "language_model.epochs", "greater than or equal to 1"),
-        ("language_model.epohcs", 3, "language_model.epohcs", "Extra inputs are not permitted"),
-        ("language_model.engine", "ours", "language_model.engine", "'be_great'"),
-        ("language_model.scratch.n_head", 5, "language_model.scratch", "found n_embd 64 and n_head 5"),
-        ("language_model.experiment_dir", "../elsewhere", "language_model.experiment_dir", "found '../elsewhere'"),
-        ("language_model.experiment_dir", "/root", "language_model.experiment_dir", "inside the data folder"),
+        ("synthesizer.type", "ours", "synthesizer", "'language_model', 'be_great', 'forest', 'smote'"),
+        ("synthesizer.epochs", 0, "synthesizer.language_model.epochs", "greater than or equal to 1"),
+        ("synthesizer.epohcs", 3, "synthesizer.language_model.epohcs", "Extra inputs are not permitted"),
+        ("synthesizer.scratch.n_head", 5, "synthesizer.language_model.scratch", "n_embd 64 and n_head 5"),
+        ("synthesizer.base", "/srv/models/gpt2", "synthesizer", "inside the data folder"),
+        ("synthesizer.base", "org/../../gpt2", "synthesizer", "inside the data folder"),
+        ("synthesizer.column_order", ["Rungs"], "", "synthesizer.column_order names Rungs; the columns are Sex,"),
+        ("checkpoints_dir", "../elsewhere", "checkpoints_dir", "found '../elsewhere'"),
+        ("tolerances", {"fidelty": {}}, "", "the gates are fidelity, validity, privacy, utility"),
+        ("tolerances", {"fidelity": {"dcr_share": 1}}, "", "its metrics are ks_complement,"),
         ("source.path", "", "source.auto.path", "found ''"),
         (
             "source.path",
@@ -58,42 +65,34 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ),
         ("source.path", "../abalone.csv", "source.auto.path", "inside the data folder"),
         ("source.placeholder", "/etc/passwd", "source.auto.placeholder", "inside the data folder"),
-        ("language_model.base", "/srv/models/gpt2", "language_model.base", "inside the data folder"),
-        ("language_model.base", "org/../../gpt2", "language_model.base", "inside the data folder"),
         ("source.variable", "A/../B", "source.auto.variable", "found 'A/../B'; expected a name of letters"),
         ("table", "../abalone", "table", "found '../abalone'"),
         ("table", 'x"; drop table y; --', "table", "found 'x\"; drop table y; --'"),
         ("source.openml.version", 0, "source.auto.openml.version", "greater than or equal to 1"),
         ("split.train_size", "many", "split.train_size", "valid integer"),
         ("split.random_state", -1, "split.random_state", "greater than or equal to 0"),
-        ("target.column", "Rungs", "", "target.column: 'Rungs' is not a column of the table; the columns are Sex,"),
-        ("target.rename", "Length", "", "target.rename: 'Length' is already the name of another column"),
-        ("columns.0.kind", "text", "columns.0.kind", "'category', 'integer' or 'number'"),
-        ("columns.0.categories", [], "", "columns.Sex: kind is 'category' and categories is []"),
+        ("target.column", "Rungs", "", "target: 'Rungs' is not a column of the table; the columns are 'Sex',"),
+        ("target.rename", "Length", "", "target.rename: 'Length' is already a column; choose a free name"),
         ("columns.1.name", "Sex", "", "Sex named twice"),
         ("sample.n_samples", 0, "sample.n_samples", "greater than or equal to 1"),
         ("sample.temperature", 0, "sample.temperature", "greater than 0"),
-        ("augmentation_study", {"repeats": {50: 1}}, "augmentation_study.repeats.50", "greater than or equal to 2"),
-        ("augmentation_study", {"repeats": {1: 5}}, "augmentation_study.repeats.1.[key]", "greater than or equal to 2"),
-        ("augmentation_study", {"ratios": [0]}, "augmentation_study.ratios.0", "greater than 0"),
-        (
-            "augmentation_study",
-            {"generators": ["gan"]},
-            "augmentation_study.generators.0",
-            "'great', 'smote' or 'cart'",
-        ),
         ("schedule.hour", 24, "schedule.hour", "less than or equal to 23"),
         ("schedule.timezone", "Mars/Olympus", "schedule.timezone", "found 'Mars/Olympus'"),
-        ("schedule.start_date", "someday", "schedule.start_date", "found 'someday'; expected a day"),
+        ("schedule.start_date", "someday", "schedule.start_date", "found 'someday'; expected a date"),
         ("owner", "bob", "owner", "found 'bob'; expected an e-mail address, or 'team:<name>'"),
         ("table", "my table", "table", "found 'my table'"),
-        ("table", "publications", "table", "none of information_schema, main, pg_catalog, system, temp, publications"),
+        (
+            "table",
+            "publications",
+            "table",
+            "other than information_schema, main, pg_catalog, system, temp, pub",
+        ),
         ("retention", {"days": 0}, "retention.days", "greater than or equal to 1"),
         (
             "freshness",
             {"warn_hours": 60},
             "freshness",
-            "expected a warning first",
+            "expected warn_hours to be less",
         ),
         ("schedule.source_every_minutes", 0, "schedule.source_every_minutes", "greater than or equal to 1"),
     ],
@@ -128,17 +127,6 @@ def test_real_rows_are_published_only_if_it_is_stated(
     assert SyntheticTableSettings(**{**attributes, **stated}).real_rows_are_published is published
 
 
-def test_the_study_of_augmentation_has_the_sizes_that_the_split_has(attributes: dict[str, Any]) -> None:
-    plan = SyntheticTableSettings(**attributes).study_plan()
-    assert plan.repeats == {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
-    assert (plan.ratios, plan.generators) == ((1.0, 3.0, 10.0), ("great", "smote", "cart"))
-    attributes["split"]["train_size"] = 400
-    assert SyntheticTableSettings(**attributes).study_plan().repeats == {50: 5, 100: 5, 300: 5}
-    attributes["augmentation_study"] = {"repeats": {70: 2}, "ratios": [0.5], "generators": ["cart"]}
-    plan = SyntheticTableSettings(**attributes).study_plan()
-    assert (plan.repeats, plan.ratios, plan.generators) == ({70: 2}, (0.5,), ("cart",))
-
-
 def test_a_column_may_be_called_anything(attributes: dict[str, Any]) -> None:
     name = 'x"; drop table y; --'
     attributes["columns"][1]["name"] = name
@@ -158,6 +146,7 @@ def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) ->
     ("right", "wrong", "said"),
     [
         ("epochs: 30", "epochs: 0", "0 is less than the minimum of 1"),
+        ("type: auto", "type: web", "'web' is not one of ['auto', 'file', 'openml', 'placeholder']"),
         ("team:synth_assets", "bob", "found 'bob'; expected an e-mail address"),
     ],
 )

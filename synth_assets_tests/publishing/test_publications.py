@@ -8,7 +8,7 @@ import pytest
 
 from synth_assets.publishing.publications import PublicationError, Publications, folder_name
 from synth_assets.publishing.publisher import Publisher
-from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, offer, write, write_sample
+from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, spec, write, write_sample
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def ids(toy: Publisher) -> list[str]:
     ids = [toy.publications.current().id]
     for day, values in ((WEDNESDAY, [7]), ("2026-01-08", [8])):
         write_sample(toy.warehouse, day, values)
-        ids.append(toy.publish(offer()).publication.id)
+        ids.append(toy.publish(spec()).publication.id)
     return ids
 
 
@@ -51,13 +51,13 @@ def test_what_passed_is_published_again_after_a_rollback_and_a_deleted_day_is_no
     toy: Publisher, ids: list[str]
 ) -> None:
     toy.publications.rollback()
-    done = toy.publish(offer())
+    done = toy.publish(spec())
     assert (done.publication.id, done.is_new) == (ids[2], True)  # the same rows: no second publication is made of them
     assert len(toy.publications.all()) == 3
 
     toy.publications.rollback()
     toy.delete("toy", "2026-01-08")
-    assert not toy.publish(offer()).is_new
+    assert not toy.publish(spec()).is_new
     assert latest(toy) == [7]
 
 
@@ -105,11 +105,11 @@ def test_the_current_one_is_never_pruned(toy: Publisher, ids: list[str]) -> None
 def test_where_nothing_is_published_it_is_said_what_to_do(toy: Publisher) -> None:
     shutil.rmtree(toy.publications.folder)
     publications = Publications(toy.paths)
-    with pytest.raises(PublicationError, match=f"nothing is published in {toy.path} yet; `make demo` does it"):
+    with pytest.raises(PublicationError, match=f"nothing is published in {toy.path} yet; run `make demo`"):
         publications.current()
     assert publications.all() == publications.history() == []
     write(toy.warehouse, "raw", ["new"])
-    toy.publish(offer())
+    toy.publish(spec())
     assert latest(toy) == [4, 3]
 
 

@@ -44,7 +44,7 @@ def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     warehouse.write("toy", "plain", column(3, 1, 2), provenance=RUN)
     for day, x in ((MONDAY, [1, 2]), (TUESDAY, [3])):
         frame = pd.DataFrame({"x": x, "y": [f"{day} {value}" for value in x]})
-        warehouse.write("toy", "daily", frame, provenance=RUN, partition=day)
+        warehouse.write("toy", "daily", frame, provenance=RUN, resample_date=day)
     return warehouse.path
 
 
@@ -73,9 +73,9 @@ def test_values_types_and_order_come_back(warehouse: Warehouse, partition: str |
         }
     )
 
-    warehouse.write("toy", "t", frame, provenance=RUN, partition=partition)
+    warehouse.write("toy", "t", frame, provenance=RUN, resample_date=partition)
 
-    stored = warehouse.read("toy", "t", partition=partition)
+    stored = warehouse.read("toy", "t", resample_date=partition)
     pd.testing.assert_frame_equal(stored, frame, check_exact=True)
     assert content_hash(stored) == content_hash(frame)
 
@@ -84,10 +84,10 @@ def test_many_rows_keep_their_order_when_a_partition_is_replaced(warehouse: Ware
     shuffled = pd.DataFrame({"x": np.random.default_rng(1).permutation(300_000)})
     reverse = shuffled.sort_index(ascending=False)
     for frame, day in ((shuffled, MONDAY), (shuffled, TUESDAY), (reverse, MONDAY)):
-        warehouse.write("toy", "t", frame, provenance=RUN, partition=day)
+        warehouse.write("toy", "t", frame, provenance=RUN, resample_date=day)
 
-    assert warehouse.read("toy", "t", partition=MONDAY)["x"].tolist() == shuffled["x"].tolist()[::-1]
-    assert warehouse.read("toy", "t", partition=TUESDAY)["x"].tolist() == shuffled["x"].tolist()
+    assert warehouse.read("toy", "t", resample_date=MONDAY)["x"].tolist() == shuffled["x"].tolist()[::-1]
+    assert warehouse.read("toy", "t", resample_date=TUESDAY)["x"].tolist() == shuffled["x"].tolist()
 
 
 def test_writing_a_table_again_replaces_it_whole(filled: Warehouse) -> None:
@@ -99,11 +99,11 @@ def test_writing_a_table_again_replaces_it_whole(filled: Warehouse) -> None:
 
 
 def test_writing_a_partition_again_replaces_it_alone(filled: Warehouse) -> None:
-    filled.write("toy", "daily", pd.DataFrame({"x": [9], "y": ["new"]}), provenance=RUN, partition=MONDAY)
+    filled.write("toy", "daily", pd.DataFrame({"x": [9], "y": ["new"]}), provenance=RUN, resample_date=MONDAY)
 
     tuesday, monday = (date.fromisoformat(day) for day in (TUESDAY, MONDAY))
     assert contents(filled.path)["toy.daily"] == [(tuesday, 3, f"{TUESDAY} 3"), (monday, 9, "new")]
-    assert filled.read("toy", "daily", partition=MONDAY).to_dict("list") == {"x": [9], "y": ["new"]}
+    assert filled.read("toy", "daily", resample_date=MONDAY).to_dict("list") == {"x": [9], "y": ["new"]}
 
 
 def test_a_whole_partitioned_table_is_read_with_its_days(filled: Warehouse) -> None:
@@ -118,10 +118,10 @@ def test_columns_in_another_order_land_under_their_own_names(filled: Warehouse) 
     first = pd.DataFrame({"a": ["a1"], "b": ["b1"]})
     second = pd.DataFrame({"b": ["b2"], "a": ["a2"]})
 
-    filled.write("toy", "letters", first, provenance=RUN, partition=MONDAY)
-    filled.write("toy", "letters", second, provenance=RUN, partition=TUESDAY)
+    filled.write("toy", "letters", first, provenance=RUN, resample_date=MONDAY)
+    filled.write("toy", "letters", second, provenance=RUN, resample_date=TUESDAY)
 
-    assert filled.read("toy", "letters", partition=TUESDAY).to_dict("list") == {"a": ["a2"], "b": ["b2"]}
+    assert filled.read("toy", "letters", resample_date=TUESDAY).to_dict("list") == {"a": ["a2"], "b": ["b2"]}
 
 
 @pytest.mark.parametrize("day", [MONDAY, WEDNESDAY])
@@ -140,7 +140,7 @@ def test_other_columns_than_the_stored_ones_are_refused(
     before = contents(filled.path)
 
     with pytest.raises(WarehouseError, match=rf"toy\.daily has the columns .*\b{named}\b.*Nothing was changed"):
-        filled.write("toy", "daily", frame, provenance=RUN, partition=day)
+        filled.write("toy", "daily", frame, provenance=RUN, resample_date=day)
 
     assert contents(filled.path) == before
 
@@ -149,7 +149,7 @@ def test_a_table_without_partitions_takes_none(filled: Warehouse) -> None:
     before = contents(filled.path)
 
     with pytest.raises(WarehouseError, match=r"toy\.plain"):
-        filled.write("toy", "plain", column(7), provenance=RUN, partition=MONDAY)
+        filled.write("toy", "plain", column(7), provenance=RUN, resample_date=MONDAY)
 
     assert contents(filled.path) == before
 
@@ -164,14 +164,14 @@ def test_a_frame_without_cells_is_refused(
     before = contents(filled.path)
 
     with pytest.raises(WarehouseError, match=rf"toy\.{table}.*no row"):
-        filled.write("toy", table, frame, provenance=RUN, partition=partition)
+        filled.write("toy", table, frame, provenance=RUN, resample_date=partition)
 
     assert contents(filled.path) == before
 
 
 def test_a_refused_first_write_leaves_no_table_behind(warehouse: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="resample_date"):
-        warehouse.write("toy", "t", pd.DataFrame({"resample_date": [1]}), provenance=RUN, partition=MONDAY)
+        warehouse.write("toy", "t", pd.DataFrame({"resample_date": [1]}), provenance=RUN, resample_date=MONDAY)
 
     assert contents(warehouse.path) == {}
     with pytest.raises(WarehouseError, match="materialize toy/t first"):
@@ -183,7 +183,7 @@ def test_a_value_that_the_stored_type_cannot_hold_changes_nothing(filled: Wareho
     before = contents(filled.path)
 
     with pytest.raises(WarehouseError, match=r"toy\.daily"):
-        filled.write("toy", "daily", pd.DataFrame({"x": [value], "y": ["a"]}), provenance=RUN, partition=MONDAY)
+        filled.write("toy", "daily", pd.DataFrame({"x": [value], "y": ["a"]}), provenance=RUN, resample_date=MONDAY)
 
     assert contents(filled.path) == before
 
@@ -205,7 +205,7 @@ def test_rows_whose_provenance_cannot_be_written_are_not_written(
     no_json = Provenance(run_id="a run", details={"x": object()})
 
     with pytest.raises((WarehouseError, TypeError)):
-        filled.write("toy", table, pd.DataFrame({"x": [9], "y": ["a"]}), provenance=no_json, partition=partition)
+        filled.write("toy", table, pd.DataFrame({"x": [9], "y": ["a"]}), provenance=no_json, resample_date=partition)
 
     assert contents(filled.path) == before
 
@@ -215,7 +215,7 @@ def test_a_partition_that_is_no_date_changes_nothing(filled: Warehouse, partitio
     before = contents(filled.path)
 
     with pytest.raises(WarehouseError, match=r"toy\.daily"):
-        filled.write("toy", "daily", pd.DataFrame({"x": [9], "y": ["a"]}), provenance=RUN, partition=partition)
+        filled.write("toy", "daily", pd.DataFrame({"x": [9], "y": ["a"]}), provenance=RUN, resample_date=partition)
 
     assert contents(filled.path) == before
 
@@ -229,9 +229,9 @@ def test_any_text_may_be_a_name(filled: Warehouse, name: str) -> None:
     filled.write(name, "y", frame, provenance=provenance)
     # Twice, so that the columns are compared with those that are stored.
     for _ in range(2):
-        filled.write(name, name, frame, provenance=provenance, partition=MONDAY)
+        filled.write(name, name, frame, provenance=provenance, resample_date=MONDAY)
 
-    pd.testing.assert_frame_equal(filled.read(name, name, partition=MONDAY), frame)
+    pd.testing.assert_frame_equal(filled.read(name, name, resample_date=MONDAY), frame)
     pd.testing.assert_frame_equal(filled.read(name, "y"), frame)
     assert filled.latest_details(name, name) == {name: name}
     after = contents(filled.path)
@@ -240,9 +240,9 @@ def test_any_text_may_be_a_name(filled: Warehouse, name: str) -> None:
 
 
 def test_a_schema_may_be_called_like_the_file(warehouse: Warehouse) -> None:
-    warehouse.write(warehouse.path.stem, "t", column(1, 2), provenance=RUN, partition=MONDAY)
+    warehouse.write(warehouse.path.stem, "t", column(1, 2), provenance=RUN, resample_date=MONDAY)
 
-    assert warehouse.read(warehouse.path.stem, "t", partition=MONDAY)["x"].tolist() == [1, 2]
+    assert warehouse.read(warehouse.path.stem, "t", resample_date=MONDAY)["x"].tolist() == [1, 2]
 
 
 def test_reading_before_anything_was_written_says_what_to_materialize(warehouse: Warehouse) -> None:
@@ -261,20 +261,20 @@ def test_reading_what_is_missing_says_what_to_materialize(
 ) -> None:
     expected = rf"no {schema}\.{table}" + (f" of {partition}" if partition else "") + f".*{schema}/{table} first"
     with pytest.raises(WarehouseError, match=expected):
-        filled.read(schema, table, partition=partition)
+        filled.read(schema, table, resample_date=partition)
 
 
 def test_reading_a_partition_of_a_table_without_partitions_says_which_table(filled: Warehouse) -> None:
     with pytest.raises(WarehouseError, match=r"toy\.plain"):
-        filled.read("toy", "plain", partition=MONDAY)
+        filled.read("toy", "plain", resample_date=MONDAY)
 
 
 def test_each_write_adds_a_row_of_provenance(warehouse: Warehouse) -> None:
     start = datetime.now(UTC)
     details = {"text": "ä'\"", "number": 0.1, "list": [1, None], "nested": {"yes": True}}
     first = Provenance(run_id="first", code_version="7", data_version="abc", details=details)
-    warehouse.write("toy", "t", column(1, 2), provenance=first, partition=MONDAY)
-    warehouse.write("toy", "t", column(3), provenance=Provenance(run_id="second"), partition=MONDAY)
+    warehouse.write("toy", "t", column(1, 2), provenance=first, resample_date=MONDAY)
+    warehouse.write("toy", "t", column(3), provenance=Provenance(run_id="second"), resample_date=MONDAY)
 
     rows = contents(warehouse.path)["toy.provenance"]
 
@@ -289,7 +289,7 @@ def test_each_write_adds_a_row_of_provenance(warehouse: Warehouse) -> None:
 def test_what_wrote_no_table_is_recorded_too(filled: Warehouse) -> None:
     before = contents(filled.path)
 
-    filled.record("toy", "model", provenance=Provenance("a run", details={"steps": 3}), partition=MONDAY)
+    filled.record("toy", "model", provenance=Provenance("a run", details={"steps": 3}), resample_date=MONDAY)
 
     after = contents(filled.path)
     *earlier, recorded = after.pop("toy.provenance")
@@ -302,16 +302,16 @@ def test_what_wrote_no_table_is_recorded_too(filled: Warehouse) -> None:
 def test_latest_details_are_those_of_the_assets_last_write(warehouse: Warehouse) -> None:
     for asset, day, number in (("a", TUESDAY, 1), ("b", None, 2), ("a", MONDAY, 3), ("b", None, 4)):
         provenance = Provenance(run_id="a run", details={"number": number})
-        warehouse.write("toy", asset, column(1), provenance=provenance, partition=day)
+        warehouse.write("toy", asset, column(1), provenance=provenance, resample_date=day)
     warehouse.write("other", "a", column(1), provenance=Provenance("a run", details={"number": 5}))
 
     assert [warehouse.latest_details("toy", asset) for asset in "ab"] == [{"number": 3}, {"number": 4}]
-    assert warehouse.latest_details("toy", "a", partition=TUESDAY) == {"number": 1}
+    assert warehouse.latest_details("toy", "a", resample_date=TUESDAY) == {"number": 1}
 
 
 def test_a_step_that_is_retried_is_on_record_once(warehouse: Warehouse) -> None:
     for run, day in (("first", MONDAY), ("first", MONDAY), ("first", TUESDAY), ("second", MONDAY), ("second", MONDAY)):
-        warehouse.write("toy", "a", column(1, 2), provenance=Provenance(run_id=run), partition=day)
+        warehouse.write("toy", "a", column(1, 2), provenance=Provenance(run_id=run), resample_date=day)
         warehouse.record("toy", "plots", provenance=Provenance(run_id=run))
 
     records = warehouse.read("toy", "provenance")
@@ -322,19 +322,19 @@ def test_a_step_that_is_retried_is_on_record_once(warehouse: Warehouse) -> None:
         ("second", MONDAY),
     ]
     assert records.loc[records["asset"] == "plots", "run_id"].tolist() == ["first", "second"]
-    assert warehouse.read("toy", "a", partition=MONDAY)["x"].tolist() == [1, 2]
+    assert warehouse.read("toy", "a", resample_date=MONDAY)["x"].tolist() == [1, 2]
 
 
 def test_details_of_what_was_never_materialized_are_asked_for_in_vain(filled: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="toy/other was never materialized"):
         filled.latest_details("toy", "other")
     with pytest.raises(WarehouseError, match="toy/other of 2020-01-01 was never materialized"):
-        filled.latest_details("toy", "other", partition="2020-01-01")
+        filled.latest_details("toy", "other", resample_date="2020-01-01")
 
 
 @pytest.mark.parametrize(
     ("hold", "seconds", "write"),
-    [("write", 1.5, True), ("read", 0.7, True), ("write", 0.7, False)],
+    [("write", 0.5, True), ("read", 0.5, True), ("write", 0.5, False)],
     ids=["write while written", "write while read", "read while written"],
 )
 def test_a_file_that_is_taken_is_waited_for(filled: Warehouse, hold: str, seconds: float, write: bool) -> None:
@@ -398,6 +398,7 @@ def test_a_file_that_is_no_database_is_neither_waited_for_nor_overwritten(
 
 _WRITE_DAYS = """
 import json, sys
+from pathlib import Path
 import pandas as pd
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse
@@ -410,7 +411,7 @@ for day in range(1, 7):
     for attempt in range(2):
         frame = pd.DataFrame({"x": [100 * attempt + day] * 5})
         run = Provenance(f"{month}/{attempt}")
-        warehouse.write("toy", "t", frame, provenance=run, partition=f"2026-{month}-{day:02}")
+        warehouse.write("toy", "t", frame, provenance=run, resample_date=f"2026-{month}-{day:02}")
 """
 
 
@@ -497,12 +498,12 @@ def test_a_file_that_cannot_grow_keeps_what_it_has(filled: Warehouse, table: str
     large = pd.DataFrame({"x": x, "y": ["a"] * len(x)})
 
     for limit, frame in ((0, large.head(1)), (0, large), (size, large)):
-        with files_limited_to(limit), pytest.raises(WarehouseError, match=r"what was stored is still there"):
-            filled.write("toy", table, frame, provenance=RUN, partition=partition)
+        with files_limited_to(limit), pytest.raises(WarehouseError, match=r"Nothing was changed"):
+            filled.write("toy", table, frame, provenance=RUN, resample_date=partition)
         assert contents(filled.path) == before
 
-    filled.write("toy", table, large, provenance=RUN, partition=partition)
-    assert len(filled.read("toy", table, partition=partition)) == len(large)
+    filled.write("toy", table, large, provenance=RUN, resample_date=partition)
+    assert len(filled.read("toy", table, resample_date=partition)) == len(large)
 
 
 _FILL = (
@@ -520,17 +521,17 @@ attempts = []
 # Few rows go through the write-ahead log, many straight into the file.
 for table, rows, partition in (("plain", 10_000, None), ("daily", 150_000, "2026-01-05")):
     good = pd.DataFrame({"x": range(10)})
-    warehouse.write("toy", table, good, provenance=Provenance("first"), partition=partition)
+    warehouse.write("toy", table, good, provenance=Provenance("first"), resample_date=partition)
     frame = pd.DataFrame({"x": np.random.default_rng(1).integers(0, 2**62, rows)})
     for free in (0, 600, 6000):
         leave_free(root, free)
         error = None
         try:
-            warehouse.write("toy", table, frame, provenance=Provenance(f"second {free}"), partition=partition)
+            warehouse.write("toy", table, frame, provenance=Provenance(f"second {free}"), resample_date=partition)
             good = frame
         except WarehouseError as caught:
             error = str(caught)
-        intact = warehouse.read("toy", table, partition=partition).equals(good)
+        intact = warehouse.read("toy", table, resample_date=partition).equals(good)
         recorded = warehouse.read("toy", "provenance").query("asset == @table")["run_id"].tolist()
         attempts.append([table, free, error, intact, recorded])
     leave_free(root, 6000)
@@ -549,7 +550,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
             written[table].append(f"second {free}")
         else:
             assert "No space left on device" in error, (table, free)
-            assert "what was stored is still there" in error, (table, free)
+            assert "Nothing was changed" in error, (table, free)
         assert intact, (table, free)
         assert recorded == written[table], (table, free)
     outcomes = {(table, free): error is None for table, free, error, *_ in attempts}
@@ -582,20 +583,20 @@ def test_a_folder_that_may_not_be_written_to_can_still_be_read(filled: Warehouse
     before = contents(filled.path)
 
     with read_only(filled.path.parent):
-        attempts = result_of(_TRY_TO_WRITE, filled.folder.root, prefix=bound_by_permissions())
+        attempts = result_of(_TRY_TO_WRITE, filled.paths.root, prefix=bound_by_permissions())
 
     (whole_error, stored), (log_error, stored_again) = attempts
     assert f'{filled.path} cannot be opened: IO Error: Cannot open file "{filled.path}": Permission' in whole_error
     # The file itself may be written to this time, but not the log that has to be made beside it.
     assert f'"{filled.path}.wal": Permission denied' in log_error
-    assert "what was stored is still there" in log_error
+    assert "Nothing was changed" in log_error
     assert stored == stored_again == [3, 1, 2]
     assert contents(filled.path) == before
 
 
 def test_no_connection_outlives_a_failed_write(filled: Warehouse) -> None:
     with pytest.raises(WarehouseError):
-        filled.write("toy", "daily", column(1), provenance=RUN, partition=MONDAY)
+        filled.write("toy", "daily", column(1), provenance=RUN, resample_date=MONDAY)
 
     # In one process DuckDB refuses two connections to a file that differ in this.
     with duckdb.connect(str(filled.path), read_only=True) as connection:
@@ -604,10 +605,10 @@ def test_no_connection_outlives_a_failed_write(filled: Warehouse) -> None:
 
 def test_a_day_is_deleted_from_all_tables_and_the_record(filled: Warehouse) -> None:
     hostile = HOSTILE[0]
-    filled.write("toy", hostile, column(1, 2), provenance=RUN, partition=MONDAY)
-    filled.write("other", "daily", column(1), provenance=RUN, partition=MONDAY)
+    filled.write("toy", hostile, column(1, 2), provenance=RUN, resample_date=MONDAY)
+    filled.write("other", "daily", column(1), provenance=RUN, resample_date=MONDAY)
 
-    assert filled.delete_partition("toy", MONDAY) == 2 + 2 + 2  # and the record of either
+    assert filled.delete_sample("toy", MONDAY) == 2 + 2 + 2  # and the record of either
 
     stored = contents(filled.path)
     assert [row[0] for row in stored["toy.daily"]] == [date.fromisoformat(TUESDAY)]
@@ -615,10 +616,10 @@ def test_a_day_is_deleted_from_all_tables_and_the_record(filled: Warehouse) -> N
     assert [row[:2] for row in stored["toy.provenance"]] == [("plain", None), ("daily", TUESDAY)]
     assert len(stored["toy.plain"]) == 3
     assert len(stored["other.daily"]) == 1
-    assert filled.delete_partition("toy", MONDAY) == 0
-    assert filled.delete_partition(hostile, MONDAY) == 0
+    assert filled.delete_sample("toy", MONDAY) == 0
+    assert filled.delete_sample(hostile, MONDAY) == 0
 
 
 def test_deleting_from_a_warehouse_that_is_not_there_makes_none(warehouse: Warehouse) -> None:
-    assert warehouse.delete_partition("toy", MONDAY) == 0
+    assert warehouse.delete_sample("toy", MONDAY) == 0
     assert not warehouse.path.exists()

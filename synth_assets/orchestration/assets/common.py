@@ -1,6 +1,7 @@
-"""What the assets of a table have in common."""
+"""The table of a lineage, and what its assets share: declaration, results, column descriptions, figures."""
 
 import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,37 +11,38 @@ import pandas as pd
 
 from synth_assets.evaluation.samples import Samples
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.orchestration.io_manager import DATA_VERSION
 from synth_assets.schema.columns import Column
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write
-from synth_assets.storage.warehouse import PARTITION_COLUMN
+from synth_assets.storage.warehouse import RESAMPLE_DATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INLINE_BYTES = 300_000
-"""A picture in the UI lives in Dagster's event log: one that is larger is given by its path alone."""
+"""Maximum size of a figure in the UI, which is stored in Dagster's event log; larger ones are shown as a path."""
 
 LANGUAGE_MODEL_POOL = "language_model"
-"""Runs that train or sample; as many at a time as dagster.yaml allows."""
+"""Pool of the runs that train or sample; dagster.yaml limits how many run at a time."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose lineage is built: what its assets need to know of it.
+    """A table whose lineage is built.
 
     Parameters
     ----------
     name : str
-        The prefix of its asset keys, and the name of its schema in DuckDB.
+        Prefix of its asset keys, and its namespace in the warehouse.
     owner : str
-        Who answers for it, as Dagster writes owners.
+        Owner, as Dagster writes it: an e-mail address, or `team:<name>`.
     encoding : Encoding
-        Its schema, and how `encoded_split` writes its rows.
+        Its schema, and the encoding of `encoded_split`.
     partitions : dagster.DailyPartitionsDefinition
-        The days of its samples.
+        Resample dates.
     """
 
     name: str
@@ -50,21 +52,21 @@ class Table:
 
     @property
     def schema(self) -> TableSchema:
-        """Its raw columns."""
+        """Schema of the raw table."""
         return self.encoding.schema
 
     @property
     def target_unit(self) -> str:
-        """The unit of the target, as a label of an axis."""
+        """Unit of the target, as an axis label."""
         unit = None if self.schema.target is None else self.schema.column(self.schema.target).unit
         return unit or "in the target's unit"
 
     def key(self, asset: str) -> dg.AssetKey:
-        """Give the key of one of its assets."""
+        """Return the key of one of its assets."""
         return dg.AssetKey([self.name, asset])
 
     def sample_title(self, day: str, model_version: str) -> str:
-        """Say which sample a figure is of."""
+        """Return the title of a figure of a sample."""
         return f"{self.name}, sample of {day}, model {model_version}"
 
     def asset(
@@ -73,50 +75,59 @@ class Table:
         *,
         code_version: str,
         kinds: set[str],
-        columns: list[dg.TableColumn] | None = None,
+        description: str,
+        columns: Sequence[dg.TableColumn] = (),
+        inputs: Sequence[str] = (),
         of_sample: bool = False,
         **options: Any,
-    ) -> dict[str, Any]:
-        """Give the arguments of `dagster.asset` that all assets of the table have in common.
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """Declare an asset of the table; a decorator, as `dagster.asset` is.
 
         Parameters
         ----------
         name : str
-            The asset's own name.
+            Name of the asset within the table.
         code_version : str
-            Raised by hand whenever the asset's code gives something else for the same inputs.
+            Version of the asset's code; increase it when the same inputs give another result.
         kinds : set of str
-            What it is made with, as the UI's labels.
-        columns : list of dagster.TableColumn, optional
-            The columns of the table that it writes.
+            Labels in the UI: what it is computed with.
+        description : str
+            Description in the UI.
+        columns : sequence of dagster.TableColumn
+            Columns of the table that it writes; none if it writes no table.
+        inputs : sequence of str
+            Assets of the same table whose rows it takes, each as the parameter of that name.
         of_sample : bool
-            Whether it belongs to a sample, and so is partitioned by day.
+            Whether it belongs to a sample; it is then partitioned by resample date.
         **options
-            Further arguments.
+            Further arguments of `dagster.asset`.
 
         Returns
         -------
-        dict
-            The arguments.
+        callable
+            The decorator.
         """
         metadata: dict[str, Any] = {}
-        if columns is not None:
-            partition = [dg.TableColumn(PARTITION_COLUMN, "date", "The day of the sample.")] if of_sample else []
-            metadata["dagster/column_schema"] = dg.TableSchema(columns=[*partition, *columns])
+        if columns:
+            date = [dg.TableColumn(RESAMPLE_DATE, "date", "Resample date.")] if of_sample else []
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=[*date, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
-        return {
-            "key": self.key(name),
-            "group_name": self.name,
-            "owners": [self.owner],
-            "code_version": code_version,
-            "kinds": kinds,
-            "metadata": metadata,
-            "partitions_def": self.partitions if of_sample else None,
+        decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+            key=self.key(name),
+            group_name=self.name,
+            owners=[self.owner],
+            code_version=code_version,
+            kinds=kinds,
+            description=description,
+            metadata=metadata,
+            ins={each: dg.AssetIn(self.key(each)) for each in inputs},
+            partitions_def=self.partitions if of_sample else None,
             **options,
-        }
+        )
+        return decorator
 
     def raw_columns(self, *, encoded: bool = False) -> list[dg.TableColumn]:
-        """Describe the table's columns, as they came or encoded."""
+        """Return the descriptions of the table's columns, raw or encoded."""
         return [
             _describe(
                 column,
@@ -136,12 +147,12 @@ def samples_of(table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, 
 
 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
-    """Describe a column of a table that an asset writes."""
+    """Return the description of a column that an asset writes."""
     return dg.TableColumn(name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=nullable))
 
 
 def result_columns() -> list[dg.TableColumn]:
-    """Describe the columns of a table of metric results."""
+    """Return the descriptions of the columns of metric results."""
     return [
         column("metric", "varchar", "Name of the metric; the report defines it."),
         column(
@@ -156,41 +167,57 @@ def result_columns() -> list[dg.TableColumn]:
         column("reference", "double", "Mean of the same metric of real rows.", nullable=True),
         column("reference_low", "double", "Lower end of the 95% prediction interval of real rows.", nullable=True),
         column("reference_high", "double", "Upper end of the prediction interval.", nullable=True),
-        column("model_version", "varchar", "The model that wrote the rows."),
+        column("model_version", "varchar", "Version of the model that generated the rows."),
     ]
 
 
-def row_count(frame: pd.DataFrame, *, partition: bool = False) -> dict[str, int]:
-    """Give the row count under the name that the UI looks for."""
-    return {"dagster/partition_row_count" if partition else "dagster/row_count": len(frame)}
+def result(frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:
+    """Return a table from an asset.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The rows.
+    **metadata
+        Metadata for the UI and the provenance. `data_version` is the version of the rows; by default, the hash of their
+        cells. The I/O manager adds the number of rows.
+
+    Returns
+    -------
+    dagster.MaterializeResult
+        The result.
+    """
+    if DATA_VERSION not in metadata:
+        metadata[DATA_VERSION] = content_hash(frame)
+    return dg.MaterializeResult(value=frame, data_version=dg.DataVersion(metadata[DATA_VERSION]), metadata=metadata)
 
 
 def preview(frame: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
-    """Show the first rows of a table in the UI."""
+    """Return the first rows of a table as Markdown for the UI."""
     return markdown_table(frame.head(rows))
 
 
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
-    """Show a small table in the UI; what comes from data cannot become markup."""
+    """Return a small table as Markdown for the UI; text from data is escaped."""
     lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
     lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
     return dg.MetadataValue.md("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
 
 
 def picture(figure: "Figure", path: Path) -> dict[str, Any]:
-    """Write a figure to a file at full size, and show it in the UI at a modest one.
+    """Write a figure to a file at full size, and return it as metadata at a smaller one.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         The figure.
     path : pathlib.Path
-        The PNG file; its stem names the metadata.
+        The PNG file; its stem is the metadata key.
 
     Returns
     -------
     dict
-        The metadata: the picture (if it is small enough for the event log) and the file's path.
+        The figure (if it is small enough for the event log), and the path of the file.
     """
     from synth_assets.evaluation.figures import FILE_DPI, INLINE_DPI, as_png
 
@@ -227,5 +254,5 @@ _MARKUP = str.maketrans({"\n": " ", "\r": " ", **{character: f"&#{ord(character)
 
 
 def _escaped(text: str) -> str:
-    # Entities: in Markdown they stand for the character, and never for what it would begin.
+    # HTML entities: Markdown shows the character and never interprets it as markup.
     return text.translate(_MARKUP)

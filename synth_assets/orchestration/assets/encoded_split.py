@@ -1,13 +1,12 @@
-"""`encoded_split`: the table in numbers only, divided into rows to learn from and rows that only evaluation sees."""
+"""`encoded_split`: the table encoded as numbers, and the split into train and holdout rows."""
 
 import dagster as dg
 import pandas as pd
 
 from synth_assets.orchestration.assets import raw as raw_asset
-from synth_assets.orchestration.assets.common import Table, column, preview, row_count
+from synth_assets.orchestration.assets.common import Table, column, preview, result
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.split import ROW_ID, SPLIT, Split
-from synth_assets.schema.table import content_hash
 
 NAME = "encoded_split"
 
@@ -20,7 +19,7 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
     table : Table
         The table.
     split : Split
-        How it is divided.
+        The split.
 
     Returns
     -------
@@ -29,22 +28,20 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
     """
     columns = [
         *table.raw_columns(encoded=True),
-        column(SPLIT, "varchar", "'train' for rows to learn from, 'test' for rows that are held out."),
-        column(ROW_ID, "bigint", "The row's position in the raw table, from 0."),
+        column(SPLIT, "varchar", "'train' for rows that the model learns from, 'test' for holdout rows."),
+        column(ROW_ID, "bigint", "Position of the row in the raw table, from 0."),
     ]
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="1",
-            kinds={"python", "scikitlearn", "duckdb"},
-            columns=columns,
-            ins={"raw": dg.AssetIn(table.key(raw_asset.NAME))},
-            description=(
-                f"The raw table with labels as codes and the target as `{table.encoding.target_name}`, split by "
-                f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="1",
+        kinds={"python", "scikitlearn", "duckdb"},
+        columns=columns,
+        inputs=(raw_asset.NAME,),
+        description=(
+            f"The raw table with labels encoded as codes and the target as `{table.encoding.target_name}`, split by "
+            f"`train_test_split(train_size={split.train_size}, random_state={split.random_state})`."
+        ),
     )
     def encoded_split(raw: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         with as_dagster_failure():
@@ -57,16 +54,12 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
             for c in table.schema.columns
             if not c.is_numeric
         }
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame),
-                "train_rows": int(counts["train"]),
-                "test_rows": int(counts["test"]),
-                "codes": codes,
-                "preview": preview(frame),
-            },
+        return result(
+            frame,
+            train_rows=int(counts["train"]),
+            test_rows=int(counts["test"]),
+            codes=codes,
+            preview=preview(frame),
         )
 
     return [encoded_split]

@@ -13,13 +13,12 @@ from synth_assets.orchestration.assets.common import (
     Table,
     markdown_table,
     picture,
+    result,
     result_columns,
-    row_count,
     samples_of,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.constraints import Constraint
-from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse
 
@@ -34,32 +33,26 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
     table : Table
         The table.
     constraints : sequence of Constraint
-        What its rows keep to.
+        Conditions that valid rows satisfy.
 
     Returns
     -------
     list
-        The numbers, and the pictures.
+        The two assets.
     """
-    sample_and_split = {
-        "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
-        "raw": dg.AssetIn(table.key(raw_asset.NAME)),
-        "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
-    }
+    sample_and_split = (sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME)
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="4",
-            kinds={"python", "scikitlearn", "duckdb"},
-            columns=result_columns(),
-            of_sample=True,
-            ins=sample_and_split,
-            description=(
-                "Similarity of the sample to holdout rows by columns, by pairs and to classifiers, and validity of its "
-                "rows, each with its reference from real rows."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="4",
+        kinds={"python", "scikitlearn", "duckdb"},
+        columns=result_columns(),
+        of_sample=True,
+        inputs=sample_and_split,
+        description=(
+            "Similarity of the sample to holdout rows by columns, by pairs and to classifiers, and validity of its "
+            "rows, each with its reference from real rows."
+        ),
     )
     def fidelity(
         synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
@@ -69,27 +62,21 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             found = fidelity_results(samples, constraints)
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
-                **{f"{metric}_reference": round(float(row["reference"]), 4) for metric, row in whole.iterrows()},
-                "rows_evaluated": len(samples.subsample),
-                "table": markdown_table(found),
-            },
+        return result(
+            frame,
+            **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
+            **{f"{metric}_reference": round(float(row["reference"]), 4) for metric, row in whole.iterrows()},
+            rows_evaluated=len(samples.subsample),
+            table=markdown_table(found),
         )
 
-    @dg.asset(
-        **table.asset(
-            PLOTS,
-            code_version="3",
-            kinds={"python", "matplotlib"},
-            of_sample=True,
-            ins={**sample_and_split, "fidelity": dg.AssetIn(table.key(NAME))},
-            description="Densities, correlations, and the pairs by which synthetic rows are detected.",
-        )
+    @table.asset(
+        PLOTS,
+        code_version="3",
+        kinds={"python", "matplotlib"},
+        of_sample=True,
+        inputs=(*sample_and_split, NAME),
+        description="Densities, correlations, and the pairs by which synthetic rows are detected.",
     )
     def fidelity_plots(
         context: dg.AssetExecutionContext,
@@ -117,7 +104,7 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             warehouse.record(
                 table.name,
                 PLOTS,
-                partition=partition,
+                resample_date=partition,
                 provenance=Provenance(run_id=context.run.run_id, details={"folder": str(folder), "source": source}),
             )
         return dg.MaterializeResult(metadata=metadata)

@@ -1,4 +1,4 @@
-"""`fine_tuned_model`: a language model fitted on the train rows; the table holds the card of the current one."""
+"""`fine_tuned_model`: the synthesizer, fitted to the train rows; the table holds the card of the current model."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from synth_assets.orchestration.assets.common import (
     Table,
     column,
     picture,
-    row_count,
+    result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.split import TRAIN, select
@@ -25,19 +25,19 @@ from synth_assets.synthesizers.model_store import ModelCard, ModelStore
 NAME = "fine_tuned_model"
 
 _COLUMNS = [
-    column("model_version", "varchar", "The hash of what the model was made from."),
-    column("engine", "varchar", "What trains and samples."),
-    column("base", "varchar", "The base model, as a fingerprint."),
-    column("parameters", "bigint", "How many weights."),
-    column("train_rows", "bigint", "How many rows it learned from."),
+    column("model_version", "varchar", "Hash of the model's inputs: rows, schema, settings and seed."),
+    column("engine", "varchar", "Synthesizer: language_model, be_great, forest or smote."),
+    column("base", "varchar", "Fingerprint of the base model, for a language model."),
+    column("parameters", "bigint", "Number of parameters."),
+    column("train_rows", "bigint", "Number of train rows."),
     column(
         "final_loss",
         "double",
-        "The last reported training loss, in nats: a row's (great), a token's (be_great).",
+        "Last training loss in nats: per row (language_model) or per token (be_great).",
         nullable=True,
     ),
-    column("fitted_at", "varchar", "When it was fitted, in ISO 8601."),
-    column("card", "varchar", "The whole model card, as JSON."),
+    column("fitted_at", "varchar", "Time of the fit, in ISO 8601."),
+    column("card", "varchar", "Model card as JSON."),
 ]
 
 
@@ -61,23 +61,17 @@ def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints
         The asset.
     """
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="6",
-            kinds={"python", "pytorch", "huggingface"},
-            columns=_COLUMNS,
-            ins={
-                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
-                "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
-            },
-            pool=LANGUAGE_MODEL_POOL,
-            description=(
-                f"A `{settings.type}` synthesizer, fitted to the train rows. The same inputs give the same model, "
-                "which is then taken from the store. A fit of a language model that was killed resumes from its last "
-                "checkpoint."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="6",
+        kinds={"python", "pytorch", "huggingface"},
+        columns=_COLUMNS,
+        inputs=(raw_asset.NAME, encoded_split_asset.NAME),
+        pool=LANGUAGE_MODEL_POOL,
+        description=(
+            f"A `{settings.type}` synthesizer, fitted to the train rows. The same inputs give the same model, which is "
+            "then taken from the model store. An interrupted fit of a language model resumes from its last checkpoint."
+        ),
     )
     def fine_tuned_model(
         context: dg.AssetExecutionContext,
@@ -94,36 +88,33 @@ def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints
                 table.schema,
                 settings,
                 seed=seed,
-                base_models_dir=paths.bases,
-                checkpoints_dir=paths.experiments(checkpoints_dir),
+                base_models_dir=paths.base_models,
+                checkpoints_dir=paths.checkpoints(checkpoints_dir),
                 log=context.log.info,
             )
             frame = _as_row(card)
             curve = _curve(card, paths.plots(table.name, card.version), raw_asset.source_label(warehouse, table.name))
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(card.version),
-            metadata={
-                **row_count(frame),
-                "model_version": card.version,
-                "base": card.inputs.get("base", "none"),
-                "parameters": card.parameters,
-                "train_rows": card.rows,
-                "final_loss": card.final_loss,
-                "fit_seconds": card.seconds,
-                "resumed_from_step": card.resumed_from_step,
-                "fitted_at": card.fitted_at,
-                "model_path": dg.MetadataValue.path(store.path(card.version)),
-                **curve,
-                "inputs": card.inputs,
-            },
+        return result(
+            frame,
+            data_version=card.version,
+            model_version=card.version,
+            base=card.inputs.get("base", "none"),
+            parameters=card.parameters,
+            train_rows=card.rows,
+            final_loss=card.final_loss,
+            fit_seconds=card.seconds,
+            resumed_from_step=card.resumed_from_step,
+            fitted_at=card.fitted_at,
+            model_path=dg.MetadataValue.path(store.path(card.version)),
+            **curve,
+            inputs=card.inputs,
         )
 
     return [fine_tuned_model]
 
 
 def current_version(fine_tuned_model: pd.DataFrame) -> str:
-    """Give the version of the current model, of the table that this asset wrote."""
+    """Return the version of the current model from the table of this asset."""
     return str(fine_tuned_model["model_version"].iloc[0])
 
 

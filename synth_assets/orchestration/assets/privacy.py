@@ -12,12 +12,11 @@ from synth_assets.orchestration.assets.common import (
     Table,
     markdown_table,
     picture,
+    result,
     result_columns,
-    row_count,
     samples_of,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 
@@ -41,20 +40,14 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         The asset.
     """
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="5",
-            kinds={"python", "pandas", "duckdb"},
-            columns=result_columns(),
-            of_sample=True,
-            ins={
-                "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
-                "raw": dg.AssetIn(table.key(raw_asset.NAME)),
-                "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
-            },
-            description=("Copies of train rows, distances to them, and membership inference attacks, with references."),
-        )
+    @table.asset(
+        NAME,
+        code_version="5",
+        kinds={"python", "pandas", "duckdb"},
+        columns=result_columns(),
+        of_sample=True,
+        inputs=(sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME),
+        description=("Copies of train rows, distances to them, and membership inference attacks, with references."),
     )
     def privacy(
         context: dg.AssetExecutionContext,
@@ -79,18 +72,14 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             title=table.sample_title(context.partition_key, version),
             source=raw_asset.source_label(warehouse, table.name),
         )
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
-                "rows_evaluated": len(samples.subsample),
-                "table": markdown_table(found),
-                "leaks_named": len(leaks),
-                "leaks": markdown_table(leaks.head(LEAKS_SHOWN)),
-                **picture(figure, paths.plots(table.name, context.partition_key) / "distances.png"),
-            },
+        return result(
+            frame,
+            **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
+            rows_evaluated=len(samples.subsample),
+            table=markdown_table(found),
+            leaks_named=len(leaks),
+            leaks=markdown_table(leaks.head(LEAKS_SHOWN)),
+            **picture(figure, paths.plots(table.name, context.partition_key) / "distances.png"),
         )
 
     return [privacy]

@@ -1,4 +1,4 @@
-"""`published`: what consumers read, made anew and switched to as a whole once a sample has been judged."""
+"""`published`: the publication for consumers, built from all samples that passed their gates."""
 
 from collections.abc import Sequence
 
@@ -43,15 +43,15 @@ def build(
     table : Table
         The table.
     assets : sequence of dagster.AssetsDefinition
-        Its other assets; what they say of their tables and columns is what consumers are told.
+        Its other assets; their descriptions of tables and columns are published too.
     sample : SampleSettings
-        How it is sampled.
+        The settings of its samples.
     real_rows : bool
-        Whether consumers get the real rows too.
+        Whether the real rows are published too.
     retention : Retention
-        How long samples are kept.
+        Retention of samples.
     freshness : dagster.FreshnessPolicy
-        How old the publication may get.
+        Maximum age of the publication.
 
     Returns
     -------
@@ -59,20 +59,18 @@ def build(
         The asset.
     """
     names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
-    offer = PublishSpec(table.name, table.encoding, sample, _descriptions(assets, names))
+    spec = PublishSpec(table.name, table.encoding, _descriptions(assets, names), sample.temperature, sample.conditions)
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="4",
-            kinds={"python", "duckdb", "parquet"},
-            freshness_policy=freshness,
-            deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
-            description=(
-                "What consumers read, as one DuckDB file and as Parquet: of all samples that passed their gates, built "
-                "beside what was published before and switched to as a whole."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="4",
+        kinds={"python", "duckdb", "parquet"},
+        freshness_policy=freshness,
+        deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
+        description=(
+            "Publication for consumers, as one DuckDB file and as Parquet, of all samples that passed their gates. It "
+            "is built beside the previous publication and replaces it atomically."
+        ),
     )
     def published(
         context: dg.AssetExecutionContext,
@@ -81,16 +79,19 @@ def build(
     ) -> dg.MaterializeResult[None]:
         day = context.partition_key if context.has_partition_key else None
         with as_dagster_failure():
-            done = publisher.publish(offer, retention=retention, wanted=day, run_id=context.run.run_id)
-            # Afterwards: a publication that failed is none. What is published tells of every step but this one.
+            done = publisher.publish(spec, retention=retention, resample_date=day, run_id=context.run.run_id)
+            # Recorded after publishing; the published provenance covers all steps but this one.
             warehouse.record(
                 table.name,
                 NAME,
-                partition=day,
+                resample_date=day,
                 provenance=Provenance(run_id=context.run.run_id, details={"publication": done.publication.id}),
             )
-        for said in (*done.damaged, *(f"{day} stays unpublished: {reason}" for day, reason in done.left_out.items())):
-            context.log.warning(said)
+        for message in (
+            *done.skipped_bases,
+            *(f"{day} stays unpublished: {reason}" for day, reason in done.left_out.items()),
+        ):
+            context.log.warning(message)
         size = done.publication.file.stat().st_size
         return dg.MaterializeResult(
             metadata={
@@ -101,7 +102,7 @@ def build(
                 "rows": {
                     name: of["rows"] for name, of in done.publication.manifest["tables"][table.name]["tables"].items()
                 },
-                "days": sorted(done.publication.days(table.name)),
+                "days": sorted(done.publication.samples(table.name)),
                 "left_out": done.left_out,
                 "expired": done.expired,
             }

@@ -1,13 +1,12 @@
-"""`raw`: the table as its source gives it, checked, with its provenance."""
+"""`raw`: the table as its source provides it, checked, with its provenance."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 import pandas as pd
 
-from synth_assets.orchestration.assets.common import Table, preview, row_count
+from synth_assets.orchestration.assets.common import Table, preview, result
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.table import content_hash
 from synth_assets.schema.validation import validate
 from synth_assets.sources import Source
 from synth_assets.storage.paths import DataPaths
@@ -15,7 +14,7 @@ from synth_assets.storage.warehouse import Warehouse
 
 NAME = "raw"
 SOURCE_FINGERPRINT = "source_fingerprint"
-"""The metadata that tells whether the source has changed since."""
+"""Metadata key of the fingerprint of the source, which the sensor compares."""
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -28,9 +27,9 @@ def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsD
     table : Table
         The table.
     source : Source
-        Where the table comes from.
+        The source of the table.
     minimum_rows : int
-        The fewest rows that the split can be made of.
+        The minimum number of rows, given by the split.
 
     Returns
     -------
@@ -38,14 +37,12 @@ def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsD
         The asset, and its checks.
     """
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="1",
-            kinds={"python", "pandas", "duckdb"},
-            columns=table.raw_columns(),
-            description=f"The real `{table.name}` table as its source gives it: a file, OpenML, or the placeholder.",
-        )
+    @table.asset(
+        NAME,
+        code_version="1",
+        kinds={"python", "pandas", "duckdb"},
+        columns=table.raw_columns(),
+        description=f"The real `{table.name}` table from its source: a file, OpenML, or the placeholder.",
     )
     def raw(
         context: dg.AssetExecutionContext, paths: dg.ResourceParam[DataPaths]
@@ -54,48 +51,44 @@ def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsD
             loaded = source.load(paths.root)
             frame = table.schema.coerce(loaded.frame, origin=loaded.label)
         if loaded.kind == "placeholder":
-            context.log.warning(f"{table.name}: these rows are no real data but the {loaded.label}.")
+            context.log.warning(f"{table.name}: these rows are not real data but the {loaded.label}.")
         ignored = [str(name) for name in loaded.frame.columns if name not in table.schema.names]
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame),
-                "source": loaded.label,
-                "source_kind": loaded.kind,
-                SOURCE_FINGERPRINT: loaded.fingerprint,
-                "ignored_columns": ignored,
-                "preview": preview(frame),
-            },
+        return result(
+            frame,
+            source=loaded.label,
+            source_kind=loaded.kind,
+            **{SOURCE_FINGERPRINT: loaded.fingerprint},
+            ignored_columns=ignored,
+            preview=preview(frame),
         )
 
     return [raw, _checks(table, minimum_rows)]
 
 
 def source_label(warehouse: Warehouse, table: str) -> str:
-    """Give where the stored raw table came from, as it is written on plots."""
+    """Return the label of the source of the stored raw table, for figures."""
     return str(warehouse.latest_details(table, NAME)["source"])
 
 
 def _checks(table: Table, minimum_rows: int) -> dg.AssetChecksDefinition:
     key = table.key(NAME)
     blocking = {
-        "columns": "The stored table has the declared columns, in order.",
+        "columns": "The table has the declared columns, in order.",
         "types": "Each column has its declared type.",
-        "row_count": f"There are at least {minimum_rows:,} rows, so that some are held out.",
-        "no_missing_values": "No cell is empty.",
-        "labels": "Each label is one of its column's.",
-        "ranges": "Each number is within its column's limits.",
+        "row_count": f"The table has at least {minimum_rows:,} rows, so that some are held out.",
+        "no_missing_values": "No cell is missing.",
+        "labels": "Each label is a category of its column.",
+        "ranges": "Each number is within the range of its column.",
     }
     specs = [
         dg.AssetCheckSpec(name, asset=key, description=description, blocking=True)
         for name, description in blocking.items()
     ]
     specs.append(
-        dg.AssetCheckSpec("is_real", asset=key, description="The rows are real ones, not those of the placeholder.")
+        dg.AssetCheckSpec("is_real", asset=key, description="The rows are real, not those of the placeholder.")
     )
 
-    # The UI runs checks by themselves only where they can be run one by one.
+    # The UI can run checks without the asset only if they can be subset.
     @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
@@ -104,8 +97,8 @@ def _checks(table: Table, minimum_rows: int) -> dg.AssetChecksDefinition:
         details = warehouse.latest_details(table.name, NAME)
         if details["source_kind"] == "placeholder":
             problems["is_real"] = [
-                f"these rows are those of the {details['source']}: everything made from them is for development only. "
-                "Put the real table where the README says"
+                f"these rows are the {details['source']}: results from them are for development only. "
+                "Provide the real table as the README describes"
             ]
         for selected in context.selected_asset_check_keys:
             found = problems.get(selected.name, [])

@@ -1,4 +1,4 @@
-"""`report`: the verdict over a sample, an HTML page that explains it, and the gates that can stop the sample."""
+"""`report`: the verdicts of the gates on a sample, and its HTML report."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
@@ -19,13 +19,12 @@ from synth_assets.orchestration.assets import privacy as privacy_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import regression_comparison as comparison_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
-from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
+from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, result
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.constraints import Constraint
-from synth_assets.schema.table import content_hash
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.warehouse import PARTITION_COLUMN, Warehouse
+from synth_assets.storage.warehouse import RESAMPLE_DATE, Warehouse
 from synth_assets.synthesizers.model_store import ModelStore
 
 NAME = "report"
@@ -37,7 +36,7 @@ _COLUMNS = [
     column("blocking", "boolean", "Whether a sample that fails it stays unpublished."),
     column("passed", "boolean", "Whether every number is within its limit."),
     column("message", "varchar", "What was found, what was expected, what to do."),
-    column("model_version", "varchar", "The model that wrote the rows."),
+    column("model_version", "varchar", "Version of the model that generated the rows."),
 ]
 
 
@@ -53,7 +52,7 @@ def build(
     gates : mapping of str to Gate
         The gates, by name.
     constraints : sequence of Constraint
-        What the table's rows keep to.
+        Conditions that valid rows satisfy.
 
     Returns
     -------
@@ -62,23 +61,18 @@ def build(
     """
     key = table.key(NAME)
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="3",
-            kinds={"python", "pandas", "duckdb"},
-            columns=_COLUMNS,
-            of_sample=True,
-            ins={
-                module.NAME: dg.AssetIn(table.key(module.NAME))
-                for module in (fidelity_asset, privacy_asset, comparison_asset)
-            },
-            deps=[table.key(fidelity_asset.PLOTS)],
-            description=(
-                "Verdicts of the gates, which decide whether the sample is published, and an HTML report. A gate "
-                "limits how much worse than real rows a sample may be; defs.yaml can state other tolerances."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="3",
+        kinds={"python", "pandas", "duckdb"},
+        columns=_COLUMNS,
+        of_sample=True,
+        inputs=(fidelity_asset.NAME, privacy_asset.NAME, comparison_asset.NAME),
+        deps=[table.key(fidelity_asset.PLOTS)],
+        description=(
+            "Verdicts of the gates, which decide whether the sample is published, and an HTML report. A gate "
+            "limits how much worse than real rows a sample may be; defs.yaml can state other tolerances."
+        ),
     )
     def report(
         context: dg.AssetExecutionContext,
@@ -102,11 +96,11 @@ def build(
             findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
             drawn = {"metrics": figures.metric_dots(findings, title=title, source=origin.source)}
             history = _history(table, warehouse, gates, day)
-            if history[PARTITION_COLUMN].nunique() > 1:
+            if history[RESAMPLE_DATE].nunique() > 1:
                 title = f"{table.name}, samples up to {day}"
                 drawn["history"] = figures.metric_history(history, title=title, source=origin.source)
             shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
-            details = warehouse.latest_details(table.name, comparison_asset.NAME, partition=day)
+            details = warehouse.latest_details(table.name, comparison_asset.NAME, resample_date=day)
             utility = Utility(
                 regression_comparison,
                 verdict=_fact(details, "verdict", "{}"),
@@ -117,18 +111,14 @@ def build(
             )
             html = report_html(origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures)
             atomic_write(page, html.encode())
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                "publishable": is_publishable(verdicts),
-                "verdicts": markdown_table(
-                    frame.assign(verdict=[each.status for each in verdicts])[["gate", "verdict", "message"]]
-                ),
-                "page": dg.MetadataValue.path(page),
-                **{name: value for each in shown for name, value in each.items()},
-            },
+        return result(
+            frame,
+            publishable=is_publishable(verdicts),
+            verdicts=markdown_table(
+                frame.assign(verdict=[each.status for each in verdicts])[["gate", "verdict", "message"]]
+            ),
+            page=dg.MetadataValue.path(page),
+            **{name: value for each in shown for name, value in each.items()},
         )
 
     specs = [
@@ -142,7 +132,7 @@ def build(
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        verdicts = warehouse.read(table.name, NAME, partition=context.partition_key).set_index("gate")
+        verdicts = warehouse.read(table.name, NAME, resample_date=context.partition_key).set_index("gate")
         for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
             verdict = verdicts.loc[selected.name]
             yield dg.AssetCheckResult(
@@ -168,15 +158,15 @@ def _results(
 
 
 def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day: str) -> pd.DataFrame:
-    """Give what the gates, as they are now, find in the samples of this day and of those before."""
+    """Return the findings of the current gates in the samples up to this resample date."""
     stored = [
-        dict(iter(warehouse.read(table.name, module.NAME).groupby(PARTITION_COLUMN)))
+        dict(iter(warehouse.read(table.name, module.NAME).groupby(RESAMPLE_DATE)))
         for module in (fidelity_asset, privacy_asset, comparison_asset)
     ]
     days = set.intersection(*(set(by_day) for by_day in stored))
     return pd.concat(
         [
-            verdict.findings.assign(**{PARTITION_COLUMN: each})
+            verdict.findings.assign(**{RESAMPLE_DATE: each})
             for each in sorted(days)
             if each <= pd.Timestamp(day)
             for verdict in evaluate_gates(gates.values(), _results(*(by_day[each] for by_day in stored)))
@@ -186,21 +176,21 @@ def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day:
 
 
 def _pictures(table: Table, plots: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Read the figures that this asset and those before it drew."""
+    """Read the figures of the sample."""
     absent = [name for name in names if not (plots / f"{name}.png").exists()]
     if absent:
         raise ForeseenError(
-            f"found no {', '.join(f'{name}.png' for name in absent)} in {plots}, where the pictures of this sample are "
-            f"kept. Materialize {', '.join(f'{table.name}/{name}' for name in _DRAW)} of this day, then this."
+            f"found no {', '.join(f'{name}.png' for name in absent)} in {plots}, the folder of the figures of this "
+            f"sample. Materialize {', '.join(f'{table.name}/{name}' for name in _DRAW)} of this date, then report."
         )
     return {name: (plots / f"{name}.png").read_bytes() for name in names}
 
 
 def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, model_version: str) -> Origin:
-    """Read from the record what a sample was made from."""
+    """Return the origin of a sample, from the provenance."""
     raw = warehouse.latest_details(table.name, raw_asset.NAME)
     split = warehouse.latest_details(table.name, encoded_split_asset.NAME)
-    sample = warehouse.latest_details(table.name, sample_asset.NAME, partition=day)
+    sample = warehouse.latest_details(table.name, sample_asset.NAME, resample_date=day)
     card = store.card(model_version)
     conditions = [f"{name} {condition}" for name, condition in sample.get("conditions", {}).items()]
     return Origin(
@@ -225,7 +215,7 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
 
 
 def _fact(details: Mapping[str, Any], name: str, form: str) -> str:
-    # What was written by hand, or by an earlier version of an asset, has a shorter record.
+    # Rows that were written by hand or by an earlier version have fewer details.
     return form.format(details[name]) if name in details else "not on record"
 
 

@@ -1,4 +1,4 @@
-"""`synthetic_sample`: synthetic rows of a day, in the raw table's columns, types and labels."""
+"""`synthetic_sample`: the synthetic rows of a resample date, in the columns, types and labels of the raw table."""
 
 import hashlib
 import time
@@ -13,10 +13,9 @@ from synth_assets.orchestration.assets.common import (
     Table,
     column,
     preview,
-    row_count,
+    result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.table import content_hash
 from synth_assets.schema.validation import validate
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
@@ -27,16 +26,16 @@ NAME = "synthetic_sample"
 
 
 class SampleConfig(dg.Config):
-    """What a single run may ask for instead of what defs.yaml says.
+    """Settings of a single run, in place of those of defs.yaml.
 
     Parameters
     ----------
     n_samples : int, optional
-        How many rows.
+        Number of rows.
     temperature : float, optional
-        Of the softmax over the next token.
+        Temperature of the softmax over the next token.
     conditions : dict of str to str, optional
-        What the rows have to meet: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
+        Conditions on columns: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
     """
 
     n_samples: int | None = None
@@ -54,9 +53,9 @@ def build(
     table : Table
         The table.
     settings : SampleSettings
-        How it is sampled, unless a run asks for something else.
+        The settings of the sample, which a run may override.
     freshness : dagster.FreshnessPolicy
-        How old the newest sample may get.
+        Maximum age of the newest sample.
 
     Returns
     -------
@@ -65,25 +64,23 @@ def build(
     """
     columns = [
         *table.raw_columns(),
-        column("sample_id", "bigint", "The row's number in the sample, from 0."),
-        column("model_version", "varchar", "The model that wrote the row."),
+        column("sample_id", "bigint", "Number of the row in the sample, from 0."),
+        column("model_version", "varchar", "Version of the model that generated the row."),
     ]
 
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="6",
-            kinds={"python", "pytorch", "duckdb"},
-            columns=columns,
-            of_sample=True,
-            ins={"fine_tuned_model": dg.AssetIn(table.key(model_asset.NAME))},
-            pool=LANGUAGE_MODEL_POOL,
-            freshness_policy=freshness,
-            description=(
-                f"{settings.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
-                "day give the seed, so that a day's sample can be drawn again."
-            ),
-        )
+    @table.asset(
+        NAME,
+        code_version="6",
+        kinds={"python", "pytorch", "duckdb"},
+        columns=columns,
+        of_sample=True,
+        inputs=(model_asset.NAME,),
+        pool=LANGUAGE_MODEL_POOL,
+        freshness_policy=freshness,
+        description=(
+            f"{settings.n_samples:,} synthetic rows, sampled from the current model each day. The seed is derived from "
+            "the model version and the resample date, so that a sample can be drawn again."
+        ),
     )
     def synthetic_sample(
         context: dg.AssetExecutionContext,
@@ -109,37 +106,33 @@ def build(
             )
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
-        return dg.MaterializeResult(
-            value=frame,
-            data_version=dg.DataVersion(content_hash(frame)),
-            metadata={
-                **row_count(frame, partition=True),
-                "model_version": version,
-                "seed": seed,
-                "temperature": wanted.temperature,
-                "conditions": dict(wanted.conditions or {}),
-                "rows_per_second": round(len(frame) / seconds, 1),
-                "preview": preview(frame),
-            },
+        return result(
+            frame,
+            model_version=version,
+            seed=seed,
+            temperature=wanted.temperature,
+            conditions=dict(wanted.conditions or {}),
+            rows_per_second=round(len(frame) / seconds, 1),
+            preview=preview(frame),
         )
 
     return [synthetic_sample, _checks(table)]
 
 
 def seed_of(model_version: str, partition: str) -> int:
-    """Derive the seed of a sample.
+    """Return the seed of a sample.
 
     Parameters
     ----------
     model_version : str
-        The model.
+        Version of the model.
     partition : str
-        The day, as an ISO date.
+        Resample date, as an ISO date.
 
     Returns
     -------
     int
-        From 0 to 2**32 - 1, as NumPy's generators take it.
+        From 0 to 2**32 - 1, the range of NumPy's seeds.
     """
     return int.from_bytes(hashlib.sha256(f"{model_version}/{partition}".encode()).digest()[:4])
 
@@ -151,13 +144,13 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             "valid_rows",
             asset=key,
             blocking=True,
-            description="Every row has the raw table's columns, types and labels, and no empty cell.",
+            description="Every row has the columns, types and labels of the raw table, and no missing cell.",
             partitions_def=table.partitions,
         ),
         dg.AssetCheckSpec(
             "ranges",
             asset=key,
-            description="Each value is within the limits that are stated for its column.",
+            description="Each value is within the range of its column.",
             partitions_def=table.partitions,
         ),
     ]
@@ -166,7 +159,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        frame = warehouse.read(table.name, NAME, partition=context.partition_key)
+        frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
         problems = validate(frame.drop(columns=["sample_id", "model_version"]), table.schema)
         ranges = problems.pop("ranges")
         by_check = {"valid_rows": [problem for found in problems.values() for problem in found], "ranges": ranges}
