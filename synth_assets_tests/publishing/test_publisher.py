@@ -812,7 +812,7 @@ def test_a_kill_between_any_two_steps_leaves_one_whole_state(
             assert days(publisher) == after, step
             left = [*publisher.path.parent.iterdir(), *publisher.publications.folder.iterdir()]
             assert [path for path in left if path.name.startswith(".")] == [], step
-            assert not publisher.publish(spec()).is_new, step
+    assert not publisher.publish(spec()).is_new
     assert step > 10
     assert seen == {str(before), str(after)}
     assert status == 0
