@@ -672,7 +672,7 @@ attempts = []
 # Few rows go through the write-ahead log and into the file when it is closed, many straight into the file.
 for version, rows in ((1, 1000), (2, 150_000)):
     make(version, rows)
-    for free in (64, 600, 4000, 9000, 16000):
+    for free in (64, 4000, 16000):
         leave_free(disk, free)
         error = None
         try:
