@@ -12,9 +12,9 @@ from dataclasses import replace
 import pandas as pd
 from engines import BE_GREAT, BE_GREATS_SAMPLE
 from engines import settings as abalone_settings
-
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.utility import compare_training_sets
+
 from synth_assets.orchestration.assets.synthetic_sample import seed_of
 from synth_assets.orchestration.settings import SyntheticTableSettings
 from synth_assets.schema.encoding import Encoding
@@ -32,7 +32,7 @@ def main() -> None:
     paths = DataPaths.from_environment()
     schema = settings.table_schema()
     encoding = Encoding(schema)
-    loaded = settings.source_in(paths.root).load()
+    loaded = settings.source.load(paths.root)
     split = settings.table_split().apply(encoding.encode(schema.coerce(loaded.frame, origin=loaded.label)))
     train, held_out = rows_of(split, "train"), rows_of(split, "test")
     shapes, scores = [], []

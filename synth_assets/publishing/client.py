@@ -294,25 +294,25 @@ def sample_current_model(
         If the model is no longer in the model store, or cannot meet the conditions.
     """
     from synth_assets.publishing.builder import PublishSpec
-    from synth_assets.synthesizers.model_store import ModelStore, sample_rows
-    from synth_assets.synthesizers.settings import SampleSpec
+    from synth_assets.synthesizers.model_store import ModelStore
 
     paths = data_paths(data)
     publication = Publications(paths).current()
     publication.require_format()
     version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
     spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
-    schema = spec.encoding.schema
-    aliases = {spec.encoding.target_name: schema.target}  # conditions may name the target as encoded_split does
+    aliases = {
+        spec.encoding.target_name: spec.encoding.schema.target
+    }  # conditions may name the target as encoded_split does
     by_column = {str(aliases.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
-    settings = SampleSpec(
-        n_samples=n,
-        conditions={**(spec.conditions or {}), **by_column} or None,
-        temperature=spec.temperature if temperature is None else temperature,
+    synthesizer = ModelStore(paths.models(table)).load(version)
+    return synthesizer.sample(
+        n,
+        seed=seed,
+        conditions={**(spec.sample.conditions or {}), **by_column} or None,
+        temperature=spec.sample.temperature if temperature is None else temperature,
+        log=log or (lambda _: None),
     )
-    store = ModelStore(paths.models(table))
-    rows, _ = sample_rows(store, version, schema, settings, seed=seed, report=log or (lambda _: None))
-    return rows
 
 
 def parse_condition(condition: str) -> tuple[str, str]:

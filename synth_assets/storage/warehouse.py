@@ -230,6 +230,18 @@ class Warehouse:
         WarehouseError
             If there is no such table, or it has no row of the date.
         """
+        return self.read_with_version(namespace, table, resample_date=resample_date)[0]
+
+    def read_with_version(
+        self, namespace: str, table: str, *, resample_date: str | None = None
+    ) -> "tuple[pd.DataFrame, str | None]":
+        """Read a table as `read` does, with its recorded data version, if it has one.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such table, or it has no row of the date.
+        """
         import duckdb
 
         name = f"{namespace}.{table}"
@@ -246,13 +258,18 @@ class Warehouse:
         with self._connection(read_only=True) as connection:
             try:
                 frame = connection.execute(f"{query} ORDER BY rowid", values).df()
+                recorded = connection.execute(
+                    f"SELECT data_version FROM {quoted(CATALOG, namespace, PROVENANCE)} WHERE asset = $1 "
+                    "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY rowid DESC LIMIT 1",
+                    [table, resample_date],
+                ).fetchone()
             except duckdb.CatalogException as error:
                 raise WarehouseError(absent) from error
             except duckdb.Error as error:
                 raise WarehouseError(f"{name} cannot be read from {self.path}: {error}{_advice(error)}") from error
         if frame.empty:
             raise WarehouseError(absent)
-        return frame
+        return frame, recorded[0] if recorded else None
 
     def verify(self) -> int:
         """Read every row of every table: DuckDB compares every block with its checksum.

@@ -6,15 +6,15 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from synth_assets.evaluation.detection import IMPORTANCE, detection_table, pairs_told_apart
+from synth_assets.evaluation.fidelity import fidelity_table
+from synth_assets.evaluation.privacy import attacks_on, privacy_table
+from synth_assets.evaluation.validity import validity_table
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import detection
-from synth_assets.evaluation.detection import IMPORTANCE, detection_table, pairs_told_apart
-from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.gates import GATES, judge
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
-from synth_assets.evaluation.privacy import attacks_on, privacy_table
-from synth_assets.evaluation.validity import validity_table
 from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema

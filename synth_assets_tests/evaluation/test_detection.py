@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from synth_assets.evaluation.detection import IMPORTANCE, Classifier, detection_auc, detection_table, pairs_told_apart
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.detection import IMPORTANCE, Classifier, detection_auc, detection_table, pairs_told_apart
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.schema.columns import Float
 from synth_assets.schema.table import TableSchema

@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-
-from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.fidelity import (
     CONTINGENCY,
     CORRELATION,
@@ -20,8 +18,10 @@ from synth_assets.evaluation.fidelity import (
     fidelity_table,
     numeric_names,
 )
-from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.evaluation.rows import judged_rows
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS
 from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
 

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 from scipy.stats import norm
+from synth_assets.evaluation.fidelity import correlations
+from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.fidelity import correlations
 from synth_assets.evaluation.figures import (
     BLUE,
     ORANGE,
@@ -32,7 +33,6 @@ from synth_assets.evaluation.figures import (
 from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densities
 from synth_assets.evaluation.figures.scores import MOST_LINES
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS, METRICS, Metric
-from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
 from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.table import TableSchema
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.privacy import privacy_table
 from synth_assets.evaluation.validity import validity_table
+
 from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.conftest import PROJECT

@@ -6,11 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-from synth_assets.errors import ForeseenError
-from synth_assets.evaluation import privacy
-from synth_assets.evaluation.gates import PRIVACY, judge
-from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.evaluation.privacy import (
     LEAK,
     LEAKS,
@@ -25,6 +20,11 @@ from synth_assets.evaluation.privacy import (
     privacy_table,
 )
 from synth_assets.evaluation.rows import as_points, judged_rows
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation import privacy
+from synth_assets.evaluation.gates import PRIVACY, judge
+from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
 from synth_assets.orchestration.settings import SyntheticTableSettings
 from synth_assets.schema.columns import Categorical, Float, Integer
 from synth_assets.schema.encoding import Encoding

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from synth_assets.evaluation.roc import bootstrapped, by_chance, roc_area
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from synth_assets.evaluation.rows import category_names, judged_rows, labels_seen, require_rows
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.rows import category_names, judged_rows, labels_seen, require_rows
 from synth_assets.schema.table import TableSchema
 
 

@@ -10,10 +10,6 @@ from pandas.testing import assert_frame_equal
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
-from threadpoolctl import threadpool_limits
-
-from synth_assets.errors import ForeseenError
-from synth_assets.evaluation import intervals, learners, utility
 from synth_assets.evaluation.utility import (
     AUGMENTED,
     REAL,
@@ -23,6 +19,10 @@ from synth_assets.evaluation.utility import (
     held_out_r2,
     verdict_on,
 )
+from threadpoolctl import threadpool_limits
+
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation import intervals, learners, utility
 
 REGRESSORS = ["linear", "nearest neighbours", "random forest", "gradient boosting"]
 METRICS = {"r2": r2_score, "rmse": root_mean_squared_error, "mae": mean_absolute_error}

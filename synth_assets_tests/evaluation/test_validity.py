@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from synth_assets.evaluation.validity import validity_table
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
-from synth_assets.evaluation.validity import validity_table
 from synth_assets.orchestration.settings import SyntheticTableSettings
 from synth_assets.schema.columns import Float
 from synth_assets.schema.constraints import Constraint, check_constraints, violations

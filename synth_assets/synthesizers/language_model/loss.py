@@ -41,6 +41,7 @@ class TokenBatch:
 
     def take(self, rows: torch.Tensor) -> "TokenBatch":
         """Give some of the rows."""
+        rows = rows.to(self.ids.device)
         ids, levels, choices = (part.index_select(0, rows) for part in (self.ids, self.levels, self.choices))
         return TokenBatch(ids, levels, choices, self.options)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 PAD = -1
 """Stands where a value is shorter, in tokens, than the longest of its column."""
@@ -65,7 +65,7 @@ class TokenTrie:
     columns : list of ColumnTokens
         In the written order.
     end : int
-        The token that ends a row.
+        The token that ends a row: the tokenizer's end token, or its padding token if it has no end token.
     """
 
     columns: list[ColumnTokens]
@@ -91,8 +91,16 @@ class TokenTrie:
         ------
         ModelError
             If the tokenizer writes a value in pieces that depend on more than the text before them, or by a special
-            token, which stands for the end of a row or for anything unknown.
+            token, which stands for the end of a row or for anything unknown; or if it has neither an end token nor a
+            padding token.
         """
+        end = tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        if end is None:
+            raise ModelError(
+                "the base's tokenizer has neither an end token nor a padding token, and a row has to end with one of "
+                "them. Set eos_token in the base's tokenizer_config.json to a token of its vocabulary, or choose "
+                "another base, or 'scratch'."
+            )
         columns: list[ColumnTokens] = []
         before = ""
         for place, column in enumerate(row_encoder.columns):
@@ -120,7 +128,7 @@ class TokenTrie:
                 values[code, : len(ids)] = ids
             columns.append(ColumnTokens(opened[skipped:], values, _trie(values, column.name)))
             before = f"{column.name} is {texts[0]}, "
-        return cls(columns, tokenizer.eos_token_id)
+        return cls(columns, end)
 
     @property
     def longest(self) -> int:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.base_models import _tokenizer_of, sentences
 from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie, pieces_of
-from synth_assets.synthesizers.settings import ModelError
 
 
 def table_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -157,6 +157,21 @@ def test_a_value_that_begins_another_is_refused() -> None:
     table = pd.DataFrame({"k": pd.Series(["ab", "abab"], dtype="str")})
     with pytest.raises(ModelError, match="one begins the other"):
         TokenTrie.of(RowEncoder.of(table), byte_level(["k is ab"], 262))
+
+
+def test_a_row_ends_with_the_padding_token_where_there_is_no_end_token() -> None:
+    table = table_of()
+    row_encoder, tokenizer, rows = scratch(table)
+    tokenizer.eos_token, tokenizer.pad_token = None, "<|endoftext|>"
+    tokens = check(row_encoder, tokenizer, table, rows)
+    assert tokens.end == tokenizer.pad_token_id
+
+
+def test_a_tokenizer_with_neither_an_end_nor_a_padding_token_is_refused() -> None:
+    row_encoder, tokenizer, _ = scratch(table_of())
+    tokenizer.eos_token = None
+    with pytest.raises(ModelError, match=r"neither an end token nor a padding token.*Set eos_token"):
+        TokenTrie.of(row_encoder, tokenizer)
 
 
 def test_pieces_are_cut_from_the_right() -> None:

@@ -1,0 +1,110 @@
+"""Training and sampling on a CUDA device, as far as a machine without one can tell: see `fake_cuda`."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, make_scratch_base, sentences
+from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
+
+SETTINGS = LanguageModelSettings(epochs=2, batch_size=16, learning_rate=0.01, pretrain={"rows": 0})
+WITH_FOREST = SETTINGS.model_copy(
+    update={"pretrain": LanguageModelSettings(pretrain={"rows": 64, "forest": {"n_estimators": 2}}).pretrain}
+)
+
+
+@pytest.fixture(autouse=True)
+def _gpu() -> Iterator[None]:
+    from synth_assets_tests.synthesizers.language_model.fake_cuda import fake_cuda
+
+    with fake_cuda():
+        yield
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    size = rng.integers(1, 4, 60)
+    kind = pd.Series(rng.choice(["a", "b"], 60), dtype="str")
+    return pd.DataFrame({"size": size, "kind": kind, "half": rng.integers(1, 4, 60) / 2})
+
+
+@pytest.fixture(params=["scratch", "llama"])
+def untrained(request: pytest.FixtureRequest, table: pd.DataFrame) -> Callable[..., Any]:
+    """Make a GPT-2 with the tokenizer of 'scratch', or a Llama with one of learned pieces, on a device."""
+
+    def make(device: str = "cuda") -> Any:
+        import torch
+
+        from synth_assets.synthesizers.language_model.row_model import RowModel
+
+        row_encoder = RowEncoder.of(table)
+        rows = sentences(row_encoder.written(table))
+        torch.manual_seed(3)
+        if request.param == "scratch":
+            shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)
+            model, tokenizer = make_scratch_base(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+        else:
+            from tokenizers import ByteLevelBPETokenizer
+            from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+            learned = ByteLevelBPETokenizer()
+            learned.train_from_iterator(rows, 300, special_tokens=[END_OF_TEXT], show_progress=False)
+            tokenizer = PreTrainedTokenizerFast(tokenizer_object=learned._tokenizer, eos_token=END_OF_TEXT)
+            shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+            model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape))
+        return RowModel(model.to(device), tokenizer, row_encoder)
+
+    return make
+
+
+def rows_of(model: Any, n: int, **arguments: Any) -> pd.DataFrame:
+    return pd.concat(list(model.sample_batches(n, seed=1, batch_rows=20, **arguments)), ignore_index=True)
+
+
+def test_a_fit_with_a_forest_samples_within_conditions_and_imputes(
+    untrained: Callable[..., Any], table: pd.DataFrame
+) -> None:
+    model = untrained()
+    history, _ = model.fit(table, WITH_FOREST, seed=5)
+    assert model.model.device.type == "cuda"
+    assert np.isfinite([report["eval_loss"] for report in history]).all()
+    assert len(rows_of(model, 20)) == 20
+    rows = rows_of(model, 20, conditions={"half": ">= 1", "kind": "!= 'a'"})
+    assert (rows["half"] >= 1).all()
+    assert (rows["kind"] == "b").all()
+    gaps = table.head(6).astype({"size": "float64"})
+    gaps.loc[:3, "size"] = np.nan
+    gaps.loc[2:, "kind"] = None
+    filled = model.impute(gaps)
+    assert not filled.isna().any().any()
+    assert filled["half"].equals(gaps["half"])
+
+
+def test_a_fit_is_resumed_and_has_the_losses_of_one_on_a_cpu(
+    untrained: Callable[..., Any], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    once = SETTINGS.model_copy(update={"epochs": 1})
+    first, _ = untrained().fit(table, once, seed=5, checkpoints=tmp_path)
+    lines: list[str] = []
+    history, resumed_from = untrained().fit(table, SETTINGS, seed=5, checkpoints=tmp_path, log=lines.append)
+    assert resumed_from > 0
+    assert history[0] == first[0]
+    on_cpu, _ = untrained("cpu").fit(table, SETTINGS, seed=5)
+    for report, expected in zip(history, on_cpu, strict=True):
+        assert report["eval_loss"] == pytest.approx(expected["eval_loss"], rel=0.02)
+
+
+def test_low_rank_adapters_are_trained_there_too(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
+    pytest.importorskip("peft")
+    from synth_assets.synthesizers.language_model.synthesizer import _with_adapters
+
+    model = untrained()
+    model.model = _with_adapters(model.model).to("cuda")
+    model.fit(table, SETTINGS.model_copy(update={"epochs": 1}), seed=5)
+    assert len(rows_of(model, 5)) == 5
