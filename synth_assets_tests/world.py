@@ -9,7 +9,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from synth_assets.evaluation import utility
+from synth_assets.evaluation.metrics import utility
 from synth_assets.storage.paths import DataPaths
 from synth_assets_tests.live.tiny_location import tiny_definitions
 
