@@ -24,6 +24,7 @@ from synth_assets.storage.warehouse import (
     RESAMPLE_DATE,
     Warehouse,
 )
+from synth_assets.synthesizers.base import SampleSettings
 
 if TYPE_CHECKING:
     import duckdb
@@ -87,27 +88,23 @@ class PublishSpec:
         The name of the table, and of its namespace in DuckDB.
     encoding : Encoding
         The schema of the table, and the encoding of `encoded_split`.
+    sample : SampleSettings
+        The settings of its samples; `synth-assets sample` uses them too.
     tables : mapping of str to TableDescription
         The tables that are published. Tables without an entry stay in the warehouse.
-    temperature : float
-        Default sampling temperature of `synth-assets sample`.
-    conditions : mapping of str to str, optional
-        Conditions on every sampled row, by column.
     """
 
     name: str
     encoding: Encoding
+    sample: SampleSettings
     tables: Mapping[str, TableDescription]
-    temperature: float = 1.0
-    conditions: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the values of a manifest's entry."""
         return {
             "schema": self.encoding.schema.model_dump(mode="json"),
             "target_name": self.encoding.target_name,
-            "temperature": self.temperature,
-            "conditions": dict(self.conditions) if self.conditions else None,
+            "sample": self.sample.model_dump(mode="json"),
             "tables": {name: asdict(table) for name, table in self.tables.items()},
         }
 
@@ -117,12 +114,11 @@ class PublishSpec:
         return cls(
             name,
             Encoding(TableSchema.model_validate(entry["schema"]), entry["target_name"]),
+            SampleSettings.model_validate(entry["sample"]),
             {
                 table: TableDescription(each["description"], each["columns"], each["of_sample"])
                 for table, each in entry["tables"].items()
             },
-            entry["temperature"],
-            entry["conditions"],
         )
 
 

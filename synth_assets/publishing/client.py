@@ -301,18 +301,17 @@ def sample_current_model(
     publication.require_format()
     version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
     spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
-    aliases = {spec.encoding.target_name: spec.encoding.schema.target}  # conditions may use the name in encoded_split
+    aliases = {
+        spec.encoding.target_name: spec.encoding.schema.target
+    }  # conditions may name the target as encoded_split does
     by_column = {str(aliases.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
-    return (
-        ModelStore(paths.models(table))
-        .load(version)
-        .sample(
-            n,
-            seed=seed,
-            conditions={**(spec.conditions or {}), **by_column} or None,
-            temperature=spec.temperature if temperature is None else temperature,
-            log=log or (lambda _: None),
-        )
+    synthesizer = ModelStore(paths.models(table)).load(version)
+    return synthesizer.sample(
+        n,
+        seed=seed,
+        conditions={**(spec.sample.conditions or {}), **by_column} or None,
+        temperature=spec.sample.temperature if temperature is None else temperature,
+        log=log or (lambda _: None),
     )
 
 

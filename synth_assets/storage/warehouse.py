@@ -234,8 +234,8 @@ class Warehouse:
 
     def read_with_version(
         self, namespace: str, table: str, *, resample_date: str | None = None
-    ) -> tuple["pd.DataFrame", str | None]:
-        """Read a table as `read` does, and the data version of these rows, if one was recorded.
+    ) -> "tuple[pd.DataFrame, str | None]":
+        """Read a table as `read` does, with its recorded data version, if it has one.
 
         Raises
         ------

@@ -19,8 +19,9 @@ from click.testing import CliRunner, Result
 from synth_assets.cli import main
 from synth_assets.cli.output import write_csv
 from synth_assets.publishing.publisher import Publisher
+from synth_assets.storage.warehouse import Provenance
 from synth_assets_tests.conftest import PROJECT
-from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, spec, write_sample
+from synth_assets_tests.storage.toy import MONDAY, TABLES, TUESDAY, WEDNESDAY, spec, write_sample
 from synth_assets_tests.world import DAY, Outcome, World
 
 ODD = 'x"; drop table y; --'
@@ -337,6 +338,35 @@ def test_completion_knows_commands_and_tables(toy: Publisher) -> None:
 
     assert "plain,toy" in completed("delete t")
     assert {"plain,toy", "plain,toy.raw", "plain,toy.fidelity"} <= set(completed("export t"))
+
+
+def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> None:
+    def write(table: str, day: str, inputs: dict[str, str], **columns: list[Any]) -> None:
+        made = Provenance("a run", data_version=table, details={"inputs": inputs, "verdict": "Nearly as useful."})
+        toy.warehouse.write("other", table, pd.DataFrame(columns), provenance=made, resample_date=day)
+
+    sample = {"synthetic_sample": "synthetic_sample"}
+    verdict = {"gate": ["fidelity"], "blocking": [True], "message": ["As expected."]}
+    write("synthetic_sample", MONDAY, {}, x=[1, 2], model_version=["m1", "m1"])
+    write("fidelity", MONDAY, sample, metric=["a", "b"], column_name=[None, "x"], value=[0.1, 2], reference=[0.25, 3])
+    write(
+        "regression_comparison", MONDAY, sample,
+        regressor=["forest"], trained_on=["real"], metric=["r2"], value=[0.5], ci_low=[0.375], ci_high=[0.625],
+    )  # fmt: skip
+    write("report", MONDAY, {"fidelity": "fidelity"}, **verdict, passed=[True])
+    write("report", TUESDAY, {}, **verdict, passed=[False])
+    toy.publish(spec("other", [*TABLES, "regression_comparison"]))
+    for day in (MONDAY, TUESDAY):
+        toy.delete("toy", day)
+
+    assert json.loads(answer(toy, "status", "--json"))["tables"][1] == {"table": "toy", "latest": None, "samples": 0}
+    lines = answer(toy, "status").splitlines()
+    assert lines[0] == f"other: 2 synthetic rows of {MONDAY}, model m1, source: unknown"
+    assert "fidelity passed: As expected." in lines
+    assert f"sample of {TUESDAY} not published, fidelity failed: As expected." in lines
+    assert "a       0.100  0.250" in lines
+    assert "forest     real        r2      0.500  0.375   0.625" in lines
+    assert "Nearly as useful." in lines
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_a_reader_that_does_not_let_go_is_named_and_nothing_changes(
         (message,) = done["messages"]
         assert re.match(rf"the warehouse {paths.warehouse} cannot be opened: .*lock is held", message), message
         assert f"PID {reader.pid}" in message
-        assert "It was waited for, for 1 s; nothing was changed. End that process" in message
+        assert "After 1 s of waiting, nothing was changed. End that process" in message
         assert str(paths.published) in message
         assert contents(paths.warehouse) == before
     assert warm.call("lineage", **call)["success"]

@@ -30,7 +30,7 @@ def data(toy: Publisher) -> Path:
 @pytest.fixture
 def published(toy: Publisher, monkeypatch: pytest.MonkeyPatch) -> Publisher:
     """Let the environment name the data folder."""
-    monkeypatch.setenv("SYNTH_ASSETS_DATA", toy.paths.root)
+    monkeypatch.setenv("SYNTH_ASSETS_DATA", str(toy.paths.root))
     return toy
 
 

@@ -26,7 +26,7 @@ def old(toy: Publisher) -> Publication:
     entry = manifest["tables"]["toy"]
     entry["schema"] = {"columns": [{"name": "x", "kind": "integer", "categories": []}], "target": "x"}
     entry["sample_spec"] = {"n_samples": 2}
-    for key in ("target_name", "temperature", "conditions"):
+    for key in ("target_name", "sample"):
         del entry[key]
     for sample in entry["samples"].values():
         for verdict in sample["gates"]:

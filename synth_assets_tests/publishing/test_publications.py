@@ -2,23 +2,37 @@
 
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from synth_assets.publishing.publications import PublicationError, Publications, folder_name
 from synth_assets.publishing.publisher import Publisher
+from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.storage.toy import MONDAY, TUESDAY, WEDNESDAY, spec, write, write_sample
 
 
-@pytest.fixture
-def ids(toy: Publisher) -> list[str]:
-    """Publish two more days, one after the other, and give the ids of all three publications."""
-    ids = [toy.publications.current().id]
+@pytest.fixture(scope="module")
+def three_publications(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with publications of two, three and four days."""
+    root = tmp_path_factory.mktemp("three") / "data"
+    shutil.copytree(toy_folder, root, symlinks=True)
+    paths = DataPaths(root)
+    publisher = Publisher(paths, warehouse=Warehouse(paths))
     for day, values in ((WEDNESDAY, [7]), ("2026-01-08", [8])):
-        write_sample(toy.warehouse, day, values)
-        ids.append(toy.publish(spec()).publication.id)
-    return ids
+        write_sample(publisher.warehouse, day, values)
+        publisher.publish(spec())
+    return root
+
+
+@pytest.fixture
+def ids(toy: Publisher, three_publications: Path) -> list[str]:
+    """Let `toy` have three publications; return their ids, oldest first."""
+    shutil.rmtree(toy.paths.root)
+    shutil.copytree(three_publications, toy.paths.root, symlinks=True)
+    return [each.id for each in toy.publications.all()[::-1]]
 
 
 def latest(toy: Publisher) -> list[int]:

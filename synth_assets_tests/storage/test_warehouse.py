@@ -561,6 +561,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 _TRY_TO_WRITE = """
 import json, os, sys
+from pathlib import Path
 import pandas as pd
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse, WarehouseError

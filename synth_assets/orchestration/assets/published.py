@@ -59,7 +59,7 @@ def build(
         The asset.
     """
     names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
-    spec = PublishSpec(table.name, table.encoding, _descriptions(assets, names), sample.temperature, sample.conditions)
+    spec = PublishSpec(table.name, table.encoding, sample, _descriptions(assets, names))
 
     @table.asset(
         NAME,
