@@ -9,12 +9,14 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import pytest
 import yaml
 
 from synth_assets.evaluation.gates import GATES
 from synth_assets.orchestration import SyntheticTable
 from synth_assets.orchestration.resources import shared_resources
 from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets_tests import fast_evaluation
 
 DEFS_YAML = Path(__file__).parents[2] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 ROWS, TRAIN_ROWS, SAMPLE_ROWS = 400, 240, 40
@@ -62,6 +64,7 @@ def tiny_table(table: pd.DataFrame) -> pd.DataFrame:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Give the lineage; a test that waits for a tick says in `TINY_TICK` when (hour:minute, UTC)."""
+    fast_evaluation.reduce_constants(pytest.MonkeyPatch())  # of this process, which is the server's or a run's
     tick = os.environ.get("TINY_TICK")
     if tick is None:
         return tiny_definitions()

@@ -173,9 +173,7 @@ def test_the_same_day_again_gives_the_same_rows_and_trains_nothing(
         assert again.data_version(asset) == first_run[1].data_version(asset)
 
 
-def test_a_source_that_did_not_change_leaves_what_follows_fresh(
-    world: World, first_run: tuple[World, Outcome]
-) -> None:
+def test_a_source_that_did_not_change_leaves_what_follows_fresh(world: World, first_run: tuple[World, Outcome]) -> None:
     world = World(world.root, first_run[0].instance, first_run[0].definitions)
 
     def stale() -> set[str]:
