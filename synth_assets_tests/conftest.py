@@ -28,17 +28,25 @@ from synth_assets_tests.world import Outcome, World
 PROJECT = Path(__file__).parents[1]
 
 LONG = (
-    "live/test_schedule.py",
-    "live/test_backfill.py",
+    "live/test_live.py",
     "evaluation/test_gates_of_abalone.py",
-    "assets/test_lineage.py",
+    "orchestration/test_lineage.py",
+    "faults/test_kills.py",
+    "faults/test_damage.py",
+    "faults/test_full_disk.py",
+    "orchestration/test_bad_input.py",
+    "synthesizers/test_model_store.py",
 )
-"""Files that take minutes. They start first, so that no process is left with one of them when the others are done."""
+"""Files that take longest. They start first, so that no process is left with one of them when the others are done."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the long files start first; otherwise the order stays."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+    """Let the long files start first, the longest of all before the others; otherwise the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(LONG) if item.path.as_posix().endswith(name)), len(LONG))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -116,7 +124,7 @@ def toy(toy_folder: Path, tmp_path: Path) -> Publisher:
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory, placeholder_csv: Path) -> tuple[World, Outcome]:
     """Run the whole lineage once. Do not change this folder: `world` has a copy."""
-    with _shared(tmp_path_factory, "finished") as folder:
+    with shared_folder(tmp_path_factory, "finished") as folder:
         world = World(tmp_path_factory.mktemp("lineage") / "data")
         world.root.mkdir()
         tiny_table(pd.read_csv(placeholder_csv)).to_csv(world.csv, index=False)
@@ -130,15 +138,15 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, placeholder_csv: Path) -
 @pytest.fixture(scope="session")
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the data folder after `first_run`, in whichever of pytest's processes that was. Do not change it."""
-    with _shared(tmp_path_factory, "finished") as folder:
+    with shared_folder(tmp_path_factory, "finished") as folder:
         if not folder.exists():
             request.getfixturevalue("first_run")
     return folder
 
 
 @contextmanager
-def _shared(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
-    """Yield a folder that all of pytest's processes know, to one of them at a time."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Yield a folder that all of pytest's processes know, to one of them at a time: the first one makes it."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(f"{folder}.lock", is_singleton=True):
