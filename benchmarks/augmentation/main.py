@@ -12,15 +12,15 @@ import pandas as pd
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from augmentation.figure import augmentation_curves  # noqa: E402 - beside this file
-from augmentation.study import REPEATS, answer, key_of, run_unit, summarise, units_of  # noqa: E402
-from engines import abalone  # noqa: E402
+from augmentation.figure import augmentation_curves
+from augmentation.study import REPEATS, answer, key_of, run_unit, summarise, units_of
+from engines import abalone
 
-from synth_assets.storage.files import atomic_write  # noqa: E402
-from synth_assets.storage.paths import DataPaths  # noqa: E402
-from synth_assets.synthesizers.base import SynthesizerSettings  # noqa: E402
-from synth_assets.synthesizers.forest import ForestSettings  # noqa: E402
-from synth_assets.synthesizers.smote import SmoteSettings  # noqa: E402
+from synth_assets.storage.files import atomic_write
+from synth_assets.storage.paths import DataPaths
+from synth_assets.synthesizers.base import SynthesizerSettings
+from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.smote import SmoteSettings
 
 
 def main() -> None:
@@ -62,7 +62,9 @@ def markdown(study: pd.DataFrame) -> str:
     for size, rows in most.groupby("real_rows"):
         by_arm = rows.set_index(["estimator", "synthesizer"])
         cells = [by_arm.loc[arm] for arm in arms]
-        lines.append([f"{size:,}", *(f"{c['gain']:+.3f} ({c['gain_low']:+.3f} to {c['gain_high']:+.3f})" for c in cells)])
+        lines.append(
+            [f"{size:,}", *(f"{c['gain']:+.3f} ({c['gain_low']:+.3f} to {c['gain_high']:+.3f})" for c in cells)]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

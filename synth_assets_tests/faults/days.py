@@ -12,7 +12,7 @@ FIRST_DAY, SECOND_DAY = DAY, "2026-11-21"
 
 def settings() -> dict[str, Any]:
     """Return what differs from the tiny lineage."""
-    return {"gates": {name: dict.fromkeys(gate.allowances, 1e6) for name, gate in GATES.items()}}
+    return {"gates": {name: dict.fromkeys(gate.tolerances, 1e6) for name, gate in GATES.items()}}
 
 
 def change_table(world: World) -> None:

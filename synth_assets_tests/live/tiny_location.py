@@ -25,17 +25,17 @@ ROWS, TRAIN_ROWS, SAMPLE_ROWS = 400, 240, 40
 COLUMNS = ("Sex", "Length", "Class_number_of_rings")
 
 _TINY: dict[str, Any] = {
-    "language_model": {
+    "synthesizer": {
         "scratch": {"n_layer": 1, "n_head": 4, "n_embd": 64},
         "epochs": 3,
         "batch_size": 32,
-        "training": {"teacher_rows": 800, "teacher_epochs": 2, "teacher": {"trees": 10}},
+        "pretrain": {"rows": 800, "forest": {"n_estimators": 10}},
     },
     "split": {"train_size": TRAIN_ROWS},
     "constraints": [{"name": "length_is_positive", "sql": "Length > 0"}],
     # So small a model repeats which combinations occur. What the gates stop as they are shipped is tested elsewhere.
-    "gates": {name: dict.fromkeys(gate.allowances, 0.3) for name, gate in GATES.items()},
-    "sample": {"n_samples": SAMPLE_ROWS, "batch_size": SAMPLE_ROWS},
+    "gates": {name: dict.fromkeys(gate.tolerances, 0.3) for name, gate in GATES.items()},
+    "sample": {"n_samples": SAMPLE_ROWS},
 }
 
 

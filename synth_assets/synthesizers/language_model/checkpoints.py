@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from synth_assets.synthesizers.settings import ModelError
+from synth_assets.synthesizers.base import ModelError
 
 _STATE = "state"
 

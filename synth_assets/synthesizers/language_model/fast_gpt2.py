@@ -4,10 +4,12 @@
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GPT2LMHeadModel
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
 
 ALIKE = 64
 """Products of as many rows as some before are faster: for others, the kernels are chosen anew."""
@@ -16,16 +18,17 @@ ALIKE = 64
 def is_plain_gpt2(model: Any) -> bool:
     """Say whether a model is a GPT-2 without adapters or variants of attention, in single precision on a CPU."""
     return (
-        type(model) is GPT2LMHeadModel
+        not hasattr(model, "peft_config")
+        and model.config.model_type == "gpt2"
         and model.device.type == "cpu"
-        and model.dtype == torch.float32
+        and next(model.parameters()).dtype == torch.float32
         and model.config.scale_attn_weights
         and not model.config.scale_attn_by_inverse_layer_idx
         and not model.config.add_cross_attention
     )
 
 
-def hidden_states_at(model: GPT2LMHeadModel, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Give the last hidden states at some places of every row.
 
     - The first layer's queries, keys and values depend on a token and its place alone: they are made once for all rows

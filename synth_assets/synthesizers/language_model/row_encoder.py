@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.settings import ModelError
+from synth_assets.synthesizers.base import ModelError
 
 MOST_DECIMALS = 12
 MOST_VALUES = 1_000_000
@@ -250,28 +250,6 @@ class RowEncoder:
                 column = _with_difference(column, place, table, [plain[other] for other in order[:place]])
             columns.append(column)
         return cls(tuple(str(name) for name in train.columns), tuple(columns))
-
-    def reordered(self, order: Sequence[str]) -> "RowEncoder":
-        """Give the same row_encoder with its columns in another order.
-
-        Parameters
-        ----------
-        order : sequence of str
-            Every column's name, once.
-
-        Returns
-        -------
-        RowEncoder
-            Codes and texts of each column are the same.
-
-        Raises
-        ------
-        ModelError
-            If a column is written as a difference from those that stand before it.
-        """
-        if any(isinstance(column, NumericEncoder) and column.prediction for column in self.columns):
-            raise ModelError("rows with differences have one order; fit with differences=False to learn several.")
-        return RowEncoder(self.names, tuple(self.columns[self.place(name)] for name in order))
 
     def place(self, name: str) -> int:
         """Give the position of a column in the written order."""

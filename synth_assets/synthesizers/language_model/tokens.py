@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 PAD = -1
 """Stands where a value is shorter, in tokens, than the longest of its column."""

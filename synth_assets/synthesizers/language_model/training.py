@@ -36,8 +36,8 @@ class Phase:
     ----------
     name : str
         As it is reported.
-    written : list of TokenBatch
-        The rows in each of their orders. A step takes rows in one order, drawn at random.
+    written : TokenBatch
+        The rows.
     epochs, batch_size : int
         How often, and how many rows a step.
     learning_rate : float
@@ -50,7 +50,7 @@ class Phase:
     """
 
     name: str
-    written: list[TokenBatch]
+    written: TokenBatch
     epochs: int
     batch_size: int
     learning_rate: float
@@ -60,7 +60,7 @@ class Phase:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return len(self.written[0])
+        return len(self.written)
 
 
 WARM_UP = 0.05
@@ -87,7 +87,7 @@ def seed_of(*parts: object) -> int:
 def train(
     model: Any,
     phases: list[Phase],
-    validation: list[TokenBatch],
+    validation: TokenBatch,
     *,
     seed: int,
     checkpoints: Path,
@@ -105,8 +105,8 @@ def train(
         A causal language model; afterwards it has the weights of the last phase's best epoch.
     phases : list of Phase
         In order. A phase starts from the best weights of the one before it.
-    validation : list of TokenBatch
-        Train rows that no phase learns from, in each of their orders.
+    validation : TokenBatch
+        Train rows that no phase learns from.
     seed : int
         Of the order of rows, and of dropout.
     checkpoints : pathlib.Path
@@ -123,7 +123,7 @@ def train(
         a row, 'learning_rate'.
     """
     device = next(model.parameters()).device
-    validation = [written.to(device) for written in validation]
+    validation = validation.to(device)
     state = _load(checkpoints, report)
     history: list[dict[str, float]] = state["history"] if state else []
     for number, phase in enumerate(phases):
@@ -235,8 +235,7 @@ class _Phase:
             rate = self.rate()
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            order = int(torch.randint(len(phase.written), ())) if len(phase.written) > 1 else 0
-            written = phase.written[order].take(batch.sort().values).to(device)  # neighbours may begin alike
+            written = phase.written.take(batch.sort().values).to(device)  # neighbours may begin alike
             with _mixed_precision(device):
                 loss = rows_loss(self.model, written)
             self.weights.slopes.zero_()
@@ -252,18 +251,14 @@ class _Phase:
         return float(total) / phase.rows
 
     @torch.no_grad()
-    def validate(self, validation: list[TokenBatch]) -> float:
-        """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best.
-
-        It is the mean over the orders.
-        """
+    def validate(self, validation: TokenBatch) -> float:
+        """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best."""
         trained = self.weights.values.clone()
         self.weights.values.copy_(self.average)
         self.model.eval()
         found = math.fsum(
-            float(rows_loss(self.model, written.take(rows))) / len(written) / len(validation)
-            for written in validation
-            for rows in torch.arange(len(written)).split(self.phase.batch_size)  # type: ignore[no-untyped-call]
+            float(rows_loss(self.model, validation.take(rows))) / len(validation)
+            for rows in torch.arange(len(validation), device=validation.ids.device).split(self.phase.batch_size)  # type: ignore[no-untyped-call]
         )
         if found < self.best or not self.best_weights:
             self.best, self.best_epoch = found, self.epoch

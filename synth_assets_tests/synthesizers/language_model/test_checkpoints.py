@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.checkpoints import read_state, write_state
-from synth_assets.synthesizers.settings import ModelError
 
 
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:

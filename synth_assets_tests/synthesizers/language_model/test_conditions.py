@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.conditions import limits_of
 from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 
 @pytest.fixture
@@ -80,6 +80,8 @@ def met(name: str, condition: str) -> list[Any]:
         ("k", "== 1", ["1"]),
         ("k", "!= '1'", ["> 2", "a", "it's"]),
         ("k", "== '> 2'", ["> 2"]),
+        ("k", "== 'it's'", ["it's"]),
+        ("x", "== '1.5'", [1.5]),
         ("same", ">= 2", [2]),
         ("same", "!= 3", [2]),
     ],
@@ -101,7 +103,8 @@ def test_a_condition_leaves_the_values_that_meet_it(name: str, condition: str, l
         ("k", "< 'b'", "a category takes == or !="),
         ("x", "== 'b'", "expected a number"),
         ("x", "> inf", "expected a number"),
-        ("x", "= 1", "condition on 'x'"),
+        ("x", "= 1", r"the condition '= 1' on 'x' cannot be read"),
+        ("x", ">= ", "cannot be read"),
         ("y", "== 1", "no column; the columns are x, steps, k, same"),
     ],
 )
@@ -219,11 +222,11 @@ def test_a_condition_on_the_first_column_alone_rejects_nothing(
 def test_what_the_model_hardly_ever_writes_ends_at_its_bound(
     untrained: Callable[..., Any], large: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synth_assets.synthesizers.language_model import engine
+    from synth_assets.synthesizers.language_model import row_model
 
-    monkeypatch.setattr(engine, "MOST_DRAWS", 3)
+    monkeypatch.setattr(row_model, "MAX_DRAWS", 3)
     great = untrained(large, ["k", "x"])
-    with pytest.raises(ModelError, match=r"of 300 rows that the model wrote, \d+ met .*too rare to be sampled"):
+    with pytest.raises(ModelError, match=r"of 300 rows that the model generated, \d+ met .*too rare to be sampled"):
         great.sample(100, k=100, conditions={"x": "== 600"})
 
 
@@ -278,7 +281,7 @@ def test_filled_cells_follow_the_exact_conditionals(
     exact = exact_shares(great)
     gaps = pd.DataFrame({"k": pd.Series([None] * 800, dtype="str"), "n": np.nan})
     gaps[known] = value
-    filled = great.impute(gaps, k=64 * 400, seed=2)
+    filled = great.impute(gaps, batch_rows=64 * 400, seed=2)
     other = "n" if known == "k" else "k"
     assert (filled[known] == value).all()
     assert_shares(filled, exact[exact[known] == value], [other])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.base_models import _tokenizer_of, sentences
 from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie, pieces_of
-from synth_assets.synthesizers.settings import ModelError
 
 
 def table_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:

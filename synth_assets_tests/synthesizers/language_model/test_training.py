@@ -54,7 +54,7 @@ def rows_of(n: int, seed: int, *, noise: bool = False) -> TokenBatch:
 def phase(rows: TokenBatch, name: str = "rows", **changed: Any) -> Phase:
     return Phase(
         name,
-        [rows],
+        rows,
         **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "averaging": 0.9, **changed},
     )
 
@@ -62,7 +62,7 @@ def phase(rows: TokenBatch, name: str = "rows", **changed: Any) -> Phase:
 def run(model: Any, phases: list[Phase], folder: Path, report: Any = silent, **changed: Any) -> list[dict[str, float]]:
     arguments = {"seed": 5, "checkpoints": folder, "save_every": 1, "report": report, **changed}
     validation = arguments.pop("validation", rows_of(40, 99))
-    return train(model, phases, [validation], **arguments)
+    return train(model, phases, validation, **arguments)
 
 
 def loss_of(model: Any, rows: TokenBatch) -> float:
@@ -298,12 +298,13 @@ def test_a_small_model_gets_one_thread_and_others_their_threads_back() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_a_model_can_be_fitted_to_a_handful_of_rows(untrained: Any, n: int) -> None:
-    from synth_assets.synthesizers.settings import TeacherSpec, TrainingSpec
+    from synth_assets.synthesizers.forest import ForestSettings
+    from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 
     table = pd.DataFrame({"x": [1.5, 2.0, 3.5, 4.0, 4.5], "k": pd.Series(list("abaab"), dtype="str")}).head(n)
     great = untrained(table)
-    spec = TrainingSpec(teacher_rows=50, teacher_epochs=1, teacher=TeacherSpec(trees=3))
-    history = great.fit(table, training=spec)
+    pretrain = PretrainSettings(rows=50, forest=ForestSettings(n_estimators=3))
+    history, _ = great.fit(table, LanguageModelSettings(epochs=2, batch_size=32, pretrain=pretrain), seed=0)
     assert np.isfinite([report["loss"] for report in history]).all()
     rows = great.sample(30)
     assert rows["x"].between(table["x"].min(), table["x"].max()).all()
