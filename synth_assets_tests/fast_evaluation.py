@@ -14,14 +14,14 @@ import pytest
 
 CONSTANTS = {
     "SPLITS": 2,
-    "FLOOR_SPLITS": 2,
-    "PAIR_SPLITS": 2,
-    "FOLDS": 2,
+    "REFERENCE_SPLITS": 2,
+    "N_FOLDS": 2,
+    "N_REPEATS": 1,
     "REPEATS": 2,
     "SEEDS": 1,
     "RESAMPLES": 10,
 }
-"""By name, in every module of `synth_assets.evaluation`, and as defaults of the functions there."""
+"""By name, in every module of `synth_assets.evaluation`."""
 
 TREES, DPI = 5, 30
 
@@ -32,20 +32,10 @@ def reduce_constants(patch: pytest.MonkeyPatch) -> None:
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(found.name)
     modules = [module for name, module in sys.modules.items() if name.startswith(f"{package.__name__}.")]
-    defaults: dict[int, dict[str, Any]] = {
-        id(function.__kwdefaults__): function.__kwdefaults__
-        for module in modules
-        for function in vars(module).values()
-        if getattr(function, "__kwdefaults__", None) and function.__module__.startswith(package.__name__)
-    }
     for name, value in CONSTANTS.items():
         having = [module for module in modules if hasattr(module, name)]
         if not having:
             raise AssertionError(f"no module of synth_assets.evaluation has {name}: what is it called now?")
-        for keywords in defaults.values():
-            for keyword, default in keywords.items():
-                if keyword.upper() in name and default == getattr(having[0], name):
-                    patch.setitem(keywords, keyword, value)
         for module in having:
             patch.setattr(module, name, value)
 
