@@ -12,7 +12,11 @@ IMPORTED := synth_assets.orchestration.preload, dagster._cli, dagster_dg_cli.cli
   transformers.models.gpt2.modeling_gpt2, be_great, sdmetrics.single_column, sdmetrics.column_pairs, rapidfuzz.process, jinja2
 PIP := $(BIN)/pip install --quiet --no-compile --constraint requirements.lock
 # Tests of one file share fixtures, so they run in one process.
-PARALLEL := $(BIN)/pytest --dist loadfile --no-loadscope-reorder --numprocesses
+# With bytecode: many tests start processes, each of which would compile what it imports.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
+PARALLEL := $(PYTEST) --dist loadfile --no-loadscope-reorder --numprocesses
+# One more than the cores: many slow tests wait for a server or a tick.
+PROCESSES = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 export DAGSTER_HOME := $(CURDIR)/.dagster_home
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
@@ -21,7 +25,7 @@ ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow test-fault baseline bench augmentation lint audit format lock clean
+.PHONY: help demo dev test test-slow test-fault test-all baseline bench augmentation lint audit format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -37,10 +41,13 @@ test: lint ## Run linters, type checks and quick tests
 	$(PARALLEL) auto -m "not slow and not fault"
 
 test-slow: $(VENV)/installed-dev ## Run tests that train models, start servers and drive a browser
-	$(PARALLEL) 3 -m "slow and not fault" # more than the cores: many tests wait for a server or a tick
+	$(PARALLEL) $(PROCESSES) -m "slow and not fault"
 
 test-fault: $(VENV)/installed-dev ## Run the fault tests (kills, full disks, damaged files), a few of each; FAULTS=full for all (half an hour)
-	$(BIN)/pytest -m fault
+	$(PYTEST) -m fault
+
+test-all: $(VENV)/installed-dev ## Run the quick, slow and fault tests together, so that all cores are busy to the end
+	$(PARALLEL) $(PROCESSES)
 
 baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two temperatures (a quarter of an hour)
 	$(BIN)/python benchmarks/baseline.py

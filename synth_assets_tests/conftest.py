@@ -8,11 +8,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.schema.columns import Categorical, Float, Integer
@@ -26,17 +28,25 @@ from synth_assets_tests.world import Outcome, World
 PROJECT = Path(__file__).parents[1]
 
 LONG = (
-    "live/test_schedule.py",
-    "live/test_backfill.py",
+    "live/test_live.py",
     "evaluation/test_gates_of_abalone.py",
-    "assets/test_lineage.py",
+    "orchestration/test_lineage.py",
+    "faults/test_kills.py",
+    "faults/test_damage.py",
+    "faults/test_full_disk.py",
+    "orchestration/test_bad_input.py",
+    "synthesizers/test_model_store.py",
 )
-"""Files that take minutes. They start first, so that no process is left with one of them when the others are done."""
+"""Files that take longest. They start first, so that no process is left with one of them when the others are done."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the long files start first; otherwise the order stays."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+    """Let the long files start first, the longest of all before the others; otherwise the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(LONG) if item.path.as_posix().endswith(name)), len(LONG))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -131,19 +141,40 @@ def toy(toy_folder: Path, tmp_path: Path) -> Publisher:
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory, placeholder_csv: Path) -> tuple[World, Outcome]:
-    """Run the whole lineage once. Do not change this folder: `world` is a copy."""
-    world = World(tmp_path_factory.mktemp("lineage") / "data")
-    world.root.mkdir()
-    tiny_table(pd.read_csv(placeholder_csv)).to_csv(world.csv, index=False)
-    outcome = world.run()
-    assert outcome.success, outcome.messages
+    """Run the whole lineage once. Do not change this folder: `world` has a copy."""
+    with shared_folder(tmp_path_factory, "finished") as folder:
+        world = World(tmp_path_factory.mktemp("lineage") / "data")
+        world.root.mkdir()
+        tiny_table(pd.read_csv(placeholder_csv)).to_csv(world.csv, index=False)
+        outcome = world.run()
+        assert outcome.success, outcome.messages
+        if not folder.exists():
+            shutil.copytree(world.root, folder, symlinks=True)
     return world, outcome
 
 
+@pytest.fixture(scope="session")
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data folder after `first_run`, in whichever of pytest's processes that was. Do not change it."""
+    with shared_folder(tmp_path_factory, "finished") as folder:
+        if not folder.exists():
+            request.getfixturevalue("first_run")
+    return folder
+
+
+@contextmanager
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Yield a folder that all of pytest's processes know, to one of them at a time: the first one makes it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock", is_singleton=True):
+        yield folder
+
+
 @pytest.fixture
-def world(first_run: tuple[World, Outcome], tmp_path: Path) -> World:
-    """Give a copy of the data folder after the first run."""
-    shutil.copytree(first_run[0].root, tmp_path / "data", symlinks=True)
+def world(finished: Path, tmp_path: Path) -> World:
+    """Return a copy of a data folder in which the lineage has run."""
+    shutil.copytree(finished, tmp_path / "data", symlinks=True)
     return World(tmp_path / "data")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from synth_assets_tests.pickles import pickles_in
-from synth_assets_tests.world import Outcome, World
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -30,7 +29,6 @@ def test_what_torch_pickles_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_data_folder_holds_no_pickle(first_run: tuple[World, Outcome]) -> None:
-    root = first_run[0].root
-    assert any(root.rglob("model.safetensors"))
-    assert pickles_in(root) == []
+def test_a_data_folder_holds_no_pickle(finished: Path) -> None:
+    assert any(finished.rglob("model.safetensors"))
+    assert pickles_in(finished) == []

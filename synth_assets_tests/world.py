@@ -9,8 +9,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from synth_assets.evaluation.metrics import utility
 from synth_assets.storage.paths import DataPaths
+from synth_assets_tests import fast_evaluation
 from synth_assets_tests.live.tiny_location import tiny_definitions
 
 DAY = "2026-11-20"
@@ -43,7 +43,8 @@ class World:
         """Run these assets of a job (all, if none is named), and their checks, with these changes of the settings."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SYNTH_ASSETS_DATA", str(self.root))
-            patch.setattr(utility, "REPEATS", 4)  # a quarter of a tiny lineage's time is for these intervals
+            fast_evaluation.reduce_constants(patch)
+            fast_evaluation.reduce_libraries(patch)
             definitions = self.definitions = tiny_definitions(**changes)
             result = definitions.resolve_job_def(job).execute_in_process(
                 partition_key=day,

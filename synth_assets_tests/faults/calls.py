@@ -13,7 +13,7 @@ from synth_assets.publishing.publisher import Publisher
 from synth_assets.storage import warehouse as warehouse_module
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
-from synth_assets_tests.faults.days import TUESDAY, settings
+from synth_assets_tests.faults.days import SECOND_DAY, settings
 from synth_assets_tests.faults.states import assert_models_whole, assert_published, left_behind, models_of, rows_of
 from synth_assets_tests.storage.processes import leave_free
 from synth_assets_tests.world import World
@@ -69,7 +69,7 @@ def publish(tell: Tell, root: str) -> dict[str, Any]:
 def fill_the_disk(
     tell: Tell, disk: str, before: str, after: str, asset: str, free: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Materialize an asset of Tuesday with so many kilobytes left, once for each number.
+    """Materialize an asset of the second day with so many kilobytes left, once for each number.
 
     Returns
     -------
@@ -84,13 +84,13 @@ def fill_the_disk(
         _just_before(asset, root, Path(before), Path(after))
         stored = stored_in(root)
         leave_free(disk, kilobytes)
-        outcome = World(root).run(asset, day=TUESDAY, **settings())
+        outcome = World(root).run(asset, day=SECOND_DAY, **settings())
         ballast.unlink()
         problem = None
         try:
             if not outcome.success:
                 assert stored_in(root) == stored, "something else is stored than before"
-                again = World(root).run(asset, day=TUESDAY, **settings())
+                again = World(root).run(asset, day=SECOND_DAY, **settings())
                 assert again.success, again.messages
             assert stored_in(root) != stored or asset in ("fidelity_plots", "report"), "nothing new is stored"
             assert left_behind(DataPaths(root)) == []
@@ -110,7 +110,7 @@ def stored_in(root: Path) -> tuple[Any, ...]:
 
 
 def _just_before(asset: str, root: Path, before: Path, after: Path) -> None:
-    """Make a data folder in which all that Tuesday's asset is made from is there, and it itself is not."""
+    """Make a data folder in which all that the second day's asset is made from is there, and it itself is not."""
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(before if asset == "raw" else after, root, symlinks=True)
     paths = DataPaths(root)
@@ -119,7 +119,7 @@ def _just_before(asset: str, root: Path, before: Path, after: Path) -> None:
         for version in models_of(after).keys() - models_of(before).keys():
             shutil.rmtree(paths.models("abalone") / version)
     elif asset == "fidelity_plots":
-        shutil.rmtree(paths.plots("abalone", TUESDAY))
+        shutil.rmtree(paths.plots("abalone", SECOND_DAY))
     elif asset == "published":
         shutil.rmtree(paths.published.parent)
         shutil.copytree(before / "published", paths.published.parent, symlinks=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from synth_assets_tests.conftest import shared_folder
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States, make_states
 from synth_assets_tests.faults.warm_process import WarmProcess
@@ -56,6 +57,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
 
 
 @pytest.fixture(scope="session")
-def states(warm: WarmProcess, placeholder_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> States:
-    """Give the data folder before and after a run that nothing has disturbed."""
-    return make_states(warm, placeholder_csv, tmp_path_factory.mktemp("states"))
+def states(warm: WarmProcess, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> States:
+    """Return the data folder before and after a run that nothing has disturbed. Do not change it."""
+    with shared_folder(tmp_path_factory, "states") as folder:
+        return States.load(folder) if folder.exists() else make_states(warm, finished, folder)

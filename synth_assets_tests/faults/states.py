@@ -1,10 +1,11 @@
 """The data folder before and after a run that nothing has disturbed, and what is asked of one that a fault has hit."""
 
+import json
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 from filelock import FileLock
@@ -13,7 +14,7 @@ from synth_assets.publishing.publications import Publication, Publications
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets_tests.faults.days import MONDAY, TUESDAY, write_table
+from synth_assets_tests.faults.days import SECOND_DAY, change_table
 from synth_assets_tests.faults.warm_process import WarmProcess
 from synth_assets_tests.storage.processes import contents
 from synth_assets_tests.world import World
@@ -29,19 +30,25 @@ class States:
     Parameters
     ----------
     before : pathlib.Path
-        Monday was made; then the real table has changed, so that Tuesday makes everything anew.
+        The first day was made; then the real table has changed, so that the second makes everything anew.
     after : pathlib.Path
-        The same after Tuesday.
+        The same after the second day.
     seconds : dict of str to float
-        How long each step of Tuesday took.
+        How long each step of the second day took.
     """
 
     before: Path
     after: Path
     seconds: dict[str, float]
 
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Find what `make_states` has made."""
+        seconds = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
+        return cls(folder / "before" / "data", folder / "after" / "data", seconds)
+
     def copied_to(self, root: Path) -> DataPaths:
-        """Make a data folder as it was before Tuesday."""
+        """Make a data folder as it was before the second day."""
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(self.before, root, symlinks=True)
         return DataPaths(root)
@@ -67,14 +74,13 @@ class States:
         assert left_behind(paths) == []
 
 
-def make_states(warm: WarmProcess, placeholder: Path, folder: Path) -> States:
-    """Make Monday, change the real table, and make Tuesday; note how long each step of that takes."""
-    before, after = folder / "before" / "data", folder / "after" / "data"
-    before.mkdir(parents=True)
-    write_table(World(before), placeholder, changed=False)
-    done = warm.call("lineage", root=str(before), day=MONDAY)
-    assert done["success"], done
-    write_table(World(before), placeholder, changed=True)
+def make_states(warm: WarmProcess, finished: Path, folder: Path) -> States:
+    """Take the first day from a finished run, change the real table, and make the second; time each step of that."""
+    making = folder.with_suffix(".making")
+    shutil.rmtree(making, ignore_errors=True)
+    before, after = making / "before" / "data", making / "after" / "data"
+    shutil.copytree(finished, before, symlinks=True)
+    change_table(World(before))
     shutil.copytree(before, after, symlinks=True)
     started: dict[str, float] = {}
     seconds: dict[str, float] = {}
@@ -85,13 +91,15 @@ def make_states(warm: WarmProcess, placeholder: Path, folder: Path) -> States:
         elif told["event"] == "STEP_SUCCESS":
             seconds[told["step"]] = time.monotonic() - started[told["step"]]
 
-    warm.start(("lineage", {"root": str(after), "day": TUESDAY}))
+    warm.start(("lineage", {"root": str(after), "day": SECOND_DAY}))
     ((_, done),) = warm.until_ended(hear)
     assert done["success"], done
     old, new = rows_of(before), rows_of(after)
     assert [table for table in new if new[table] == old[table]] == [], "something was not made anew"
     assert len(models_of(after)) == 2
-    return States(before, after, seconds)
+    (making / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
+    making.rename(folder)
+    return States.load(folder)
 
 
 def rows_of(root: Path) -> Rows:

@@ -14,7 +14,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import Publications
 from synth_assets.storage.paths import DataPaths
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets_tests.faults.days import TUESDAY
+from synth_assets_tests.faults.days import SECOND_DAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import TABLE, States, assert_published, models_of, rows_of, warehouse_of
 from synth_assets_tests.faults.warm_process import WarmProcess
@@ -90,15 +90,17 @@ def test_a_damaged_model_is_replaced_by_the_same(
 ) -> None:
     paths = states.copied_to(tmp_path / "data")
     whole = models_of(states.after)
-    done = warm.call("lineage", root=str(paths.root), day=TUESDAY, assets=["raw", "encoded_split", "fine_tuned_model"])
+    done = warm.call(
+        "lineage", root=str(paths.root), day=SECOND_DAY, assets=["raw", "encoded_split", "fine_tuned_model"]
+    )
     assert done["success"], done
     newest = str(warehouse_of(paths).read(TABLE, "fine_tuned_model")["model_version"].iloc[0])
     flip(paths.models(TABLE) / newest / "model.safetensors", rng)
 
-    done = warm.call("lineage", root=str(paths.root), day=TUESDAY, assets=["synthetic_sample"])
+    done = warm.call("lineage", root=str(paths.root), day=SECOND_DAY, assets=["synthetic_sample"])
     assert not done["success"]
     assert "model.safetensors has another SHA-256. Materialize fine_tuned_model again" in done["messages"][0]
-    assert warm.call("lineage", root=str(paths.root), day=TUESDAY)["success"]
+    assert warm.call("lineage", root=str(paths.root), day=SECOND_DAY)["success"]
 
     assert models_of(paths.root) == whole
     states.assert_after(paths.root)
@@ -155,7 +157,7 @@ def test_a_damaged_checkpoint_is_found_and_costs_time_alone(
     kind = name_of(damage, "a checkpoint")
     for _ in range(5 if full else 1):
         paths = states.copied_to(tmp_path / "data")
-        call = {"root": str(paths.root), "day": TUESDAY, "assets": ["raw", "encoded_split", "fine_tuned_model"]}
+        call = {"root": str(paths.root), "day": SECOND_DAY, "assets": ["raw", "encoded_split", "fine_tuned_model"]}
         warm.start(("lineage", {**call, "epochs_reported": 2}))
         ((code, _),) = warm.until_ended()
         assert code == -signal.SIGKILL

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from synth_assets.storage.paths import DataPaths
-from synth_assets_tests.faults.days import TUESDAY
+from synth_assets_tests.faults.days import SECOND_DAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States, read_whole
 from synth_assets_tests.faults.warm_process import WarmProcess
@@ -37,7 +37,7 @@ class Reader(threading.Thread):
 def test_a_killed_lineage_loses_nothing(
     warm: WarmProcess, states: States, record: Record, rng: random.Random, full: bool, tmp_path: Path
 ) -> None:
-    injections = 50 if full else 6
+    injections = 50 if full else 3
     done = 0
     steps = list(states.seconds)
     while done < injections:
@@ -47,7 +47,7 @@ def test_a_killed_lineage_loses_nothing(
         # Steps are hit alike, however long they take; within one, every moment is.
         step = rng.choice(steps)
         moment = rng.random() * states.seconds[step]
-        call = ("lineage", {"root": str(paths.root), "day": TUESDAY})
+        call = ("lineage", {"root": str(paths.root), "day": SECOND_DAY})
         (pid,) = warm.start(call)
         while True:
             told = warm.next()

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from synth_assets_tests.faults.days import TUESDAY
+from synth_assets_tests.faults.days import SECOND_DAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States
 from synth_assets_tests.faults.warm_process import WarmProcess
@@ -17,7 +17,7 @@ def test_a_run_waits_for_a_reader_of_the_warehouse(
 ) -> None:
     paths = states.copied_to(tmp_path / "data")
     with record.fault(KIND), started(HOLD, paths.warehouse, 3, "read") as reader:
-        done = warm.call("lineage", root=str(paths.root), day=TUESDAY, assets=["raw"])
+        done = warm.call("lineage", root=str(paths.root), day=SECOND_DAY, assets=["raw"])
         assert done["success"], done
         assert reader.wait(timeout=10) == 0
     assert contents(paths.warehouse)["abalone.raw"] == contents(states.after / "warehouse.duckdb")["abalone.raw"]
@@ -28,7 +28,7 @@ def test_a_reader_that_does_not_let_go_is_named_and_nothing_changes(
 ) -> None:
     paths = states.copied_to(tmp_path / "data")
     before = contents(paths.warehouse)
-    call = {"root": str(paths.root), "day": TUESDAY, "assets": ["raw"]}
+    call = {"root": str(paths.root), "day": SECOND_DAY, "assets": ["raw"]}
     with record.fault(KIND), started(HOLD, paths.warehouse, 600, "read") as reader:
         done = warm.call("lineage", **call, wait_for_lock_s=1.0)
         (message,) = done["messages"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synth_assets_tests.faults.days import TUESDAY
+from synth_assets_tests.faults.days import SECOND_DAY
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States
 from synth_assets_tests.faults.warm_process import WarmProcess
@@ -16,7 +16,7 @@ def test_two_runs_of_a_day_end_in_one_state(
     for _ in range(5 if full else 1):
         paths = states.copied_to(tmp_path / "data")
         with record.fault(KIND):
-            call = ("lineage", {"root": str(paths.root), "day": TUESDAY})
+            call = ("lineage", {"root": str(paths.root), "day": SECOND_DAY})
             warm.start(call, call)
             ended = warm.until_ended()
             for code, done in ended:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -15,9 +16,9 @@ from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
 
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.faults import minutely
-from synth_assets_tests.faults.days import write_table
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.live.server import wait_for, with_this_checkout
+from synth_assets_tests.live.tiny_location import tiny_table
 from synth_assets_tests.storage.processes import contents
 from synth_assets_tests.world import World
 
@@ -26,13 +27,12 @@ RUNS, RUNS_S = 4, 1200.0
 
 
 def test_runs_of_two_daemons_end_in_one_state(
-    record: Record, full: bool, tmp_path: Path, placeholder_csv: Path
+    record: Record, full: bool, empty_world: World, tmp_path: Path, placeholder_csv: Path
 ) -> None:
     if not full:
         pytest.skip("takes minutes: FAULTS=full runs it")
-    world = World(tmp_path / "data")
-    world.root.mkdir()
-    write_table(world, placeholder_csv, changed=False)
+    world = empty_world
+    tiny_table(pd.read_csv(placeholder_csv)).to_csv(world.csv, index=False)
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(PROJECT / "dagster.yaml", home)

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import traceback
-from functools import wraps
 from typing import Any
 
 IMPORTED = (
@@ -22,37 +21,6 @@ IMPORTED = (
     "synth_assets_tests.faults.calls",
 )  # fmt: skip
 
-TREES, DPI, SPLITS, RESAMPLES = 3, 20, 2, 5
-
-
-def hasten() -> None:
-    """Judge by few trees, splits and resamples, and draw small: these tests ask what is written, not what it says."""
-    from matplotlib.figure import Figure
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.ensemble._forest import BaseForest
-
-    for boosting in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
-        boosting.__init__.__kwdefaults__["max_iter"] = TREES
-    fit, savefig = BaseForest.fit, Figure.savefig
-
-    @wraps(fit)
-    def fit_few(self: Any, *arguments: Any, **options: Any) -> Any:
-        return fit(self.set_params(n_estimators=TREES), *arguments, **options)
-
-    @wraps(savefig)
-    def save_small(self: Any, *arguments: Any, **options: Any) -> Any:
-        self.set_layout_engine("none")
-        return savefig(self, *arguments, **{**options, "dpi": DPI})
-
-    BaseForest.fit, Figure.savefig = fit_few, save_small  # type: ignore[method-assign]
-    for name, module in list(sys.modules.items()):
-        if name.startswith("synth_assets.evaluation."):
-            for attribute, cheaper in (
-                ("SPLITS", SPLITS), ("RESAMPLES", RESAMPLES), ("N_FOLDS", 2), ("SEEDS", 1), ("REPEATS", 1),
-            ):  # fmt: skip
-                if hasattr(module, attribute):
-                    setattr(module, attribute, cheaper)
-
 
 def tell(number: int, **said: Any) -> None:
     os.write(1, (json.dumps({"call": number, **said}) + "\n").encode())  # one write: lines of several do not mix
@@ -61,7 +29,6 @@ def tell(number: int, **said: Any) -> None:
 def main() -> None:
     for module in IMPORTED:
         importlib.import_module(module)
-    hasten()
     calls = importlib.import_module("synth_assets_tests.faults.calls")
     os.write(1, b"ready\n")
     for line in sys.stdin:

@@ -1,8 +1,12 @@
-"""The lineage through a running server: its API, and its pages in a browser."""
+"""The lineage through one running server: its API, a backfill, a tick of its schedule, and its pages in a browser.
+
+The tests share the server, and run in this order: what one waits for happens while the others are busy.
+"""
 
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from synth_assets_tests.live import tiny_location
+from synth_assets_tests.live.runs import ENDED, all_ended, at_once, runs
 from synth_assets_tests.live.server import LOCATION, Server, tiny_server, wait_for
+from synth_assets_tests.world import DAY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2000)]
 
 KINDS = {
     "raw": {"python", "pandas", "duckdb"},
@@ -28,12 +34,13 @@ KINDS = {
     "report": {"python", "pandas", "duckdb"},
     "published": {"python", "duckdb", "parquet"},
 }
-ON_DEMAND = {"augmentation_study": {"python", "pytorch", "scikitlearn", "duckdb"}}
-ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
-RUN_S = 400.0
-"""How long the run of the lineage may take, on a machine that is busy."""
+RUN_S = 600.0
+"""How long runs may take, on a machine that is busy."""
 PAGE_MS = 60_000.0
 """How long a page may take to show something, on a machine that is busy."""
+DAYS = [(date.fromisoformat(DAY) - timedelta(days=number)).isoformat() for number in (1, 2)]
+SAMPLE = {"path": ["abalone", "synthetic_sample"]}
+TWIN = "of-one-day"
 
 
 @dataclass(frozen=True)
@@ -53,18 +60,20 @@ class LineageRun:
 
 
 @pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory, placeholder_csv: Path) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    shutil.copy(placeholder_csv, folder)
-    return folder
+def data_folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with a fitted model, and a sample of one day."""
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("live") / "data", symlinks=True))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, placeholder_csv: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    csv = folder / "few_values.csv"
-    tiny_location.tiny_table(pd.read_csv(placeholder_csv)).to_csv(csv, index=False)
-    with tiny_server(folder, data_folder, ABALONE_CSV=str(csv)) as running:
+def tick() -> datetime:
+    """Return a time that is near, but after the server has started."""
+    return (datetime.now(UTC) + timedelta(minutes=2, seconds=30)).replace(second=0, microsecond=0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tick: datetime) -> Iterator[Server]:
+    with tiny_server(tmp_path_factory.mktemp("server"), data_folder, TINY_TICK=f"{tick:%H:%M}") as running:
         yield running
 
 
@@ -78,8 +87,12 @@ def page(browser: Browser, server: Server, tmp_path: Path) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def lineage_run(browser: Browser, server: Server, tmp_path_factory: pytest.TempPathFactory) -> LineageRun:
-    """Materialize the whole lineage at its latest day, by clicks."""
+def lineage_run(
+    browser: Browser, server: Server, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LineageRun:
+    """Materialize the whole lineage at its latest day, by clicks; from another table, so that a model is fitted."""
+    csv = data_folder / "abalone.csv"
+    pd.read_csv(csv).iloc[1:].to_csv(csv, index=False)
     pictures = tmp_path_factory.mktemp("lineage_run")
     page = _new_page(browser, server)
     page.goto(f"/locations/{LOCATION}/asset-groups/abalone/lineage")
@@ -92,7 +105,7 @@ def lineage_run(browser: Browser, server: Server, tmp_path_factory: pytest.TempP
     page.wait_for_url("**/runs/*")
     run_id = page.url.rsplit("/", 1)[1]
     page.context.close()
-    wait_for("the run to end", lambda: _run(server, run_id)["status"] in ENDED, seconds=RUN_S, every=2.0)
+    wait_for("the run to end", lambda: _run(server, run_id)["status"] in ENDED, seconds=RUN_S, every=1.0)
     tags = {tag["key"]: tag["value"] for tag in _run(server, run_id)["tags"]}
     return LineageRun(run_id, tags["dagster/partition"])
 
@@ -106,11 +119,10 @@ def test_the_api_describes_every_asset(server: Server) -> None:
     )["assetNodes"]
 
     assert {tuple(node["assetKey"]["path"]): set(node["kinds"]) for node in nodes} == {
-        ("abalone", name): kinds for name, kinds in (KINDS | ON_DEMAND).items()
+        ("abalone", name): kinds for name, kinds in KINDS.items()
     }
     for node in nodes:
-        on_demand = node["assetKey"]["path"][1] in ON_DEMAND  # what materializes the whole group leaves these alone
-        assert node["groupName"] == ("abalone_on_demand" if on_demand else "abalone"), node
+        assert node["groupName"] == "abalone", node
         assert node["owners"] == [{"team": "synth_assets"}], node
         assert node["description"], node
 
@@ -128,6 +140,53 @@ def test_the_daily_schedule_runs_without_being_switched_on(server: Server) -> No
     assert [(each["name"], each["pipelineName"], each["scheduleState"]["status"]) for each in found] == [
         ("abalone_daily", "abalone_resample", "RUNNING")
     ]
+
+
+def test_a_backfill_ends_and_runs_of_one_day_at_once_do_no_harm(server: Server, data_folder: Path) -> None:
+    twins = {_launch(server, DAY) for _ in range(2)}
+    # Dagster makes a pool when it first queues for it: of what waits at that moment, the pool bounds nothing yet. On a
+    # new instance, as here, both runs of the day may start at once.
+    wait_for("both runs of a day", lambda: all_ended(server, 2, twin=TWIN), seconds=RUN_S, every=1.0)
+    asked = _backfill(server, DAYS)
+    wait_for(
+        "the backfill",
+        lambda: _state(server, asked) not in ("REQUESTED", "COMPLETING"),
+        seconds=RUN_S,
+        every=1.0,
+    )
+
+    assert _state(server, asked) == "COMPLETED_SUCCESS"
+    of_backfill, of_day = runs(server, backfill=asked), runs(server, twin=TWIN)
+    assert {run["id"] for run in of_day} == twins
+    assert {run["status"] for run in (*of_backfill, *of_day)} == {"SUCCESS"}
+    days = [tag["value"] for run in of_backfill for tag in run["tags"] if tag["key"] == "dagster/partition"]
+    assert sorted(days) == sorted(DAYS)  # each once
+    assert at_once(of_backfill) == 1  # the pool of the language model
+    assert _samples(data_folder) == [
+        (day, tiny_location.SAMPLE_ROWS, tiny_location.SAMPLE_ROWS) for day in sorted([*DAYS, DAY])
+    ]
+
+
+def test_a_tick_fires_and_its_run_is_green(server: Server, data_folder: Path, tick: datetime) -> None:
+    left = max(0.0, (tick - datetime.now(UTC)).total_seconds())
+    wait_for("the tick", lambda: bool(runs(server, schedule_name="abalone_daily")), seconds=left + 120)
+    wait_for("its run", lambda: all_ended(server, 1, schedule_name="abalone_daily"), seconds=RUN_S)
+    (run,) = runs(server, schedule_name="abalone_daily")
+    assert run["status"] == "SUCCESS"
+    day = tick.date().isoformat()
+    assert {"key": "dagster/partition", "value": day} in run["tags"]
+    with duckdb.connect(data_folder / "published" / "synthetic.duckdb", read_only=True) as published:
+        found = published.sql("SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_latest GROUP BY 1")
+        assert found.fetchall() == [(day, tiny_location.SAMPLE_ROWS)]
+
+
+@pytest.mark.browser
+def test_the_pages_of_a_schedule_and_of_its_run_show_the_tick(server: Server, page: Page) -> None:
+    (run,) = runs(server, schedule_name="abalone_daily")
+    page.goto(f"/locations/{LOCATION}/schedules/abalone_daily")
+    expect(page.get_by_text("1 run requested").first).to_be_visible()
+    page.goto(f"/runs/{run['id']}")
+    expect(page.get_by_text("RUN_SUCCESS")).to_be_visible()
 
 
 @pytest.mark.browser
@@ -150,7 +209,7 @@ def test_clicks_materialize_the_whole_lineage(
     )
     with duckdb.connect(data_folder / "published" / "synthetic.duckdb", read_only=True) as published:
         days = published.sql("SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_sample GROUP BY 1")
-        assert days.fetchall() == [(lineage_run.partition, tiny_location.SAMPLE_ROWS)]
+        assert dict(days.fetchall())[lineage_run.partition] == tiny_location.SAMPLE_ROWS
 
     page.goto(f"/runs/{lineage_run.id}")
     expect(page.get_by_text("Success", exact=True)).to_be_visible()
@@ -202,3 +261,59 @@ def _run(server: Server, run_id: str) -> dict[str, Any]:
         id=run_id,
     )
     return dict(answer["runOrError"])
+
+
+def _backfill(server: Server, days: list[str]) -> str:
+    """Ask for samples of days, as the UI does; give the backfill's id."""
+    launched = server.ask(
+        """mutation Backfill($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+            __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+        } }""",
+        params={"assetSelection": [SAMPLE], "partitionNames": days},
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    return str(launched["backfillId"])
+
+
+def _state(server: Server, backfill_id: str) -> str:
+    found = server.ask(
+        """query State($id: String!) { partitionBackfillOrError(backfillId: $id) {
+            ... on PartitionBackfill { status }
+        } }""",
+        id=backfill_id,
+    )
+    return str(found["partitionBackfillOrError"]["status"])
+
+
+def _launch(server: Server, day: str) -> str:
+    """Launch a run that samples a day anew; give its id."""
+    launched = server.ask(
+        """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
+            __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message }
+        } }""",
+        params={
+            "selector": {
+                "repositoryLocationName": LOCATION,
+                "repositoryName": "__repository__",
+                "pipelineName": "abalone_resample",
+                "assetSelection": [SAMPLE],
+                "assetCheckSelection": [],
+            },
+            "mode": "default",
+            "runConfigData": {},
+            "executionMetadata": {
+                "tags": [{"key": "dagster/partition", "value": day}, {"key": "dagster/twin", "value": TWIN}]
+            },
+        },
+    )["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    return str(launched["run"]["id"])
+
+
+def _samples(data_folder: Path) -> list[tuple[str, int, int]]:
+    """Give, by day, how many rows there are, and how many different ones by number."""
+    with duckdb.connect(data_folder / "warehouse.duckdb", read_only=True) as connection:
+        return connection.execute(
+            "SELECT resample_date::VARCHAR, count(*), count(DISTINCT sample_id) FROM abalone.synthetic_sample "
+            "GROUP BY 1 ORDER BY 1"
+        ).fetchall()

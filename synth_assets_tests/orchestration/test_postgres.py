@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 import pytest
 import yaml
 
 from synth_assets_tests.conftest import PROJECT
-from synth_assets_tests.live.tiny_location import tiny_table
 from synth_assets_tests.world import DAY, World
 
 CONFIG = PROJECT / "deploy" / "postgres" / "dagster.yaml"
@@ -82,7 +80,7 @@ def server() -> Iterator[Mapping[str, str]]:
 
 @pytest.mark.slow
 def test_the_lineage_runs_on_it(
-    server: Mapping[str, str], tmp_path: Path, placeholder_csv: Path, monkeypatch: pytest.MonkeyPatch
+    server: Mapping[str, str], world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in server.items():
         monkeypatch.setenv(name, value)
@@ -96,10 +94,7 @@ def test_the_lineage_runs_on_it(
             "PostgresEventLogStorage",
             "PostgresScheduleStorage",
         ]
-        world = World(tmp_path / "data", instance=instance)
-        world.root.mkdir()
-        tiny_table(pd.read_csv(placeholder_csv)).to_csv(world.csv, index=False)
-        outcome = world.run()
+        outcome = World(world.root, instance=instance).run()
         assert outcome.success, outcome.messages
 
     # As another machine sees it.

@@ -1,0 +1,63 @@
+"""Makes an evaluation cheap, for tests of what is written and not of the numbers.
+
+One place reduces everything: splits, repeats and resamples (constants of `synth_assets.evaluation`), trees, and the
+resolution of figures. The gates themselves are tested with the shipped constants (`test_gates_of_abalone`).
+"""
+
+import importlib
+import pkgutil
+import sys
+from functools import wraps
+from typing import Any
+
+import pytest
+
+CONSTANTS = {
+    "SPLITS": 2,
+    "REFERENCE_SPLITS": 2,
+    "N_FOLDS": 2,
+    "N_REPEATS": 1,
+    "REPEATS": 2,
+    "SEEDS": 1,
+    "RESAMPLES": 10,
+}
+"""By name, in every module of `synth_assets.evaluation`."""
+
+TREES, DPI = 5, 30
+
+
+def reduce_constants(patch: pytest.MonkeyPatch) -> None:
+    """Evaluate with few splits, repeats and resamples. Imports no heavy library."""
+    package = importlib.import_module("synth_assets.evaluation")
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(found.name)
+    modules = [module for name, module in sys.modules.items() if name.startswith(f"{package.__name__}.")]
+    for name, value in CONSTANTS.items():
+        having = [module for module in modules if hasattr(module, name)]
+        if not having:
+            raise AssertionError(f"no module of synth_assets.evaluation has {name}: what is it called now?")
+        for module in having:
+            patch.setattr(module, name, value)
+
+
+def reduce_libraries(patch: pytest.MonkeyPatch) -> None:
+    """Fit few trees, and draw small."""
+    from matplotlib.figure import Figure
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.ensemble._forest import BaseForest
+
+    for boosting in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
+        patch.setitem(boosting.__init__.__kwdefaults__, "max_iter", TREES)
+    fit, savefig = BaseForest.fit, Figure.savefig
+
+    @wraps(fit)
+    def fit_few(self: Any, *arguments: Any, **options: Any) -> Any:
+        return fit(self.set_params(n_estimators=TREES, n_jobs=1), *arguments, **options)
+
+    @wraps(savefig)
+    def save_small(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.set_layout_engine("none")
+        return savefig(self, *arguments, **{**options, "dpi": DPI})
+
+    patch.setattr(BaseForest, "fit", fit_few)
+    patch.setattr(Figure, "savefig", save_small)
