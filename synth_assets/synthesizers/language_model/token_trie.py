@@ -1,52 +1,51 @@
-"""Coded rows as the tokens of a sentence ('Rings is 09, Sex is M, ...'), and the tries by which they are read back."""
+"""Encoded rows as the tokens of a sentence ('Rings is 09, Sex is M, ...'), and tries of the values of each column."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.settings import ModelError
 
 PAD = -1
-"""Stands where a value is shorter, in tokens, than the longest of its column."""
+"""Fills up a value that has fewer tokens than the longest of its column."""
 
 
 @dataclass(frozen=True)
 class TrieLevel:
-    """What may come next in a column's trie of values, one token deeper than the level before.
+    """One level of the trie of a column's values: the tokens that may come next, from each node of the level above.
 
     Parameters
     ----------
-    options : numpy.ndarray
-        The u token ids that occur at this depth, sorted.
-    child : numpy.ndarray
-        k by u: the node that an option leads to from each of k nodes, or -1.
+    tokens : numpy.ndarray
+        (u) token ids that occur at this depth, sorted.
+    children : numpy.ndarray
+        (k, u) node that a token leads to from each of k nodes, or -1.
     first, last : numpy.ndarray
-        The least and the greatest code below each node that is led to. A tokenizer of learned pieces may put a code in
-        between below another node: limits of codes are exact where a value ends, and before that never too narrow.
-    ends : numpy.ndarray
-        Whether the value is complete at each of them.
+        Smallest and largest code below each of the nodes that are led to. With a learned tokenizer, codes in between
+        may lie below another node: bounds on codes are exact where a value is complete, and never too narrow before.
+    is_terminal : numpy.ndarray
+        Whether the value is complete at each of these nodes.
     """
 
-    options: np.ndarray
-    child: np.ndarray
+    tokens: np.ndarray
+    children: np.ndarray
     first: np.ndarray
     last: np.ndarray
-    ends: np.ndarray
+    is_terminal: np.ndarray
 
 
 @dataclass(frozen=True)
 class ColumnTokens:
-    """A column in tokens.
+    """The tokens of a column.
 
     Parameters
     ----------
     prefix : list of int
-        What stands before every value: ', Length is'.
+        Tokens before every value: ', Length is'.
     values : numpy.ndarray
-        K by d token ids, the value of each code; filled up with `PAD` on the right.
+        (K, d) tokens of the value of each code, filled up with `PAD` on the right.
     levels : list of TrieLevel
         The trie of the values, d levels deep.
     """
@@ -63,24 +62,24 @@ class TokenTrie:
     Parameters
     ----------
     columns : list of ColumnTokens
-        In the written order.
+        The columns, in the order of the row encoder.
     end : int
-        The token that ends a row.
+        The token that ends a row: the tokenizer's end token, or its padding token if it has no end token.
     """
 
     columns: list[ColumnTokens]
     end: int
 
     @classmethod
-    def of(cls, row_encoder: RowEncoder, tokenizer: Any) -> "TokenTrie":
-        """Write every value of every column with a tokenizer, once.
+    def build(cls, row_encoder: RowEncoder, tokenizer: Any) -> "TokenTrie":
+        """Tokenise every value of every column.
 
         Parameters
         ----------
         row_encoder : RowEncoder
-            The table's row_encoder.
+            The encoder of the table.
         tokenizer : transformers.PreTrainedTokenizerBase
-            Any tokenizer that splits text before the space of a word, as those of GPT-2 and of 'scratch' do.
+            A tokenizer that splits text before the space of a word, as those of GPT-2 and of 'scratch' bases do.
 
         Returns
         -------
@@ -90,25 +89,31 @@ class TokenTrie:
         Raises
         ------
         ModelError
-            If the tokenizer writes a value in pieces that depend on more than the text before them, or by a special
-            token, which stands for the end of a row or for anything unknown.
+            If the tokens of a value depend on more than the text before it, a value contains a special token (which
+            stands for the end of a row or for anything unknown), or the tokenizer has neither an end token nor a
+            padding token.
         """
+        end = tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        if end is None:
+            raise ModelError(
+                "the base's tokenizer has neither an end token nor a padding token, and a row has to end with one of "
+                "them. Set eos_token in the base's tokenizer_config.json to a token of its vocabulary, or choose "
+                "another base, or 'scratch'."
+            )
         columns: list[ColumnTokens] = []
         before = ""
-        for place, column in enumerate(row_encoder.columns):
-            texts = row_encoder.texts(place)
+        for i, column in enumerate(row_encoder.columns):
+            texts = row_encoder.vocabulary(i)
             start = f"{before}{column.name} is"
-            written = tokenizer([f"{start} {text}" for text in texts])["input_ids"]
-            skipped, opened = (
-                len(tokenizer(before.removesuffix(", "))["input_ids"]) if before else 0,
-                tokenizer(start)["input_ids"],
-            )
-            if any(ids[: len(opened)] != opened for ids in written):
+            sentences = tokenizer([f"{start} {text}" for text in texts])["input_ids"]
+            start_ids = tokenizer(start)["input_ids"]
+            n_before = len(tokenizer(before.removesuffix(", "))["input_ids"]) if before else 0
+            if any(ids[: len(start_ids)] != start_ids for ids in sentences):
                 raise ModelError(
-                    f"the base's tokenizer does not write the values of column {column.name!r} apart from its name; "
+                    f"the base's tokenizer does not separate the values of column {column.name!r} from its name; "
                     "choose another base, or 'scratch'."
                 )
-            ragged = [ids[len(opened) :] for ids in written]
+            ragged = [ids[len(start_ids) :] for ids in sentences]
             for text, ids in zip(texts, ragged, strict=True):
                 if not set(tokenizer.all_special_ids).isdisjoint(ids):
                     raise ModelError(
@@ -118,110 +123,81 @@ class TokenTrie:
             values = np.full((len(ragged), max(map(len, ragged))), PAD, np.int64)
             for code, ids in enumerate(ragged):
                 values[code, : len(ids)] = ids
-            columns.append(ColumnTokens(opened[skipped:], values, _trie(values, column.name)))
+            columns.append(ColumnTokens(start_ids[n_before:], values, _build_levels(values, column.name)))
             before = f"{column.name} is {texts[0]}, "
-        return cls(columns, tokenizer.eos_token_id)
+        return cls(columns, end)
 
     @property
-    def longest(self) -> int:
-        """The most tokens that a row can have, its end included."""
+    def max_length(self) -> int:
+        """Maximum number of tokens of a row, its end included."""
         return sum(len(column.prefix) + int(column.values.shape[1]) for column in self.columns) + 1
 
     @property
-    def options(self) -> list[np.ndarray]:
-        """The tokens that may come next wherever the model has a choice: of every level of every column, in order."""
-        return [level.options for column in self.columns for level in column.levels]
+    def candidates(self) -> list[np.ndarray]:
+        """The tokens of each slot, a level of a column's trie; slots are numbered over columns and levels."""
+        return [level.tokens for column in self.columns for level in column.levels]
 
-    def rows(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Write rows in tokens.
+    def tokenise(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokenise rows.
 
         Parameters
         ----------
         codes : numpy.ndarray
-            n by m codes.
+            (n, m) codes.
 
         Returns
         -------
         ids : numpy.ndarray
-            n by t token ids; a shorter row is filled up on the right with the end token.
-        levels : numpy.ndarray
-            n by t: which of `options` a token is one of, or -1 where the model has no choice: in names, and at the end.
-        choices : numpy.ndarray
-            n by t: which of those options it is; 0 where there is none.
+            (n, T) token ids; shorter rows are filled up on the right with the end token.
+        slots : numpy.ndarray
+            (n, T) index in `candidates` of the slot of each token; -1 where it is fixed: in names and at the end.
+        targets : numpy.ndarray
+            (n, T) index of the token in its slot; 0 where it is fixed.
         """
         parts: list[np.ndarray] = []
-        levels: list[int] = []
-        for column, row in zip(self.columns, codes.T, strict=True):
-            parts += [np.broadcast_to(column.prefix, (len(codes), len(column.prefix))), column.values[row]]
-            levels += [PAD] * len(column.prefix)
-            levels += range(max(levels, default=PAD) + 1, max(levels, default=PAD) + 1 + len(column.levels))
+        slot_at: list[int] = []  # of each position, before padding is moved
+        n_slots = 0
+        for column, code in zip(self.columns, codes.T, strict=True):
+            parts += [np.broadcast_to(column.prefix, (len(codes), len(column.prefix))), column.values[code]]
+            slot_at += [PAD] * len(column.prefix) + list(range(n_slots, n_slots + len(column.levels)))
+            n_slots += len(column.levels)
+        slot_at.append(PAD)
         ids = np.hstack([*parts, np.full((len(codes), 1), self.end)])
-        of_ids = np.where(ids == PAD, PAD, [*levels, PAD])
-        choices = np.zeros_like(ids)
-        for place, level in enumerate([*levels, PAD]):
-            if level != PAD:
-                choices[:, place] = np.searchsorted(self.options[level], ids[:, place]).clip(min=0)
-        # Holes move to the right end of their row, where nothing is learned.
+        slots = np.where(ids == PAD, PAD, slot_at)
+        targets = np.zeros_like(ids)
+        for position, slot in enumerate(slot_at):
+            if slot != PAD:
+                targets[:, position] = np.searchsorted(self.candidates[slot], ids[:, position]).clip(min=0)
+        # Padding moves to the right end of its row, where nothing is learned.
         order = np.argsort(ids == PAD, axis=1, kind="stable")
-        ids, of_ids, choices = (np.take_along_axis(part, order, 1) for part in (ids, of_ids, choices))
-        return np.where(ids == PAD, self.end, ids), of_ids, np.where(of_ids == PAD, 0, choices)
+        ids, slots, targets = (np.take_along_axis(part, order, 1) for part in (ids, slots, targets))
+        return np.where(ids == PAD, self.end, ids), slots, np.where(slots == PAD, 0, targets)
 
 
-def _trie(values: np.ndarray, name: str) -> list[TrieLevel]:
+def _build_levels(values: np.ndarray, name: str) -> list[TrieLevel]:
     levels: list[TrieLevel] = []
-    node = np.zeros(len(values), np.int64)  # of each code, at the depth reached
+    node = np.zeros(len(values), np.int64)  # of each code, at the current depth
     for depth in range(values.shape[1]):
-        here = values[:, depth] != PAD
-        options = np.unique(values[here, depth])
-        places = np.searchsorted(options, values[:, depth])
-        keys, led = np.unique(node[here] * len(options) + places[here], return_inverse=True)
-        child = np.full((int(node.max()) + 1) * len(options), PAD, np.int64)
-        child[keys] = np.arange(len(keys))
-        codes = np.flatnonzero(here)
-        first, last, below = np.full(len(keys), len(values)), np.full(len(keys), -1), np.bincount(led)
-        np.minimum.at(first, led, codes)
-        np.maximum.at(last, led, codes)
-        deeper = values[:, depth + 1] != PAD if depth + 1 < values.shape[1] else np.zeros(len(values), bool)
-        ends = np.ones(len(keys), bool)
-        ends[led[deeper[codes]]] = False
-        if (ends & (below > 1)).any() or (~ends & (np.bincount(led, ~deeper[codes]) > 0)).any():
+        continues = values[:, depth] != PAD
+        codes = np.flatnonzero(continues)
+        tokens = np.unique(values[codes, depth])
+        token_index = np.searchsorted(tokens, values[codes, depth])
+        edges, child = np.unique(node[codes] * len(tokens) + token_index, return_inverse=True)
+        children = np.full((int(node.max()) + 1) * len(tokens), PAD, np.int64)
+        children[edges] = np.arange(len(edges))
+        first, last, n_codes = np.full(len(edges), len(values)), np.full(len(edges), -1), np.bincount(child)
+        np.minimum.at(first, child, codes)
+        np.maximum.at(last, child, codes)
+        is_last_token = values[codes, depth + 1] == PAD if depth + 1 < values.shape[1] else np.ones(len(codes), bool)
+        is_terminal = np.ones(len(edges), bool)
+        is_terminal[child[~is_last_token]] = False
+        n_ending = np.bincount(child, is_last_token)
+        if (is_terminal & (n_codes > 1)).any() or (~is_terminal & (n_ending > 0)).any():
             raise ModelError(
                 f"the base's tokenizer writes two values of column {name!r} so that one begins the other; "
                 "choose another base, or 'scratch'."
             )
-        levels.append(TrieLevel(options, child.reshape(-1, len(options)), first, last, ends))
+        levels.append(TrieLevel(tokens, children.reshape(-1, len(tokens)), first, last, is_terminal))
         node = np.zeros_like(node)
-        node[codes] = led
+        node[codes] = child
     return levels
-
-
-def pieces_of(texts: Sequence[str], most: int) -> list[list[str]]:
-    """Cut values of numbers into pieces: two digits at a time from the right, until few different heads are left.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        The values of a column.
-    most : int
-        Fewer than this many different heads are left.
-
-    Returns
-    -------
-    list of list of str
-        For each value its pieces, from left to right.
-    """
-    cut: list[list[str]] = [[text] for text in texts]
-    while len({pieces[0] for pieces in cut}) >= most:
-        longer = [[*_two_digits_off(pieces[0]), *pieces[1:]] for pieces in cut]
-        if longer == cut:
-            break
-        cut = longer
-    return cut
-
-
-def _two_digits_off(text: str) -> list[str]:
-    at, digits = len(text), 0
-    while at > 0 and digits < 2:
-        at -= 1
-        digits += text[at].isdigit()
-    return [text[:at], text[at:]] if text[:at].strip("-") else [text]
