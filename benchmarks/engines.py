@@ -121,7 +121,7 @@ def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict
             save_strategy="no",
             seed=asked.seed,
         )
-        fit = partial(reference.fit, theirs, row_encoder.written(train), seed=asked.seed, report=print)
+        fit = partial(reference.fit, theirs, row_encoder.to_text(train), seed=asked.seed, report=print)
         their_epoch = _cpu_s(fit) / epochs
         room = min(100, theirs.model.config.max_position_embeddings)
         with threads_for(theirs.model):

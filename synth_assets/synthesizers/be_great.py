@@ -24,7 +24,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from synth_assets.storage.files import MANIFEST, verify_manifest, write_manifest
 from synth_assets.synthesizers.language_model.base_models import quiet_transformers
 from synth_assets.synthesizers.language_model.checkpoints import read_state, write_state
-from synth_assets.synthesizers.language_model.training import REPORT_EVERY_S, Report, threads_for
+from synth_assets.synthesizers.language_model.training import LOG_INTERVAL_S, Log, threads_for
 from synth_assets.synthesizers.settings import ModelError, SampleSpec
 
 OPTIMIZER, RANDOM = "optimizer.safetensors", "random.safetensors"
@@ -55,7 +55,7 @@ def fit(
     train: pd.DataFrame,
     *,
     seed: int,
-    report: Report,
+    report: Log,
 ) -> list[dict[str, float]]:
     """Fit a model to rows with `be_great.GReaT.fit`, from the last whole checkpoint where there is one.
 
@@ -140,7 +140,7 @@ def fit(
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-def last_whole_checkpoint(experiment_dir: Path, report: Report) -> Path | None:
+def last_whole_checkpoint(experiment_dir: Path, report: Log) -> Path | None:
     """Find the checkpoint of the most steps; one that is not as it was sealed is reported and removed.
 
     One that a kill cut off was never sealed.
@@ -165,7 +165,7 @@ def sample(
     spec: SampleSpec,
     *,
     seed: int,
-    report: Report,
+    report: Log,
 ) -> tuple[pd.DataFrame, int]:
     """Draw rows with `be_great.GReaT.sample` until the wanted number can be decoded.
 
@@ -227,7 +227,7 @@ def sample(
             parts.append(part)
             rows += len(part)
             now = time.monotonic()
-            if now - reported >= REPORT_EVERY_S or rows >= spec.n_samples:
+            if now - reported >= LOG_INTERVAL_S or rows >= spec.n_samples:
                 reported = now
                 rate = rows / (now - started)
                 left = (spec.n_samples - rows) / rate if rate else float("inf")
@@ -300,7 +300,7 @@ class _RowOrder:
 class _Progress(TrainerCallback):  # type: ignore[misc]
     """Reports epoch, step, loss and time left, and marks the checkpoints that are whole."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Log) -> None:
         self.report = report
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

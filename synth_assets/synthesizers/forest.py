@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from synth_assets.synthesizers.language_model.row_encoder import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
 from synth_assets.synthesizers.settings import TeacherSpec
 
 A_HABIT = 0.1
@@ -82,13 +82,13 @@ class Teacher:
         for place, column in enumerate(self.row_encoder.columns):
             predictions = self.row_encoder.predictions(place, units)
             values = predictions + self._drawn(place, self._inputs(units, differences, place), rng)
-            shifts = self.row_encoder.shifts(place, units)
-            step = column.step if isinstance(column, NumericEncoder) else 1
+            shifts = self.row_encoder.offsets(place, units)
+            step = column.grid_step if isinstance(column, NumericEncoder) else 1
             codes = self._on_habits(place, np.rint((values - shifts) / step).astype(np.int64), rng)
-            low, high = self.row_encoder.limits(place)
+            low, high = self.row_encoder.bounds(place)
             # A value beyond the limits is put on the nearest code within them.
             codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
-            units[:, place] = self.row_encoder.units_of(place, codes, shifts)
+            units[:, place] = self.row_encoder.dequantise(place, codes, shifts)
             differences[:, place] = units[:, place] - predictions
         return units
 
@@ -145,10 +145,10 @@ class Teacher:
         for i, column in enumerate(self.row_encoder.columns[:place]):
             values = units[:, i]
             if isinstance(column, CategoricalEncoder):
-                parts.append(values[:, None] == np.arange(column.size))
+                parts.append(values[:, None] == np.arange(column.cardinality))
                 continue
             parts.append(values[:, None])
-            if column.prediction:
+            if column.predictor:
                 parts.append(differences[:, [i]])
         return np.hstack(parts or [np.zeros((len(units), 0))]).astype("float32")
 
@@ -182,11 +182,11 @@ class Teacher:
     def _on_habits(self, place: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Give numbers last digits as those of the train rows, where these have a habit that has been blurred."""
         column = self.row_encoder.columns[place]
-        if not (isinstance(column, NumericEncoder) and column.size_is_large):
+        if not (isinstance(column, NumericEncoder) and column.has_suffix_token):
             return codes
-        if not (self.spec.smoothing or column.prediction):
+        if not (self.spec.smoothing or column.predictor):
             return codes
-        period = column.unit // column.step
+        period = column.prediction_step // column.grid_step
         digits = self.row_encoder.codes(self.units)[:, place] % period
         shares = np.bincount(digits, minlength=period) / len(digits)
         if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < A_HABIT:

@@ -36,7 +36,7 @@ from synth_assets.synthesizers.settings import ModelError, ModelSpec, SampleSpec
 if TYPE_CHECKING:
     import be_great
 
-    from synth_assets.synthesizers.language_model.training import Report
+    from synth_assets.synthesizers.language_model.training import Log
 
 ALGORITHM_VERSION = 6
 """Raised by hand whenever this package would make another model of the same inputs."""
@@ -147,7 +147,7 @@ class ModelStore:
         *,
         bases: Path,
         experiments: Path,
-        report: "Report",
+        report: "Log",
     ) -> ModelCard:
         """Fit a model to rows, unless the store already has the model that this would give.
 
@@ -212,7 +212,7 @@ class ModelStore:
             setattr(great, name, value)
         return great
 
-    def _stored(self, version: str, report: "Report") -> ModelCard | None:
+    def _stored(self, version: str, report: "Log") -> ModelCard | None:
         if not self.path(version).exists():
             return None
         try:
@@ -238,7 +238,7 @@ class ModelStore:
         version: str,
         made_from: dict[str, Any],
         experiment: Path,
-        report: "Report",
+        report: "Log",
     ) -> ModelCard:
         started = time.monotonic()
         great, losses, resumed_from = (_fit_ours if spec.engine == "great" else _fit_reference)(
@@ -290,7 +290,7 @@ class ModelStore:
 
 
 def sample_rows(
-    store: ModelStore, version: str, schema: TableSchema, spec: SampleSpec, *, seed: int, report: "Report"
+    store: ModelStore, version: str, schema: TableSchema, spec: SampleSpec, *, seed: int, report: "Log"
 ) -> tuple[pd.DataFrame, int]:
     """Draw rows of the raw table from a stored model, with the engine that fitted it.
 
@@ -356,7 +356,7 @@ def _make(engine: str, llm: str, **arguments: Any) -> "be_great.GReaT":
 
 
 def _fit_ours(
-    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Report"
+    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Log"
 ) -> tuple["be_great.GReaT", list[dict[str, float]], int]:
     from synth_assets.synthesizers.language_model import training
 
@@ -368,12 +368,11 @@ def _fit_ours(
         batch_size=spec.batch_size,
         efficient_finetuning="lora" if spec.lora else "",
     )
-    checkpoint = training.last_whole_checkpoint(experiment, report)
+    checkpoint = training.latest_checkpoint(experiment, report)
     resumed_from = 0 if checkpoint is None else training.step_of(checkpoint)
     losses = great.fit(
         train,
         row_encoder=row_encoder_of(spec, train),
-        orders=spec.orders,
         training=spec.training,
         learning_rate=spec.learning_rate,
         seed=spec.seed,
@@ -385,7 +384,7 @@ def _fit_ours(
 
 
 def _fit_reference(
-    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Report"
+    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Log"
 ) -> tuple["be_great.GReaT", list[dict[str, float]], int]:
     from synth_assets.synthesizers import be_great as reference
 
@@ -408,7 +407,7 @@ def _fit_reference(
 
 
 @contextmanager
-def _alone(path: Path, report: "Report") -> Iterator[None]:
+def _alone(path: Path, report: "Log") -> Iterator[None]:
     # The lock dies with its process. One that outlived its killed run still holds it: this one waits, and then uses
     # what the other made.
     lock = FileLock(path)

@@ -52,11 +52,11 @@ def untrained(tmp_path: Path) -> Callable[..., Any]:
         from transformers import GPT2Config, GPT2LMHeadModel
 
         from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, make_scratch_base, sentences
+        from synth_assets.synthesizers.language_model.encoders import RowEncoder
         from synth_assets.synthesizers.language_model.engine import GReaT
-        from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
 
-        row_encoder = RowEncoder.of(table, order, differences=differences)
-        rows = sentences(row_encoder.written(table))
+        row_encoder = RowEncoder.fit(table, order, use_residuals=differences)
+        rows = sentences(row_encoder.to_text(table))
         base = tmp_path / f"base-{len(list(tmp_path.iterdir()))}"
         if byte_level:
             from tokenizers import ByteLevelBPETokenizer
@@ -79,7 +79,7 @@ def untrained(tmp_path: Path) -> Callable[..., Any]:
             for weight in great.model.parameters():
                 if weight.ndim > 1:
                     weight *= 20
-        great.row_encoder_json = row_encoder.as_json()
+        great.row_encoder_json = row_encoder.to_json()
         return great
 
     return make
@@ -92,11 +92,11 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
     def compute(great: Any) -> pd.DataFrame:
         import torch
 
-        from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie
+        from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie
 
         row_encoder = great.row_encoder
-        assert all(getattr(column, "prediction", None) is None for column in row_encoder.columns)
-        tokens = TokenTrie.of(row_encoder, great.tokenizer)
+        assert all(getattr(column, "predictor", None) is None for column in row_encoder.columns)
+        tokens = TokenTrie.build(row_encoder, great.tokenizer)
         values = [[[t for t in v if t != PAD] for v in column.values.tolist()] for column in tokens.columns]
         # In double precision: the same beginning of two rows gives the same digits, and the shares add up.
         model = copy.deepcopy(great.model).double()
@@ -114,9 +114,9 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([ids])).logits[0]
             shares.append(math.prod(float(logits[at, among].softmax(0)[chosen]) for at, among, chosen in choices))
-            shifts = [row_encoder.shifts(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
-            units.append([row_encoder.units_of(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
-        return row_encoder.frame(np.array(units)).assign(share=shares)
+            shifts = [row_encoder.offsets(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
+            units.append([row_encoder.dequantise(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
+        return row_encoder.to_frame(np.array(units)).assign(share=shares)
 
     return compute
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.synthesizers.forest import Teacher
-from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import NumericEncoder, RowEncoder
 from synth_assets.synthesizers.settings import TeacherSpec
 
 
@@ -25,15 +25,15 @@ def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
 
 
 def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.DataFrame:
-    row_encoder = RowEncoder.of(table)
-    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(**{"trees": 5, **spec}), seed=1)  # type: ignore[arg-type]
+    row_encoder = RowEncoder.fit(table)
+    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(**{"trees": 5, **spec}), seed=1)  # type: ignore[arg-type]
     units = teacher.sample(n, seed=seed)
     assert len(units) == n
     for place in range(len(row_encoder.columns)):
-        low, high = row_encoder.limits(place)
+        low, high = row_encoder.bounds(place)
         assert units[:, place].min() >= low
         assert units[:, place].max() <= high
-    return row_encoder.frame(units)
+    return row_encoder.to_frame(units)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -41,14 +41,14 @@ def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.Dat
 def test_rows_are_on_the_grid_and_within_limits(seed: int, step: int) -> None:
     table = table_of(seed=seed)
     table["whole"] = np.rint(table["whole"] * 1e4 / step) * step / 1e4
-    row_encoder = RowEncoder.of(table)
+    row_encoder = RowEncoder.fit(table)
     last = row_encoder.columns[-1]
     assert isinstance(last, NumericEncoder)
-    assert last.prediction is not None
+    assert last.predictor is not None
     rows = rows_of(table, 2000, seed, smoothing=0.5)
     assert (np.rint(rows["whole"] * 1e4) % step == 0).all()
     assert rows.dtypes.to_dict() == table.dtypes.to_dict()
-    codes = row_encoder.codes(row_encoder.units(rows))
+    codes = row_encoder.codes(row_encoder.quantise(rows))
     assert (codes >= 0).mean() > 0.99  # what is clipped to the limits may differ by more than can be written
 
 
@@ -85,19 +85,19 @@ def test_few_rows_are_copies() -> None:
 
 def test_without_smoothing_or_differences_every_value_is_one_of_the_train_rows() -> None:
     table = table_of()
-    row_encoder = RowEncoder.of(table, differences=False)
-    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.0), seed=1)
-    rows = row_encoder.frame(teacher.sample(1000, seed=2))
+    row_encoder = RowEncoder.fit(table, use_residuals=False)
+    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.0), seed=1)
+    rows = row_encoder.to_frame(teacher.sample(1000, seed=2))
     for name in table.columns:
         assert set(rows[name]) <= set(table[name])
 
 
 def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
     table = table_of()
-    row_encoder = RowEncoder.of(table, differences=False)
+    row_encoder = RowEncoder.fit(table, use_residuals=False)
     last = row_encoder.columns[-1].name
-    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.3), seed=1)
-    rows = row_encoder.frame(teacher.sample(4000, seed=2))
+    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.3), seed=1)
+    rows = row_encoder.to_frame(teacher.sample(4000, seed=2))
     assert not set(rows[last]) <= set(table[last])
     assert rows[last].std() == pytest.approx(table[last].std(), rel=0.1)
 
@@ -105,8 +105,8 @@ def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
 def test_numbers_far_from_zero_keep_their_spread() -> None:
     table = table_of()
     table["a"] = 10**13 + np.rint(table["a"] * 1e4).astype("int64")
-    row_encoder = RowEncoder.of(table[["kind", "a"]], differences=False)
-    units = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
+    row_encoder = RowEncoder.fit(table[["kind", "a"]], use_residuals=False)
+    units = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
         4000, seed=2
     )
     assert units[:, 1].std() == pytest.approx(table["a"].std(), rel=0.05)
@@ -117,11 +117,11 @@ def test_a_habit_of_the_last_digits_survives_smoothing() -> None:
     a = rng.integers(0, 4000, 600)
     x = np.where(rng.random(600) < 0.95, rng.integers(0, 800, 600) * 5, rng.integers(0, 4000, 600))
     table = pd.DataFrame({"a": a, "x": x})
-    row_encoder = RowEncoder.of(table, ["a", "x"])
+    row_encoder = RowEncoder.fit(table, ["a", "x"])
     column = row_encoder.columns[1]
     assert isinstance(column, NumericEncoder)
-    assert column.step == 1
-    units = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
+    assert column.grid_step == 1
+    units = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
         3000, seed=2
     )
     assert (units[:, 1] % 5 == 0).mean() == pytest.approx((x % 5 == 0).mean(), abs=0.03)
@@ -136,8 +136,8 @@ def test_a_table_of_one_or_two_rows_is_enough(n: int) -> None:
 
 def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of(2000)
-    row_encoder = RowEncoder.of(table, ["kind"])
-    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5), seed=1)
+    row_encoder = RowEncoder.fit(table, ["kind"])
+    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5), seed=1)
     written = teacher.sample
 
     def too_many_of_one_kind(n: int, *, seed: int) -> np.ndarray:
@@ -147,7 +147,7 @@ def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(teacher, "sample", too_many_of_one_kind)
     share = {
-        name: float((row_encoder.frame(rows)["kind"] == "x").mean())
+        name: float((row_encoder.to_frame(rows)["kind"] == "x").mean())
         for name, rows in (("forest", teacher.sample(6000, seed=2)), ("resampled", teacher.resample(6000, seed=2)))
     }
     expected = float((table["kind"] == "x").mean())
@@ -157,12 +157,12 @@ def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyP
 
 def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
     table = table_of(2000)
-    row_encoder = RowEncoder.of(table)
-    rows = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    row_encoder = RowEncoder.fit(table)
+    rows = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
     assert len(rows) == 6000
     assert len(np.unique(rows, axis=0)) > 0.8 * 6000
-    low, high = zip(*(row_encoder.limits(place) for place in range(len(row_encoder.columns))), strict=True)
+    low, high = zip(*(row_encoder.bounds(place) for place in range(len(row_encoder.columns))), strict=True)
     assert (rows.min(axis=0) >= low).all()
     assert (rows.max(axis=0) <= high).all()
-    again = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    again = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
     assert np.array_equal(rows, again)

@@ -1,28 +1,20 @@
 """Base models: a small GPT-2 made from the table, or any that transformers loads by name or path."""
 
 import hashlib
-import re
 import shutil
-import string
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pandas as pd
 from filelock import FileLock
 
 from synth_assets.storage.files import verify_manifest, write_manifest
-from synth_assets.synthesizers.language_model.row_encoder import LARGE, CategoricalEncoder, ColumnEncoder, RowEncoder
-from synth_assets.synthesizers.language_model.tokens import pieces_of
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
 from synth_assets.synthesizers.settings import SCRATCH, ModelError, ModelSpec, ScratchBase
-
-END_OF_TEXT = "<|endoftext|>"
-"""GPT-2's only special token. be_great pads with it, and removes it (and no other) from the text that it reads."""
-
-UNKNOWN = "<|unknown|>"
 
 ACTIVATION = "relu"
 """Of 'scratch' models. GPT-2's own GELU takes a CPU three to seven times as long, and rows were no shorter with it."""
@@ -58,7 +50,7 @@ def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[st
     """
     if spec.base == SCRATCH:
         row_encoder = row_encoder_of(spec, train) if spec.engine == "great" else None
-        rows = sentences(row_encoder.written(train) if row_encoder else train)
+        rows = sentences(row_encoder.to_text(train) if row_encoder else train)
         fingerprint = _scratch_fingerprint(spec, rows)
         # Random weights of one seed may differ from release to release of torch.
         path = folder / f"torch-{version_of('torch')}" / fingerprint
@@ -97,9 +89,8 @@ def refuse_pickles(folder: Path) -> None:
 
 
 def row_encoder_of(spec: ModelSpec, train: pd.DataFrame) -> RowEncoder:
-    """Find how our engine writes the rows of a table; see `RowEncoder.of`."""
-    # What a column is predicted from has to stand before it, in every order.
-    return RowEncoder.of(train, spec.order, differences=spec.differences and spec.orders == 1)
+    """Fit the row encoder of a language model; see `RowEncoder.fit`."""
+    return RowEncoder.fit(train, spec.order, use_residuals=spec.differences)
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
@@ -153,7 +144,7 @@ def make_scratch_base(
 
     quiet_transformers()
 
-    tokenizer = _tokenizer_of(rows, names, row_encoder)
+    tokenizer = scratch_tokenizer(rows, names, row_encoder)
     longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -179,56 +170,6 @@ def make_scratch_base(
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _tokenizer_of(rows: Sequence[str], names: Sequence[str], row_encoder: RowEncoder | None) -> Any:
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    characters = sorted(set("".join(rows)) | set(string.printable.strip()))
-    pieces = [END_OF_TEXT, UNKNOWN]
-    patterns = []
-    for place, column in enumerate(row_encoder.columns if row_encoder else ()):
-        pieces += [f" {column.name} is", f", {column.name} is"]
-        patterns.append(f",? {re.escape(column.name)} is(?= |$)")
-        found, cut = _value_pieces(column, row_encoder.texts(place) if row_encoder else [])
-        pieces += found
-        patterns += cut
-    pieces += [*(f" {name}" for name in names), " is", " "]
-    pieces += [piece for character in characters if character != " " for piece in (character, f" {character}")]
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    patterns += [f" (?:{longest_first})(?= is\\b)", " is\\b", " ?[^ ]", " "]
-    tokenizer = Tokenizer(
-        models.WordLevel({piece: i for i, piece in enumerate(dict.fromkeys(pieces))}, unk_token=UNKNOWN)
-    )
-    tokenizer.normalizer = normalizers.Prepend(" ")  # so that the first name is the same piece as any other
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join(patterns)), behavior="isolated")
-    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
-
-
-def _value_pieces(column: ColumnEncoder, texts: list[str]) -> tuple[list[str], list[str]]:
-    """Give the pieces of a column's values, and the patterns that find them behind the column's name."""
-    cut = [[text] for text in texts] if isinstance(column, CategoricalEncoder) else pieces_of(texts, LARGE)
-    behind = f" {re.escape(column.name)} is"
-    pieces: list[str] = []
-    patterns = []
-    for depth in range(len(cut[0])):
-        # A sign makes a value longer: values of one length share a pattern.
-        by_length: dict[tuple[int, str], set[str]] = {}
-        for value in cut:
-            rest = "".join(value[depth + 1 :])
-            left = sum(map(len, value[:depth]))
-            by_length.setdefault((left, re.sub(r"\d", "0", rest)), set()).add(value[depth])
-        for (left, rest), found in by_length.items():
-            space = "" if depth else " "
-            pieces += [f"{space}{piece}" for piece in sorted(found)]
-            before = f"(?<={behind}" + (f" .{{{left}}}" if depth else "") + ")"
-            alternatives = "|".join(re.escape(piece) for piece in sorted(found, key=lambda text: (-len(text), text)))
-            after = re.escape(rest).replace("0", "\\d")
-            ahead = f"(?={after}(?:, |$))"
-            patterns.append(f"{before}{space}(?:{alternatives}){ahead}")
-    return pieces, patterns
 
 
 def _scratch_fingerprint(spec: ModelSpec, rows: Sequence[str]) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.generation import Bounds
-from synth_assets.synthesizers.language_model.row_encoder import CategoricalEncoder, RowEncoder
 from synth_assets.synthesizers.settings import ModelError
 
 
@@ -57,7 +57,7 @@ def _range(condition: str, name: str, row_encoder: RowEncoder, place: int) -> tu
     except ValueError as error:
         raise ModelError(f"condition on {name!r}: {error}") from error
     column = row_encoder.columns[place]
-    low, high = row_encoder.limits(place)
+    low, high = row_encoder.bounds(place)
     if isinstance(column, CategoricalEncoder):
         # A label such as 1 comes back from be_great's parser as a number.
         label = condition.strip().removeprefix(operator).strip().strip("'\"")
@@ -77,7 +77,7 @@ def _range(condition: str, name: str, row_encoder: RowEncoder, place: int) -> tu
     # What differs from a point of the grid by the error of a float only, is that point.
     exact = math.isclose(units, nearest, rel_tol=1e-12, abs_tol=1e-6)
     least, greatest = (nearest, nearest) if exact else (math.ceil(units), math.floor(units))
-    on_grid = exact and (nearest - column.low) % column.step == 0
+    on_grid = exact and (nearest - column.low) % column.grid_step == 0
     match operator:
         case ">=":
             return max(low, least), high, None
@@ -97,6 +97,6 @@ def _described(row_encoder: RowEncoder, place: int) -> str:
     column = row_encoder.columns[place]
     if isinstance(column, CategoricalEncoder):
         return ", ".join(column.labels)
-    low, high = (column.values(np.array([unit]))[0] for unit in row_encoder.limits(place))
-    step = column.values(np.array([column.step]))[0]
+    low, high = (column.to_values(np.array([unit]))[0] for unit in row_encoder.bounds(place))
+    step = column.to_values(np.array([column.grid_step]))[0]
     return f"{low:g} to {high:g} in steps of {step:g}"

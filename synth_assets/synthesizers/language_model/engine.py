@@ -3,7 +3,6 @@
 Importing this module imports torch: do so inside functions only.
 """
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -17,16 +16,16 @@ import pandas as pd
 from synth_assets.synthesizers.forest import Teacher
 from synth_assets.synthesizers.language_model.base_models import quiet_transformers
 from synth_assets.synthesizers.language_model.conditions import limits_of
-from synth_assets.synthesizers.language_model.generation import Bounds, Generator, shards
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.generation import Bounds, Generator, batches
 from synth_assets.synthesizers.language_model.loss import TokenBatch
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
-from synth_assets.synthesizers.language_model.tokens import TokenTrie
+from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 from synth_assets.synthesizers.language_model.training import (
-    REPORT_EVERY_S,
-    Phase,
-    Report,
+    LOG_INTERVAL_S,
+    Log,
+    Stage,
     compiled,
-    seed_of,
+    derive_seed,
     threads_for,
     train,
 )
@@ -78,23 +77,16 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             raise ModelError("this model does not know a table's grid: fit it with this engine first.")
         return RowEncoder.from_json(self.row_encoder_json)
 
-    @property
-    def row_encoders(self) -> list[RowEncoder]:
-        """How rows are written in each of the orders that were learned; the first is `row_encoder`."""
-        first = self.row_encoder
-        return [first, *(first.reordered(order) for order in (self.row_encoder_json or {}).get("orders", ()))]
-
     def fit(
         self,
         data: pd.DataFrame,
         *,
         row_encoder: RowEncoder | None = None,
-        orders: int = 1,
         training: TrainingSpec | None = None,
         learning_rate: float = 5e-4,
         seed: int = 0,
         device: str = "auto",
-        report: Report = _silent,
+        report: Log = _silent,
     ) -> list[dict[str, float]]:
         """Fit the model to rows.
 
@@ -107,8 +99,6 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             The train rows: labels as `str`, numbers as numbers, none missing.
         row_encoder : RowEncoder, optional
             How rows are written; found from `data` if not given. A 'scratch' base has it in its tokenizer.
-        orders : int
-            In how many orders rows are learned: that of the row_encoder, and permutations of it, as far as there are.
         training : TrainingSpec, optional
             The forest, the part that is held back, and how the best weights are found.
         learning_rate : float
@@ -131,13 +121,9 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             If the rows cannot be written, or the model has no room for one.
         """
         spec = training or TrainingSpec()
-        row_encoder = row_encoder or RowEncoder.of(data)
-        row_encoders = [
-            row_encoder,
-            *(row_encoder.reordered(order) for order in _permutations(row_encoder, orders - 1, seed)),
-        ]
-        sentences = [(each, _tokens_of(each, self.tokenizer)) for each in row_encoders]
-        longest = max(tokens.longest for _, tokens in sentences)
+        row_encoder = row_encoder or RowEncoder.fit(data)
+        trie = _tokens_of(row_encoder, self.tokenizer)
+        longest = trie.max_length
         room = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
         if room is not None and longest > room:
             raise ModelError(
@@ -146,26 +132,25 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         self._resolve_device(device)
         self._update_column_information(data)
         self._update_conditional_information(data, row_encoder.columns[0].name)
-        self.row_encoder_json = {
-            **row_encoder.as_json(),
-            "orders": [[column.name for column in each.columns] for each in row_encoders[1:]],
-        }
-        units = row_encoder.units(data)
+        self.row_encoder_json = row_encoder.to_json()
+        units = row_encoder.quantise(data)
         held_back = np.zeros(len(units), bool)
         share = max(1, round(spec.validation * len(units)))
-        held_back[np.random.default_rng(seed_of(seed, "validation")).permutation(len(units))[:share]] = len(units) > 1
+        held_back[np.random.default_rng(derive_seed(seed, "validation")).permutation(len(units))[:share]] = (
+            len(units) > 1
+        )
         seen = units[~held_back]
         phases = []
         if spec.teacher_rows:
             started = time.monotonic()
-            rows = Teacher(row_encoder, seen, spec.teacher, seed=seed_of(seed, "trees")).resample(
-                spec.teacher_rows, seed=seed_of(seed, "teacher")
+            rows = Teacher(row_encoder, seen, spec.teacher, seed=derive_seed(seed, "trees")).resample(
+                spec.teacher_rows, seed=derive_seed(seed, "teacher")
             )
             report(f"forest: wrote {len(rows):,} rows in {time.monotonic() - started:.1f} s")
             phases.append(
-                Phase(
-                    "first lessons",
-                    _written(sentences, rows),
+                Stage(
+                    "pretrain",
+                    _token_batch(row_encoder, trie, rows),
                     spec.teacher_epochs,
                     self.batch_size,
                     spec.teacher_learning_rate,
@@ -174,9 +159,9 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
                 )
             )
         phases.append(
-            Phase(
-                "real rows",
-                _written(sentences, seen),
+            Stage(
+                "finetune",
+                _token_batch(row_encoder, trie, seen),
                 self.epochs,
                 self.batch_size,
                 learning_rate,
@@ -189,11 +174,11 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             return train(
                 self.model,
                 phases,
-                _written(sentences, judged),
+                _token_batch(row_encoder, trie, judged),
                 seed=seed,
-                checkpoints=Path(self.experiment_dir),
-                save_every=spec.save_epochs,
-                report=report,
+                checkpoints_dir=Path(self.experiment_dir),
+                checkpoint_every=spec.save_epochs,
+                log=report,
             )
 
     def sample(
@@ -205,7 +190,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         conditions: Mapping[str, str] | None = None,
         seed: int = 0,
         device: str = "auto",
-        report: Report = _silent,
+        report: Log = _silent,
         **arguments: Any,
     ) -> pd.DataFrame:
         """Write rows; see `sample_chunks`.
@@ -244,7 +229,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         chunks = self.sample_chunks(
             n_samples, temperature=temperature, k=k, conditions=conditions, seed=seed, device=device, report=report
         )
-        empty = self.row_encoder.frame(np.zeros((0, len(self.row_encoder.columns)), np.int64))
+        empty = self.row_encoder.to_frame(np.zeros((0, len(self.row_encoder.columns)), np.int64))
         return pd.concat(list(chunks) or [empty], ignore_index=True)
 
     def sample_chunks(
@@ -256,14 +241,13 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         conditions: Mapping[str, str] | None = None,
         seed: int = 0,
         device: str = "auto",
-        report: Report = _silent,
+        report: Log = _silent,
     ) -> Iterator[pd.DataFrame]:
         """Write rows, a shard at a time, in memory that does not grow with their number.
 
         With conditions, rows are written within them and kept with the probability that the model, asked for
         nothing, would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
-        the argument of rejection sampling (von Neumann, 1951). Of several orders, rows are written in the one in which
-        the conditions' columns come earliest. With one condition, on the first column in the written order, every row
+        the argument of rejection sampling (von Neumann, 1951). With one condition, on the first column in the written order, every row
         is kept where its values are one token each.
 
         Parameters
@@ -284,21 +268,20 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         """
         self._resolve_device(device)
         self.model.eval()
-        named = set(conditions or ()) & set(self.row_encoder.names)
-        row_encoder = min(self.row_encoders, key=lambda each: max(map(each.place, named), default=0))
+        row_encoder = self.row_encoder
         asked = limits_of(conditions or {}, row_encoder, k)
         started = reported = time.monotonic()
         written = 0
         with threads_for(self.model):
-            writer = Generator(
+            generator = Generator(
                 self.model, row_encoder, _tokens_of(row_encoder, self.tokenizer), temperature=temperature
             )
-            for shard, wanted in shards(n_samples, k):
-                units = self._shard(writer, k, wanted, asked, seed_of(seed, shard), conditions)
-                yield row_encoder.frame(units)
+            for shard, wanted in batches(n_samples, k):
+                units = self._shard(generator, k, wanted, asked, derive_seed(seed, shard), conditions)
+                yield row_encoder.to_frame(units)
                 written += wanted
                 now = time.monotonic()
-                if now - reported >= REPORT_EVERY_S or written == n_samples:
+                if now - reported >= LOG_INTERVAL_S or written == n_samples:
                     reported = now
                     rate = written / (now - started)
                     left = (n_samples - written) / rate
@@ -306,7 +289,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
 
     def _shard(
         self,
-        writer: Generator,
+        generator: Generator,
         width: int,
         wanted: int,
         asked: dict[int, Bounds],
@@ -322,7 +305,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
                     f"of {drawn:,} rows that the model wrote, {kept} met {dict(conditions or {})}: too rare to be "
                     "sampled. Ask for less, or put the columns of the conditions first in the order and fit anew."
                 )
-            units, weights = writer.write(width, asked, seed=seed_of(seed, drawn))
+            units, weights = generator.generate(width, asked, seed=derive_seed(seed, drawn))
             # Never a row that could not keep to its limits, whose weight is -inf; always one whose weight is 0.
             keep = np.log(1.0 - rng.random(width)) <= weights
             keep &= np.isfinite(weights)
@@ -338,14 +321,14 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         *,
         seed: int = 0,
         device: str = "auto",
-        report: Report = _silent,
+        report: Log = _silent,
     ) -> pd.DataFrame:
         """Fill missing cells, given the rest of their row.
 
         For each row, `PARTICLES` completions are written with its known cells forced, and one is taken with the
         probability that the model gives to the known cells behind what was filled in: importance resampling (Rubin,
-        1987). Of several orders, a row is written in the one with the fewest known cells behind a missing one. Where
-        there is none, this is exact; elsewhere the better, the more completions.
+        1987). Where no known cell stands behind a missing one, this is exact; elsewhere the better, the more
+        completions.
 
         Parameters
         ----------
@@ -384,33 +367,22 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         rows = np.flatnonzero(df_miss.isna().any(axis="columns").to_numpy())
         if not len(rows):
             return filled
-        gaps = df_miss.iloc[rows].isna()
-        behind = [
-            _known_behind_a_gap(gaps[[column.name for column in each.columns]].to_numpy()) for each in self.row_encoders
-        ]
-        best = np.argmin(behind, axis=0)
-        parts = []
+        known = df_miss.iloc[rows]
+        units = row_encoder.quantise(known)
+        missing = known[[column.name for column in row_encoder.columns]].isna().to_numpy()
+        _check_known(row_encoder, units, missing, known)
         per_batch = max(1, k // PARTICLES)
-        filled_rows = 0
         with threads_for(self.model):
-            for number, each in enumerate(self.row_encoders):
-                here = np.flatnonzero(best == number)
-                if not len(here):
-                    continue
-                known = df_miss.iloc[rows[here]]
-                units = each.units(known)
-                missing = gaps.iloc[here][[column.name for column in each.columns]].to_numpy()
-                _check_known(each, units, missing, known)
-                writer = Generator(self.model, each, _tokens_of(each, self.tokenizer), temperature=temperature)
-                for start in range(0, len(here), per_batch):
-                    part = slice(start, start + per_batch)
-                    units[part] = _completions(
-                        writer, each, units[part], missing[part], seed_of(seed, filled_rows), known.index[part]
-                    )
-                    filled_rows += len(units[part])
-                    report(f"{filled_rows:,} of {len(rows):,} rows filled")
-                parts.append(each.frame(units).set_axis(here))
-        complete = pd.concat(parts).sort_index()
+            generator = Generator(
+                self.model, row_encoder, _tokens_of(row_encoder, self.tokenizer), temperature=temperature
+            )
+            for start in range(0, len(rows), per_batch):
+                part = slice(start, start + per_batch)
+                units[part] = _completions(
+                    generator, row_encoder, units[part], missing[part], derive_seed(seed, start), known.index[part]
+                )
+                report(f"{min(start + per_batch, len(rows)):,} of {len(rows):,} rows filled")
+        complete = row_encoder.to_frame(units)
         for name in df_miss.columns:
             empty = df_miss[name].isna().to_numpy()
             if not empty.any():
@@ -425,48 +397,29 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         """Load a model that `save` of this class or of be_great wrote; weights only, nothing is unpickled."""
         quiet_transformers()
         loaded: Self = super().load_from_dir(path)
+        loaded.device = next(
+            loaded.model.parameters()
+        ).device  # be_great keeps the device that the model had when it was saved
         return loaded
 
 
 @lru_cache(maxsize=32)
 def _tokens_of(row_encoder: RowEncoder, tokenizer: Any) -> TokenTrie:
     # Every value of every column goes through the tokenizer: of abalone's, as long as a thousand rows take to write.
-    return TokenTrie.of(row_encoder, tokenizer)
+    return TokenTrie.build(row_encoder, tokenizer)
 
 
-def _permutations(row_encoder: RowEncoder, wanted: int, seed: int) -> list[list[str]]:
-    names = [column.name for column in row_encoder.columns]
-    rng = np.random.default_rng(seed_of(seed, "orders"))
-    found: list[list[str]] = []
-    while len(found) < min(wanted, math.factorial(len(names)) - 1):
-        order = [names[place] for place in rng.permutation(len(names))]
-        if order != names and order not in found:
-            found.append(order)
-    return found
-
-
-def _written(sentences: list[tuple[RowEncoder, TokenTrie]], units: np.ndarray) -> list[TokenBatch]:
-    first, _ = sentences[0]
-    codes = first.codes(units)
-    # What the forest wrote may differ more from its prediction than any train row does: it is left out.
+def _token_batch(row_encoder: RowEncoder, trie: TokenTrie, units: np.ndarray) -> TokenBatch:
+    codes = row_encoder.codes(units)
+    # Residuals of generated rows may lie outside those that can be encoded: these rows are left out.
     codes = codes[(codes >= 0).all(axis=1)]
-    found = []
-    for row_encoder, tokens in sentences:
-        ordered = codes[:, [first.place(column.name) for column in row_encoder.columns]]
-        # Sorted, for what rows that begin alike have in common is computed once if they are neighbours.
-        found.append(TokenBatch.of(tokens, ordered[np.lexsort(ordered.T[::-1])]))
-    return found
-
-
-def _known_behind_a_gap(missing: np.ndarray) -> np.ndarray:
-    """Count, in rows of cells in their written order, those that are known and have a missing one before them."""
-    counts: np.ndarray = (~missing & np.logical_or.accumulate(missing, axis=1)).sum(axis=1)
-    return counts
+    # Sorted, so that neighbours share prefixes, which are computed once.
+    return TokenBatch.build(trie, codes[np.lexsort(codes.T[::-1])])
 
 
 def _check_known(row_encoder: RowEncoder, units: np.ndarray, missing: np.ndarray, rows: pd.DataFrame) -> None:
     for place, column in enumerate(row_encoder.columns):
-        low, high = row_encoder.limits(place)
+        low, high = row_encoder.bounds(place)
         outside = ~missing[:, place] & ((units[:, place] < low) | (units[:, place] > high))
         if outside.any():
             row = int(np.flatnonzero(outside)[0])
@@ -477,16 +430,16 @@ def _check_known(row_encoder: RowEncoder, units: np.ndarray, missing: np.ndarray
 
 
 def _completions(
-    writer: Generator, row_encoder: RowEncoder, units: np.ndarray, missing: np.ndarray, seed: int, index: pd.Index
+    generator: Generator, row_encoder: RowEncoder, units: np.ndarray, missing: np.ndarray, seed: int, index: pd.Index
 ) -> np.ndarray:
     many, gaps = np.repeat(units, PARTICLES, axis=0), np.repeat(missing, PARTICLES, axis=0)
     asked = {}
     for place in range(len(row_encoder.columns)):
-        low, high = row_encoder.limits(place)
+        low, high = row_encoder.bounds(place)
         asked[place] = Bounds(
             np.where(gaps[:, place], low, many[:, place]), np.where(gaps[:, place], high, many[:, place])
         )
-    written, weights = writer.write(len(many), asked, seed=seed)
+    written, weights = generator.generate(len(many), asked, seed=seed)
     weights = weights.reshape(len(units), PARTICLES)
     best = weights.max(axis=1, keepdims=True)
     if not np.isfinite(best).all():

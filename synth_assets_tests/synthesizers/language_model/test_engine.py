@@ -34,7 +34,7 @@ def make(table: pd.DataFrame, folder: Path, order: tuple[str, ...] = (), dropout
     row_encoder = row_encoder_of(spec, table)
     base = folder / "base"
     if not base.exists():
-        rows = sentences(row_encoder.written(table))
+        rows = sentences(row_encoder.to_text(table))
         make_scratch_base(base, spec.scratch, rows, list(table.columns), seed=3, row_encoder=row_encoder)
     return GReaT(str(base), experiment_dir=str(folder / "experiment"), epochs=2, batch_size=32), row_encoder
 
@@ -53,9 +53,9 @@ def probabilities(great) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     """Give the exact probability of each size and kind, step by step over the values that the trie allows."""
     import torch
 
-    from synth_assets.synthesizers.language_model.tokens import TokenTrie
+    from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 
-    tokens = TokenTrie.of(great.row_encoder, great.tokenizer)
+    tokens = TokenTrie.build(great.row_encoder, great.tokenizer)
     first, second = tokens.columns[:2]
     rows = []
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_every_row_is_a_row_that_the_table_could_have(fitted, table: pd.DataFram
     assert rows["total"].between(table["total"].min(), table["total"].max()).all()
     assert (np.rint(rows["total"] * 1e3) % 5 == 0).all()
     assert set(rows["kind"]) <= set(LABELS)
-    assert (great.row_encoder.codes(great.row_encoder.units(rows)) >= 0).all()
+    assert (great.row_encoder.codes(great.row_encoder.quantise(rows)) >= 0).all()
 
 
 def test_frequencies_are_the_models_probabilities(fitted) -> None:
@@ -282,17 +282,17 @@ def byte_level_base(table: pd.DataFrame, tmp_path: Path) -> Path:
 
 def test_a_base_with_ragged_values_writes_valid_rows_too(byte_level_base: Path, table: pd.DataFrame) -> None:
     from synth_assets.synthesizers.language_model.engine import GReaT
-    from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie
+    from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie
 
     great = GReaT(str(byte_level_base), experiment_dir=str(byte_level_base.parent / "e"), epochs=1, batch_size=32)
     great.fit(table, training=TrainingSpec(teacher_rows=0), seed=1)
-    tokens = TokenTrie.of(great.row_encoder, great.tokenizer)
+    tokens = TokenTrie.build(great.row_encoder, great.tokenizer)
     assert any((column.values == PAD).any() for column in tokens.columns)
-    ids, _, _ = tokens.rows(great.row_encoder.codes(great.row_encoder.units(table)))
-    said = great.tokenizer(sentences(great.row_encoder.written(table)))["input_ids"]
+    ids, _, _ = tokens.tokenise(great.row_encoder.codes(great.row_encoder.quantise(table)))
+    said = great.tokenizer(sentences(great.row_encoder.to_text(table)))["input_ids"]
     assert [row[: len(one)] for row, one in zip(ids.tolist(), said, strict=True)] == said
     rows = great.sample(300, seed=4)
-    assert (great.row_encoder.codes(great.row_encoder.units(rows)) >= 0).all()
+    assert (great.row_encoder.codes(great.row_encoder.quantise(rows)) >= 0).all()
     assert great.sample(300, seed=4).equals(rows)
 
 
@@ -309,8 +309,8 @@ def test_the_forests_rows_are_on_the_grid_and_within_limits(table: pd.DataFrame)
     from synth_assets.synthesizers.forest import Teacher
 
     row_encoder = row_encoder_of(ModelSpec(), table)
-    teacher = Teacher(row_encoder, row_encoder.units(table), TeacherSpec(trees=5), seed=1)
-    rows = row_encoder.frame(teacher.sample(500, seed=2))
+    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5), seed=1)
+    rows = row_encoder.to_frame(teacher.sample(500, seed=2))
     assert rows["total"].between(table["total"].min(), table["total"].max()).all()
     assert (np.rint(rows["total"] * 1e3) % 5 == 0).all()
     assert abs(rows["total"].mean() - table["total"].mean()) < 0.15

@@ -10,8 +10,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from synth_assets.synthesizers.language_model import decoding
 from synth_assets.synthesizers.language_model import fast_gpt2 as gpt2
-from synth_assets.synthesizers.language_model.decoding import decoder_for
-from synth_assets.synthesizers.language_model.fast_gpt2 import hidden_states_at, is_plain_gpt2
+from synth_assets.synthesizers.language_model.backbone import decoder_for
+from synth_assets.synthesizers.language_model.kernels import hidden_states_at, is_plain_gpt2
 
 VOCABULARY, LONGEST = 30, 12
 
@@ -145,27 +145,27 @@ def llama() -> LlamaForCausalLM:
 def test_a_decoder_gives_the_states_of_the_whole_row(make: Any, rows: int, asked: list[int]) -> None:
     model, ids = make(), rows_that_begin_alike(rows)
     with mock.patch.object(decoding, "has_bfloat16", return_value=False):
-        decoder = decoder_for(model, rows, ragged=False, longest=LONGEST)
+        decoder = decoder_for(model, rows, ragged=False, max_length=LONGEST)
     with torch.inference_mode():
         expected = model.base_model(input_ids=ids).last_hidden_state
-        decoder.force([3])
+        decoder.prefill([3])
         for place in range(LONGEST):
             if place:
                 decoder.append(ids[:, place])
             if place in asked:
-                torch.testing.assert_close(decoder.hidden(), expected[:, place], atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(decoder.forward(), expected[:, place], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("settings", [{}, {"activation_function": "relu"}], ids=str)
 def test_a_decoder_in_bfloat16_rounds_and_no_more(settings: dict[str, Any]) -> None:
     model, ids = model_of(**settings), rows_that_begin_alike(60)
     with mock.patch.object(decoding, "has_bfloat16", return_value=True):
-        decoder = decoder_for(model, 60, ragged=False, longest=LONGEST)
+        decoder = decoder_for(model, 60, ragged=False, max_length=LONGEST)
     with torch.inference_mode():
         expected = model.transformer(input_ids=ids).last_hidden_state
         for place in range(LONGEST):
             decoder.append(ids[:, place])
-            found = decoder.hidden()
+            found = decoder.forward()
             assert found.dtype == torch.float32
             assert 1e-4 < (found - expected[:, place]).norm() / expected[:, place].norm() < 2e-2
 
@@ -176,7 +176,7 @@ def test_rows_that_begin_alike_go_through_a_gpt2_once(alike: bool) -> None:
     ids = rows_that_begin_alike(rows) if alike else torch.randint(VOCABULARY, (rows, LONGEST))
     counted = []
     embeddings = model.transformer.wte.forward
-    decoder = decoder_for(model, rows, ragged=False, longest=LONGEST)
+    decoder = decoder_for(model, rows, ragged=False, max_length=LONGEST)
     with (
         torch.inference_mode(),
         mock.patch.object(
@@ -185,7 +185,7 @@ def test_rows_that_begin_alike_go_through_a_gpt2_once(alike: bool) -> None:
     ):
         for place in range(6):
             decoder.append(ids[:, place])
-            decoder.hidden()
+            decoder.forward()
     assert counted == ([1, 3, 6, 60, 60, 60] if alike else [len(ids[:, 0].unique()), *[60] * 5])
 
 
@@ -193,8 +193,8 @@ def test_a_decoder_leaves_the_model_as_it_was() -> None:
     model = model_of()
     before = copy.deepcopy(model.state_dict())
     with torch.inference_mode():
-        decoder = decoder_for(model, 3, ragged=False, longest=LONGEST)
-        decoder.force([1, 2, 3])
-        decoder.hidden()
+        decoder = decoder_for(model, 3, ragged=False, max_length=LONGEST)
+        decoder.prefill([1, 2, 3])
+        decoder.forward()
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, before[name])

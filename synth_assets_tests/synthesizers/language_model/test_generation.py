@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.synthesizers.language_model import decoding
-from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder
+from synth_assets.synthesizers.language_model.encoders import NumericEncoder
 from synth_assets.synthesizers.settings import ModelError
 
 
@@ -57,15 +57,15 @@ def test_whatever_the_weights_every_row_is_on_the_grid_and_within_limits(
     untrained: Callable[..., Any], table: pd.DataFrame, byte_level: int
 ) -> None:
     great = untrained(table, byte_level=byte_level)
-    place = great.row_encoder.place("c")
+    place = great.row_encoder.column_index("c")
     column = great.row_encoder.columns[place]
     assert isinstance(column, NumericEncoder)
-    assert column.prediction is not None
+    assert column.predictor is not None
     for seed in range(4):
         rows = great.sample(173, k=100, seed=seed)
         assert len(rows) == 173
         assert_valid(rows, table)
-        assert (great.row_encoder.codes(great.row_encoder.units(rows)) >= 0).all()
+        assert (great.row_encoder.codes(great.row_encoder.quantise(rows)) >= 0).all()
 
 
 def test_a_difference_reaches_the_ends_of_its_column_and_not_beyond(
@@ -138,17 +138,17 @@ def test_frequencies_are_the_probabilities_of_the_tries(
 def test_ragged_values_are_padded_without_a_trace(untrained: Callable[..., Any], tiny: pd.DataFrame) -> None:
     import torch
 
-    from synth_assets.synthesizers.language_model.decoding import decoder_for
+    from synth_assets.synthesizers.language_model.backbone import decoder_for
 
     great = untrained(tiny, byte_level=262)
     ids = torch.tensor([[5, 9, 3, 7, 11, 2], [5, 9, 8, 8, 11, 2]])
     skips = torch.tensor([[False] * 6, [False, False, True, True, False, False]])
     with torch.no_grad():
-        decoder = decoder_for(great.model, 2, ragged=True, longest=6)
+        decoder = decoder_for(great.model, 2, ragged=True, max_length=6)
         for at in range(6):
             decoder.append(ids[:, at], skip=skips[:, at])
             if at in (1, 2, 3, 5):
-                found = decoder.hidden()
+                found = decoder.forward()
         plain = great.model.base_model(input_ids=ids[:1]).last_hidden_state[0, -1]
         short = great.model.base_model(input_ids=ids[1:, [0, 1, 4, 5]]).last_hidden_state[0, -1]
     assert torch.allclose(found[0], plain, atol=1e-4)

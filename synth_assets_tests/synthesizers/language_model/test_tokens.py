@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.synthesizers.language_model.base_models import _tokenizer_of, sentences
-from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder, RowEncoder
-from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie, pieces_of
+from synth_assets.synthesizers.language_model.encoders import NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie, subword_tokens
 from synth_assets.synthesizers.settings import ModelError
 
 
@@ -29,8 +29,8 @@ def table_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:
 
 
 def scratch(table: pd.DataFrame, **arguments: Any) -> tuple[RowEncoder, Any, list[str]]:
-    row_encoder = RowEncoder.of(table, **arguments)
-    rows = sentences(row_encoder.written(table))
+    row_encoder = RowEncoder.fit(table, **arguments)
+    rows = sentences(row_encoder.to_text(table))
     return row_encoder, _tokenizer_of(rows, list(table.columns), row_encoder), rows
 
 
@@ -44,11 +44,11 @@ def byte_level(rows: list[str], size: int = 290) -> Any:
 
 
 def check(row_encoder: RowEncoder, tokenizer: Any, table: pd.DataFrame, rows: list[str]) -> TokenTrie:
-    tokens = TokenTrie.of(row_encoder, tokenizer)
-    codes = row_encoder.codes(row_encoder.units(table))
-    ids, levels, choices = tokens.rows(codes)
+    tokens = TokenTrie.build(row_encoder, tokenizer)
+    codes = row_encoder.codes(row_encoder.quantise(table))
+    ids, levels, choices = tokens.tokenise(codes)
     assert ids.shape == levels.shape == choices.shape
-    assert ids.shape[1] == tokens.longest
+    assert ids.shape[1] == tokens.max_length
     said_by_it = tokenizer(rows)["input_ids"]
     for row, marks, chosen, code, said in zip(ids.tolist(), levels, choices, codes, said_by_it, strict=True):
         assert row == said + [tokens.end] * (len(row) - len(said))
@@ -61,7 +61,7 @@ def check(row_encoder: RowEncoder, tokenizer: Any, table: pd.DataFrame, rows: li
         assert len(expected) == len(said)
         assert marks.tolist() == expected + [PAD] * (len(row) - len(expected))
         for token, level, choice in zip(row, marks, chosen, strict=True):
-            assert choice == 0 if level == PAD else tokens.options[level][choice] == token
+            assert choice == 0 if level == PAD else tokens.candidates[level][choice] == token
     return tokens
 
 
@@ -72,11 +72,11 @@ def read_back(tokens: TokenTrie, ids: list[int]) -> list[int]:
         at += len(column.prefix)
         node = 0
         for level in column.levels:
-            option = int(np.flatnonzero(level.options == ids[at])[0])
-            node = int(level.child[node, option])
+            option = int(np.flatnonzero(level.tokens == ids[at])[0])
+            node = int(level.children[node, option])
             assert node != PAD
             at += 1
-            if level.ends[node]:
+            if level.is_terminal[node]:
                 assert level.first[node] == level.last[node]
                 break
         found.append(int(level.first[node]))
@@ -87,18 +87,18 @@ def read_back(tokens: TokenTrie, ids: list[int]) -> list[int]:
 def test_the_scratch_tokenizers_pieces_are_those_of_the_sentence() -> None:
     table = table_of()
     row_encoder, tokenizer, rows = scratch(table)
-    assert any(isinstance(column, NumericEncoder) and column.prediction is not None for column in row_encoder.columns)
+    assert any(isinstance(column, NumericEncoder) and column.predictor is not None for column in row_encoder.columns)
     tokens = check(row_encoder, tokenizer, table, rows)
     assert not any((column.values == PAD).any() for column in tokens.columns)
     assert [tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
-    assert tokenizer.unk_token_id not in np.unique(tokens.rows(row_encoder.codes(row_encoder.units(table)))[0])
+    assert tokenizer.unk_token_id not in np.unique(tokens.tokenise(row_encoder.codes(row_encoder.quantise(table)))[0])
 
 
 @pytest.mark.parametrize("size", [262, 290, 400])
 def test_a_byte_level_tokenizers_pieces_are_those_of_the_sentence(size: int) -> None:
     table = table_of()
-    row_encoder = RowEncoder.of(table)
-    rows = sentences(row_encoder.written(table))
+    row_encoder = RowEncoder.fit(table)
+    rows = sentences(row_encoder.to_text(table))
     tokenizer = byte_level(rows[:20], size)
     tokens = check(row_encoder, tokenizer, table, rows)
     assert any((column.values == PAD).any() for column in tokens.columns)
@@ -109,15 +109,15 @@ def test_a_byte_level_tokenizers_pieces_are_those_of_the_sentence(size: int) -> 
 def test_tries_lead_from_tokens_to_codes(learned: bool) -> None:
     table = table_of()
     row_encoder, tokenizer, rows = scratch(table)
-    tokens = TokenTrie.of(row_encoder, byte_level(rows[:20]) if learned else tokenizer)
-    codes = row_encoder.codes(row_encoder.units(table))
-    assert [read_back(tokens, row) for row in tokens.rows(codes)[0].tolist()] == codes.tolist()
+    tokens = TokenTrie.build(row_encoder, byte_level(rows[:20]) if learned else tokenizer)
+    codes = row_encoder.codes(row_encoder.quantise(table))
+    assert [read_back(tokens, row) for row in tokens.tokenise(codes)[0].tolist()] == codes.tolist()
 
 
 def test_every_value_that_can_be_written_has_tokens_of_its_own() -> None:
     row_encoder, tokenizer, _ = scratch(table_of())
-    for place, column in enumerate(TokenTrie.of(row_encoder, tokenizer).columns):
-        assert len(np.unique(column.values, axis=0)) == row_encoder.columns[place].size
+    for place, column in enumerate(TokenTrie.build(row_encoder, tokenizer).columns):
+        assert len(np.unique(column.values, axis=0)) == row_encoder.columns[place].cardinality
         assert column.values.shape[1] <= 3
 
 
@@ -143,11 +143,11 @@ def test_odd_labels_are_written_without_loss_or_refused(labels: list[str]) -> No
     table = pd.DataFrame({"label": pd.Series(labels * 2, dtype="str"), "n": range(2 * len(labels))})
     row_encoder, tokenizer, rows = scratch(table, first=["label"])
     try:
-        tokens = TokenTrie.of(row_encoder, tokenizer)
+        tokens = TokenTrie.build(row_encoder, tokenizer)
     except ModelError:
         return
-    codes = row_encoder.codes(row_encoder.units(table))
-    ids, _, _ = tokens.rows(codes)
+    codes = row_encoder.codes(row_encoder.quantise(table))
+    ids, _, _ = tokens.tokenise(codes)
     assert [read_back(tokens, row) for row in ids.tolist()] == codes.tolist()
     said = tokenizer(rows)["input_ids"]
     assert [row[: len(one)] for row, one in zip(ids.tolist(), said, strict=True)] == said
@@ -156,16 +156,31 @@ def test_odd_labels_are_written_without_loss_or_refused(labels: list[str]) -> No
 def test_a_value_that_begins_another_is_refused() -> None:
     table = pd.DataFrame({"k": pd.Series(["ab", "abab"], dtype="str")})
     with pytest.raises(ModelError, match="one begins the other"):
-        TokenTrie.of(RowEncoder.of(table), byte_level(["k is ab"], 262))
+        TokenTrie.build(RowEncoder.fit(table), byte_level(["k is ab"], 262))
+
+
+def test_a_row_ends_with_the_padding_token_where_there_is_no_end_token() -> None:
+    table = table_of()
+    row_encoder, tokenizer, rows = scratch(table)
+    tokenizer.eos_token, tokenizer.pad_token = None, "<|endoftext|>"
+    tokens = check(row_encoder, tokenizer, table, rows)
+    assert tokens.end == tokenizer.pad_token_id
+
+
+def test_a_tokenizer_with_neither_an_end_nor_a_padding_token_is_refused() -> None:
+    row_encoder, tokenizer, _ = scratch(table_of())
+    tokenizer.eos_token = None
+    with pytest.raises(ModelError, match=r"neither an end token nor a padding token.*Set eos_token"):
+        TokenTrie.build(row_encoder, tokenizer)
 
 
 def test_pieces_are_cut_from_the_right() -> None:
     texts = [f"{n // 1000:02d}.{n % 1000:03d}" for n in range(12_000)]
-    cut = pieces_of(texts, 256)
+    cut = subword_tokens(texts, 256)
     assert ["".join(pieces) for pieces in cut] == texts
     assert all(sum(c.isdigit() for c in piece) == 2 for pieces in cut for piece in pieces[1:])
     assert len({pieces[0] for pieces in cut}) < 256
-    assert pieces_of(["1", "2"], 256) == [["1"], ["2"]]
+    assert subword_tokens(["1", "2"], 256) == [["1"], ["2"]]
 
 
 # What differences add to the row_encoder: the tables of test_coding.py are too random to be predicted.
@@ -187,43 +202,43 @@ def predictable(draw: st.DrawFn) -> tuple[pd.DataFrame, int, int]:
 @given(predictable())
 def test_differences_lose_nothing(drawn: tuple[pd.DataFrame, int, int]) -> None:
     table, _, _ = drawn
-    row_encoder = RowEncoder.of(table, ["a", "b"])
-    assert getattr(row_encoder.columns[row_encoder.place("c")], "prediction", None) is not None
-    units = row_encoder.units(table)
+    row_encoder = RowEncoder.fit(table, ["a", "b"])
+    assert getattr(row_encoder.columns[row_encoder.column_index("c")], "predictor", None) is not None
+    units = row_encoder.quantise(table)
     codes = row_encoder.codes(units)
     assert (codes >= 0).all()
     back = np.zeros_like(units)
     for place in range(len(row_encoder.columns)):
-        back[:, place] = row_encoder.units_of(place, codes[:, place], row_encoder.shifts(place, back))
-        low, high = row_encoder.limits(place)
+        back[:, place] = row_encoder.dequantise(place, codes[:, place], row_encoder.offsets(place, back))
+        low, high = row_encoder.bounds(place)
         assert (low, high) == (units[:, place].min(), units[:, place].max())
-    pd.testing.assert_frame_equal(row_encoder.frame(back), table)
+    pd.testing.assert_frame_equal(row_encoder.to_frame(back), table)
 
 
 @settings(max_examples=60, deadline=None)
 @given(predictable())
 def test_differences_rounded_to_hundreds_keep_the_last_two_digits(drawn: tuple[pd.DataFrame, int, int]) -> None:
     table, _, _ = drawn
-    row_encoder = RowEncoder.of(table, ["a", "b"])
-    place = row_encoder.place("c")
+    row_encoder = RowEncoder.fit(table, ["a", "b"])
+    place = row_encoder.column_index("c")
     column = row_encoder.columns[place]
     assert isinstance(column, NumericEncoder)
-    assert column.size_is_large
-    assert column.unit % 100 == 0
-    units = row_encoder.units(table)
-    texts = np.array(row_encoder.texts(place), object)[row_encoder.codes(units)[:, place]]
+    assert column.has_suffix_token
+    assert column.prediction_step % 100 == 0
+    units = row_encoder.quantise(table)
+    texts = np.array(row_encoder.vocabulary(place), object)[row_encoder.codes(units)[:, place]]
     digits = [int(text.replace(".", "")[-2:]) for text in texts]
     assert digits == (units[:, place] % 100).tolist()
-    assert len({len(text) for text in row_encoder.texts(place)}) == 1
-    assert not any(text.startswith("-") for text in row_encoder.texts(place))
+    assert len({len(text) for text in row_encoder.vocabulary(place)}) == 1
+    assert not any(text.startswith("-") for text in row_encoder.vocabulary(place))
 
 
 @settings(max_examples=20, deadline=None)
 @given(predictable(), st.integers(1, 149))
 def test_a_rows_code_does_not_depend_on_its_neighbours(drawn: tuple[pd.DataFrame, int, int], one: int) -> None:
     table, _, _ = drawn
-    row_encoder = RowEncoder.of(table, ["a", "b"])
-    units = row_encoder.units(table)
+    row_encoder = RowEncoder.fit(table, ["a", "b"])
+    units = row_encoder.quantise(table)
     assert (row_encoder.codes(units[one : one + 1]) == row_encoder.codes(units)[one]).all()
 
 
@@ -231,7 +246,7 @@ def test_a_coding_with_differences_survives_json() -> None:
     import json
 
     table = table_of()
-    row_encoder = RowEncoder.of(table)
-    again = RowEncoder.from_json(json.loads(json.dumps(row_encoder.as_json())))
+    row_encoder = RowEncoder.fit(table)
+    again = RowEncoder.from_json(json.loads(json.dumps(row_encoder.to_json())))
     assert again == row_encoder
-    assert (again.codes(again.units(table)) == row_encoder.codes(row_encoder.units(table))).all()
+    assert (again.codes(again.quantise(table)) == row_encoder.codes(row_encoder.quantise(table))).all()

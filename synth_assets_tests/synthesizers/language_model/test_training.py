@@ -10,12 +10,12 @@ import pytest
 
 from synth_assets.synthesizers.language_model import training
 from synth_assets.synthesizers.language_model.checkpoints import read_state
-from synth_assets.synthesizers.language_model.loss import TokenBatch, rows_loss
+from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.training import (
-    Phase,
+    Stage,
     compiled,
-    last_whole_checkpoint,
-    seed_of,
+    derive_seed,
+    latest_checkpoint,
     step_of,
     threads_for,
     train,
@@ -51,15 +51,15 @@ def rows_of(n: int, seed: int, *, noise: bool = False) -> TokenBatch:
     return TokenBatch(ids, levels, torch.where(levels >= 0, ids - 1, 0), [torch.arange(1, 9)] * 2)
 
 
-def phase(rows: TokenBatch, name: str = "rows", **changed: Any) -> Phase:
-    return Phase(
+def phase(rows: TokenBatch, name: str = "rows", **changed: Any) -> Stage:
+    return Stage(
         name,
         [rows],
         **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "averaging": 0.9, **changed},
     )
 
 
-def run(model: Any, phases: list[Phase], folder: Path, report: Any = silent, **changed: Any) -> list[dict[str, float]]:
+def run(model: Any, phases: list[Stage], folder: Path, report: Any = silent, **changed: Any) -> list[dict[str, float]]:
     arguments = {"seed": 5, "checkpoints": folder, "save_every": 1, "report": report, **changed}
     validation = arguments.pop("validation", rows_of(40, 99))
     return train(model, phases, [validation], **arguments)
@@ -69,7 +69,7 @@ def loss_of(model: Any, rows: TokenBatch) -> float:
     import torch
 
     with torch.no_grad():
-        return float(rows_loss(model, rows)) / len(rows)
+        return float(negative_log_likelihood(model, rows)) / len(rows)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -144,7 +144,7 @@ def test_the_slopes_of_a_rows_loss_are_those_of_autograd(name: str) -> None:
     logits = model(input_ids=ids).logits.float()
     chosen = [(r, t) for r in range(2) for t in range(1, 5) if levels[r, t] >= 0]
     whole = -sum(logits[r, t - 1, options[levels[r, t]]].log_softmax(-1)[choices[r, t]] for r, t in chosen)
-    found = rows_loss(model, TokenBatch(ids, levels, choices, options))
+    found = negative_log_likelihood(model, TokenBatch(ids, levels, choices, options))
     weights = list(model.parameters())
     expected = torch.autograd.grad(3 * whole, weights)
     slopes = torch.autograd.grad(3 * found, weights)
@@ -203,7 +203,7 @@ def test_what_is_reported_counts_on(tmp_path: Path) -> None:
     assert [report["step"] for report in history] == [3.0, 6.0, 7.0, 8.0]
     assert [report["phase"] for report in history] == [0.0, 0.0, 1.0, 1.0]
     assert history[1]["learning_rate"] == pytest.approx(0.0, abs=1e-12)
-    checkpoint = last_whole_checkpoint(tmp_path, silent)
+    checkpoint = latest_checkpoint(tmp_path, silent)
     assert checkpoint is not None
     assert step_of(checkpoint) == 8
 
@@ -213,7 +213,7 @@ def test_what_is_reported_counts_on(tmp_path: Path) -> None:
 def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, save_every: int
 ) -> None:
-    monkeypatch.setattr(training, "REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(training, "LOG_INTERVAL_S", 0.0)
     phases = [phase(rows_of(64, 1), "first"), phase(rows_of(48, 2), "second", learning_rate=0.003)]
     whole = model_of(dropout=0.1)
     expected = run(whole, phases, tmp_path / "whole", save_every=save_every)
@@ -259,9 +259,9 @@ def test_a_checkpoint_is_one_whole_file(tmp_path: Path) -> None:
     state = read_state(checkpoint)
     assert len(state["history"]) == 3
     assert {"model", "optimizer", "average", "best_weights"} <= set(state)
-    assert last_whole_checkpoint(tmp_path, silent) == checkpoint
+    assert latest_checkpoint(tmp_path, silent) == checkpoint
     assert step_of(checkpoint) == 12
-    assert last_whole_checkpoint(tmp_path / "elsewhere", silent) is None
+    assert latest_checkpoint(tmp_path / "elsewhere", silent) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -278,9 +278,9 @@ def test_a_damaged_checkpoint_is_named_and_not_resumed_from(tmp_path: Path, dama
 
 
 def test_seeds_depend_on_all_parts() -> None:
-    assert seed_of(1, 2) == seed_of(1, 2) == seed_of("1", "2")
-    assert len({seed_of(1, 2), seed_of(2, 1), seed_of(12), seed_of(1, 2, 0)}) == 4
-    assert all(0 <= seed_of(i) < 2**32 for i in range(100))
+    assert derive_seed(1, 2) == derive_seed(1, 2) == derive_seed("1", "2")
+    assert len({derive_seed(1, 2), derive_seed(2, 1), derive_seed(12), derive_seed(1, 2, 0)}) == 4
+    assert all(0 <= derive_seed(i) < 2**32 for i in range(100))
 
 
 def test_a_small_model_gets_one_thread_and_others_their_threads_back() -> None:
