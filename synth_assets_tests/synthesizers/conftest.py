@@ -51,9 +51,10 @@ def untrained(tmp_path: Path) -> Callable[..., Any]:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, make_scratch_base, sentences
+        from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
         from synth_assets.synthesizers.language_model.encoders import RowEncoder
         from synth_assets.synthesizers.language_model.engine import GReaT
+        from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
 
         row_encoder = RowEncoder.fit(table, order, use_residuals=differences)
         rows = sentences(row_encoder.to_text(table))

@@ -17,7 +17,7 @@ from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
 from synth_assets.synthesizers.settings import SCRATCH, ModelError, ModelSpec, ScratchBase
 
 ACTIVATION = "relu"
-"""Of 'scratch' models. GPT-2's own GELU takes a CPU three to seven times as long, and rows were no shorter with it."""
+"""Activation of 'scratch' models. GPT-2's own GELU takes a CPU three to seven times as long, without a better loss."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that hold pickles, as a rule: loading one may run whatever its author wished."""
@@ -94,7 +94,7 @@ def row_encoder_of(spec: ModelSpec, train: pd.DataFrame) -> RowEncoder:
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
-    """Write each row as be_great does, columns in their given order: 'Sex is 2, Length is 0.455, ...'.
+    """Return each row as the sentence of be_great, columns in the given order: 'Sex is 2, Length is 0.455, ...'.
 
     Parameters
     ----------
@@ -119,25 +119,24 @@ def make_scratch_base(
     seed: int,
     row_encoder: RowEncoder | None = None,
 ) -> None:
-    """Write a GPT-2 with random weights, and a tokenizer made for these rows, to a folder that transformers loads.
+    """Save a GPT-2 with random weights, and a tokenizer for these rows, in a folder that transformers loads.
 
-    The tokenizer follows GPT-2's habit that a space belongs to the piece after it. A column's name is one piece, so
-    are ' is' and ','; anything else is a character. Its pieces joined are the text again.
+    The tokenizer is `tokenizer.scratch_tokenizer`'s.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Is written beside and renamed, so that it is whole or not there.
+        Destination; written to a temporary folder and renamed, so that it is never incomplete.
     shape : ScratchBase
-        Layers, heads, width, dropout.
+        Layers, heads, width and dropout.
     rows : sequence of str
-        The rows as sentences: they give the characters, and the longest of them the number of positions.
+        The rows as sentences, which determine the characters and the number of positions.
     names : sequence of str
         The column names.
     seed : int
-        Of the random weights.
+        Seed of the random weights.
     row_encoder : RowEncoder, optional
-        Whose values are one to three pieces each, and whose names are one with what surrounds them (', Length is').
+        Encoder of the rows, for the tokenizer.
     """
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -217,5 +216,5 @@ def quiet_transformers() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Give the first line of an error's text; libraries add pages."""
+    """Return the first line of an error's text, to which libraries add pages."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

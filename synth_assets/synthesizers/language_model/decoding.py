@@ -130,9 +130,11 @@ class GPT2Decoder(Decoder):
         return torch.empty(self.max_length, 2 * self.gpt.embed_dim, rows)
 
     def prefill(self, ids: list[int]) -> None:
+        """Append the same tokens to every row."""
         self.pending += [torch.tensor([token]) for token in ids]  # one row stands for all
 
     def forward(self) -> torch.Tensor:
+        """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
         pending, self.pending = self._share_prefixes(self.pending), []
         start, self.length = self.length, self.length + len(pending)
         # One (B, C) tensor a position, or (1, C) for a forced token until rows attend to different prefixes.
@@ -245,10 +247,12 @@ class CachedDecoder(Decoder):
         self.attention_mask = torch.ones((rows, 0), dtype=torch.long, device=device)
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
+        """Append a token to every row but those that are skipped; see `Decoder.append`."""
         super().append(ids)
         self.skipped.append(torch.zeros(self.rows, dtype=torch.bool, device=self.device) if skip is None else skip)
 
     def forward(self) -> torch.Tensor:
+        """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
         ids = torch.stack(self.pending, 1)  # (B, T)
         arguments: dict[str, Any] = {}
         if self.ragged:

@@ -136,9 +136,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         units = row_encoder.quantise(data)
         held_back = np.zeros(len(units), bool)
         share = max(1, round(spec.validation * len(units)))
-        held_back[np.random.default_rng(derive_seed(seed, "validation")).permutation(len(units))[:share]] = (
-            len(units) > 1
-        )
+        permuted = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(units))
+        held_back[permuted[:share]] = len(units) > 1
         seen = units[~held_back]
         phases = []
         if spec.teacher_rows:
@@ -247,8 +246,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
 
         With conditions, rows are written within them and kept with the probability that the model, asked for
         nothing, would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
-        the argument of rejection sampling (von Neumann, 1951). With one condition, on the first column in the written order, every row
-        is kept where its values are one token each.
+        the argument of rejection sampling (von Neumann, 1951). With one condition, on the first column in the
+        written order, every row is kept where its values are one token each.
 
         Parameters
         ----------

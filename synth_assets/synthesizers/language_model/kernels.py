@@ -85,7 +85,7 @@ def _is_new_prefix(ids: torch.Tensor) -> torch.Tensor:
 
 
 def _number_prefixes(is_new_prefix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Number the distinct prefixes.
+    """Assign a number to each distinct prefix.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The GPT-2 of a 'scratch' base, written plainly: what `kernels` computes faster, and the reference it is tested against.
+"""The GPT-2 of a 'scratch' base, written plainly: the reference that the faster `kernels` are tested against.
 
 Learned positions, layer norm before each sublayer, causal self-attention, an MLP of four times the width, and a head
 that shares its weights with the token embedding (Radford et al., 2019, *Language models are unsupervised multitask
@@ -26,6 +26,7 @@ class CausalSelfAttention(nn.Module):
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend within each row, (B, T, C) -> (B, T, C)."""
         B, T, C = x.shape
         q, k, v = (
             part.view(B, T, self.n_head, -1).transpose(1, 2)  # (B, nh, T, hs)
@@ -49,6 +50,7 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform each position, (B, T, C) -> (B, T, C)."""
         return self.dropout(self.c_proj(self.act(self.c_fc(x))))  # type: ignore[no-any-return]
 
 
@@ -63,6 +65,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the layer, (B, T, C) -> (B, T, C)."""
         x = x + self.attn(self.ln_1(x))
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Training loop: AdamW with a cosine schedule, weight averaging, early stopping, and checkpoints that resume exactly."""
+"""Training loop: AdamW, cosine schedule, weight averaging, early stopping, and checkpoints that resume exactly."""
 
 import hashlib
 import json
