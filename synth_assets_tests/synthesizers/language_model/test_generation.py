@@ -16,7 +16,7 @@ from synth_assets.synthesizers.settings import ModelError
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Give rows where c = a + b + small noise, on a grid of 5 thousandths, and labels."""
+    """Return rows where c = a + b + small noise, on a grid of 5 thousandths, and labels."""
     rng = np.random.default_rng(0)
     a, b = rng.integers(-50, 900, (2, 300)) * 5
     return pd.DataFrame(
@@ -32,7 +32,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def tiny() -> pd.DataFrame:
-    """Give a table of two columns with three values each; their texts share digits."""
+    """Return a table of two columns with three values each; their texts share digits."""
     return pd.DataFrame(
         {"k": pd.Series(["ab", "b", "cab"] * 3, dtype="str"), "n": [7, 10, 105, 10, 105, 7, 105, 7, 10]}
     )
@@ -57,8 +57,7 @@ def test_whatever_the_weights_every_row_is_on_the_grid_and_within_limits(
     untrained: Callable[..., Any], table: pd.DataFrame, byte_level: int
 ) -> None:
     great = untrained(table, byte_level=byte_level)
-    place = great.row_encoder.column_index("c")
-    column = great.row_encoder.columns[place]
+    column = great.row_encoder.columns[great.row_encoder.column_index("c")]
     assert isinstance(column, NumericEncoder)
     assert column.predictor is not None
     for seed in range(4):
@@ -68,7 +67,7 @@ def test_whatever_the_weights_every_row_is_on_the_grid_and_within_limits(
         assert (great.row_encoder.codes(great.row_encoder.quantise(rows)) >= 0).all()
 
 
-def test_a_difference_reaches_the_ends_of_its_column_and_not_beyond(
+def test_a_residual_reaches_the_ends_of_its_column_and_not_beyond(
     untrained: Callable[..., Any], table: pd.DataFrame
 ) -> None:
     great = untrained(table, ["a", "b"])
@@ -93,7 +92,7 @@ def test_no_rows_are_a_table_without_rows(untrained: Callable[..., Any], table: 
     assert list(rows.columns) == list(table.columns)
 
 
-def test_rows_depend_on_seed_and_place_alone(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
+def test_rows_depend_on_seed_and_position_alone(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
     great = untrained(table)
     longer = great.sample(250, k=100, seed=4)
     for n in (1, 40, 100, 130, 250):
