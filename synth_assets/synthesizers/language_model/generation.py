@@ -18,7 +18,7 @@ from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie, 
 
 NEG_INF = float("-inf")
 UNREACHABLE = np.iinfo(np.int64).max
-"""A code beyond those of any column."""
+"""A code beyond the codes of any column."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Generator:
         n : int
             Number of rows.
         bounds : mapping of int to Bounds
-            By column index: bounds tighter than those of the train rows. Equal bounds force a value.
+            By column index: bounds tighter than in the train rows. Equal bounds force a value.
         seed : int
             Seed of the random numbers.
 
@@ -168,14 +168,22 @@ class _Level:
 
     @classmethod
     def build(cls, level: TrieLevel, head: Any, temperature: float) -> "_Level":
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(array, device=head.weight.device)
+
         exists = level.children != PAD
-        child_first = np.where(exists, level.first[level.children], UNREACHABLE)
-        child_last = np.where(exists, level.last[level.children], PAD)
-        arrays = (level.tokens, level.children, level.first, level.is_terminal, child_first, child_last)
-        tensors = (torch.as_tensor(array, device=head.weight.device) for array in (*arrays, exists.argmax(axis=1)))
-        weight = head.weight.detach()[level.tokens].T.contiguous() / temperature
         bias = getattr(head, "bias", None)
-        return cls(*tensors, weight, None if bias is None else bias.detach()[level.tokens] / temperature)
+        return cls(
+            tokens=tensor(level.tokens),
+            children=tensor(level.children),
+            first=tensor(level.first),
+            is_terminal=tensor(level.is_terminal),
+            child_first=tensor(np.where(exists, level.first[level.children], UNREACHABLE)),
+            child_last=tensor(np.where(exists, level.last[level.children], PAD)),
+            any_token=tensor(exists.argmax(axis=1)),
+            weight=head.weight.detach()[level.tokens].T.contiguous() / temperature,
+            bias=None if bias is None else bias.detach()[level.tokens] / temperature,
+        )
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Score the tokens, (n, u), from hidden states, (n, C)."""

@@ -78,7 +78,7 @@ def hidden_states_at(model: GPT2LMHeadModel, ids: torch.Tensor, positions: torch
 
 
 def _is_new_prefix(ids: torch.Tensor) -> torch.Tensor:
-    """Return, for each position, whether the row's tokens up to it differ from those of the row above."""
+    """Return, for each position, whether the row's tokens up to it differ from the row above."""
     is_new_prefix = torch.ones_like(ids, dtype=torch.bool)
     is_new_prefix[1:] = (ids[1:] != ids[:-1]).cumsum(1) > 0
     return is_new_prefix

@@ -79,7 +79,7 @@ class TokenTrie:
         row_encoder : RowEncoder
             The encoder of the table.
         tokenizer : transformers.PreTrainedTokenizerBase
-            A tokenizer that splits text before the space of a word, as those of GPT-2 and of 'scratch' bases do.
+            A tokenizer that splits text before the space of a word, as GPT-2's and the one of 'scratch' bases do.
 
         Returns
         -------

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from synth_assets.synthesizers.language_model.base_models import (
-    END_OF_TEXT,
     make_scratch_base,
     row_encoder_of,
     sentences,
@@ -85,7 +84,7 @@ def test_the_loss_falls_and_the_best_weights_are_kept(fitted, table: pd.DataFram
     great, history = fitted
     assert isinstance(great, GReaT)
     assert history[-1]["loss"] < history[0]["loss"]
-    assert [report["phase"] for report in history] == [0.0, 0.0, 1.0, 1.0]
+    assert [report["stage"] for report in history] == [0.0, 0.0, 1.0, 1.0]
     assert [report["step"] for report in history] == [19.0, 38.0, 47.0, 56.0]
 
 

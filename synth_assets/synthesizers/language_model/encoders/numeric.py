@@ -22,7 +22,7 @@ SUFFIX_SIZE = 100
 """Number of values of the last two digits."""
 
 RESIDUAL_MARGIN = 0.1
-"""How far residuals may lie outside those of the train rows, as a fraction of their range."""
+"""How far residuals may exceed the range in the train rows, as a fraction of it."""
 
 
 @dataclass(frozen=True)
