@@ -1,7 +1,7 @@
-"""Ask pip-audit whether what is installed has known vulnerabilities.
+"""Look for known vulnerabilities of the installed packages with pip-audit.
 
-Exit codes: 0 if none is known, or if nobody could be asked (which is said loudly); 1 if one is; 2 if pip-audit fails
-for another reason than the network.
+Exit codes: 0 if none is known, or if the database could not be reached (with a prominent message); 1 if one is known; 2
+if pip-audit fails for a reason other than the network.
 """
 
 import json
@@ -16,7 +16,7 @@ OFFLINE = re.compile(r"requests\.exceptions\.\w+|ConnectionError|[Cc]ould not co
 
 
 def main(pip_audit: str) -> int:
-    """Run pip-audit, tell what it found, and give the exit code."""
+    """Run pip-audit, print its findings, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [pip_audit, "--local", "--skip-editable", "--progress-spinner", "off"]
@@ -33,7 +33,7 @@ def main(pip_audit: str) -> int:
 
 
 def tell(dependencies: list[dict[str, Any]]) -> int:
-    """Tell what was found about each dependency."""
+    """Print the findings for each dependency."""
     skipped = [each for each in dependencies if "skip_reason" in each]
     vulnerable = [each for each in dependencies if each.get("vulns")]
     for each in vulnerable:
@@ -42,7 +42,7 @@ def tell(dependencies: list[dict[str, Any]]) -> int:
             say(f"{each['name']} {each['version']}: {known['id']}, mended in {fixed}")
     if vulnerable:
         return 1
-    # An index that knows no vulnerabilities, such as a mirror, answers that it knows no package either.
+    # An index without vulnerability data, such as a mirror, reports every package as unknown.
     if len(skipped) == len(dependencies):
         return not_audited("the database knows none of the packages:", skipped[0]["skip_reason"] if skipped else "")
     say(f"No vulnerability is known of {len(dependencies) - len(skipped)} packages.")
@@ -52,7 +52,7 @@ def tell(dependencies: list[dict[str, Any]]) -> int:
 
 
 def not_audited(reason: str, said: str) -> int:
-    """Say loudly that nothing was found out."""
+    """Print a prominent message that nothing was audited."""
     say(
         "*" * 72, "THE DEPENDENCIES WERE NOT AUDITED:", f"{reason} {said}", "Run `make audit` where there is a network."
     )

@@ -1,8 +1,8 @@
-"""Our engine and be_great as it is, with the command line of a peer (see `peers/common.py`), and what only they can do.
+"""Our synthesizers with the command line of a peer (see `peers/common.py`), and two measurements of speed.
 
-`--method great` and `--method be_great` fit abalone's `defs.yaml` to the train rows and draw a sample. `--method speed`
-times both engines on one and the same base: fit, and rows a second. `--method million` writes rows in chunks
-and reports time and peak memory.
+`--method language_model`, `be_great`, `forest` or `smote` fits abalone's `defs.yaml` to the train rows and draws a
+sample. `--method speed` times the language model and be_great on the same base: an epoch, and sampled rows a second.
+`--method million` writes rows batch by batch and reports time and peak memory.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,151 +20,155 @@ import pandas as pd
 import yaml
 
 from synth_assets.orchestration.settings import SyntheticTableSettings
-from synth_assets.schema.encoding import Encoding
-from synth_assets.synthesizers.language_model.base_models import resolve_base, row_encoder_of
-from synth_assets.synthesizers.model_store import ModelStore, sample_rows
-from synth_assets.synthesizers.settings import ModelSpec
+from synth_assets.schema.split import TEST, TRAIN, select
+from synth_assets.schema.table import TableSchema
+from synth_assets.storage.paths import DataPaths
+from synth_assets.synthesizers import SYNTHESIZERS, create, load
+from synth_assets.synthesizers.base import SynthesizerSettings
+from synth_assets.synthesizers.be_great import BeGreat, BeGreatSettings
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
+from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
 
 DEFS = Path(__file__).parents[1] / "synth_assets" / "defs" / "abalone" / "defs.yaml"
 
-BE_GREAT = {"engine": "be_great", "epochs": 30, "batch_size": 16, "learning_rate": 0.001}
-"""be_great as the README's baseline has it; the random weights of 'scratch' need more than its own learning rate."""
+BE_GREAT = BeGreatSettings(epochs=30, batch_size=16, learning_rate=0.001)
+"""be_great on the 'scratch' base: random weights need a higher learning rate than its own default."""
+
+TEMPERATURES = {"be_great": 0.7}
+"""be_great's own sampling temperature; the others sample at 1."""
 
 ROUNDS = 3
-"""In which speeds are compared."""
-
-BE_GREATS_SAMPLE = {"temperature": 0.7, "batch_size": 100}
+"""Turns in which speeds are compared."""
 
 
 def settings() -> SyntheticTableSettings:
     """Read abalone's `defs.yaml`."""
-    return SyntheticTableSettings(**yaml.safe_load(DEFS.read_text())["attributes"])
+    return SyntheticTableSettings.model_validate(yaml.safe_load(DEFS.read_text())["attributes"])
+
+
+@dataclass(frozen=True)
+class Abalone:
+    """The abalone table, split as its `defs.yaml` states."""
+
+    settings: SyntheticTableSettings
+    schema: TableSchema
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    source: str
+
+
+def abalone() -> Abalone:
+    """Load the abalone table from the source that `defs.yaml` names."""
+    stated = settings()
+    schema = stated.table_schema()
+    loaded = stated.source_in(DataPaths.from_environment().root).load()
+    rows = schema.coerce(loaded.frame, origin=loaded.label)
+    membership = stated.split.membership(len(rows))
+    train, holdout = (select(rows, membership, part) for part in (TRAIN, TEST))
+    return Abalone(stated, schema, train, holdout, loaded.label)
+
+
+def settings_of(method: str) -> SynthesizerSettings:
+    """Return the settings that the benchmark measures a synthesizer with."""
+    if method == LanguageModel.name:
+        return settings().synthesizer
+    return BE_GREAT if method == BeGreat.name else SYNTHESIZERS[method].Settings()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", choices=["great", "be_great", "speed", "million"], required=True)
-    parser.add_argument("--train", type=Path, required=True, help="CSV of labelled train rows")
+    parser.add_argument("--method", choices=[*SYNTHESIZERS, "speed", "million"], required=True)
+    parser.add_argument("--train", type=Path, required=True, help="CSV of the train rows")
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="CSV of the synthetic rows")
     parser.add_argument("--report", type=Path, required=True, help="JSON of what was measured")
-    parser.add_argument("--categories", nargs="*", help="known from defs.yaml; taken for the peers' sake")
+    parser.add_argument("--categories", nargs="*", help="known from defs.yaml; accepted as for peers")
     asked = parser.parse_args()
-    train = pd.read_csv(asked.train)
-    with tempfile.TemporaryDirectory() as scratch:
-        run = {"speed": _speed, "million": _million}.get(asked.method, _quality)
-        found = run(asked, train, Path(scratch))
+    train = settings().table_schema().coerce(pd.read_csv(asked.train), origin=asked.train.name)
+    measure = {"speed": measure_speed, "million": measure_million}.get(asked.method, measure_quality)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(asked, train, Path(folder))
     asked.report.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _fit(train: pd.DataFrame, spec: ModelSpec, folder: Path) -> tuple[ModelStore, str]:
-    store = ModelStore(folder / "models")
-    card = store.fit(train, spec, bases=folder / "bases", experiments=folder / "experiments", report=print)
-    return store, card.version
-
-
-def _quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
-    table = settings()
-    encoding = Encoding(table.table_schema())
-    spec, sample = replace(table.model_spec(), seed=asked.seed), replace(table.sample_spec(), n_samples=asked.rows)
-    rows = train
-    if asked.method == "be_great":
-        spec, sample = replace(spec, **BE_GREAT), replace(sample, **BE_GREATS_SAMPLE)
-        rows = encoding.encode(encoding.unlabel(train))
+def measure_quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+    """Fit, save, load and sample; loading counts as sampling, as in `synth-assets sample`."""
+    schema = settings().table_schema()
     started = time.process_time()
-    store, fitted = _fit(rows, spec, folder)
+    create(settings_of(asked.method)).fit(train, schema, seed=asked.seed, log=print).save(folder / "model")
     after_fit = time.process_time()
-    found, drawn = sample_rows(store, fitted, encoding, sample, seed=asked.seed, report=print)
+    fitted = load(folder / "model")
+    rows = fitted.sample(asked.rows, seed=asked.seed, temperature=TEMPERATURES.get(asked.method, 1.0), log=print)
     done = time.process_time()
-    encoding.schema.coerce(found, origin="sample").rename(
-        columns={encoding.schema.target: encoding.schema.target_renamed}
-    ).to_csv(asked.out, index=False)
+    rows.to_csv(asked.out, index=False)
+    library = "be-great" if asked.method == BeGreat.name else "synth-assets"
     return {
         "fit_cpu_s": round(after_fit - started, 3),
         "sample_cpu_s": round(done - after_fit, 3),
-        "rows_drawn": drawn,
-        "library": "be-great" if asked.method == "be_great" else "synth-assets",
-        "version": version("be-great" if asked.method == "be_great" else "synth-assets"),
+        "library": library,
+        "version": version(library),
     }
 
 
-def _speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
-    """Time the fit and the sample of both engines on the base of ours: the same weights, tokenizer and sentences.
+def measure_speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+    """Time an epoch and sampling of the language model and be_great, with the same base and number of epochs.
 
-    Each takes as many epochs, and then writes rows by its own `sample`. They take turns, for other work on the machine
-    comes and goes. What is reported are medians, of the ratios too.
+    They take turns, since the load of the machine varies; medians over the turns are reported, of the ratios too.
     """
-    from synth_assets.synthesizers import be_great as reference
-    from synth_assets.synthesizers.language_model.engine import GReaT
-    from synth_assets.synthesizers.language_model.training import threads_for
-
-    epochs = int(BE_GREAT["epochs"])
-    spec = replace(settings().model_spec(), seed=asked.seed)
-    row_encoder = row_encoder_of(spec, train)
-    base, _ = resolve_base(spec, train, folder / "bases")
-    plan = replace(spec.training, teacher_rows=0, patience=epochs)
-    learned = len(train) - round(plan.validation * len(train))
+    del folder
+    schema, epochs = settings().table_schema(), BE_GREAT.epochs
+    stated = LanguageModelSettings.model_validate(settings().synthesizer.model_dump())
+    ours = stated.model_copy(
+        update={"epochs": epochs, "patience": epochs, "pretrain": stated.pretrain.model_copy(update={"rows": 0})}
+    )
+    learned = len(train) - round(ours.validation_fraction * len(train))
     rounds = []
-    for number in range(ROUNDS):
-        ours = GReaT(base, experiment_dir=str(folder / f"ours {number}"), epochs=epochs, batch_size=spec.batch_size)
-        our_epoch = _cpu_s(partial(ours.fit, train, row_encoder=row_encoder, training=plan, seed=asked.seed)) / epochs
-        our_sample = asked.rows / _cpu_s(partial(ours.sample, asked.rows, seed=asked.seed))
-
-        theirs = reference.make_great(
-            base,
-            experiment_dir=str(folder / f"theirs {number}"),
-            epochs=epochs,
-            batch_size=BE_GREAT["batch_size"],
-            learning_rate=BE_GREAT["learning_rate"],
-            logging_steps=1000,
-            save_strategy="no",
-            seed=asked.seed,
+    for _ in range(ROUNDS):
+        one, other = LanguageModel(ours), BeGreat(BE_GREAT)
+        our_epoch = cpu_seconds(partial(one.fit, train, schema, seed=asked.seed)) / epochs
+        our_rate = asked.rows / cpu_seconds(partial(one.sample, asked.rows, seed=asked.seed))
+        their_epoch = cpu_seconds(partial(other.fit, train, schema, seed=asked.seed)) / epochs
+        their_rows = asked.rows // 5
+        their_rate = their_rows / cpu_seconds(
+            partial(other.sample, their_rows, seed=asked.seed, temperature=TEMPERATURES["be_great"])
         )
-        fit = partial(reference.fit, theirs, row_encoder.to_text(train), seed=asked.seed, report=print)
-        their_epoch = _cpu_s(fit) / epochs
-        room = min(100, theirs.model.config.max_position_embeddings)
-        with threads_for(theirs.model):
-            their_sample = asked.rows // 5 / _cpu_s(partial(theirs.sample, asked.rows // 5, max_length=room))
         rounds.append(
             {
                 "our_epoch_cpu_s": our_epoch,
                 "be_great_epoch_cpu_s": their_epoch,
                 "epoch_ratio": their_epoch / our_epoch,
-                "our_fit_rows_per_cpu_s": learned / our_epoch,
-                "be_great_fit_rows_per_cpu_s": len(train) / their_epoch,
                 "fit_ratio": learned / our_epoch / (len(train) / their_epoch),
-                "our_sample_rows_per_cpu_s": our_sample,
-                "be_great_sample_rows_per_cpu_s": their_sample,
-                "sample_ratio": our_sample / their_sample,
+                "our_sample_rows_per_cpu_s": our_rate,
+                "be_great_sample_rows_per_cpu_s": their_rate,
+                "sample_ratio": our_rate / their_rate,
             }
         )
     return dict(pd.DataFrame(rounds).median())
 
 
-def _cpu_s(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
-def _million(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
-    """Write rows to a CSV in chunks with a model that has seen no row: time and memory do not ask for quality."""
-    spec = replace(settings().model_spec(), seed=asked.seed, epochs=1)
-    spec = replace(spec, training=replace(spec.training, teacher_rows=0))
-    store, fitted = _fit(train, spec, folder)
-    great = store.load(fitted)
-    started = time.process_time()
-    rows = 0
+def measure_million(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+    """Write rows to a CSV file batch by batch with a model after one epoch: quality changes neither time nor memory."""
+    stated = LanguageModelSettings.model_validate(settings().synthesizer.model_dump())
+    quick = stated.model_copy(update={"epochs": 1, "pretrain": stated.pretrain.model_copy(update={"rows": 0})})
+    fitted = LanguageModel(quick).fit(train, settings().table_schema(), seed=asked.seed)
+    started, rows = time.process_time(), 0
     with (folder / "rows.csv").open("w") as file:
-        for chunk in great.sample_chunks(asked.rows, seed=asked.seed):
-            chunk.to_csv(file, index=False, header=not rows)
-            rows += len(chunk)
+        for batch in fitted.sample_batches(asked.rows, seed=asked.seed):
+            batch.to_csv(file, index=False, header=not rows)
+            rows += len(batch)
     return {
         "rows": rows,
         "sample_cpu_s": time.process_time() - started,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the CPU seconds that a call takes."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 if __name__ == "__main__":

@@ -1,244 +1,72 @@
-"""`augmentation_study`: from how many real rows on synthetic ones are of no use, on demand."""
+"""`make augmentation`: what 1 to 10 synthetic rows per real row are worth, by the number of real rows.
 
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from functools import partial
-from importlib.metadata import version as version_of
+Fits the language model, SMOTE and CART to 50 to 3,000 of abalone's train rows (some 20 CPU minutes). A study that was
+stopped resumes. Writes `study.csv`, `study.md` and `study.png` to `data/bench/augmentation/`.
+"""
+
+import argparse
+import sys
 from pathlib import Path
 
-import dagster as dg
 import pandas as pd
-from filelock import FileLock
-from synth_assets.evaluation.augmentation import (
-    Generator,
-    StudyPlan,
-    answer,
-    described,
-    key_of,
-    run_unit,
-    summarise,
-    units_of,
-)
 
-from synth_assets.evaluation.learners import Task
-from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
-from synth_assets.orchestration.assets import raw as raw_asset
-from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count
-from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.split import rows_of
-from synth_assets.schema.table import content_hash
+sys.path.append(str(Path(__file__).parents[1]))
+
+from augmentation.figure import augmentation_curves
+from augmentation.study import REPEATS, answer, key_of, run_unit, summarise, units_of
+from engines import abalone
+
+from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.warehouse import Warehouse
-from synth_assets.synthesizers import model_store
-from synth_assets.synthesizers.model_store import ModelStore, sample_rows
-from synth_assets.synthesizers.settings import ModelSpec, SampleSpec
-from synth_assets.synthesizers.smote import ALGORITHM_VERSION, by_trees, interpolated
-
-NAME = "augmentation_study"
-
-GREAT, SMOTE, CART = "great", "smote", "cart"
-GENERATORS = (GREAT, SMOTE, CART)
-
-_COLUMNS = [
-    column(
-        "generator", "varchar", "What made the synthetic rows: 'great', the table's language model; 'smote'; 'cart'."
-    ),
-    column("regressor", "varchar", "What learned from them; a classifier, for a category."),
-    column("metric", "varchar", "The score on held-out rows: 'r2', or 'roc_auc' for a category."),
-    column("real_rows", "bigint", "How many train rows there were to make rows from, and to learn from."),
-    column("synthetic_ratio", "double", "How many synthetic rows were added for each real one."),
-    column("repeats", "bigint", "How often that was done, each time with other real rows."),
-    column("score", "double", "The mean over the repeats."),
-    column("score_low", "double", "The lower end of its 95% interval.", nullable=True),
-    column("score_high", "double", "Its upper end.", nullable=True),
-    column("gain", "double", "The score less that of the real rows alone, on average."),
-    column("gain_low", "double", "The lower end of its 95% interval.", nullable=True),
-    column("gain_high", "double", "Its upper end.", nullable=True),
-]
+from synth_assets.synthesizers.base import SynthesizerSettings
+from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.smote import SmoteSettings
 
 
-class StudyConfig(dg.Config):
-    """What a single run may ask for instead of what defs.yaml says.
-
-    Parameters
-    ----------
-    repeats : dict of int to int, optional
-        By how many real rows: how many subsamples. `{50: 2}` is the smallest study that has intervals.
-    ratios : list of float, optional
-        How many synthetic rows a real one.
-    generators : list of str, optional
-        Of 'great', 'smote', 'cart'.
-    """
-
-    repeats: dict[int, int] | None = None
-    ratios: list[float] | None = None
-    generators: list[str] | None = None
-
-
-def build(table: Table, plan: StudyPlan, model: ModelSpec, sample: SampleSpec) -> list[dg.AssetsDefinition]:
-    """Build the asset.
-
-    Parameters
-    ----------
-    table : Table
-        The table.
-    plan : StudyPlan
-        What is studied, unless a run asks for something else.
-    model, sample : ModelSpec, SampleSpec
-        How the language model is fitted to a subsample, and how its rows are drawn.
-
-    Returns
-    -------
-    list
-        The asset. It has a group of its own: whoever materializes all of the table's does not mean an hour of fits.
-        And it is not in the language model's pool, where the day's sample would wait for it.
-    """
-
-    @dg.asset(
-        **table.asset(
-            NAME,
-            code_version="1",
-            kinds={"python", "pytorch", "scikitlearn", "duckdb"},
-            columns=_COLUMNS,
-            group_name=f"{table.name}_on_demand",
-            ins={"encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME))},
-            description=(
-                f"How much better {table.schema.target_renamed} of held-out rows is predicted when synthetic rows are "
-                "added, by how many real rows there are: rows of the language model, fitted anew to each subsample, "
-                "against interpolation (SMOTE) and trees (CART). On demand: it fits dozens of models. A study that "
-                "was stopped goes on where it was."
-            ),
-        )
-    )
-    def augmentation_study(
-        context: dg.AssetExecutionContext,
-        config: StudyConfig,
-        paths: dg.ResourceParam[DataPaths],
-        warehouse: dg.ResourceParam[Warehouse],
-        encoded_split: pd.DataFrame,
-    ) -> dg.MaterializeResult[pd.DataFrame]:
-        from synth_assets.evaluation.figures import augmentation_curves
-
-        folder = paths.augmentation(table.name)
-        train, held_out = rows_of(encoded_split, "train"), rows_of(encoded_split, "test")
-        generators = _generators(table, model, sample, folder, len(train), context.log.info)
-        asked = _asked(plan, config)
-        with as_dagster_failure():
-            task = Task.of(table.schema.target_renamed, table.encoding.categories, train, held_out)
-            units = units_of(asked, len(train))
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "study.lock"):  # a second study waits, and then uses what the first has found
-                results = []
-                for number, unit in enumerate(units, start=1):
-                    generator = generators[unit.generator]
-                    found = _stored(
-                        folder,
-                        key_of(unit, train, held_out, generator, asked, task),
-                        partial(run_unit, unit, train, held_out, generator, asked, task),
-                    )
-                    context.log.info(f"{number} of {len(units)}: {described(unit, found)}")
-                    results.append(found)
-        study = summarise(pd.concat(results, ignore_index=True))
-        said = answer(study)
-        context.log.info(said)
-        figure = augmentation_curves(
-            study,
-            ratios=sorted(set(study["synthetic_ratio"]) - {0.0}),
-            title=f"{table.schema.target_renamed} of held-out {table.name} rows: what synthetic rows add",
-            source=raw_asset.source_label(warehouse, table.name),
-        )
-        return dg.MaterializeResult(
-            value=study,
-            data_version=dg.DataVersion(content_hash(study)),
-            metadata={
-                **row_count(study),
-                "answer": said,
-                "plan": asdict(asked),
-                "gains": markdown_table(study[study["synthetic_ratio"] > 0]),
-                **picture(figure, paths.plots(table.name, NAME) / f"{NAME}.png"),
-            },
-        )
-
-    return [augmentation_study]
-
-
-def _asked(plan: StudyPlan, config: StudyConfig) -> StudyPlan:
-    generators = config.generators or plan.generators
-    unknown = [name for name in generators if name not in GENERATORS]
-    if unknown:
-        raise dg.Failure(
-            description=f"the study was asked for {', '.join(unknown)}; what makes rows is one of "
-            f"{', '.join(GENERATORS)}.",
-            allow_retries=False,
-        )
-    return StudyPlan(config.repeats or plan.repeats, tuple(config.ratios or plan.ratios), tuple(generators))
-
-
-LEAST_LESSONS = 60_000
-"""Rows that the forest writes for the language model of a small subsample, at least. From 100 real rows of abalone, the
-validation loss within the subsample was 42.8 nats a row with 20,000 lessons, 42.3 with 60,000 and 43.5 with 300,000,
-each row being a lesson twice."""
-
-
-def _generators(
-    table: Table,
-    model: ModelSpec,
-    sample: SampleSpec,
-    folder: Path,
-    train_rows: int,
-    report: Callable[[str], None],
-) -> dict[str, Generator]:
-    target, categories = table.schema.target_renamed, table.encoding.categories
-    lessons = model.training.teacher_rows
-    sample = replace(sample, conditions=None)
-
-    def write(real: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-        # As many lessons a real row as the table's own model has.
-        fewer = min(lessons, max(LEAST_LESSONS, round(lessons * len(real) / train_rows)))
-        # A fit that was killed resumes from its checkpoints here; once its rows are drawn, nothing of it is needed.
-        fits = folder / "fits"
-        store = ModelStore(fits / "models")
-        card = store.fit(
-            table.encoding.label(real) if model.engine == "great" else real,
-            replace(model, seed=seed, training=replace(model.training, teacher_rows=fewer)),
-            bases=fits / "bases",
-            experiments=fits / "experiments",
-            report=report,
-        )
-        rows, _ = sample_rows(
-            store, card.version, table.encoding, replace(sample, n_samples=n), seed=seed, report=report
-        )
-        shutil.rmtree(fits)
-        return table.encoding.encode(rows)
-
-    great = {
-        "spec": asdict(model),
-        "sample": {name: value for name, value in asdict(sample).items() if name != "n_samples"},
-        "lessons": [LEAST_LESSONS, train_rows],
-        "recipe": model_store.ALGORITHM_VERSION,
-        "libraries": {name: version_of(name) for name in model_store.LIBRARIES},
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(REPEATS), help="numbers of real rows")
+    parser.add_argument("--repeats", type=int, help="subsamples of each size; by default 5, and 3 of 3,000")
+    asked = parser.parse_args()
+    table = abalone()
+    synthesizers: dict[str, SynthesizerSettings] = {
+        "language_model": table.settings.synthesizer,
+        "smote": SmoteSettings(),
+        "cart": ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
     }
-    return {
-        GREAT: Generator(GREAT, write, great),
-        SMOTE: Generator(
-            SMOTE,
-            lambda real, n, seed: interpolated(real, n, categories=categories, seed=seed),
-            {"recipe": ALGORITHM_VERSION},
-        ),
-        CART: Generator(
-            CART,
-            lambda real, n, seed: by_trees(real, n, target=target, categories=categories, seed=seed),
-            {"recipe": ALGORITHM_VERSION},
-        ),
-    }
+    folder = DataPaths.from_environment().root / "bench" / "augmentation"
+    repeats = {size: asked.repeats or REPEATS.get(size, 5) for size in asked.sizes}
+    units = units_of(repeats, list(synthesizers), len(table.train))
+    results = []
+    for number, unit in enumerate(units, start=1):
+        settings = synthesizers[unit.synthesizer]
+        stored = folder / f"{key_of(unit, table.train, table.holdout, table.schema, settings)}.csv"
+        if not stored.exists():
+            found = run_unit(unit, table.train, table.holdout, table.schema, settings, log=lambda line: None)
+            atomic_write(stored, found.to_csv(index=False).encode())
+        results.append(pd.read_csv(stored))
+        print(f"{number} of {len(units)}: {unit.real_rows:,} real rows, repeat {unit.repeat + 1}, {unit.synthesizer}")
+    study = summarise(pd.concat(results, ignore_index=True))
+    atomic_write(folder / "study.csv", study.to_csv(index=False).encode())
+    atomic_write(folder / "study.md", f"{answer(study)}\n\n{markdown(study)}\n".encode())
+    atomic_write(folder / "study.png", augmentation_curves(study, source=table.source))
+    print((folder / "study.md").read_text())
 
 
-def _stored(folder: Path, key: str, run: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Give what a unit gave before, or run it and keep what it gives."""
-    path = folder / f"{key}.csv"
-    if not path.exists():
-        building = path.with_name(f".{path.name}")
-        run().to_csv(building, index=False)
-        building.replace(path)
-    return pd.read_csv(path)
+def markdown(study: pd.DataFrame) -> str:
+    """Write the gains of the largest ratio as a Markdown table: a row a size, a column an estimator and synthesizer."""
+    most = study[study["synthetic_ratio"] == study["synthetic_ratio"].max()]
+    arms = list(most[["estimator", "synthesizer"]].drop_duplicates().itertuples(index=False, name=None))
+    lines = [["real rows", *(f"{estimator}: {synthesizer}" for estimator, synthesizer in arms)]]
+    lines.append(["---"] * len(lines[0]))
+    for size, rows in most.groupby("real_rows"):
+        by_arm = rows.set_index(["estimator", "synthesizer"])
+        cells = [by_arm.loc[arm] for arm in arms]
+        lines.append(
+            [f"{size:,}", *(f"{c['gain']:+.3f} ({c['gain_low']:+.3f} to {c['gain_high']:+.3f})" for c in cells)]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

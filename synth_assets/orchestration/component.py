@@ -63,11 +63,11 @@ class SyntheticTable(dg.Component):
             *raw.build(table, settings.source_in, minimum_rows=settings.split.train_size + 1),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
-                table, settings.model_spec(), experiment_dir=settings.language_model.experiment_dir
+                table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir
             ),
         ]
         each_day = [
-            *synthetic_sample.build(table, settings.sample_spec(), freshness=freshness),
+            *synthetic_sample.build(table, settings.sample, freshness=freshness),
             *fidelity.build(table, settings.constraints),
             *privacy.build(table),
             *regression_comparison.build(table),
@@ -77,7 +77,7 @@ class SyntheticTable(dg.Component):
         definitions += published.build(
             table,
             [each for each in definitions if isinstance(each, dg.AssetsDefinition)],
-            sample=settings.sample_spec(),
+            sample=settings.sample,
             real_rows=settings.real_rows_are_published,
             retention=settings.sample_retention(),
             freshness=freshness,

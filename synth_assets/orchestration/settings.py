@@ -18,15 +18,7 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import Split
 from synth_assets.schema.table import TableSchema
 from synth_assets.sources.source import Source
-from synth_assets.synthesizers.settings import (
-    SCRATCH,
-    Engine,
-    ModelSpec,
-    SampleSpec,
-    ScratchBase,
-    TeacherSpec,
-    TrainingSpec,
-)
+from synth_assets.synthesizers import AnySettings, SampleSettings
 
 _SCHEMAS_OF_DUCKDB = ("information_schema", "main", "pg_catalog", "system", "temp")
 
@@ -92,78 +84,6 @@ class TargetSettings(_Settings):
     rename: str | None = Field(default=None, min_length=1, description="Its name in encoded_split.")
 
 
-class ScratchSettings(_Settings):
-    """The shape of the base that is made from the table."""
-
-    n_layer: int = Field(default=2, ge=1, description="Layers.")
-    n_head: int = Field(default=4, ge=1, description="Attention heads.")
-    n_embd: int = Field(default=64, ge=1, description="Width; a multiple of the number of heads.")
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="The share of activations dropped in training.")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> "ScratchSettings":
-        if self.n_embd % self.n_head:
-            raise ValueError(f"found n_embd {self.n_embd} and n_head {self.n_head}; expected a multiple of n_head")
-        return self
-
-
-class TeacherSettings(_Settings):
-    """The forest that writes a model's first rows."""
-
-    trees: int = Field(default=100, ge=1, description="Trees a column.")
-    leaf: int = Field(default=10, ge=1, description="Train rows a leaf, at least.")
-    features: float = Field(default=1.0, gt=0.0, le=1.0, description="The share of columns a split chooses from.")
-    smoothing: float = Field(default=0.15, ge=0.0, lt=1.0, description="Noise on a number, as a share of its leaf's.")
-
-
-class TrainingSettings(_Settings):
-    """How our engine trains, beyond what be_great has too."""
-
-    validation: float = Field(default=0.1, gt=0.0, lt=1.0, description="The share of train rows held back.")
-    patience: int = Field(default=3, ge=1, description="Epochs without a better validation loss before it stops.")
-    averaging: float = Field(default=0.99, ge=0.0, lt=1.0, description="Of the moving average of the weights.")
-    teacher_rows: int = Field(default=300_000, ge=0, description="Rows that a forest writes for the first lessons.")
-    teacher_epochs: int = Field(default=1, ge=1, description="Epochs on these, at most.")
-    teacher_learning_rate: float = Field(default=3e-3, gt=0.0, description="At its height, on these.")
-    teacher: TeacherSettings = Field(default=TeacherSettings(), description="The forest.")
-    save_epochs: int = Field(default=1, ge=1, description="Epochs between two checkpoints.")
-
-
-class LanguageModelSettings(_Settings):
-    """The language model and its training arguments."""
-
-    engine: Engine = Field(default="great", description="What trains and samples: ours, or be_great as it is.")
-    base: DataFile = Field(
-        default=SCRATCH,
-        description="'scratch', or a causal language model: a folder in base_models/ of the data folder, or the "
-        "model hub's name for it.",
-    )
-    scratch: ScratchSettings = Field(default=ScratchSettings(), description="The shape of a 'scratch' base.")
-    epochs: int = Field(ge=1, description="How often training goes through the train rows; ours: at most.")
-    batch_size: int = Field(ge=1, description="Rows a training step.")
-    learning_rate: float = Field(default=5e-4, gt=0.0, description="At its height; it falls to 0.")
-    save_steps: int = Field(default=2000, ge=1, description="Training steps between two checkpoints; be_great only.")
-    logging_steps: int = Field(default=500, ge=1, description="Steps between two reports of the loss; be_great only.")
-    order: list[str] = Field(default=[], description="Columns that are written first, in order; ours only.")
-    orders: int = Field(default=1, ge=1, description="In how many orders rows are learned; ours only.")
-    differences: bool = Field(default=True, description="Whether numbers may be differences, in one order; ours only.")
-    lora: bool = Field(default=False, description="Whether a large base learns through low-rank adapters.")
-    training: TrainingSettings = Field(default=TrainingSettings(), description="More of how ours trains.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the random weights, of orders, of dropout.")
-    experiment_dir: DataFile = Field(description="The folder for checkpoints, inside the data folder.")
-
-
-class SampleSettings(_Settings):
-    """How a day's rows are sampled."""
-
-    n_samples: int = Field(ge=1, description="How many rows.")
-    temperature: float = Field(default=1.0, gt=0.0, description="Of the softmax over the next token.")
-    batch_size: int = Field(default=1000, ge=1, description="Rows that are written at a time.")
-    conditions: dict[str, str] | None = Field(default=None, description="What rows have to meet; ours only.")
-    max_length: int = Field(default=100, ge=2, description="Tokens a row may take; be_great only.")
-    max_draws: int = Field(default=20, ge=1, description="Rows drawn for each one wanted, at most; be_great only.")
-
-
 class RetentionSettings(_Settings):
     """How long samples are kept, counted from the newest; without limits, for ever."""
 
@@ -227,7 +147,11 @@ class SyntheticTableSettings(_Settings):
     columns: tuple[Column, ...] = Field(min_length=2, description="Its columns, in order.")
     target: TargetSettings = Field(description="What is predicted from the other columns.")
     split: Split = Field(description="How rows are held out.")
-    language_model: LanguageModelSettings = Field(description="The language model of its rows.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="Seed of the model.")
+    synthesizer: AnySettings = Field(description="The synthesizer of its rows, by `type`.")
+    checkpoints_dir: DataFile = Field(
+        default="checkpoints", description="Folder for checkpoints, inside the data folder."
+    )
     sample: SampleSettings = Field(description="How it is sampled.")
     constraints: tuple[Constraint, ...] = Field(
         default=(), description="Conditions that its rows keep to, but for errors."
@@ -257,9 +181,10 @@ class SyntheticTableSettings(_Settings):
         except ForeseenError as error:
             raise ValueError(str(error)) from error
         names = self.table_schema().names
-        unknown = [name for name in self.language_model.order if name not in names]
+        unknown = [name for name in getattr(self.synthesizer, "column_order", ()) if name not in names]
         if unknown:
-            raise ValueError(f"language_model.order names {', '.join(unknown)}; the columns are {', '.join(names)}")
+            raise ValueError(f"synthesizer.column_order names {', '.join(unknown)}; the columns are {', '.join(names)}")
+        _inside_data_folder(getattr(self.synthesizer, "base", "scratch"))
         if self.source == "openml" and self.openml is None:
             raise ValueError("source is 'openml'; expected openml.name, the data set's name there")
         if self.source == "placeholder" and self.placeholder is None:
@@ -286,20 +211,6 @@ class SyntheticTableSettings(_Settings):
             placeholder=self.placeholder,
         )
 
-    def model_spec(self) -> ModelSpec:
-        """Give how the language model is made."""
-        settings = self.language_model
-        arguments = settings.model_dump(exclude={"experiment_dir", "scratch", "order", "training"})
-        return ModelSpec(
-            **arguments,
-            scratch=ScratchBase(**settings.scratch.model_dump()),
-            order=tuple(settings.order),
-            training=TrainingSpec(
-                **settings.training.model_dump(exclude={"teacher"}),
-                teacher=TeacherSpec(**settings.training.teacher.model_dump()),
-            ),
-        )
-
     def table_gates(self) -> dict[str, Gate]:
         """Give the gates of a sample, by name.
 
@@ -321,7 +232,3 @@ class SyntheticTableSettings(_Settings):
     def sample_retention(self) -> Retention:
         """Give how long samples are kept."""
         return Retention(**self.retention.model_dump())
-
-    def sample_spec(self) -> SampleSpec:
-        """Give how a day's rows are sampled."""
-        return SampleSpec(**self.sample.model_dump())

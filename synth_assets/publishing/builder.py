@@ -24,7 +24,7 @@ from synth_assets.storage.warehouse import (
     PROVENANCE_COLUMNS,
     Warehouse,
 )
-from synth_assets.synthesizers.settings import SampleSpec
+from synth_assets.synthesizers.base import SampleSettings
 
 if TYPE_CHECKING:
     import duckdb
@@ -85,7 +85,7 @@ class PublishSpec:
         Its name, which is that of its schema in DuckDB.
     encoding : Encoding
         Its schema, and how `encoded_split` writes its rows.
-    sample : SampleSpec
+    sample : SampleSettings
         How its rows are sampled.
     tables : mapping of str to TableDescription
         The tables that are published. What is not named here stays in the warehouse.
@@ -93,7 +93,7 @@ class PublishSpec:
 
     name: str
     encoding: Encoding
-    sample: SampleSpec
+    sample: SampleSettings
     tables: Mapping[str, TableDescription]
 
     def as_json(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class PublishSpec:
         return {
             "schema": self.encoding.schema.model_dump(mode="json"),
             "target_name": self.encoding.target_name,
-            "sample_spec": asdict(self.sample),
+            "sample_spec": self.sample.model_dump(mode="json"),
             "tables": {name: asdict(table) for name, table in self.tables.items()},
         }
 
@@ -111,7 +111,7 @@ class PublishSpec:
         return cls(
             name,
             Encoding(TableSchema.model_validate(stated["schema"]), stated["target_name"]),
-            SampleSpec(**stated["sample_spec"]),
+            SampleSettings.model_validate(stated["sample_spec"]),
             {
                 table: TableDescription(each["description"], each["columns"], each["of_sample"])
                 for table, each in stated["tables"].items()

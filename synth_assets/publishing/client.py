@@ -10,7 +10,7 @@ with connect() as connection:
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -289,8 +289,8 @@ def sample_current_model(
         If the model store has not this model any more, or it cannot meet the conditions.
     """
     from synth_assets.schema.table import TableSchema
-    from synth_assets.synthesizers.model_store import ModelStore, sample_rows
-    from synth_assets.synthesizers.settings import SampleSpec
+    from synth_assets.synthesizers.base import SampleSettings
+    from synth_assets.synthesizers.model_store import ModelStore
 
     paths = paths_of(data)
     publication = Publications(paths).current()
@@ -299,17 +299,19 @@ def sample_current_model(
     schema = TableSchema.model_validate(stated["schema"])
     names = {stated["target_name"]: schema.target}  # conditions may name the target as encoded_split does
     wanted = {str(names.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
-    spec = SampleSpec(**stated["sample_spec"])
-    spec = replace(
-        spec,
-        n_samples=n,
-        conditions={**(spec.conditions or {}), **wanted} or None,
-        temperature=spec.temperature if temperature is None else temperature,
-    )
+    settings = SampleSettings.model_validate(stated["sample_spec"])
     version = publication.days(table)[day]["model_version"]
-    store = ModelStore(paths.models(table))
-    rows, _ = sample_rows(store, version, schema, spec, seed=seed, report=report or (lambda _: None))
-    return rows
+    return (
+        ModelStore(paths.models(table))
+        .load(version)
+        .sample(
+            n,
+            seed=seed,
+            conditions={**(settings.conditions or {}), **wanted} or None,
+            temperature=settings.temperature if temperature is None else temperature,
+            log=report or (lambda _: None),
+        )
+    )
 
 
 def parse_condition(condition: str) -> tuple[str, str]:

@@ -1,1 +1,75 @@
-"""What makes synthetic rows: one interface, one module a method. No Dagster, no held-out rows."""
+"""What makes synthetic rows: one interface, one module a method. No Dagster, no held-out rows.
+
+Another method is a module with a `Synthesizer`, and a line in `_CLASSES`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from synth_assets.synthesizers.base import (
+    ModelError,
+    SampleSettings,
+    Synthesizer,
+    SynthesizerSettings,
+    read_description,
+)
+from synth_assets.synthesizers.be_great import BeGreat
+from synth_assets.synthesizers.forest import Forest
+from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
+from synth_assets.synthesizers.smote import Smote
+
+__all__ = [
+    "SYNTHESIZERS",
+    "AnySettings",
+    "ModelError",
+    "SampleSettings",
+    "Synthesizer",
+    "SynthesizerSettings",
+    "create",
+    "load",
+]
+
+_CLASSES: tuple[type[Synthesizer], ...] = (
+    LanguageModel,
+    BeGreat,
+    Forest,
+    Smote,
+)
+
+SYNTHESIZERS: dict[str, type[Synthesizer]] = {each.name: each for each in _CLASSES}
+"""The synthesizers by name."""
+
+if TYPE_CHECKING:
+    AnySettings = SynthesizerSettings
+else:
+    AnySettings = Annotated[Union[tuple(each.Settings for each in _CLASSES)], Field(discriminator="type")]  # noqa: UP007
+    """The settings of any synthesizer, chosen by their `type`."""
+
+
+def create(settings: SynthesizerSettings, *, base_models_dir: Path | None = None) -> Synthesizer:
+    """Create the unfitted synthesizer that settings are for.
+
+    Parameters
+    ----------
+    settings : SynthesizerSettings
+        The settings.
+    base_models_dir : pathlib.Path, optional
+        The folder in which the names of base models are looked up first.
+    """
+    return SYNTHESIZERS[settings.type](settings, base_models_dir=base_models_dir)
+
+
+def load(path: Path | str) -> Synthesizer:
+    """Load a synthesizer that was saved, whichever it is; a folder of the model store is one too.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no synthesizer that this version of synth_assets can read.
+    """
+    name = read_description(Path(path))["name"]
+    if name not in SYNTHESIZERS:
+        raise ModelError(f"{path} holds a synthesizer {name!r}; the known ones are {', '.join(SYNTHESIZERS)}.")
+    return SYNTHESIZERS[name].load(path)

@@ -1,123 +1,148 @@
-"""A forest that writes as many rows as a model wants to learn from before it sees the real ones.
+"""Sequential random-forest synthesizer. Generates the rows that the language model is pretrained on.
 
-Row by row and column by column, in the written order: a random forest of the train rows predicts a column from those
-before it; a row falls into a leaf of one of its trees, and takes the value of one of the train rows there (Reiter,
-*Using CART to generate partially synthetic public use microdata*, 2005, section 3, with a forest in place of a tree).
-The forest works on the differences that the row encoder is made of, but unrounded: a number is the prediction for this
-row plus the difference of another, which is seldom a value that was there before; and that difference is smoothed
-within its leaf (Silverman, *Density Estimation*, 1986, section 6.4.1: the smoothed bootstrap that keeps the variance).
+Column by column, in the column order: a random forest predicts a column from those before it; a row falls into a leaf
+of one of its trees, and takes the value of one of the train rows there (Reiter, *Using CART to generate partially
+synthetic public use microdata*, 2005, section 3, with a forest in place of a tree). The forest works on unrounded
+residuals: a number is the prediction for this row plus the residual of another, which is seldom a value of the train
+rows; and the residual is smoothed within its leaf (Silverman, *Density Estimation*, 1986, section 6.4.1: the smoothed
+bootstrap, which keeps the variance). With one tree and no smoothing, it is sequential CART.
 """
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
+from pydantic import Field
 
+from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
 from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
-from synth_assets.synthesizers.settings import TeacherSpec
 
-A_HABIT = 0.1
-"""Nats that the last two digits must fall short of an even spread to be drawn anew. Drawing them moves
-a value by up to half of what they span; where they are spread evenly, that would be noise and nothing else."""
+UNITS_FILE = "rows.safetensors"
+"""The train rows as whole numbers; the forest is fitted to them again when it is loaded."""
 
-JUDGED = 20_000
-"""TokenBatch rows that the density ratio is learned from."""
+MIN_DIGIT_PREFERENCE = 0.1
+"""Nats by which the entropy of the last two digits must fall short of the maximum for them to be resampled. Resampling
+moves a value by up to half of their range; for evenly distributed digits, that would only be noise."""
 
-MOST_RATIO = 4.0
-"""A ratio beyond this, either way, is taken for this: few rows are behind it."""
+RATIO_ROWS = 20_000
+"""Generated rows that the density ratio is estimated from."""
+
+MAX_RATIO = 4.0
+"""The density ratio is clipped to between 1 / MAX_RATIO and MAX_RATIO, since few rows support values beyond."""
 
 
-class Teacher:
-    """A forest fitted to coded rows.
+class ForestSettings(SynthesizerSettings):
+    """Settings of the sequential random forest."""
+
+    type: Literal["forest"] = "forest"
+    n_estimators: int = Field(
+        default=100, ge=1, description="Number of trees of a column; 1 fits a single tree to all train rows (CART)."
+    )
+    min_samples_leaf: int = Field(default=10, ge=1, description="Minimum number of train rows in a leaf.")
+    max_features: float = Field(default=1.0, gt=0.0, le=1.0, description="Share of the columns that a split considers.")
+    kernel_bandwidth: float = Field(
+        default=0.15,
+        ge=0.0,
+        lt=1.0,
+        description="Standard deviation of the noise on a number, relative to the values of its leaf; 0 copies values "
+        "of train rows.",
+    )
+
+
+class SequentialForest:
+    """A forest of every column, fitted to quantised rows.
 
     Parameters
     ----------
     row_encoder : RowEncoder
-        The table's row_encoder.
+        The table's row encoder.
     units : numpy.ndarray
-        n by m train rows in units, as `RowEncoder.units` gives them.
-    spec : TeacherSpec
-        How it is grown.
+        (n, m) quantised train rows, as `RowEncoder.units` returns them.
+    settings : ForestSettings
+        The settings.
     seed : int
-        Of the trees.
+        The seed of the trees.
     """
 
-    def __init__(self, row_encoder: RowEncoder, units: np.ndarray, spec: TeacherSpec, *, seed: int) -> None:
+    def __init__(self, row_encoder: RowEncoder, units: np.ndarray, settings: ForestSettings, *, seed: int) -> None:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-        self.row_encoder, self.units, self.spec = row_encoder, units, spec
+        self.row_encoder, self.units, self.settings = row_encoder, units, settings
         places = range(len(row_encoder.columns))
-        self.differences = np.column_stack(
-            [units[:, place] - row_encoder.predictions(place, units) for place in places]
-        )
+        self.residuals = np.column_stack([units[:, place] - row_encoder.predictions(place, units) for place in places])
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         for place, column in enumerate(row_encoder.columns[1:], start=1):
             forest = (RandomForestClassifier if isinstance(column, CategoricalEncoder) else RandomForestRegressor)(
-                spec.trees,
-                min_samples_leaf=min(spec.leaf, len(units)),
-                max_features=spec.features,
+                settings.n_estimators,
+                min_samples_leaf=min(settings.min_samples_leaf, len(units)),
+                max_features=settings.max_features,
+                bootstrap=settings.n_estimators > 1,
                 random_state=seed,
             )
-            before = self._inputs(units, self.differences, place)
-            forest.fit(before, self.differences[:, place])
+            before = self._inputs(units, self.residuals, place)
+            forest.fit(before, self.residuals[:, place])
             self.forests.append((forest, forest.apply(before)))
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
-        """Write rows.
+        """Generate rows.
 
         Parameters
         ----------
         n : int
-            How many.
+            Number of rows.
         seed : int
-            Of the draws.
+            The seed of the draws.
 
         Returns
         -------
         numpy.ndarray
-            n by m rows in units, each within the limits of the train rows and on their grid.
+            (n, m) quantised rows, within the range of the train rows and on their grid.
         """
         rng = np.random.default_rng(seed)
         units = np.zeros((n, len(self.row_encoder.columns)), np.int64)
-        differences = np.zeros(units.shape)
+        residuals = np.zeros(units.shape)
         for place, column in enumerate(self.row_encoder.columns):
             predictions = self.row_encoder.predictions(place, units)
-            values = predictions + self._drawn(place, self._inputs(units, differences, place), rng)
+            values = predictions + self._drawn(place, self._inputs(units, residuals, place), rng)
             shifts = self.row_encoder.offsets(place, units)
-            step = column.grid_step if isinstance(column, NumericEncoder) else 1
-            codes = self._on_habits(place, np.rint((values - shifts) / step).astype(np.int64), rng)
+            codes = self._with_digit_preference(
+                place, np.rint((values - shifts) / column.grid_step).astype(np.int64), rng
+            )
             low, high = self.row_encoder.bounds(place)
             # A value beyond the limits is put on the nearest code within them.
-            codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
+            codes = np.clip(codes, -((shifts - low) // column.grid_step), (high - shifts) // column.grid_step)
             units[:, place] = self.row_encoder.dequantise(place, codes, shifts)
-            differences[:, place] = units[:, place] - predictions
+            residuals[:, place] = units[:, place] - predictions
         return units
 
     def resample(self, n: int, *, seed: int) -> np.ndarray:
-        """Write rows, and correct their shares by what boosted trees still tell of them and the train rows.
+        """Generate rows, and correct their distribution by an estimated density ratio.
 
-        A classifier of written and train rows estimates the ratio of their densities (Sugiyama, Suzuki and Kanamori,
-        *Density Ratio Estimation in Machine Learning*, 2012, chapter 4). Other written rows, which it has not seen, are
-        then drawn anew with this ratio, systematically, so that a row of ratio 1 stays as it is (Kitagawa, *Monte Carlo
+        A classifier of generated and train rows estimates the ratio of their densities (Sugiyama, Suzuki and Kanamori,
+        *Density Ratio Estimation in Machine Learning*, 2012, chapter 4). Other generated rows, which it was not fitted
+        to, are resampled with this ratio, systematically, so that a row of ratio 1 is kept once (Kitagawa, *Monte Carlo
         Filter and Smoother*, 1996, appendix).
 
         Parameters
         ----------
         n : int
-            How many.
+            Number of rows.
         seed : int
-            Of the draws.
+            The seed of the draws.
 
         Returns
         -------
         numpy.ndarray
-            n by m rows in units; those of a high ratio more than once.
+            (n, m) quantised rows; those of a high ratio more than once.
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
-        seen, rows = np.split(self.sample(JUDGED + n, seed=seed), [JUDGED])
-        # Leaves of many rows, and few small steps: what sets single train rows apart is not to be learned.
-        judge = HistGradientBoostingClassifier(
+        seen, rows = np.split(self.sample(RATIO_ROWS + n, seed=seed), [RATIO_ROWS])
+        # Leaves of many rows and few small steps, so that single train rows are not singled out.
+        classifier = HistGradientBoostingClassifier(
             max_iter=100,
             learning_rate=0.05,
             max_leaf_nodes=16,
@@ -129,18 +154,20 @@ class Teacher:
         both = np.vstack([seen, self.units])
         is_real = np.repeat([0, 1], [len(seen), len(self.units)])
         with threadpool_limits(1, "openmp"):
-            judge.fit(self._judged(both), is_real, sample_weight=np.where(is_real, len(seen) / len(self.units), 1.0))
-            share = judge.predict_proba(self._judged(rows))[:, 1]
-        ratio = np.clip(share / (1 - share), 1 / MOST_RATIO, MOST_RATIO)
+            classifier.fit(
+                self._ratio_features(both), is_real, sample_weight=np.where(is_real, len(seen) / len(self.units), 1.0)
+            )
+            share = classifier.predict_proba(self._ratio_features(rows))[:, 1]
+        ratio = np.clip(share / (1 - share), 1 / MAX_RATIO, MAX_RATIO)
         places = (np.arange(n) + np.random.default_rng(seed).random()) / n
         found: np.ndarray = rows[np.searchsorted(np.cumsum(ratio / ratio.sum()), places).clip(max=n - 1)]
         return found
 
-    def _judged(self, units: np.ndarray) -> np.ndarray:
+    def _ratio_features(self, units: np.ndarray) -> np.ndarray:
         return np.hstack([units, self.row_encoder.codes(units)]).astype("float32")
 
-    def _inputs(self, units: np.ndarray, differences: np.ndarray, place: int) -> np.ndarray:
-        """Give what a column is drawn by: those before it, and how much they differ from what was predicted."""
+    def _inputs(self, units: np.ndarray, residuals: np.ndarray, place: int) -> np.ndarray:
+        """Return the features of a column's forest: the columns before it, and their residuals."""
         parts = []
         for i, column in enumerate(self.row_encoder.columns[:place]):
             values = units[:, i]
@@ -149,15 +176,15 @@ class Teacher:
                 continue
             parts.append(values[:, None])
             if column.predictor:
-                parts.append(differences[:, [i]])
+                parts.append(residuals[:, [i]])
         return np.hstack(parts or [np.zeros((len(units), 0))]).astype("float32")
 
     def _drawn(self, place: int, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw a column's differences for rows by their inputs."""
-        column, differences = self.row_encoder.columns[place], self.differences[:, place]
+        """Draw a column's residuals, given the features of its forest."""
+        column, residuals = self.row_encoder.columns[place], self.residuals[:, place]
         found = self.forests[place]
         if found is None:
-            return rng.choice(differences, len(inputs))
+            return rng.choice(residuals, len(inputs))
         forest, leaves = found
         trees = rng.integers(0, len(forest.estimators_), len(inputs))
         drawn = np.empty(len(inputs))
@@ -168,29 +195,81 @@ class Teacher:
             ranked = leaves[order, tree]
             start = np.searchsorted(ranked, falls, "left")
             count = np.searchsorted(ranked, falls, "right") - start
-            values = differences[order]
+            values = residuals[order]
             taken = values[start + (rng.random(len(rows)) * count).astype(np.int64)]
-            if isinstance(column, NumericEncoder) and self.spec.smoothing:
+            if isinstance(column, NumericEncoder) and self.settings.kernel_bandwidth:
                 sums, squares = (np.concatenate([[0.0], np.cumsum(values**p)]) for p in (1, 2))
                 mean = (sums[start + count] - sums[start]) / count
                 spread = np.sqrt(np.maximum((squares[start + count] - squares[start]) / count - mean**2, 0.0))
-                noise = self.spec.smoothing * spread * rng.standard_normal(len(rows))
-                taken = mean + (taken - mean) * np.sqrt(1 - self.spec.smoothing**2) + noise
+                noise = self.settings.kernel_bandwidth * spread * rng.standard_normal(len(rows))
+                taken = mean + (taken - mean) * np.sqrt(1 - self.settings.kernel_bandwidth**2) + noise
             drawn[rows] = taken
         return drawn
 
-    def _on_habits(self, place: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Give numbers last digits as those of the train rows, where these have a habit that has been blurred."""
+    def _with_digit_preference(self, place: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""
         column = self.row_encoder.columns[place]
         if not (isinstance(column, NumericEncoder) and column.has_suffix_token):
             return codes
-        if not (self.spec.smoothing or column.predictor):
+        if not (self.settings.kernel_bandwidth or column.predictor):
             return codes
         period = column.prediction_step // column.grid_step
         digits = self.row_encoder.codes(self.units)[:, place] % period
         shares = np.bincount(digits, minlength=period) / len(digits)
-        if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < A_HABIT:
+        if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < MIN_DIGIT_PREFERENCE:
             return codes
         drawn = rng.choice(digits, len(codes))
         found: np.ndarray = codes + (drawn - codes + period // 2) % period - period // 2
         return found
+
+
+class Forest(Synthesizer):
+    """The sequential random forest as a synthesizer of its own.
+
+    With `n_estimators` 1, `kernel_bandwidth` 0 and `min_samples_leaf` 5 it is sequential CART with the defaults of
+    synthpop (Nowok, Raab and Dibben, Journal of Statistical Software 74(11), 2016).
+    """
+
+    name: ClassVar[str] = "forest"
+    Settings: ClassVar[type[SynthesizerSettings]] = ForestSettings
+    settings: ForestSettings
+
+    def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
+        del checkpoints
+        # Without smoothing, values are those of train rows: then there is no prediction to add residuals to.
+        row_encoder = RowEncoder.fit(train, use_residuals=self.settings.kernel_bandwidth > 0)
+        self._grow(row_encoder, row_encoder.quantise(train), seed)
+        log(f"forest: fitted to {len(train):,} rows")
+
+    def _grow(self, row_encoder: RowEncoder, units: np.ndarray, seed: int) -> None:
+        self.seed = seed
+        self.forest = SequentialForest(row_encoder, units, self.settings, seed=seed)
+        self.n_parameters = sum(
+            tree.tree_.node_count for fitted in self.forest.forests if fitted for tree in fitted[0].estimators_
+        )
+
+    def _sample_batches(
+        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        del conditions, temperature
+        for start in range(0, n, BATCH_ROWS):
+            batch_seed = int(np.random.SeedSequence((seed, start)).generate_state(1)[0])
+            units = self.forest.sample(BATCH_ROWS, seed=batch_seed)[: n - start]
+            yield self.forest.row_encoder.to_frame(units)
+            log(f"{min(start + BATCH_ROWS, n):,} of {n:,} rows")
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        from safetensors.numpy import save_file
+
+        save_file({"units": self.forest.units}, folder / UNITS_FILE)
+        return {"row_encoder": self.forest.row_encoder.to_json(), "seed": self.seed}
+
+    def _load(self, folder: Path, learned: dict[str, Any]) -> None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            units = load_file(folder / UNITS_FILE)["units"]
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{folder / UNITS_FILE} cannot be read ({error}); fit the model again.") from error
+        self._grow(RowEncoder.from_json(learned["row_encoder"]), units, learned["seed"])

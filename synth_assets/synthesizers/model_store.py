@@ -1,9 +1,8 @@
-"""Fitted models as folders: made once under the hash of what they are made from, whole or not there.
+"""Fitted synthesizers as folders, each under the hash of its inputs; a folder is complete or not there.
 
-A model's folder holds what `save_pretrained` of transformers writes (weights as safetensors, tokenizer, shape), so
-that `be_great.GReaT(llm=folder)` loads it like any other model; `great.json` with what `be_great.GReaT` learned of
-the table; `card.json`, the model card; and `manifest.json`, the hashes of all these, which are compared when it is
-loaded.
+A folder holds what `Synthesizer.save` writes (for a language model: weights as safetensors, tokenizer and
+configuration, which transformers and `be_great.GReaT(llm=folder)` load; `synthesizer.json`), `card.json`, the model
+card, and `manifest.json`, the hashes of all these, which are compared when it is loaded.
 """
 
 import hashlib
@@ -12,68 +11,53 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pandas as pd
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synth_assets.schema.table import TableSchema, content_hash, readable_rows
+from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import sync, verify_manifest, write_manifest
-from synth_assets.synthesizers.language_model.base_models import (
-    first_line,
-    refuse_pickles,
-    resolve_base,
-    row_encoder_of,
-)
-from synth_assets.synthesizers.settings import ModelError, ModelSpec, SampleSpec
+from synth_assets.synthesizers import SYNTHESIZERS, create, load
+from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 
-if TYPE_CHECKING:
-    import be_great
-
-    from synth_assets.synthesizers.language_model.training import Log
-
-ALGORITHM_VERSION = 6
-"""Raised by hand whenever this package would make another model of the same inputs."""
-
-LIBRARIES = ("be-great", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
-"""Whose versions decide what a model learns."""
-
-_LEARNED = ("columns", "num_cols", "conditional_col", "conditional_col_dist", "col_stats", "float_precision")
-_LEARNED_BY_OURS = (*_LEARNED, "row_encoder_json")
+ALGORITHM_VERSION = 7
+"""Raised whenever this package would fit another model to the same inputs."""
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What a fitted model was made from, and how its training went.
+class ModelCard(BaseModel):
+    """The inputs of a fitted model, and how its training went.
 
     Parameters
     ----------
     version : str
-        The hash of `made_from`.
-    made_from : dict
-        The base's fingerprint, the spec, the hash of the train rows, the versions of the libraries.
+        The hash of `inputs`.
+    inputs : dict
+        The synthesizer's settings, the base model's fingerprint, the seed, the hash of the train rows, the versions of
+        the libraries.
     rows : int
-        How many train rows.
+        Number of train rows.
     parameters : int
-        How many weights.
+        Number of learned parameters.
     losses : list of dict
-        The reports of training: 'step', 'epoch', 'loss', ...
+        The training loss over time: 'step', 'epoch', 'loss', ...
     seconds : float
-        How long the fit took, from its last start.
+        Duration of the fit, from its last start.
     resumed_from_step : int
-        0, or the step of the checkpoint that a killed fit was resumed from.
+        The step of the checkpoint that a killed fit was resumed from; 0 if it was not.
     fitted_at : str
         When, in ISO 8601.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     version: str
-    made_from: dict[str, Any]
+    inputs: dict[str, Any]
     rows: int
     parameters: int
     losses: list[dict[str, float]]
@@ -82,16 +66,16 @@ class ModelCard:
     fitted_at: str
 
     @property
+    def synthesizer(self) -> str:
+        """The name of the synthesizer."""
+        return str(self.inputs["settings"]["type"])
+
+    @property
     def final_loss(self) -> float | None:
-        """The last reported training loss, in nats (a row's for ours, a token's for be_great); None if unreported."""
+        """The last training loss in nats, of a row (language_model) or a token (be_great); None if there is none."""
         return self.losses[-1]["loss"] if self.losses else None
 
-    def as_json(self) -> dict[str, Any]:
-        """Give the card as JSON takes it."""
-        return asdict(self)
 
-
-@dataclass(frozen=True)
 class ModelStore:
     """A folder of fitted models.
 
@@ -101,14 +85,15 @@ class ModelStore:
         Holds one folder a version.
     """
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def path(self, version: str) -> Path:
-        """Give the folder of a model."""
+        """Return the folder of a model."""
         return self.folder / version
 
     def versions(self) -> list[str]:
-        """Give the models that are stored."""
+        """Return the versions that are stored, sorted."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
 
@@ -118,14 +103,19 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the store has no such model, or its card cannot be read.
+            If the store has no such model, an earlier version of synth_assets stored it, or its card cannot be read.
         """
-        path = self.path(version) / "card.json"
-        if not self.path(version).is_dir():
+        folder = self.path(version)
+        if not folder.is_dir():
             raise ModelError(f"the model store has no model {version!r} in {self.folder}; materialize it again.")
+        if (folder / "great.json").exists() and not (folder / SYNTHESIZER_JSON).exists():
+            raise ModelError(
+                f"model {version} in {folder} was stored by an earlier version of synth_assets; materialize "
+                "fine_tuned_model again to fit it with this version."
+            )
         try:
-            return ModelCard(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            return ModelCard.model_validate_json((folder / "card.json").read_bytes())
+        except (OSError, ValidationError) as error:
             raise ModelError(self._damaged(version, f"card.json cannot be read ({error})")) from error
 
     def verify(self, version: str) -> None:
@@ -140,29 +130,46 @@ class ModelStore:
         if damaged := verify_manifest(self.path(version)):
             raise ModelError(self._damaged(version, "; ".join(damaged)))
 
+    def load(self, version: str) -> Synthesizer:
+        """Load a fitted model.
+
+        Raises
+        ------
+        ModelError
+            If the store has no such model, a file of it is damaged, or its folder holds a pickle.
+        """
+        self.verify(version)
+        return load(self.path(version))
+
     def fit(
         self,
         train: pd.DataFrame,
-        spec: ModelSpec,
+        schema: TableSchema,
+        settings: SynthesizerSettings,
         *,
-        bases: Path,
-        experiments: Path,
-        report: "Log",
+        seed: int,
+        base_models_dir: Path | None = None,
+        checkpoints_dir: Path,
+        log: Log = silent,
     ) -> ModelCard:
-        """Fit a model to rows, unless the store already has the model that this would give.
+        """Fit a synthesizer to rows, unless the store already has the model that this would give.
 
         Parameters
         ----------
         train : pandas.DataFrame
             The train rows.
-        spec : ModelSpec
-            How the model is made.
-        bases : pathlib.Path
-            Where bases made from a table are kept.
-        experiments : pathlib.Path
-            Where checkpoints are kept, under the model's version, until the model is whole.
-        report : callable
-            Takes a line of progress.
+        schema : TableSchema
+            The table's schema.
+        settings : SynthesizerSettings
+            The settings of the synthesizer.
+        seed : int
+            The seed of everything random.
+        base_models_dir : pathlib.Path, optional
+            The folder in which the names of base models are looked up first.
+        checkpoints_dir : pathlib.Path
+            Where checkpoints are kept, under the model's version, until the model is complete.
+        log : callable
+            Takes lines of progress.
 
         Returns
         -------
@@ -172,100 +179,67 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the base cannot be loaded, or the disk cannot be written to.
+            If the model cannot be fitted, or the disk cannot be written to.
         """
         with self._failing_clearly():
-            base, fingerprint = resolve_base(spec, train, bases)
-            made_from = {
-                "base": fingerprint,
-                "spec": json.loads(json.dumps(asdict(spec))),  # as it will be read back
-                "train_rows": content_hash(train),
-                "recipe": ALGORITHM_VERSION,
-                "libraries": {name: version_of(name) for name in LIBRARIES},
+            synthesizer = create(settings, base_models_dir=base_models_dir)
+            base = synthesizer.base_fingerprint(seed)
+            inputs: dict[str, Any] = {
+                "settings": settings.inputs(),
+                **({} if base is None else {"base": base}),
+                "seed": seed,
+                "train_rows": content_hash(train[schema.names]),
+                "algorithm": ALGORITHM_VERSION,
+                "libraries": {name: version_of(name) for name in SYNTHESIZERS[settings.type].libraries},
             }
-            version = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-            report(f"model {version}, base {fingerprint}")
+            version = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+            log(f"model {version}: {settings.type}" + (f" on {base}" if base else ""))
             self.folder.mkdir(parents=True, exist_ok=True)
-            experiments.mkdir(parents=True, exist_ok=True)
-            with _alone(experiments / f"{version}.lock", report):
+            checkpoints_dir.mkdir(parents=True, exist_ok=True)
+            with _exclusive(checkpoints_dir / f"{version}.lock", log):
                 for left in self.folder.glob(f".{version}-*"):
                     shutil.rmtree(left)  # by a killed process
-                card = self._stored(version, report) or self._fit(
-                    train, spec, base, version, made_from, experiments / version, report
-                )
-                shutil.rmtree(experiments / version, ignore_errors=True)
+                card = self._stored(version, log)
+                if card is None:
+                    started = time.monotonic()
+                    synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints_dir / version, log=log)
+                    card = ModelCard(
+                        version=version,
+                        inputs=inputs,
+                        rows=len(train),
+                        parameters=synthesizer.n_parameters,
+                        losses=synthesizer.losses,
+                        seconds=round(time.monotonic() - started, 1),
+                        resumed_from_step=synthesizer.resumed_from_step,
+                        fitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                    )
+                    self._save(synthesizer, card)
+                shutil.rmtree(checkpoints_dir / version, ignore_errors=True)
                 return card
 
-    def load(self, version: str) -> "be_great.GReaT":
-        """Load a fitted model.
-
-        Raises
-        ------
-        ModelError
-            If the store has no such model, a file of it is damaged, or its folder holds a pickle.
-        """
-        self.verify(version)
-        refuse_pickles(self.path(version))
-        learned = self.path(version) / "great.json"
-        great = _make(self.card(version).made_from["spec"]["engine"], str(self.path(version)))
-        for name, value in json.loads(learned.read_text()).items():
-            setattr(great, name, value)
-        return great
-
-    def _stored(self, version: str, report: "Log") -> ModelCard | None:
+    def _stored(self, version: str, log: Log) -> ModelCard | None:
         if not self.path(version).exists():
             return None
         try:
             self.verify(version)
         except ModelError as error:
-            report(f"{error} That is done now.")
+            log(f"{error} The model is now fitted again.")
             shutil.rmtree(self.path(version))
             return None
-        report("the store has this model already")
+        log("the store has this model already")
         return self.card(version)
 
     def _damaged(self, version: str, how: str) -> str:
         return (
-            f"model {version} in {self.path(version)} is damaged: {how}. Materialize fine_tuned_model again: the model "
-            "is then fitted anew."
+            f"model {version} in {self.path(version)} is damaged: {how}. Materialize fine_tuned_model again to fit it "
+            "again."
         )
 
-    def _fit(
-        self,
-        train: pd.DataFrame,
-        spec: ModelSpec,
-        base: str,
-        version: str,
-        made_from: dict[str, Any],
-        experiment: Path,
-        report: "Log",
-    ) -> ModelCard:
-        started = time.monotonic()
-        great, losses, resumed_from = (_fit_ours if spec.engine == "great" else _fit_reference)(
-            train, spec, base, experiment, report
-        )
-        card = ModelCard(
-            version=version,
-            made_from=made_from,
-            rows=len(train),
-            parameters=great.model.num_parameters(),
-            losses=losses,
-            seconds=round(time.monotonic() - started, 1),
-            resumed_from_step=resumed_from,
-            fitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        self._save(great, card)
-        return card
-
-    def _save(self, great: "be_great.GReaT", card: ModelCard) -> None:
+    def _save(self, synthesizer: Synthesizer, card: ModelCard) -> None:
         building = self.folder / f".{card.version}-{uuid4().hex}"
         try:
-            great.model.save_pretrained(building)
-            great.tokenizer.save_pretrained(building)
-            ours = card.made_from["spec"]["engine"] == "great"
-            learned = {name: getattr(great, name) for name in (_LEARNED_BY_OURS if ours else _LEARNED)}
-            (building / "great.json").write_text(json.dumps(learned))
-            (building / "card.json").write_text(json.dumps(card.as_json(), indent=1))
+            synthesizer.save(building)
+            (building / "card.json").write_text(card.model_dump_json(indent=1), encoding="utf-8")
             write_manifest(building)
             building.rename(self.path(card.version))
             sync(self.folder)
@@ -282,139 +256,23 @@ class ModelStore:
             raise
         except (OSError, RuntimeError, SafetensorError) as error:
             # A full disk is an OSError to Python, a RuntimeError to torch and a SafetensorError to safetensors.
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ModelError(
-                f"no model could be fitted and saved in {self.folder}: {first_line(error)}. On its disk "
+                f"no model could be fitted and saved in {self.folder}: {reason}. On its disk "
                 f"{_free_megabytes(self.folder):,.0f} MB are free. What was stored is still there; once the cause is "
-                "mended, a fit goes on from its last whole checkpoint."
+                "removed, a fit of a language model resumes from its last complete checkpoint."
             ) from error
 
 
-def sample_rows(
-    store: ModelStore, version: str, schema: TableSchema, spec: SampleSpec, *, seed: int, report: "Log"
-) -> tuple[pd.DataFrame, int]:
-    """Draw rows of the raw table from a stored model, with the engine that fitted it.
-
-    Parameters
-    ----------
-    store : ModelStore
-        Has the model.
-    version : str
-        The model.
-    schema : TableSchema
-        The table's schema.
-    spec : SampleSpec
-        How many rows, and how they are drawn.
-    seed : int
-        The same model, seed and spec give the same rows.
-    report : callable
-        Takes lines of progress.
-
-    Returns
-    -------
-    rows : pandas.DataFrame
-        Exactly `spec.n_samples` rows in the raw table's columns, types and labels.
-    drawn : int
-        How many rows the model wrote to give them.
-
-    Raises
-    ------
-    ModelError
-        If the store has no such model, or it cannot write the rows; be_great as it is takes no conditions.
-    """
-    great = store.load(version)
-    if store.card(version).made_from["spec"]["engine"] == "be_great":
-        from synth_assets.synthesizers import be_great as reference
-
-        if spec.conditions:
-            raise ModelError(
-                "be_great as it is cannot be held to conditions here; set language_model.engine to 'great'."
-            )
-        return reference.sample(great, lambda rows: readable_rows(rows, schema), spec, seed=seed, report=report)
-    chunks = list(
-        great.sample_chunks(
-            spec.n_samples,
-            temperature=spec.temperature,
-            k=spec.batch_size,
-            conditions=spec.conditions,
-            seed=seed,
-            report=report,
-        )
-    )
-    return pd.concat(chunks, ignore_index=True)[schema.names], spec.n_samples
-
-
-def _make(engine: str, llm: str, **arguments: Any) -> "be_great.GReaT":
-    if arguments.get("efficient_finetuning") == "lora" and find_spec("peft") is None:
-        raise ModelError("language_model.lora needs the package peft: `pip install peft`, or set lora to false.")
-    if engine == "great":
-        from synth_assets.synthesizers.language_model.engine import GReaT
-
-        return GReaT(llm, **arguments)
-    from synth_assets.synthesizers.be_great import make_great
-
-    return make_great(llm, **arguments)
-
-
-def _fit_ours(
-    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Log"
-) -> tuple["be_great.GReaT", list[dict[str, float]], int]:
-    from synth_assets.synthesizers.language_model import training
-
-    great = _make(
-        spec.engine,
-        base,
-        experiment_dir=str(experiment),
-        epochs=spec.epochs,
-        batch_size=spec.batch_size,
-        efficient_finetuning="lora" if spec.lora else "",
-    )
-    checkpoint = training.latest_checkpoint(experiment, report)
-    resumed_from = 0 if checkpoint is None else training.step_of(checkpoint)
-    losses = great.fit(
-        train,
-        row_encoder=row_encoder_of(spec, train),
-        training=spec.training,
-        learning_rate=spec.learning_rate,
-        seed=spec.seed,
-        report=report,
-    )
-    if spec.lora:
-        great.model = great.model.merge_and_unload()  # the stored model is one that needs no adapters
-    return great, losses, resumed_from
-
-
-def _fit_reference(
-    train: pd.DataFrame, spec: ModelSpec, base: str, experiment: Path, report: "Log"
-) -> tuple["be_great.GReaT", list[dict[str, float]], int]:
-    from synth_assets.synthesizers import be_great as reference
-
-    great = _make(
-        spec.engine,
-        base,
-        experiment_dir=str(experiment),
-        epochs=spec.epochs,
-        batch_size=spec.batch_size,
-        learning_rate=spec.learning_rate,
-        logging_steps=spec.logging_steps,
-        save_steps=spec.save_steps,
-        save_total_limit=2,
-        seed=spec.seed,
-        efficient_finetuning="lora" if spec.lora else "",
-    )
-    checkpoint = reference.last_whole_checkpoint(experiment, report)
-    losses = reference.fit(great, train, seed=spec.seed, report=report)
-    return great, losses, 0 if checkpoint is None else reference.step_of(checkpoint)
-
-
 @contextmanager
-def _alone(path: Path, report: "Log") -> Iterator[None]:
-    # The lock dies with its process. One that outlived its killed run still holds it: this one waits, and then uses
-    # what the other made.
+def _exclusive(path: Path, log: Log) -> Iterator[None]:
+    # The lock dies with its process. A process that outlived its killed run still holds it: this one waits, and then
+    # uses what the other fitted.
     lock = FileLock(path)
     try:
         held = lock.acquire(timeout=0)
     except Timeout:
-        report("another process is fitting this model; waiting for it")
+        log("another process is fitting this model; waiting for it")
         held = lock.acquire()
     with held:
         yield

@@ -1,115 +1,98 @@
-"""Two plain ways to make rows of a table's train rows, to hold a language model against.
+"""SMOTE: rows between neighbours. A baseline."""
 
-Both are small on purpose: what a language model adds has to show beside what a page of code does.
-"""
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-ALGORITHM_VERSION = 1
-"""Raised by hand whenever one of them would make other rows of the same inputs."""
+from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
+from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
 
-NEIGHBOURS = 5
-"""As many as SMOTE's authors take."""
-
-LEAF = 5
-"""Rows a leaf, at least, as in synthpop (Nowok, Raab and Dibben, Journal of Statistical Software 74(11), 2016)."""
+UNITS_FILE = "rows.safetensors"
+"""The train rows as whole numbers."""
 
 
-def interpolated(real: pd.DataFrame, n: int, *, categories: list[str], seed: int) -> pd.DataFrame:
-    """Make rows between neighbours, target and all.
+class SmoteSettings(SynthesizerSettings):
+    """Settings of SMOTE."""
+
+    type: Literal["smote"] = "smote"
+    n_neighbors: int = Field(default=5, ge=1, description="Number of nearest neighbours to interpolate towards.")
+
+
+class Smote(Synthesizer):
+    """Interpolation between a train row and one of its nearest neighbours, target and all.
 
     SMOTE (Chawla et al., Journal of Artificial Intelligence Research 16, 2002) as it is used for regression (Torgo et
-    al., SMOTE for Regression, 2013): a row is drawn, and one of its five nearest neighbours; the new row lies at a
-    random place on the line between the two. Distances are Euclidean, with every number at a standard deviation of 1
-    and two labels that differ as far apart as two numbers that differ by one standard deviation, as in the paper's
-    SMOTE-NC. Of each category, the label is that of the nearer end.
-
-    Parameters
-    ----------
-    real : pandas.DataFrame
-        Encoded rows, the target among their columns.
-    n : int
-        How many rows are wanted.
-    categories : list of str
-        The columns that are category codes.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    pandas.DataFrame
-        n rows in the same columns. Numbers are not put on any grid.
+    al., SMOTE for Regression, 2013): a row is drawn, and one of its nearest neighbours; the new row lies at a random
+    place on the line between the two. Distances are Euclidean, with every number at a standard deviation of 1 and two
+    labels that differ as far apart as two numbers that differ by one standard deviation, as in the paper's SMOTE-NC.
+    Labels are those of the nearer end, and numbers are rounded to their column's grid.
     """
-    from sklearn.neighbors import NearestNeighbors
 
-    numbers = [name for name in real.columns if name not in categories]
-    values = real[numbers].to_numpy("float64")
-    spread = values.std(axis=0)
-    scaled = values / np.where(spread > 0, spread, 1.0)
-    labels = [real[name].to_numpy()[:, None] == np.unique(real[name]) for name in categories]
-    points = np.hstack([scaled, *(np.sqrt(0.5) * one_hot for one_hot in labels)])
-    neighbours = min(NEIGHBOURS + 1, len(real))  # the row itself is its own nearest, or a row like it
-    nearest = NearestNeighbors(n_neighbors=neighbours).fit(points).kneighbors(points, return_distance=False)
-    rng = np.random.default_rng(seed)
-    start = rng.integers(len(real), size=n)
-    end = nearest[start, rng.integers(min(1, neighbours - 1), neighbours, size=n)]
-    share = rng.random(n)
-    made = pd.DataFrame(values[start] + share[:, None] * (values[end] - values[start]), columns=numbers)
-    nearer = np.where(share < 0.5, start, end)
-    for name in categories:
-        made[name] = real[name].to_numpy()[nearer]
-    return made[list(real.columns)]
+    name: ClassVar[str] = "smote"
+    Settings: ClassVar[type[SynthesizerSettings]] = SmoteSettings
+    settings: SmoteSettings
 
+    def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
+        del seed, checkpoints
+        row_encoder = RowEncoder.fit(train, use_residuals=False)
+        self._index(row_encoder, row_encoder.quantise(train))
+        log(f"smote: indexed {len(train):,} rows")
 
-def by_trees(real: pd.DataFrame, n: int, *, target: str, categories: list[str], seed: int) -> pd.DataFrame:
-    """Make rows column by column, each from a tree of those before it.
+    def _index(self, row_encoder: RowEncoder, units: np.ndarray) -> None:
+        from sklearn.neighbors import NearestNeighbors
 
-    Sequential synthesis by classification and regression trees (Reiter, Journal of Official Statistics 21(3), 2005;
-    the defaults are those of synthpop): the first column is drawn from the real rows; for each next one a tree
-    predicts it from those before, and a new row takes the value of a real row in the leaf that it falls into.
+        self.row_encoder, self.units = row_encoder, units
+        features = []
+        for column, values in zip(row_encoder.columns, units.T, strict=True):
+            if isinstance(column, CategoricalEncoder):
+                features.append(np.sqrt(0.5) * (values[:, None] == np.arange(column.cardinality)))
+            else:
+                features.append(values[:, None] / (values.std() or 1.0))
+        points = np.hstack(features)
+        k = min(self.settings.n_neighbors + 1, len(units))  # a row is its own nearest neighbour, or one like it
+        self.neighbours = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
 
-    Parameters
-    ----------
-    real : pandas.DataFrame
-        Encoded rows.
-    n : int
-        How many rows are wanted.
-    target : str
-        The column that comes last; the others come in their order.
-    categories : list of str
-        The columns that are category codes.
-    seed : int
-        Of the trees and the draws.
+    def _sample_batches(
+        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        del conditions, temperature
+        for start in range(0, n, BATCH_ROWS):
+            rng = np.random.default_rng((seed, start))
+            yield self.row_encoder.to_frame(self._interpolate(BATCH_ROWS, rng)[: n - start])
+            log(f"{min(start + BATCH_ROWS, n):,} of {n:,} rows")
 
-    Returns
-    -------
-    pandas.DataFrame
-        n rows in the same columns; every value is one of the column's real ones.
-    """
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+    def _interpolate(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        k = self.neighbours.shape[1]
+        one = rng.integers(len(self.units), size=n)
+        other = self.neighbours[one, rng.integers(min(1, k - 1), k, size=n)]
+        share = rng.random(n)
+        nearer = self.units[np.where(share < 0.5, one, other)]
+        units = np.empty_like(nearer)
+        for i, column in enumerate(self.row_encoder.columns):
+            if isinstance(column, NumericEncoder):
+                exact = self.units[one, i] + share * (self.units[other, i] - self.units[one, i])
+                steps = np.rint((exact - column.low) / column.grid_step).astype("int64")
+                units[:, i] = column.low + steps * column.grid_step
+            else:
+                units[:, i] = nearer[:, i]
+        return units
 
-    rng = np.random.default_rng(seed)
-    order = [*(name for name in real.columns if name != target), target]
-    made = pd.DataFrame({order[0]: real[order[0]].to_numpy()[rng.integers(len(real), size=n)]})
-    for place, name in enumerate(order[1:], start=1):
-        tree = (DecisionTreeClassifier if name in categories else DecisionTreeRegressor)(
-            min_samples_leaf=min(LEAF, len(real)), random_state=seed
-        )
-        known, drawn = (_inputs(rows[order[:place]], real, categories) for rows in (real, made))
-        leaves = tree.fit(known, real[name]).apply(known)
-        values = real[name].to_numpy()[np.argsort(leaves, kind="stable")]
-        leaves.sort()
-        falls = tree.apply(drawn)
-        first, behind = (np.searchsorted(leaves, falls, side) for side in ("left", "right"))
-        made[name] = values[first + (rng.random(n) * (behind - first)).astype("int64")]
-    return made[list(real.columns)]
+    def _save(self, folder: Path) -> dict[str, Any]:
+        from safetensors.numpy import save_file
 
+        save_file({"units": self.units}, folder / UNITS_FILE)
+        return {"row_encoder": self.row_encoder.to_json()}
 
-def _inputs(rows: pd.DataFrame, real: pd.DataFrame, categories: list[str]) -> np.ndarray:
-    """Write rows as a tree takes them: a code is no quantity, so each label has a column of its own."""
-    parts = [
-        rows[name].to_numpy()[:, None] == np.unique(real[name]) if name in categories else rows[[name]].to_numpy()
-        for name in rows.columns
-    ]
-    return np.hstack(parts).astype("float64")
+    def _load(self, folder: Path, learned: dict[str, Any]) -> None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            units = load_file(folder / UNITS_FILE)["units"]
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{folder / UNITS_FILE} cannot be read ({error}); fit the model again.") from error
+        self._index(RowEncoder.from_json(learned["row_encoder"]), units)

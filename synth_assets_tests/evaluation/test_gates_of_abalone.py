@@ -19,7 +19,7 @@ from synth_assets.evaluation.validity import validity_table
 from synth_assets.orchestration.settings import SyntheticTableSettings
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import content_hash
-from synth_assets.synthesizers.settings import SampleSpec
+from synth_assets.synthesizers.base import SampleSettings
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +158,7 @@ def test_a_model_that_was_trained_for_one_epoch_and_without_a_teacher_is_stopped
         experiments=tmp_path / "experiments",
         report=lambda _: None,
     )
-    rows, _ = sample_rows(store, card.version, encoding, SampleSpec(n_samples=PART), seed=0, report=lambda _: None)
+    rows, _ = sample_rows(store, card.version, encoding, SampleSettings(n_samples=PART), seed=0, report=lambda _: None)
     fidelity, _, privacy = parts.verdicts(rows)
 
     assert privacy.passed

@@ -62,7 +62,9 @@ def test_nothing_is_said_to_be_damaged_that_is_not(states: States, tmp_path: Pat
     assert said.count("is what was stored.") == 3
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "great.json", "tokenizer.json", "card.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "synthesizer.json", "tokenizer.json", "card.json", "manifest.json"]
+)
 def test_a_damaged_model_is_found_and_fitted_anew(
     states: States, record: Record, rng: random.Random, damage: Damage, name: str, full: bool, tmp_path: Path
 ) -> None:

@@ -24,11 +24,11 @@ ROWS, TRAIN_ROWS, SAMPLE_ROWS = 2000, 1200, 40
 COLUMNS = ("Sex", "Length", "Class_number_of_rings")
 
 _TINY: dict[str, Any] = {
-    "language_model": {
+    "synthesizer": {
         "scratch": {"n_layer": 1, "n_head": 4, "n_embd": 64},
         "epochs": 4,
         "batch_size": 32,
-        "training": {"teacher_rows": 4000, "teacher": {"trees": 10}},
+        "pretrain": {"rows": 4000, "forest": {"n_estimators": 10}},
     },
     "split": {"train_size": TRAIN_ROWS},
     "constraints": [{"name": "length_is_positive", "sql": "Length > 0"}],
@@ -43,7 +43,7 @@ _TINY: dict[str, Any] = {
             "detection_auc_forest": 0.2,
         },
     },
-    "sample": {"n_samples": SAMPLE_ROWS, "batch_size": SAMPLE_ROWS},
+    "sample": {"n_samples": SAMPLE_ROWS},
 }
 
 

@@ -10,7 +10,7 @@ from synth_assets.schema.columns import Categorical, Integer
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.warehouse import Provenance, Warehouse
-from synth_assets.synthesizers.settings import SampleSpec
+from synth_assets.synthesizers.base import SampleSettings
 
 MONDAY, TUESDAY, WEDNESDAY = "2026-01-05", "2026-01-06", "2026-01-07"
 TABLES = ("raw", "synthetic_sample", "fidelity", "report")
@@ -23,7 +23,7 @@ def offer(name: str = "toy", tables: Sequence[str] = TABLES) -> PublishSpec:
         for table in tables
     }
     schema = TableSchema(columns=(Categorical(name="Sex", categories=("F", "M")), Integer(name="x")), target="x")
-    return PublishSpec(name, Encoding(schema, "Rings"), SampleSpec(), described)
+    return PublishSpec(name, Encoding(schema, "Rings"), SampleSettings(), described)
 
 
 def write(warehouse: Warehouse, table: str, values: Sequence[Any], day: str | None = None, schema: str = "toy") -> None:

@@ -4,61 +4,57 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.synthesizers.settings import ModelSpec, ScratchBase
+from synth_assets.schema.columns import Categorical, Float, Integer
+from synth_assets.schema.table import TableSchema
 
 
 @pytest.fixture(scope="session")
 def easy_rows() -> pd.DataFrame:
-    """Give 64 encoded rows with few distinct values."""
+    """Return 64 rows with few distinct values."""
     rng = np.random.default_rng(5)
-    codes = rng.integers(0, 2, 64)
+    is_red = rng.integers(0, 2, 64)
     return pd.DataFrame(
         {
-            "Colour": codes.astype("int8"),
-            "Size": np.where(codes == 1, 2.5, 1.5) + rng.choice([0.0, 0.25], 64),
-            "Count": (codes * 3 + rng.integers(1, 3, 64)).astype("float64"),
+            "Colour": pd.Series(np.array(["blue", "red"])[is_red], dtype="str"),
+            "Size": np.where(is_red == 1, 2.5, 1.5) + rng.choice([0.0, 0.25], 64),
+            "Count": is_red * 3 + rng.integers(1, 3, 64),
         }
     )
 
 
 @pytest.fixture(scope="session")
-def quick_spec() -> ModelSpec:
-    """Describe a model of 18 thousand weights, trained for 3 epochs of 8 steps."""
-    return ModelSpec(
-        engine="be_great",
-        scratch=ScratchBase(n_layer=1, n_head=2, n_embd=32, dropout=0.1),
-        epochs=3,
-        batch_size=8,
-        learning_rate=0.005,
-        logging_steps=4,
-        save_steps=5,
-        seed=7,
-    )
+def easy_schema() -> TableSchema:
+    """Return the schema of `easy_rows`."""
+    columns = (Categorical(name="Colour", categories=("blue", "red")), Float(name="Size"), Integer(name="Count"))
+    return TableSchema(columns=columns, target="Count")
 
 
 @pytest.fixture
-def untrained(tmp_path: Path) -> Callable[..., Any]:
-    """Make a model of our engine that was never trained, with weights large enough that it prefers some rows."""
+def untrained() -> Callable[..., Any]:
+    """Make a row model that was never trained, with weights large enough that it prefers some rows."""
 
-    def make(table: pd.DataFrame, order: Sequence[str] = (), *, differences: bool = True, byte_level: int = 0) -> Any:
+    def make(table: pd.DataFrame, order: Sequence[str] = (), *, use_residuals: bool = True, byte_level: int = 0) -> Any:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
         from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
         from synth_assets.synthesizers.language_model.encoders import RowEncoder
-        from synth_assets.synthesizers.language_model.engine import GReaT
+        from synth_assets.synthesizers.language_model.row_model import RowModel
+        from synth_assets.synthesizers.language_model.settings import ScratchSettings
         from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
 
-        row_encoder = RowEncoder.fit(table, order, use_residuals=differences)
+        class Model(RowModel):
+            def sample(self, n: int, *, k: int = 1000, **arguments: Any) -> pd.DataFrame:
+                return pd.concat(self.sample_batches(n, batch_rows=k, **arguments), ignore_index=True)
+
+        row_encoder = RowEncoder.fit(table, order, use_residuals=use_residuals)
         rows = sentences(row_encoder.to_text(table))
-        base = tmp_path / f"base-{len(list(tmp_path.iterdir()))}"
         if byte_level:
             from tokenizers import ByteLevelBPETokenizer
             from transformers import PreTrainedTokenizerFast
@@ -66,22 +62,19 @@ def untrained(tmp_path: Path) -> Callable[..., Any]:
             trained = ByteLevelBPETokenizer()
             trained.train_from_iterator(rows, byte_level, special_tokens=[END_OF_TEXT], show_progress=False)
             tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=END_OF_TEXT)
-            tokenizer.save_pretrained(base)
             torch.manual_seed(3)
-            GPT2LMHeadModel(
+            model = GPT2LMHeadModel(
                 GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_layer=1, n_head=2, n_embd=16)
-            ).save_pretrained(base)
+            )
         else:
-            shape = ScratchBase(n_layer=1, n_head=2, n_embd=16)
-            make_scratch_base(base, shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
-        great = GReaT(str(base), experiment_dir=str(tmp_path / "experiment"), epochs=2, batch_size=32)
-        great.model.eval()
+            shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)
+            model, tokenizer = make_scratch_base(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+        model.eval()
         with torch.no_grad():
-            for weight in great.model.parameters():
+            for weight in model.parameters():
                 if weight.ndim > 1:
                     weight *= 20
-        great.row_encoder_json = row_encoder.to_json()
-        return great
+        return Model(model, tokenizer, row_encoder)
 
     return make
 
@@ -93,11 +86,11 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
     def compute(great: Any) -> pd.DataFrame:
         import torch
 
-        from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie
+        from synth_assets.synthesizers.language_model.token_trie import PAD
 
         row_encoder = great.row_encoder
         assert all(getattr(column, "predictor", None) is None for column in row_encoder.columns)
-        tokens = TokenTrie.build(row_encoder, great.tokenizer)
+        tokens = great.trie
         values = [[[t for t in v if t != PAD] for v in column.values.tolist()] for column in tokens.columns]
         # In double precision: the same beginning of two rows gives the same digits, and the shares add up.
         model = copy.deepcopy(great.model).double()

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.synthesizers.forest import Teacher
+from synth_assets.schema.columns import Categorical, Float
+from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers.forest import Forest, ForestSettings, SequentialForest
 from synth_assets.synthesizers.language_model.encoders import NumericEncoder, RowEncoder
-from synth_assets.synthesizers.settings import TeacherSpec
 
 
 def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
@@ -24,10 +25,15 @@ def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def forest_of(table: pd.DataFrame, row_encoder: RowEncoder, **settings: float) -> SequentialForest:
+    settings = {"n_estimators": 5, **settings}
+    return SequentialForest(row_encoder, row_encoder.quantise(table), ForestSettings(**settings), seed=1)  # type: ignore[arg-type]
+
+
 def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.DataFrame:
     row_encoder = RowEncoder.fit(table)
-    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(**{"trees": 5, **spec}), seed=1)  # type: ignore[arg-type]
-    units = teacher.sample(n, seed=seed)
+    forest = forest_of(table, row_encoder, **spec)
+    units = forest.sample(n, seed=seed)
     assert len(units) == n
     for place in range(len(row_encoder.columns)):
         low, high = row_encoder.bounds(place)
@@ -45,7 +51,7 @@ def test_rows_are_on_the_grid_and_within_limits(seed: int, step: int) -> None:
     last = row_encoder.columns[-1]
     assert isinstance(last, NumericEncoder)
     assert last.predictor is not None
-    rows = rows_of(table, 2000, seed, smoothing=0.5)
+    rows = rows_of(table, 2000, seed, kernel_bandwidth=0.5)
     assert (np.rint(rows["whole"] * 1e4) % step == 0).all()
     assert rows.dtypes.to_dict() == table.dtypes.to_dict()
     codes = row_encoder.codes(row_encoder.quantise(rows))
@@ -60,7 +66,7 @@ def test_the_seed_alone_decides() -> None:
 
 def test_rows_are_like_those_of_the_table() -> None:
     table = table_of(800)
-    rows = rows_of(table, 4000, trees=20)
+    rows = rows_of(table, 4000, n_estimators=20)
     assert (rows["kind"] == "x").mean() == pytest.approx((table["kind"] == "x").mean(), abs=0.05)
     means, expected = rows.groupby("kind")["a"].mean(), table.groupby("kind")["a"].mean()
     assert (means - expected).abs().max() < 0.03
@@ -70,7 +76,7 @@ def test_rows_are_like_those_of_the_table() -> None:
 
 def test_an_edge_between_columns_stays_one() -> None:
     table = table_of(2000)  # in which the whole is never less than its parts, and often little more
-    rows = rows_of(table, 4000, trees=20)
+    rows = rows_of(table, 4000, n_estimators=20)
     rest = (rows["whole"] - rows["a"] - rows["b"]) * 1e4
     assert (rest < -0.5).mean() < 0.05  # of differences from rounded predictions it would be a fifth
     assert rest.between(-10, 90).mean() > 0.98
@@ -83,11 +89,11 @@ def test_few_rows_are_copies() -> None:
     assert np.mean([tuple(row) in keys for row in rows.to_numpy().tolist()]) < 0.02
 
 
-def test_without_smoothing_or_differences_every_value_is_one_of_the_train_rows() -> None:
+def test_without_smoothing_or_residuals_every_value_is_one_of_the_train_rows() -> None:
     table = table_of()
     row_encoder = RowEncoder.fit(table, use_residuals=False)
-    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.0), seed=1)
-    rows = row_encoder.to_frame(teacher.sample(1000, seed=2))
+    forest = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.0)
+    rows = row_encoder.to_frame(forest.sample(1000, seed=2))
     for name in table.columns:
         assert set(rows[name]) <= set(table[name])
 
@@ -96,8 +102,8 @@ def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
     table = table_of()
     row_encoder = RowEncoder.fit(table, use_residuals=False)
     last = row_encoder.columns[-1].name
-    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.3), seed=1)
-    rows = row_encoder.to_frame(teacher.sample(4000, seed=2))
+    forest = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3)
+    rows = row_encoder.to_frame(forest.sample(4000, seed=2))
     assert not set(rows[last]) <= set(table[last])
     assert rows[last].std() == pytest.approx(table[last].std(), rel=0.1)
 
@@ -106,9 +112,7 @@ def test_numbers_far_from_zero_keep_their_spread() -> None:
     table = table_of()
     table["a"] = 10**13 + np.rint(table["a"] * 1e4).astype("int64")
     row_encoder = RowEncoder.fit(table[["kind", "a"]], use_residuals=False)
-    units = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
-        4000, seed=2
-    )
+    units = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3).sample(4000, seed=2)
     assert units[:, 1].std() == pytest.approx(table["a"].std(), rel=0.05)
 
 
@@ -121,9 +125,7 @@ def test_a_habit_of_the_last_digits_survives_smoothing() -> None:
     column = row_encoder.columns[1]
     assert isinstance(column, NumericEncoder)
     assert column.grid_step == 1
-    units = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5, smoothing=0.3), seed=1).sample(
-        3000, seed=2
-    )
+    units = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3).sample(3000, seed=2)
     assert (units[:, 1] % 5 == 0).mean() == pytest.approx((x % 5 == 0).mean(), abs=0.03)
 
 
@@ -137,18 +139,18 @@ def test_a_table_of_one_or_two_rows_is_enough(n: int) -> None:
 def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of(2000)
     row_encoder = RowEncoder.fit(table, ["kind"])
-    teacher = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=5), seed=1)
-    written = teacher.sample
+    forest = forest_of(table, row_encoder, n_estimators=5)
+    written = forest.sample
 
     def too_many_of_one_kind(n: int, *, seed: int) -> np.ndarray:
         rows = written(2 * n, seed=seed)
         order = np.random.default_rng(seed).random(2 * n) - 0.4 * rows[:, 0]
         return rows[np.sort(np.argsort(order)[:n])]
 
-    monkeypatch.setattr(teacher, "sample", too_many_of_one_kind)
+    monkeypatch.setattr(forest, "sample", too_many_of_one_kind)
     share = {
         name: float((row_encoder.to_frame(rows)["kind"] == "x").mean())
-        for name, rows in (("forest", teacher.sample(6000, seed=2)), ("resampled", teacher.resample(6000, seed=2)))
+        for name, rows in (("forest", forest.sample(6000, seed=2)), ("resampled", forest.resample(6000, seed=2)))
     }
     expected = float((table["kind"] == "x").mean())
     assert abs(share["forest"] - expected) > 0.1
@@ -158,11 +160,34 @@ def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyP
 def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
     table = table_of(2000)
     row_encoder = RowEncoder.fit(table)
-    rows = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    rows = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)
     assert len(rows) == 6000
     assert len(np.unique(rows, axis=0)) > 0.8 * 6000
     low, high = zip(*(row_encoder.bounds(place) for place in range(len(row_encoder.columns))), strict=True)
     assert (rows.min(axis=0) >= low).all()
     assert (rows.max(axis=0) <= high).all()
-    again = Teacher(row_encoder, row_encoder.quantise(table), TeacherSpec(trees=10), seed=1).resample(6000, seed=2)
+    again = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)
     assert np.array_equal(rows, again)
+
+
+CART = ForestSettings(n_estimators=1, kernel_bandwidth=0.0, min_samples_leaf=5)
+SCHEMA = TableSchema(
+    columns=(Float(name="whole"), Float(name="a"), Float(name="b"), Categorical(name="kind", categories=("x", "y")))
+)
+
+
+def test_cart_generates_values_of_train_rows_alone() -> None:
+    table = table_of()
+    rows = Forest(CART).fit(table, SCHEMA, seed=0).sample(400, seed=0)
+    for name in table.columns:
+        assert set(rows[name]) <= set(table[name]), name
+    assert len(rows.merge(table, how="inner")) < 100  # and not their rows
+
+
+def test_a_tree_of_one_leaf_gives_the_marginals() -> None:
+    """Nine rows cannot be split into leaves of five: each column is drawn by itself."""
+    table = table_of(9)
+    rows = Forest(CART).fit(table, SCHEMA, seed=0).sample(20_000, seed=0)
+    for name in table.columns:
+        found, expected = (frame[name].value_counts(normalize=True) for frame in (rows, table))
+        assert found[expected.index].to_numpy() == pytest.approx(expected.to_numpy(), abs=0.015)

@@ -1,6 +1,5 @@
 """`fine_tuned_model`: a language model fitted on the train rows; the table holds the card of the current one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.split import TRAIN, select
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
+from synth_assets.synthesizers.base import SynthesizerSettings
 from synth_assets.synthesizers.model_store import ModelCard, ModelStore
-from synth_assets.synthesizers.settings import ModelSpec
 
 NAME = "fine_tuned_model"
 
@@ -42,16 +41,18 @@ _COLUMNS = [
 ]
 
 
-def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.AssetsDefinition]:
+def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints_dir: str) -> list[dg.AssetsDefinition]:
     """Build the asset.
 
     Parameters
     ----------
     table : Table
         The table.
-    spec : ModelSpec
-        How the model is made.
-    experiment_dir : str
+    settings : SynthesizerSettings
+        The settings of the synthesizer.
+    seed : int
+        The seed of the model.
+    checkpoints_dir : str
         The folder for checkpoints, relative to the data folder.
 
     Returns
@@ -63,7 +64,7 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="5",
+            code_version="6",
             kinds={"python", "pytorch", "huggingface"},
             columns=_COLUMNS,
             ins={
@@ -72,10 +73,9 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
             },
             pool=LANGUAGE_MODEL_POOL,
             description=(
-                f"{'Our engine' if spec.engine == 'great' else '`be_great.GReaT` as it is'} on the base `{spec.base}`, "
-                f"fitted on the train rows for {'at most ' if spec.engine == 'great' else ''}{spec.epochs} epochs. "
-                "The same inputs give the same model, which is then taken from the store. A fit that was killed "
-                "resumes from its last checkpoint."
+                f"A `{settings.type}` synthesizer, fitted to the train rows. The same inputs give the same model, "
+                "which is then taken from the store. A fit of a language model that was killed resumes from its last "
+                "checkpoint."
             ),
         )
     )
@@ -91,10 +91,12 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
         with as_dagster_failure():
             card = store.fit(
                 train,
-                spec,
-                bases=paths.bases,
-                experiments=paths.experiments(experiment_dir),
-                report=context.log.info,
+                table.schema,
+                settings,
+                seed=seed,
+                base_models_dir=paths.bases,
+                checkpoints_dir=paths.experiments(checkpoints_dir),
+                log=context.log.info,
             )
             frame = _as_row(card)
             curve = _curve(card, paths.plots(table.name, card.version), raw_asset.source_label(warehouse, table.name))
@@ -104,7 +106,7 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
             metadata={
                 **row_count(frame),
                 "model_version": card.version,
-                "base": card.made_from["base"],
+                "base": card.inputs.get("base", "none"),
                 "parameters": card.parameters,
                 "train_rows": card.rows,
                 "final_loss": card.final_loss,
@@ -113,7 +115,7 @@ def build(table: Table, spec: ModelSpec, *, experiment_dir: str) -> list[dg.Asse
                 "fitted_at": card.fitted_at,
                 "model_path": dg.MetadataValue.path(store.path(card.version)),
                 **curve,
-                "made_from": card.made_from,
+                "inputs": card.inputs,
             },
         )
 
@@ -130,13 +132,13 @@ def _as_row(card: ModelCard) -> pd.DataFrame:
         [
             {
                 "model_version": card.version,
-                "engine": card.made_from["spec"]["engine"],
-                "base": card.made_from["base"],
+                "engine": card.synthesizer,
+                "base": card.inputs.get("base", "none"),
                 "parameters": card.parameters,
                 "train_rows": card.rows,
                 "final_loss": card.final_loss,
                 "fitted_at": card.fitted_at,
-                "card": json.dumps(card.as_json()),
+                "card": card.model_dump_json(),
             }
         ]
     ).astype({"final_loss": "float64"})

@@ -19,7 +19,7 @@ from synth_assets.publishing.builder import PublishSpec, TableDescription
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.publishing.retention import Retention
 from synth_assets.storage.warehouse import Provenance, Warehouse
-from synth_assets.synthesizers.settings import SampleSpec
+from synth_assets.synthesizers.base import SampleSettings
 
 NAME = "published"
 
@@ -31,7 +31,7 @@ def build(
     table: Table,
     assets: Sequence[dg.AssetsDefinition],
     *,
-    sample: SampleSpec,
+    sample: SampleSettings,
     real_rows: bool,
     retention: Retention,
     freshness: dg.FreshnessPolicy,
@@ -44,7 +44,7 @@ def build(
         The table.
     assets : sequence of dagster.AssetsDefinition
         Its other assets; what they say of their tables and columns is what consumers are told.
-    sample : SampleSpec
+    sample : SampleSettings
         How it is sampled.
     real_rows : bool
         Whether consumers get the real rows too.

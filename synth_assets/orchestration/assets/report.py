@@ -229,9 +229,9 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
             "Seed of the sample": _fact(sample, "seed", "{}"),
             "Temperature": _fact(sample, "temperature", "{:g}"),
             "Conditions": ", ".join(conditions) or "none",
-            "Model": f"{card.made_from['spec']['engine']} on {card.made_from['base']}, {card.parameters:,} weights, "
-            f"seed {card.made_from['spec']['seed']}, fitted {card.fitted_at}",
-            "Trained with": _listed(card.made_from["libraries"]),
+            "Model": f"{card.synthesizer} on {card.inputs.get('base', 'no base')}, {card.parameters:,} parameters, "
+            f"seed {card.inputs['seed']}, fitted {card.fitted_at}",
+            "Trained with": _listed(card.inputs["libraries"]),
             "Judged with": _listed({name: version_of(name) for name in _JUDGED_WITH}),
         },
     )

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import dagster as dg
 import pandas as pd
@@ -21,8 +20,8 @@ from synth_assets.schema.table import content_hash
 from synth_assets.schema.validation import validate
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
-from synth_assets.synthesizers.model_store import ModelStore, sample_rows
-from synth_assets.synthesizers.settings import SampleSpec
+from synth_assets.synthesizers.base import SampleSettings
+from synth_assets.synthesizers.model_store import ModelStore
 
 NAME = "synthetic_sample"
 
@@ -46,7 +45,7 @@ class SampleConfig(dg.Config):
 
 
 def build(
-    table: Table, spec: SampleSpec, *, freshness: dg.FreshnessPolicy
+    table: Table, settings: SampleSettings, *, freshness: dg.FreshnessPolicy
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
@@ -54,7 +53,7 @@ def build(
     ----------
     table : Table
         The table.
-    spec : SampleSpec
+    settings : SampleSettings
         How it is sampled, unless a run asks for something else.
     freshness : dagster.FreshnessPolicy
         How old the newest sample may get.
@@ -73,7 +72,7 @@ def build(
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="5",
+            code_version="6",
             kinds={"python", "pytorch", "duckdb"},
             columns=columns,
             of_sample=True,
@@ -81,7 +80,7 @@ def build(
             pool=LANGUAGE_MODEL_POOL,
             freshness_policy=freshness,
             description=(
-                f"{spec.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
+                f"{settings.n_samples:,} rows that the current model wrote, anew each day. The model's version and the "
                 "day give the seed, so that a day's sample can be drawn again."
             ),
         )
@@ -93,12 +92,21 @@ def build(
         fine_tuned_model: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         version = model_asset.current_version(fine_tuned_model)
-        asked = replace(spec, **config.model_dump(exclude_none=True))
+        wanted = settings.model_copy(update=config.model_dump(exclude_none=True))
         seed = seed_of(version, context.partition_key)
         started = time.monotonic()
         with as_dagster_failure():
-            store = ModelStore(paths.models(table.name))
-            rows, drawn = sample_rows(store, version, table.schema, asked, seed=seed, report=context.log.info)
+            rows = (
+                ModelStore(paths.models(table.name))
+                .load(version)
+                .sample(
+                    wanted.n_samples,
+                    seed=seed,
+                    conditions=wanted.conditions,
+                    temperature=wanted.temperature,
+                    log=context.log.info,
+                )
+            )
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return dg.MaterializeResult(
@@ -108,10 +116,8 @@ def build(
                 **row_count(frame, partition=True),
                 "model_version": version,
                 "seed": seed,
-                "temperature": asked.temperature,
-                "conditions": dict(asked.conditions or {}),
-                "rows_drawn": drawn,
-                "rows_replaced": drawn - len(frame),
+                "temperature": wanted.temperature,
+                "conditions": dict(wanted.conditions or {}),
                 "rows_per_second": round(len(frame) / seconds, 1),
                 "preview": preview(frame),
             },

@@ -8,10 +8,9 @@ compute the same function (`model` spells it out), up to rounding.
 from typing import Any
 
 import torch
-from transformers import GPT2LMHeadModel
 
 from synth_assets.synthesizers.language_model import kernels
-from synth_assets.synthesizers.language_model.decoding import CachedDecoder, Decoder, GPT2Decoder
+from synth_assets.synthesizers.language_model.decoding import Decoder, GPT2Decoder
 
 
 def backbone(model: Any) -> Any:
@@ -22,9 +21,10 @@ def backbone(model: Any) -> Any:
 def is_plain_gpt2(model: Any) -> bool:
     """Return whether a model is a GPT-2 without adapters or attention variants, in single precision on a CPU."""
     return (
-        type(model) is GPT2LMHeadModel
+        not hasattr(model, "peft_config")
+        and model.config.model_type == "gpt2"
         and model.device.type == "cpu"
-        and model.dtype == torch.float32
+        and next(model.parameters()).dtype == torch.float32
         and model.config.scale_attn_weights
         and not model.config.scale_attn_by_inverse_layer_idx
         and not model.config.add_cross_attention
@@ -75,5 +75,7 @@ def decoder_for(model: Any, rows: int, *, ragged: bool, max_length: int) -> Deco
     """
     if is_plain_gpt2(model) and not ragged:
         return GPT2Decoder(model.transformer, rows, max_length)
+    from synth_assets.synthesizers.language_model.cached_decoding import CachedDecoder
+
     device = next(model.parameters()).device
     return CachedDecoder(backbone(model), rows, device, ragged=ragged, max_length=max_length)

@@ -1,96 +1,108 @@
 """Base models: a small GPT-2 made from the table, or any that transformers loads by name or path."""
 
 import hashlib
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import version as version_of
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
-from synth_assets.storage.files import verify_manifest, write_manifest
+from synth_assets.synthesizers.base import ModelError, refuse_pickles
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.settings import SCRATCH, BaseModelSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
-from synth_assets.synthesizers.settings import SCRATCH, ModelError, ModelSpec, ScratchBase
 
 ACTIVATION = "relu"
 """Activation of 'scratch' models. GPT-2's own GELU takes a CPU three to seven times as long, without a better loss."""
 
-PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
-"""Suffixes of files that hold pickles, as a rule: loading one may run whatever its author wished."""
 
-
-def resolve_base(spec: ModelSpec, train: pd.DataFrame, folder: Path) -> tuple[str, str]:
-    """Find the base model that a spec names, or make it.
+def fingerprint(settings: BaseModelSettings, seed: int, base_models_dir: Path | None) -> str:
+    """Return what identifies a base model, without making or loading it.
 
     Parameters
     ----------
-    spec : ModelSpec
-        What is to be trained.
-    train : pandas.DataFrame
-        The train rows, whose columns and values the 'scratch' tokenizer knows.
-    folder : pathlib.Path
-        Where bases are looked for, and where 'scratch' ones are kept, each under the release of torch and its
-        fingerprint.
+    settings : BaseModelSettings
+        Names the base.
+    seed : int
+        The seed of a 'scratch' base's weights.
+    base_models_dir : pathlib.Path, optional
+        The folder in which a base's name is looked up first.
 
     Returns
     -------
-    path : str
-        What `be_great.GReaT` takes as `llm`: a folder, or a name on the hub.
-    fingerprint : str
-        What the base is, as part of a model's version: equal fingerprints mean equal weights and tokenizers.
+    str
+        Equal fingerprints mean equal weights and tokenizers; for a 'scratch' base, given the same train rows.
 
     Raises
     ------
     ModelError
-        If the name or path leads to no causal language model, or to weights that are pickled.
+        If the name or path leads to no causal language model, or to pickled weights.
     """
-    if spec.base == SCRATCH:
-        row_encoder = row_encoder_of(spec, train) if spec.engine == "great" else None
+    if settings.base == SCRATCH:
+        described = repr((settings.scratch.model_dump(), ACTIVATION, settings.type, seed))
+        return f"scratch-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+    folder = _local_folder(settings.base, base_models_dir)
+    if folder is not None:
+        refuse_pickles(folder)
+        return f"files-{_hash_of_files(folder)}"
+    return f"{settings.base}@{_commit_on_hub(settings.base)}"
+
+
+def load_base(
+    settings: BaseModelSettings,
+    train: pd.DataFrame,
+    row_encoder: RowEncoder | None,
+    *,
+    seed: int,
+    base_models_dir: Path | None,
+) -> tuple[Any, Any]:
+    """Load a base model and its tokenizer, or make them for a table.
+
+    Parameters
+    ----------
+    settings : BaseModelSettings
+        Names the base.
+    train : pandas.DataFrame
+        The train rows, whose columns and values the tokenizer of a 'scratch' base knows.
+    row_encoder : RowEncoder, optional
+        The encoder of the rows; without one, rows are the sentences of be_great.
+    seed : int
+        The seed of a 'scratch' base's weights.
+    base_models_dir : pathlib.Path, optional
+        The folder in which a base's name is looked up first.
+
+    Returns
+    -------
+    model : transformers.PreTrainedModel
+        The model.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        The tokenizer.
+    """
+    if settings.base == SCRATCH:
         rows = sentences(row_encoder.to_text(train) if row_encoder else train)
-        fingerprint = _scratch_fingerprint(spec, rows)
-        # Random weights of one seed may differ from release to release of torch.
-        path = folder / f"torch-{version_of('torch')}" / fingerprint
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{fingerprint}.lock"):
-            for left in path.parent.glob(f".{fingerprint}-*"):
-                shutil.rmtree(left)  # by a killed process
-            if path.exists() and verify_manifest(path):
-                shutil.rmtree(path)
-            if not path.exists():
-                make_scratch_base(
-                    path, spec.scratch, rows, list(train.columns), seed=spec.seed, row_encoder=row_encoder
-                )
-        return str(path), fingerprint
-    local = folder / spec.base
-    if local.is_dir():
-        refuse_pickles(local)
-        return str(local), f"files-{_hash_of_files(local)}"
-    return spec.base, f"{spec.base}@{_commit_on_hub(spec.base)}"
+        return make_scratch_base(settings.scratch, rows, list(train.columns), seed=seed, row_encoder=row_encoder)
+    fingerprint(settings, seed, base_models_dir)  # refuses pickles, and names that are not found
+    return load_folder(_local_folder(settings.base, base_models_dir) or settings.base)
 
 
-def refuse_pickles(folder: Path) -> None:
-    """Raise if a model's folder holds a pickle.
+def load_folder(path: Path | str) -> tuple[Any, Any]:
+    """Load a model and its tokenizer with transformers, from a folder or by a name on the model hub."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    Raises
-    ------
-    ModelError
-        With the names of the files.
-    """
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in PICKLES)
-    if found:
-        raise ModelError(
-            f"the model in {folder} is not loaded, since {', '.join(found)} may hold pickles, which can run anything. "
-            "Keep weights as safetensors (`model.save_pretrained` of transformers writes them) and delete the rest."
-        )
+    quiet_transformers()
+    return AutoModelForCausalLM.from_pretrained(str(path)), AutoTokenizer.from_pretrained(str(path))
 
 
-def row_encoder_of(spec: ModelSpec, train: pd.DataFrame) -> RowEncoder:
-    """Fit the row encoder of a language model; see `RowEncoder.fit`."""
-    return RowEncoder.fit(train, spec.order, use_residuals=spec.differences)
+def save_base(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model and its tokenizer to a folder that transformers loads."""
+    quiet_transformers()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _local_folder(base: str, base_models_dir: Path | None) -> Path | None:
+    candidates = [Path(base)] if base_models_dir is None else [base_models_dir / base]
+    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
@@ -111,32 +123,36 @@ def sentences(frame: pd.DataFrame) -> list[str]:
 
 
 def make_scratch_base(
-    folder: Path,
-    shape: ScratchBase,
+    shape: ScratchSettings,
     rows: Sequence[str],
     names: Sequence[str],
     *,
     seed: int,
     row_encoder: RowEncoder | None = None,
-) -> None:
-    """Save a GPT-2 with random weights, and a tokenizer for these rows, in a folder that transformers loads.
+) -> tuple[Any, Any]:
+    """Make a GPT-2 with random weights, and a tokenizer for these rows.
 
     The tokenizer is `tokenizer.scratch_tokenizer`'s.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Destination; written to a temporary folder and renamed, so that it is never incomplete.
-    shape : ScratchBase
-        Layers, heads, width and dropout.
+    shape : ScratchSettings
+        Layers, heads, width, dropout.
     rows : sequence of str
-        The rows as sentences, which determine the characters and the number of positions.
+        The rows as sentences: they give the characters, and the longest of them the number of positions.
     names : sequence of str
         The column names.
     seed : int
-        Seed of the random weights.
+        The seed of the weights.
     row_encoder : RowEncoder, optional
         Encoder of the rows, for the tokenizer.
+
+    Returns
+    -------
+    model : transformers.GPT2LMHeadModel
+        The model.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        The tokenizer.
     """
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -161,19 +177,7 @@ def make_scratch_base(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = GPT2LMHeadModel(config)
-    building = folder.with_name(f".{folder.name}-{uuid4().hex}")
-    try:
-        model.save_pretrained(building)
-        tokenizer.save_pretrained(building)
-        write_manifest(building)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _scratch_fingerprint(spec: ModelSpec, rows: Sequence[str]) -> str:
-    described = repr((asdict(spec.scratch), ACTIVATION, spec.engine, spec.seed, rows))
-    return f"scratch-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+    return model, tokenizer
 
 
 def _hash_of_files(folder: Path) -> str:
@@ -196,7 +200,7 @@ def _commit_on_hub(name: str) -> str:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"base model {name!r} cannot be loaded: it is no folder in base_models/, and asking the model hub for it "
-            f"failed ({first_line(error)}). Check the name and the network, or set language_model.base to "
+            f"failed ({first_line(error)}). Check the name and the network, or set synthesizer.base to "
             "a folder or to 'scratch'."
         ) from error
     if not has_weights:

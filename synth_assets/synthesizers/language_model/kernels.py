@@ -6,10 +6,12 @@ number of distinct states among the B * T.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GPT2LMHeadModel
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
 
 GEMM_MULTIPLE = 64
 """Batches are padded to a multiple of this, so that cached GEMM kernels are reused."""
@@ -20,7 +22,7 @@ def has_bfloat16() -> bool:
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def hidden_states_at(model: GPT2LMHeadModel, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Compute the last hidden states at some positions of every row.
 
     - The q, k, v of the first layer depend on the token and its position alone: they are computed once for each

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 PAD = -1
 """Fills up a value that has fewer tokens than the longest of its column."""

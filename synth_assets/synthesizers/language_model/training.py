@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,12 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from synth_assets.storage.files import sha256
+from synth_assets.synthesizers.base import Log, ModelError
 from synth_assets.synthesizers.language_model.backbone import backbone
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
-from synth_assets.synthesizers.settings import ModelError
-
-Log = Callable[[str], None]
-"""Takes one line of progress."""
 
 LOG_INTERVAL_S = 5.0
 

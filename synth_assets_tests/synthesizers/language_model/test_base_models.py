@@ -1,31 +1,38 @@
 """The base that is made from a table: its tokenizer loses nothing, and the same rows give the same weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_assets.synthesizers.language_model.base_models import make_scratch_base, resolve_base, sentences
-from synth_assets.synthesizers.settings import ModelError, ModelSpec, ScratchBase
+from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model.base_models import (
+    fingerprint,
+    load_base,
+    make_scratch_base,
+    sentences,
+)
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 
 ROWS = ["Sex is 2, Length is 0.455, Length_is_odd is 1.0", "Sex is 0, Length is 1e-05, Length_is_odd is -3.0"]
 NAMES = ["Sex", "Length", "Length_is_odd"]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bases") / "scratch"
-    make_scratch_base(folder, ScratchBase(n_layer=1, n_head=2, n_embd=8), ROWS, NAMES, seed=3)
-    return folder
+SHAPE = ScratchSettings(n_layer=1, n_head=2, n_embd=8)
 
 
 @pytest.fixture(scope="module")
-def tokenizer(base: Path):  # type: ignore[no-untyped-def]
-    from transformers import AutoTokenizer
+def base() -> tuple[Any, Any]:
+    return make_scratch_base(SHAPE, ROWS, NAMES, seed=3)
 
-    return AutoTokenizer.from_pretrained(str(base))
+
+@pytest.fixture(scope="module")
+def tokenizer(base: tuple[Any, Any]) -> Any:
+    return base[1]
 
 
 @pytest.mark.parametrize("text", ROWS)
@@ -70,78 +77,50 @@ def test_sentences_are_those_of_be_great(easy_rows: pd.DataFrame) -> None:
     assert [set(text.split(", ")) for text in sentences(easy_rows)] == theirs
 
 
-def test_the_base_has_room_for_the_longest_row(base: Path, tokenizer) -> None:
-    from transformers import AutoConfig
-
+def test_the_base_has_room_for_the_longest_row(base: tuple[Any, Any], tokenizer: Any) -> None:
     longest = max(len(ids) for ids in tokenizer(ROWS)["input_ids"])
-    assert AutoConfig.from_pretrained(str(base)).n_positions >= 2 * longest
+    assert base[0].config.n_positions >= 2 * longest
 
 
-def test_the_same_rows_and_seed_give_the_same_base(easy_rows: pd.DataFrame, tmp_path: Path) -> None:
-    spec = ModelSpec(scratch=ScratchBase(n_layer=1, n_head=2, n_embd=8), seed=1)
-    one, fingerprint = resolve_base(spec, easy_rows, tmp_path / "one")
-    other, same = resolve_base(spec, easy_rows, tmp_path / "other")
-    assert fingerprint == same
-    assert (Path(one) / "model.safetensors").read_bytes() == (Path(other) / "model.safetensors").read_bytes()
-    assert [path.name for path in (tmp_path / "one").glob("*/*")] == [fingerprint]
+def test_the_same_rows_and_seed_give_the_same_base(easy_rows: pd.DataFrame) -> None:
+    import torch
+
+    settings, encoder = LanguageModelSettings(scratch=SHAPE), RowEncoder.fit(easy_rows)
+    one, same, other = (
+        load_base(settings, easy_rows, encoder, seed=seed, base_models_dir=None)[0].state_dict() for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_damaged_base_is_made_anew(easy_rows: pd.DataFrame, tmp_path: Path) -> None:
-    spec = ModelSpec(scratch=ScratchBase(n_layer=1, n_head=2, n_embd=8), seed=1)
-    weights = Path(resolve_base(spec, easy_rows, tmp_path)[0]) / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
-    left = weights.parent.with_name(f".{weights.parent.name}-left-by-a-kill")
-    left.mkdir()
-    resolve_base(spec, easy_rows, tmp_path)
-    assert weights.read_bytes() == whole
-    assert not left.exists()
+def test_another_seed_or_shape_is_another_fingerprint() -> None:
+    wider = LanguageModelSettings(scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=16))
+    settings = LanguageModelSettings(scratch=SHAPE)
+    assert len({fingerprint(settings, 1, None), fingerprint(settings, 2, None), fingerprint(wider, 1, None)}) == 3
 
 
-def test_another_seed_or_shape_or_table_is_another_base(easy_rows: pd.DataFrame, tmp_path: Path) -> None:
-    shape = ScratchBase(n_layer=1, n_head=2, n_embd=8)
-    fingerprints = [
-        resolve_base(spec, rows, tmp_path)[1]
-        for spec, rows in (
-            (ModelSpec(scratch=shape, seed=1), easy_rows),
-            (ModelSpec(scratch=shape, seed=2), easy_rows),
-            (ModelSpec(scratch=ScratchBase(n_layer=1, n_head=2, n_embd=16), seed=1), easy_rows),
-            (ModelSpec(scratch=shape, seed=1), easy_rows.head(10)),
-        )
-    ]
-    assert len(set(fingerprints)) == 4
-
-
-def test_a_folder_is_a_base_too_and_its_files_are_its_fingerprint(
-    base: Path, easy_rows: pd.DataFrame, tmp_path: Path
-) -> None:
-    path, fingerprint = resolve_base(ModelSpec(base=str(base)), easy_rows, tmp_path)
-    assert path == str(base)
-    (base / "note.txt").write_text("changed")
-    assert resolve_base(ModelSpec(base=str(base)), easy_rows, tmp_path)[1] != fingerprint
+def test_the_files_of_a_folder_are_its_fingerprint(tmp_path: Path) -> None:
+    settings = LanguageModelSettings(base="mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.safetensors").write_bytes(b"")
+    before = fingerprint(settings, 0, tmp_path)
+    (tmp_path / "mine" / "note.txt").write_text("changed")
+    assert fingerprint(settings, 0, tmp_path) != before
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.PT", "deep/optimizer.pth", "a.pkl"])
 def test_a_folder_with_a_pickle_is_refused(easy_rows: pd.DataFrame, tmp_path: Path, name: str) -> None:
-    base = tmp_path / "base"
-    (base / name).parent.mkdir(parents=True)
-    (base / "model.safetensors").write_bytes(b"")
-    assert resolve_base(ModelSpec(base="base"), easy_rows, tmp_path)[0] == str(base)
-    (base / name).write_bytes(b"")
+    path = tmp_path / "base" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
     with pytest.raises(ModelError, match=rf"is not loaded, since {name} may hold pickles"):
-        resolve_base(ModelSpec(base="base"), easy_rows, tmp_path)
+        load_base(LanguageModelSettings(base="base"), easy_rows, None, seed=0, base_models_dir=tmp_path)
 
 
-def test_pickled_weights_of_the_hub_are_refused(
-    easy_rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
+def test_pickled_weights_of_the_hub_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cached_file(name: str, file: str, **_: object) -> str | None:
-        asked.append(file)
         return str(tmp_path / "a_commit" / file) if file == "config.json" else None
 
     monkeypatch.setattr("transformers.utils.cached_file", cached_file)
     with pytest.raises(ModelError, match="'some/model' has no safetensors on the model hub"):
-        resolve_base(ModelSpec(base="some/model"), easy_rows, tmp_path)
-    assert asked == ["config.json", "model.safetensors", "model.safetensors.index.json"]
+        fingerprint(LanguageModelSettings(base="some/model"), 0, tmp_path)

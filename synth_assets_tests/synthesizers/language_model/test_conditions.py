@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_assets.synthesizers.language_model.conditions import limits_of
+from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model.conditions import bounds_of
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def met(name: str, condition: str) -> list[Any]:
     """Give the values that a condition leaves of a column of `GRID`."""
     row_encoder = RowEncoder.fit(GRID)
     place = row_encoder.column_index(name)
-    limits = limits_of({name: condition}, row_encoder, 2)[place]
+    limits = bounds_of({name: condition}, row_encoder, 2)[place]
     assert len(limits.low) == len(limits.high) == 2
     assert limits.low[0] == limits.low[1]
     lowest, highest = row_encoder.bounds(place)
-    grid = range(lowest, highest + 1, getattr(row_encoder.columns[place], "step", 1))
+    grid = range(lowest, highest + 1, row_encoder.columns[place].grid_step)
     excluded = None if limits.excluded is None else limits.excluded[0]
     left = [unit for unit in grid if limits.low[0] <= unit <= limits.high[0] and unit != excluded]
     row = np.repeat(row_encoder.quantise(GRID)[:1], len(left), axis=0)
@@ -80,6 +80,8 @@ def met(name: str, condition: str) -> list[Any]:
         ("k", "== 1", ["1"]),
         ("k", "!= '1'", ["> 2", "a", "it's"]),
         ("k", "== '> 2'", ["> 2"]),
+        ("k", "== 'it's'", ["it's"]),
+        ("x", "== '1.5'", [1.5]),
         ("same", ">= 2", [2]),
         ("same", "!= 3", [2]),
     ],
@@ -101,18 +103,19 @@ def test_a_condition_leaves_the_values_that_meet_it(name: str, condition: str, l
         ("k", "< 'b'", "a category takes == or !="),
         ("x", "== 'b'", "expected a number"),
         ("x", "> inf", "expected a number"),
-        ("x", "= 1", "condition on 'x'"),
+        ("x", "= 1", r"the condition '= 1' on 'x' cannot be read"),
+        ("x", ">= ", "cannot be read"),
         ("y", "== 1", "no column; the columns are x, steps, k, same"),
     ],
 )
 def test_a_condition_that_cannot_be_met_says_what_can(name: str, condition: str, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        limits_of({name: condition}, RowEncoder.fit(GRID), 2)
+        bounds_of({name: condition}, RowEncoder.fit(GRID), 2)
 
 
 def test_a_range_between_two_points_of_the_grid_is_empty() -> None:
     row_encoder = RowEncoder.fit(pd.DataFrame({"x": [0, 5, 20]}))
-    limits = limits_of({"x": ">= 1"}, row_encoder, 1)[0]
+    limits = bounds_of({"x": ">= 1"}, row_encoder, 1)[0]
     assert (int(limits.low[0]), int(limits.high[0])) == (1, 20)
 
 
@@ -133,7 +136,7 @@ def test_limits_agree_with_comparing(decimals: int, operator: str, units: int, h
     expected = grid[compare[operator](grid, value)]
     row_encoder = RowEncoder.fit(pd.DataFrame({"x": grid}))
     try:
-        limits = limits_of({"x": f"{operator} {value}"}, row_encoder, 1)[0]
+        limits = bounds_of({"x": f"{operator} {value}"}, row_encoder, 1)[0]
     except ModelError:
         assert not len(expected)
         return
@@ -169,7 +172,7 @@ def test_rows_that_meet_conditions_are_as_frequent_as_among_all(
     meets: Callable[[pd.DataFrame], pd.Series],
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, differences=False, byte_level=byte_level)
+    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
     rows = great.sample(8000, k=4000, seed=8, conditions=conditions)
     assert len(rows) == 8000
@@ -187,7 +190,7 @@ def test_a_number_of_more_than_one_piece_is_as_frequent_as_among_all(
     condition: str,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(large, order, differences=False)
+    great = untrained(large, order, use_residuals=False)
     exact = exact_shares(great)
     keep = exact["x"] >= 450 if ">=" in condition else exact["x"] != 600 if "!=" in condition else exact["x"] <= 750
     rows = great.sample(20_000, k=5000, seed=8, conditions={"x": condition})
@@ -219,11 +222,11 @@ def test_a_condition_on_the_first_column_alone_rejects_nothing(
 def test_what_the_model_hardly_ever_writes_ends_at_its_bound(
     untrained: Callable[..., Any], large: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synth_assets.synthesizers.language_model import engine
+    from synth_assets.synthesizers.language_model import row_model
 
-    monkeypatch.setattr(engine, "MOST_DRAWS", 3)
+    monkeypatch.setattr(row_model, "MAX_DRAWS", 3)
     great = untrained(large, ["k", "x"])
-    with pytest.raises(ModelError, match=r"of 300 rows that the model wrote, \d+ met .*too rare to be sampled"):
+    with pytest.raises(ModelError, match=r"of 300 rows that the model generated, \d+ met .*too rare to be sampled"):
         great.sample(100, k=100, conditions={"x": "== 600"})
 
 
@@ -274,11 +277,11 @@ def test_filled_cells_follow_the_exact_conditionals(
     value: Any,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, differences=False, byte_level=byte_level)
+    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
     gaps = pd.DataFrame({"k": pd.Series([None] * 800, dtype="str"), "n": np.nan})
     gaps[known] = value
-    filled = great.impute(gaps, k=64 * 400, seed=2)
+    filled = great.impute(gaps, batch_rows=64 * 400, seed=2)
     other = "n" if known == "k" else "k"
     assert (filled[known] == value).all()
     assert_shares(filled, exact[exact[known] == value], [other])

@@ -1,6 +1,6 @@
-"""Fitting and sampling on a GPU, as far as a machine without one can tell: see `fake_cuda`."""
+"""Training and sampling on a CUDA device, as far as a machine without one can tell: see `fake_cuda`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import pytest
 
 from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
-from synth_assets.synthesizers.settings import ScratchBase, TeacherSpec, TrainingSpec
 
-FOREST = TrainingSpec(teacher_rows=64, teacher_epochs=1, teacher=TeacherSpec(trees=2))
-NO_FOREST = TrainingSpec(teacher_rows=0)
+SETTINGS = LanguageModelSettings(epochs=2, batch_size=16, learning_rate=0.01, pretrain={"rows": 0})
+WITH_FOREST = SETTINGS.model_copy(
+    update={"pretrain": LanguageModelSettings(pretrain={"rows": 64, "forest": {"n_estimators": 2}}).pretrain}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -33,95 +35,77 @@ def table() -> pd.DataFrame:
     return pd.DataFrame({"size": size, "kind": kind, "half": rng.integers(1, 4, 60) / 2})
 
 
-@pytest.fixture(scope="module", params=["scratch", "llama"])
-def base(request: pytest.FixtureRequest, table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a GPT-2 with the tokenizer of 'scratch', or a Llama with one of learned pieces."""
-    folder = tmp_path_factory.mktemp("bases") / request.param
-    row_encoder = RowEncoder.fit(table)
-    rows = sentences(row_encoder.to_text(table))
-    if request.param == "scratch":
-        make_scratch_base(folder, ScratchBase(1, 2, 16), rows, list(table.columns), seed=3, row_encoder=row_encoder)
-        return folder
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+@pytest.fixture(params=["scratch", "llama"])
+def untrained(request: pytest.FixtureRequest, table: pd.DataFrame) -> Callable[..., Any]:
+    """Make a GPT-2 with the tokenizer of 'scratch', or a Llama with one of learned pieces, on a device."""
 
-    learned = ByteLevelBPETokenizer()
-    learned.train_from_iterator(rows, 300, special_tokens=[END_OF_TEXT], show_progress=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=learned._tokenizer, eos_token=END_OF_TEXT)
-    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    def make(device: str = "cuda") -> Any:
+        import torch
+
+        from synth_assets.synthesizers.language_model.row_model import RowModel
+
+        row_encoder = RowEncoder.fit(table)
+        rows = sentences(row_encoder.to_text(table))
+        torch.manual_seed(3)
+        if request.param == "scratch":
+            shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)
+            model, tokenizer = make_scratch_base(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+        else:
+            from tokenizers import ByteLevelBPETokenizer
+            from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+            learned = ByteLevelBPETokenizer()
+            learned.train_from_iterator(rows, 300, special_tokens=[END_OF_TEXT], show_progress=False)
+            tokenizer = PreTrainedTokenizerFast(tokenizer_object=learned._tokenizer, eos_token=END_OF_TEXT)
+            shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+            model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape))
+        return RowModel(model.to(device), tokenizer, row_encoder)
+
+    return make
 
 
-def fit(
-    base: Path,
-    table: pd.DataFrame,
-    folder: Path,
-    *,
-    epochs: int = 2,
-    lora: str = "",
-    device: str = "cuda",
-    training: TrainingSpec = NO_FOREST,
-    **more: Any,
-) -> Any:
-    from synth_assets.synthesizers.language_model.engine import GReaT
-
-    great = GReaT(str(base), experiment_dir=str(folder), epochs=epochs, batch_size=16, efficient_finetuning=lora)
-    history = great.fit(table, learning_rate=0.01, device=device, seed=5, training=training, **more)
-    assert great.model.device.type == device
-    return great, history
+def rows_of(model: Any, n: int, **arguments: Any) -> pd.DataFrame:
+    return pd.concat(list(model.sample_batches(n, seed=1, batch_rows=20, **arguments)), ignore_index=True)
 
 
 def test_a_fit_with_a_forest_samples_within_conditions_and_imputes(
-    base: Path, table: pd.DataFrame, tmp_path: Path
+    untrained: Callable[..., Any], table: pd.DataFrame
 ) -> None:
-    great, history = fit(base, table, tmp_path, training=FOREST)
-    assert [report["stage"] for report in history] == [0.0, 1.0, 1.0]
+    model = untrained()
+    history, _ = model.fit(table, WITH_FOREST, seed=5)
+    assert model.model.device.type == "cuda"
     assert np.isfinite([report["eval_loss"] for report in history]).all()
-    assert len(great.sample(20, seed=1, device="cuda")) == 20
-    asked = {"half": ">= 1", "kind": "!= 'a'"}
-    rows = great.sample(20, seed=1, conditions=asked, device="cuda")
+    assert len(rows_of(model, 20)) == 20
+    rows = rows_of(model, 20, conditions={"half": ">= 1", "kind": "!= 'a'"})
     assert (rows["half"] >= 1).all()
     assert (rows["kind"] == "b").all()
     gaps = table.head(6).astype({"size": "float64"})
     gaps.loc[:3, "size"] = np.nan
     gaps.loc[2:, "kind"] = None
-    filled = great.impute(gaps, device="cuda")
+    filled = model.impute(gaps)
     assert not filled.isna().any().any()
     assert filled["half"].equals(gaps["half"])
 
 
-def test_a_fit_is_resumed_and_has_the_losses_of_one_on_a_cpu(base: Path, table: pd.DataFrame, tmp_path: Path) -> None:
-    _, first = fit(base, table, tmp_path / "gpu", epochs=1)
+def test_a_fit_is_resumed_and_has_the_losses_of_one_on_a_cpu(
+    untrained: Callable[..., Any], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    once = SETTINGS.model_copy(update={"epochs": 1})
+    first, _ = untrained().fit(table, once, seed=5, checkpoints=tmp_path)
     lines: list[str] = []
-    great, history = fit(base, table, tmp_path / "gpu", report=lines.append)
-    assert lines[0].startswith("resuming after epoch 1")
+    history, resumed_from = untrained().fit(table, SETTINGS, seed=5, checkpoints=tmp_path, log=lines.append)
+    assert resumed_from > 0
     assert history[0] == first[0]
-    assert len(great.sample(5, device="cuda")) == 5
-    _, on_cpu = fit(base, table, tmp_path / "cpu", device="cpu")
+    on_cpu, _ = untrained("cpu").fit(table, SETTINGS, seed=5)
     for report, expected in zip(history, on_cpu, strict=True):
         assert report["eval_loss"] == pytest.approx(expected["eval_loss"], rel=0.02)
 
 
-def test_a_model_saved_on_a_gpu_is_moved_there_again_when_loaded(
-    base: Path, table: pd.DataFrame, tmp_path: Path
-) -> None:
-    import torch
-
-    from synth_assets.synthesizers.language_model.engine import GReaT
-
-    great, _ = fit(base, table, tmp_path / "experiment", epochs=1, device="cpu")
-    great.device = torch.device("cuda")  # what be_great's `save` writes of a model on a GPU
-    great.save(str(tmp_path / "saved"))
-    loaded = GReaT.load_from_dir(str(tmp_path / "saved"))
-    assert len(loaded.sample(5, device="cuda")) == 5
-    assert loaded.model.device.type == "cuda"
-
-
-def test_low_rank_adapters_are_trained_there_too(base: Path, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_low_rank_adapters_are_trained_there_too(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
     pytest.importorskip("peft")
-    great, _ = fit(base, table, tmp_path, lora="lora", epochs=1)
-    assert len(great.sample(5, device="cuda")) == 5
-    great.model = great.model.merge_and_unload()
-    assert len(great.sample(5, device="cuda")) == 5
+    from synth_assets.synthesizers.language_model.synthesizer import _with_adapters
+
+    model = untrained()
+    model.model = _with_adapters(model.model).to("cuda")
+    model.fit(table, SETTINGS.model_copy(update={"epochs": 1}), seed=5)
+    assert len(rows_of(model, 5)) == 5

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 
 @st.composite

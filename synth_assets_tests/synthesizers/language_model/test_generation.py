@@ -1,9 +1,7 @@
 """Rows that a model writes: valid whatever its weights, as frequent as the model has it, the same for the same seed."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -11,7 +9,6 @@ import pytest
 
 from synth_assets.synthesizers.language_model import decoding
 from synth_assets.synthesizers.language_model.encoders import NumericEncoder
-from synth_assets.synthesizers.settings import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +122,7 @@ def test_frequencies_are_the_probabilities_of_the_tries(
     byte_level: int,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, differences=False, byte_level=byte_level)
+    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
     assert exact["share"].sum() < 1 + 1e-9
     exact = exact[exact["n"].between(7, 105)]
@@ -157,67 +154,12 @@ def test_ragged_values_are_padded_without_a_trace(untrained: Callable[..., Any],
 def test_a_low_temperature_gives_the_likeliest_rows(
     untrained: Callable[..., Any], exact_shares: Callable[..., pd.DataFrame], tiny: pd.DataFrame
 ) -> None:
-    great = untrained(tiny, ["k", "n"], differences=False)
+    great = untrained(tiny, ["k", "n"], use_residuals=False)
     shares = exact_shares(great).groupby("k")["share"].sum()
     rows = great.sample(500, temperature=0.05, seed=1)
     assert (rows["k"] == shares.idxmax()).mean() > 0.95
     hot = great.sample(6000, temperature=50.0, seed=1)["k"].value_counts(normalize=True)
     assert (hot - 1 / 3).abs().max() < 0.06
-
-
-# What is saved, and what be_great saved.
-
-
-def test_a_model_that_was_saved_writes_the_same_rows(
-    untrained: Callable[..., Any], table: pd.DataFrame, tmp_path: Path
-) -> None:
-    import be_great
-    import torch
-
-    from synth_assets.synthesizers.language_model.engine import GReaT
-
-    great = untrained(table)
-    great._update_column_information(table)
-    great._update_conditional_information(table, "c")
-    great.save(str(tmp_path / "saved"))
-    again = GReaT.load_from_dir(str(tmp_path / "saved"))
-    assert again.row_encoder == great.row_encoder
-    pd.testing.assert_frame_equal(again.sample(60, seed=2), great.sample(60, seed=2))
-    gaps = table.head(3).assign(c=np.nan)
-    pd.testing.assert_frame_equal(again.impute(gaps, seed=2), great.impute(gaps, seed=2))
-    theirs = be_great.GReaT.load_from_dir(str(tmp_path / "saved"))
-    assert type(theirs) is be_great.GReaT
-    for name, weight in theirs.model.state_dict().items():
-        assert torch.equal(weight, great.model.state_dict()[name])
-
-
-def test_what_be_great_saved_is_sampled_by_be_great(
-    untrained: Callable[..., Any], tiny: pd.DataFrame, tmp_path: Path
-) -> None:
-    import be_great
-
-    from synth_assets.synthesizers.language_model.engine import GReaT
-
-    theirs = be_great.GReaT(untrained(tiny).llm)
-    theirs._update_column_information(tiny)
-    theirs._update_conditional_information(tiny, "n")
-    theirs.save(str(tmp_path / "theirs"))
-    ours = GReaT.load_from_dir(str(tmp_path / "theirs"))
-    assert isinstance(ours, GReaT)
-    with mock.patch.object(be_great.GReaT, "sample", autospec=True, return_value=tiny) as sample:
-        assert ours.sample(9, k=3, temperature=0.5, conditions={"n": "> 7"}, device="cpu", max_length=50) is tiny
-    sample.assert_called_once_with(ours, 9, temperature=0.5, k=3, conditions={"n": "> 7"}, device="cpu", max_length=50)
-    for call in (lambda: list(ours.sample_chunks(3)), lambda: ours.impute(tiny)):
-        with pytest.raises(ModelError, match="fit it with this engine first"):
-            call()
-
-
-def test_a_model_that_was_never_fitted_fails_clearly(untrained: Callable[..., Any], tiny: pd.DataFrame) -> None:
-    from synth_assets.synthesizers.language_model.engine import GReaT
-
-    fresh = GReaT(untrained(tiny).llm)
-    with pytest.raises((ModelError, AssertionError), match=r"(?i)fit"):
-        fresh.sample(3, max_length=40)
 
 
 def test_the_shares_of_a_shard_are_those_of_the_model(
@@ -227,7 +169,7 @@ def test_the_shares_of_a_shard_are_those_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(decoding, "has_bfloat16", lambda: False)  # which moves a share of 500 rows by a tenth of a row
-    great = untrained(tiny, ["k", "n"], differences=False)
+    great = untrained(tiny, ["k", "n"], use_residuals=False)
     shares = exact_shares(great).groupby("k")["share"].sum()
     for seed in range(5):
         counts = great.sample(500, k=500, seed=seed)["k"].value_counts().reindex(shares.index, fill_value=0)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.base_models import sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie
 from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
-from synth_assets.synthesizers.settings import ModelError
 
 
 def table_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:

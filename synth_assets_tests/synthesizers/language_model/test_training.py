@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model import training
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.training import (
@@ -20,7 +21,6 @@ from synth_assets.synthesizers.language_model.training import (
     threads_for,
     train,
 )
-from synth_assets.synthesizers.settings import ModelError
 
 
 class Killed(Exception):
@@ -313,14 +313,15 @@ def test_a_small_model_gets_one_thread_and_others_their_threads_back() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_a_model_can_be_fitted_to_a_handful_of_rows(untrained: Any, n: int) -> None:
-    from synth_assets.synthesizers.settings import TeacherSpec, TrainingSpec
+    from synth_assets.synthesizers.forest import ForestSettings
+    from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 
     table = pd.DataFrame({"x": [1.5, 2.0, 3.5, 4.0, 4.5], "k": pd.Series(list("abaab"), dtype="str")}).head(n)
-    great = untrained(table)
-    spec = TrainingSpec(teacher_rows=50, teacher_epochs=1, teacher=TeacherSpec(trees=3))
-    history = great.fit(table, training=spec)
+    model = untrained(table)
+    pretrain = PretrainSettings(rows=50, forest=ForestSettings(n_estimators=3))
+    history, _ = model.fit(table, LanguageModelSettings(epochs=2, batch_size=32, pretrain=pretrain), seed=0)
     assert np.isfinite([epoch["loss"] for epoch in history]).all()
-    rows = great.sample(30)
+    rows = model.sample(30)
     assert rows["x"].between(table["x"].min(), table["x"].max()).all()
     assert set(rows["k"]) <= set(table["k"])
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders.residuals import Predictor
-from synth_assets.synthesizers.settings import ModelError
 
 MAX_DECIMALS = 12
 MAX_CARDINALITY = 1_000_000

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
 from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
-from synth_assets.synthesizers.settings import ModelError
 
 ENCODERS: dict[str, type[CategoricalEncoder] | type[NumericEncoder]] = {
     encoder.type: encoder for encoder in (CategoricalEncoder, NumericEncoder)

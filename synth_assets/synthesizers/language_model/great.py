@@ -1,0 +1,210 @@
+"""`GReaT`: a drop-in for `be_great.GReaT` that trains and samples as `LanguageModel` does.
+
+Importing this module imports be_great and torch: do so inside functions only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import be_great
+import numpy as np
+import pandas as pd
+
+from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, read_description, refuse_pickles, silent
+from synth_assets.synthesizers.language_model.base_models import quiet_transformers
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.row_model import RowModel
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
+
+
+class GReaT(be_great.GReaT):  # type: ignore[misc]
+    """A language model of rows that can be used in the place of `be_great.GReaT`.
+
+    The constructor, LoRA and `save` are those of be_great. A model that be_great saved is loaded, and sampled as
+    be_great samples it, since it has no row encoder; a model that this class saved can be loaded by be_great.
+
+    Parameters
+    ----------
+    llm : str
+        A folder, or a name on the model hub.
+    **arguments
+        Arguments of `be_great.GReaT`: `epochs`, `batch_size`, `learning_rate`, `efficient_finetuning`,
+        `experiment_dir`, ...
+    """
+
+    def __init__(self, llm: str, **arguments: Any) -> None:
+        quiet_transformers()
+        super().__init__(llm, **arguments)
+        self.row_encoder_json: dict[str, Any] | None = None
+
+    def fit(
+        self,
+        data: pd.DataFrame | np.ndarray,
+        column_names: Sequence[str] | None = None,
+        *,
+        column_order: Sequence[str] = (),
+        pretrain: PretrainSettings | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        log: Log = silent,
+    ) -> list[dict[str, float]]:
+        """Fit the model to rows; see `RowModel.fit`.
+
+        Parameters
+        ----------
+        data : pandas.DataFrame or numpy.ndarray
+            The train rows: labels as `str`, numbers as numbers, none missing.
+        column_names : sequence of str, optional
+            The column names, where `data` is an array.
+        column_order : sequence of str
+            Columns that come first in a row.
+        pretrain : PretrainSettings, optional
+            The pretraining on rows of a forest.
+        seed : int
+            The seed of everything random.
+        device : str
+            As in be_great: 'auto', 'cpu', 'cuda', ...
+        log : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        list of dict
+            The losses of each epoch.
+
+        Raises
+        ------
+        ModelError
+            If the rows cannot be encoded, or are longer than the model's context.
+        """
+        rows = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=column_names)
+        settings = LanguageModelSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            column_order=tuple(column_order),
+            pretrain=pretrain or PretrainSettings(),
+            **{name: value for name, value in self.train_hyperparameters.items() if name == "learning_rate"},
+        )
+        encoder = RowEncoder.fit(rows, settings.column_order)
+        self._resolve_device(device)
+        self._update_column_information(rows)
+        self._update_conditional_information(rows, encoder.columns[0].name)
+        losses, _ = RowModel(self.model, self.tokenizer, encoder).fit(
+            rows, settings, seed=seed, checkpoints=Path(self.experiment_dir), log=log
+        )
+        self.row_encoder_json = encoder.to_json()
+        return losses
+
+    def sample(
+        self,
+        n_samples: int,
+        temperature: float = 1.0,
+        k: int = 1000,
+        *,
+        conditions: Mapping[str, str] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        log: Log = silent,
+        **arguments: Any,
+    ) -> pd.DataFrame:
+        """Sample rows; see `RowModel.sample_batches`.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        temperature : float
+            Temperature of the softmax over the next token.
+        k : int
+            Rows generated in parallel. Another number gives other rows.
+        conditions : mapping of str to str, optional
+            Conditions by column: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
+        seed : int
+            The same model, seed, temperature, k and conditions give the same rows on the same machine.
+        device : str
+            As in be_great.
+        log : callable
+            Takes lines of progress.
+        **arguments
+            Arguments of be_great's own `sample`, for a model that be_great fitted.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows.
+        """
+        if self.row_encoder_json is None and self.columns is None:
+            raise ModelError("this model is not fitted; call fit first.")
+        if self.row_encoder_json is None:
+            return super().sample(
+                n_samples, temperature=temperature, k=k, conditions=conditions, device=device, **arguments
+            )
+        batches: Iterator[pd.DataFrame] = self._row_model(device).sample_batches(
+            n_samples, seed=seed, conditions=conditions, temperature=temperature, batch_rows=k, log=log
+        )
+        encoder = RowEncoder.from_json(self.row_encoder_json)
+        empty = encoder.to_frame(np.zeros((0, len(encoder.columns)), np.int64))
+        return pd.concat(list(batches) or [empty], ignore_index=True)
+
+    def impute(
+        self,
+        df_miss: pd.DataFrame,
+        temperature: float = 1.0,
+        k: int = 512,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        log: Log = silent,
+    ) -> pd.DataFrame:
+        """Fill in missing cells, given the rest of their row; see `RowModel.impute`.
+
+        Parameters
+        ----------
+        df_miss : pandas.DataFrame
+            Rows with the table's columns; NaN or None where a cell is missing.
+        temperature : float
+            Temperature of the softmax over the next token.
+        k : int
+            Completions generated in parallel.
+        seed : int
+            The seed of the draws.
+        device : str
+            As in be_great.
+        log : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same rows under the same index; known cells are as they were.
+        """
+        return self._row_model(device).impute(df_miss, seed=seed, temperature=temperature, batch_rows=k, log=log)
+
+    @classmethod
+    def load_from_dir(cls, path: str) -> Self:
+        """Load a model that `save` of this class or of be_great wrote, or a folder of the model store."""
+        quiet_transformers()
+        folder = Path(path)
+        if not (folder / SYNTHESIZER_JSON).exists():
+            loaded: Self = super().load_from_dir(path)
+            # be_great keeps the device that the model had when it was saved.
+            loaded.device = next(loaded.model.parameters()).device
+            return loaded
+        described = read_description(folder)
+        if described["name"] != "language_model":
+            raise ModelError(f"{folder} holds a {described['name']} synthesizer; expected language_model.")
+        refuse_pickles(folder)
+        loaded = cls(str(folder))
+        loaded.row_encoder_json = described["learned"]["row_encoder"]
+        columns = described["schema"]["columns"]
+        loaded.columns = [column["name"] for column in columns]
+        loaded.num_cols = [column["name"] for column in columns if column["type"] != "categorical"]
+        loaded.conditional_col = loaded.columns[0]
+        return loaded
+
+    def _row_model(self, device: str) -> RowModel:
+        if self.row_encoder_json is None:
+            raise ModelError("this model has no row encoder; fit it with this class first.")
+        self._resolve_device(device)
+        return RowModel(self.model, self.tokenizer, RowEncoder.from_json(self.row_encoder_json))

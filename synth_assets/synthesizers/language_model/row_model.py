@@ -1,0 +1,378 @@
+"""A causal language model of encoded rows: what `LanguageModel` and `GReaT` have in common.
+
+Importing this module imports torch: do so inside functions only.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
+from synth_assets.synthesizers.forest import SequentialForest
+from synth_assets.synthesizers.language_model.conditions import bounds_of
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.generation import Bounds, Generator, batches
+from synth_assets.synthesizers.language_model.loss import TokenBatch
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
+from synth_assets.synthesizers.language_model.token_trie import TokenTrie
+from synth_assets.synthesizers.language_model.training import (
+    LOG_INTERVAL_S,
+    Stage,
+    compiled,
+    derive_seed,
+    latest_checkpoint,
+    step_of,
+    threads_for,
+    train,
+)
+
+MAX_DRAWS = 1000
+"""Maximum number of rows drawn for each row of a batch, where conditions are met by rejection."""
+
+PRETRAIN_EMA_DECAY = 0.998
+"""Decay of the moving average of the weights in pretraining, which takes far more steps than fine-tuning."""
+
+PARTICLES = 64
+"""Completions drawn for a row with missing cells, of which one is taken by its weight."""
+
+
+def best_device() -> torch.device:
+    """Return the CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class RowModel:
+    """A causal language model, and how rows are encoded for it.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        The model, on the device where it is to compute.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Its tokenizer.
+    row_encoder : RowEncoder
+        The encoder of the table's rows.
+    """
+
+    model: Any
+    tokenizer: Any
+    row_encoder: RowEncoder
+    _trie: TokenTrie | None = field(default=None, repr=False)
+
+    @property
+    def trie(self) -> TokenTrie:
+        """The tokens of every value of every column."""
+        if self._trie is None:
+            self._trie = TokenTrie.build(self.row_encoder, self.tokenizer)
+        return self._trie
+
+    def fit(
+        self,
+        rows: pd.DataFrame,
+        settings: LanguageModelSettings,
+        *,
+        seed: int,
+        checkpoints: Path | None = None,
+        log: Log = silent,
+    ) -> tuple[list[dict[str, float]], int]:
+        """Train the model.
+
+        A share of the rows is held back to choose the best epoch. Neither the model nor the forest of the pretraining
+        is trained on it.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            The train rows.
+        settings : LanguageModelSettings
+            How the model is trained; its base is not read.
+        seed : int
+            The seed of everything random.
+        checkpoints : pathlib.Path, optional
+            A folder for checkpoints of this fit alone.
+        log : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        losses : list of dict
+            One for each epoch, as `training.train` returns it.
+        resumed_from_step : int
+            The step of the checkpoint that training was resumed from; 0 if there was none.
+
+        Raises
+        ------
+        ModelError
+            If a row cannot be encoded, or is longer than the model's context.
+        """
+        context = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
+        if context is not None and self.trie.max_length > context:
+            raise ModelError(
+                f"a row takes up to {self.trie.max_length} tokens and the base has room for {context}; choose another "
+                "base."
+            )
+        quantised = self.row_encoder.quantise(rows)
+        is_held_back = np.zeros(len(quantised), bool)
+        held_back = max(1, round(settings.validation_fraction * len(quantised)))
+        order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(quantised))
+        is_held_back[order[:held_back]] = len(quantised) > 1
+        seen, validation = quantised[~is_held_back], quantised[is_held_back] if is_held_back.any() else quantised
+        stages = []
+        if settings.pretrain.rows:
+            started = time.monotonic()
+            forest = SequentialForest(
+                self.row_encoder, seen, settings.pretrain.forest, seed=derive_seed(seed, "trees")
+            ).resample(settings.pretrain.rows, seed=derive_seed(seed, "teacher"))
+            log(f"forest: generated {len(forest):,} rows in {time.monotonic() - started:.1f} s")
+            stages.append(
+                Stage(
+                    "pretrain",
+                    self._batch(forest),
+                    settings.pretrain.epochs,
+                    settings.batch_size,
+                    settings.pretrain.learning_rate,
+                    settings.patience,
+                    PRETRAIN_EMA_DECAY,
+                )
+            )
+        stages.append(
+            Stage(
+                "finetune",
+                self._batch(seen),
+                settings.epochs,
+                settings.batch_size,
+                settings.learning_rate,
+                settings.patience,
+                settings.ema_decay,
+            )
+        )
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) if checkpoints is None else checkpoints
+            checkpoint = latest_checkpoint(folder, log)
+            with threads_for(self.model), compiled(self.model):
+                losses = train(
+                    self.model,
+                    stages,
+                    self._batch(validation),
+                    seed=seed,
+                    checkpoints_dir=folder,
+                    checkpoint_every=settings.checkpoint_every,
+                    log=log,
+                )
+        return losses, 0 if checkpoint is None else step_of(checkpoint)
+
+    def _batch(self, quantised: np.ndarray) -> TokenBatch:
+        codes = self.row_encoder.codes(quantised)
+        # A residual of the forest may be outside the encoder's range: such a row is left out.
+        codes = codes[(codes >= 0).all(axis=1)]
+        # Sorted, since neighbouring rows with the same prefix share its computation.
+        return TokenBatch.build(self.trie, codes[np.lexsort(codes.T[::-1])])
+
+    def sample_batches(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        conditions: Mapping[str, str] | None = None,
+        temperature: float = 1.0,
+        batch_rows: int = BATCH_ROWS,
+        log: Log = silent,
+    ) -> Iterator[pd.DataFrame]:
+        """Sample rows, batch by batch.
+
+        With conditions, rows are sampled within their bounds and kept with the probability that the unconditioned
+        model would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
+        rejection sampling (von Neumann, 1951). With one condition, on the first column in the column order, every row
+        is kept where its values are one token each.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        seed : int
+            The same seed and arguments give the same rows on the same machine, and a longer sample begins with the
+            shorter one.
+        conditions : mapping of str to str, optional
+            Conditions by column.
+        temperature : float
+            Temperature of the softmax over the next token.
+        batch_rows : int
+            Rows generated in parallel. Another number gives other rows.
+        log : callable
+            Takes lines of progress.
+
+        Yields
+        ------
+        pandas.DataFrame
+            The rows of a batch: `batch_rows` of them, fewer in the last one.
+
+        Raises
+        ------
+        ModelError
+            If a condition cannot be read or met, or `MAX_DRAWS` rows were drawn for each row of a batch and were not
+            enough.
+        """
+        self.model.eval()
+        bounds = bounds_of(conditions or {}, self.row_encoder, batch_rows)
+        started = reported = time.monotonic()
+        done = 0
+        with threads_for(self.model):
+            generator = Generator(self.model, self.row_encoder, self.trie, temperature=temperature)
+            for number, wanted in batches(n, batch_rows):
+                batch_seed = derive_seed(seed, number)
+                quantised = self._accepted(generator, batch_rows, wanted, bounds, batch_seed, conditions or {})
+                yield self.row_encoder.to_frame(quantised)
+                done += wanted
+                now = time.monotonic()
+                if now - reported >= LOG_INTERVAL_S or done == n:
+                    reported = now
+                    rate = done / (now - started)
+                    log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
+
+    def _accepted(
+        self,
+        generator: Generator,
+        batch_rows: int,
+        wanted: int,
+        bounds: dict[int, Bounds],
+        seed: int,
+        conditions: Mapping[str, str],
+    ) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        accepted = drawn = 0
+        rng = np.random.default_rng(seed)
+        while accepted < wanted:
+            if drawn >= MAX_DRAWS * batch_rows:
+                raise ModelError(
+                    f"of {drawn:,} rows that the model generated, {accepted} met {dict(conditions)}: too rare to be "
+                    "sampled. Loosen the conditions, or put their columns first in column_order and fit again."
+                )
+            quantised, log_weights = generator.generate(batch_rows, bounds, seed=derive_seed(seed, drawn))
+            # A row with weight -inf could not keep to its bounds and is never accepted; one with weight 0 always is.
+            is_accepted = np.log(1.0 - rng.random(batch_rows)) <= log_weights
+            is_accepted &= np.isfinite(log_weights)
+            parts.append(quantised[is_accepted])
+            accepted, drawn = accepted + int(is_accepted.sum()), drawn + batch_rows
+        return np.concatenate(parts)[:wanted]
+
+    def impute(
+        self,
+        rows: pd.DataFrame,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        batch_rows: int = 512,
+        log: Log = silent,
+    ) -> pd.DataFrame:
+        """Fill in missing cells, given the rest of their row.
+
+        For each row, `PARTICLES` completions are generated with its known cells forced, and one is taken with the
+        probability that the model gives to the known cells after the first missing one: importance resampling (Rubin,
+        1987). It is exact where no known cell comes after a missing one in the column order.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            Rows with the table's columns; NaN or None where a cell is missing.
+        seed : int
+            The seed of the draws.
+        temperature : float
+            Temperature of the softmax over the next token.
+        batch_rows : int
+            Completions generated in parallel.
+        log : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same rows under the same index; known cells are as they were.
+
+        Raises
+        ------
+        ModelError
+            If a column is missing, or a known cell has a value that the model cannot generate in this row.
+        """
+        encoder = self.row_encoder
+        if set(rows.columns) != set(encoder.names):
+            raise ModelError(
+                f"impute was given the columns {', '.join(map(str, rows.columns))}; the model's are "
+                f"{', '.join(encoder.names)}."
+            )
+        self.model.eval()
+        filled = rows.copy()
+        incomplete = np.flatnonzero(rows.isna().any(axis="columns").to_numpy())
+        if not len(incomplete):
+            return filled
+        known = rows.iloc[incomplete]
+        quantised = encoder.quantise(known)
+        is_missing = known.isna()[[column.name for column in encoder.columns]].to_numpy()
+        _check_known(encoder, quantised, is_missing, known)
+        per_batch = max(1, batch_rows // PARTICLES)
+        with threads_for(self.model):
+            generator = Generator(self.model, encoder, self.trie, temperature=temperature)
+            for start in range(0, len(quantised), per_batch):
+                part = slice(start, start + per_batch)
+                quantised[part] = _completions(
+                    generator, encoder, quantised[part], is_missing[part], derive_seed(seed, start), known.index[part]
+                )
+                log(f"{min(start + per_batch, len(quantised)):,} of {len(quantised):,} rows filled in")
+        complete = encoder.to_frame(quantised)
+        for name in rows.columns:
+            is_empty = rows[name].isna().to_numpy()
+            if not is_empty.any():
+                continue
+            values = rows[name].astype("object").to_numpy(copy=True)
+            values[is_empty] = complete[name].to_numpy()[is_empty[incomplete]]
+            filled[name] = pd.Series(values, index=rows.index).astype(complete[name].dtype)
+        return filled
+
+
+def _check_known(encoder: RowEncoder, quantised: np.ndarray, is_missing: np.ndarray, rows: pd.DataFrame) -> None:
+    for i, column in enumerate(encoder.columns):
+        low, high = encoder.bounds(i)
+        is_outside = ~is_missing[:, i] & ((quantised[:, i] < low) | (quantised[:, i] > high))
+        if is_outside.any():
+            row = int(np.flatnonzero(is_outside)[0])
+            raise ModelError(
+                f"row {rows.index[row]!r} has {rows[column.name].iloc[row]!r} in column {column.name!r}, which is "
+                "outside the train rows; leave the row out, or set the cell to missing too."
+            )
+
+
+def _completions(
+    generator: Generator,
+    encoder: RowEncoder,
+    quantised: np.ndarray,
+    is_missing: np.ndarray,
+    seed: int,
+    index: pd.Index,
+) -> np.ndarray:
+    many, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_missing, PARTICLES, axis=0)
+    bounds = {}
+    for i in range(len(encoder.columns)):
+        low, high = encoder.bounds(i)
+        bounds[i] = Bounds(np.where(gaps[:, i], low, many[:, i]), np.where(gaps[:, i], high, many[:, i]))
+    generated, log_weights = generator.generate(len(many), bounds, seed=seed)
+    log_weights = log_weights.reshape(len(quantised), PARTICLES)
+    best = log_weights.max(axis=1, keepdims=True)
+    if not np.isfinite(best).all():
+        row = int(np.flatnonzero(~np.isfinite(best[:, 0]))[0])
+        raise ModelError(
+            f"row {index[row]!r} cannot be filled in: none of {PARTICLES} completions fits its known cells, which are "
+            "too far from the train rows."
+        )
+    weights = np.exp(log_weights - best)
+    cumulative = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
+    drawn = np.random.default_rng(seed).random((len(quantised), 1))
+    taken = (cumulative < drawn).sum(axis=1)
+    found: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), taken]
+    return found

@@ -1,0 +1,123 @@
+"""`LanguageModel`: a causal language model that is trained on rows and samples them."""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+
+from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
+
+if TYPE_CHECKING:
+    from synth_assets.synthesizers.language_model.row_model import RowModel
+
+
+class LanguageModel(Synthesizer):
+    """A language model of rows.
+
+    A row is a sentence ('Rings is 09, Sex is M, ...'). The model is pretrained on rows of a sequential forest, trained
+    on the train rows, and generates tokens of valid values only.
+    """
+
+    name: ClassVar[str] = "language_model"
+    Settings: ClassVar[type[SynthesizerSettings]] = LanguageModelSettings
+    supports_conditions: ClassVar[bool] = True
+    supports_temperature: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")
+
+    settings: LanguageModelSettings
+    row_model: "RowModel"
+
+    def base_fingerprint(self, seed: int) -> str:
+        """Return what identifies the base model: equal fingerprints mean equal weights and tokenizers for a table."""
+        from synth_assets.synthesizers.language_model.base_models import fingerprint
+
+        return fingerprint(self.settings, seed, self.base_models_dir)
+
+    def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
+        from synth_assets.synthesizers.language_model.base_models import load_base
+        from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
+
+        encoder = RowEncoder.fit(train, self.settings.column_order, use_residuals=self.settings.use_residuals)
+        model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
+        if self.settings.lora:
+            model = _with_adapters(model)
+        self.row_model = RowModel(model.to(best_device()), tokenizer, encoder)
+        self.losses, self.resumed_from_step = self.row_model.fit(
+            train, self.settings, seed=seed, checkpoints=checkpoints, log=log
+        )
+        if self.settings.lora:
+            self.row_model.model = self.row_model.model.merge_and_unload()
+        self.n_parameters = self.row_model.model.num_parameters()
+
+    def _sample_batches(
+        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        return self.row_model.sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+
+    def impute(self, rows: pd.DataFrame, *, seed: int = 0, temperature: float = 1.0, log: Log = silent) -> pd.DataFrame:
+        """Fill in missing cells, given the rest of their row.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            Rows with the table's columns; NaN or None where a cell is missing.
+        seed : int
+            The seed of the draws.
+        temperature : float
+            Temperature of the softmax over the next token.
+        log : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same rows under the same index; known cells are as they were.
+
+        Raises
+        ------
+        ModelError
+            If the model is not fitted, a column is missing, or a known cell has a value that the model cannot generate
+            in this row.
+        """
+        if not hasattr(self, "row_model"):
+            raise ModelError("this language_model synthesizer is not fitted; call fit first.")
+        return self.row_model.impute(rows, seed=seed, temperature=temperature, log=log)
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        from synth_assets.synthesizers.language_model.base_models import save_base
+
+        save_base(self.row_model.model, self.row_model.tokenizer, folder)
+        return {"row_encoder": self.row_model.row_encoder.to_json()}
+
+    def _load(self, folder: Path, learned: dict[str, Any]) -> None:
+        from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
+
+        encoder = RowEncoder.from_json(learned["row_encoder"])
+        device = best_device()
+        if self.settings.base == SCRATCH and device.type == "cpu":
+            from synth_assets.synthesizers.language_model.scratch_inference import load_scratch
+
+            model, tokenizer = load_scratch(folder)
+        else:
+            from synth_assets.synthesizers.language_model.base_models import load_folder
+
+            model, tokenizer = load_folder(folder)
+        self.row_model = RowModel(model.to(device), tokenizer, encoder)
+
+
+def _with_adapters(model: Any) -> Any:
+    if find_spec("peft") is None:
+        raise ModelError("lora needs the package peft: `pip install peft`, or set lora to false.")
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    known = (("q_proj", "v_proj"), ("c_attn", "c_proj"), ("c_attn",), ("query_key_value", "dense"))
+    targets = next((list(each) for each in known if names.issuperset(each)), "all-linear")
+    return get_peft_model(
+        model,
+        LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=targets, task_type=TaskType.CAUSAL_LM),
+    )

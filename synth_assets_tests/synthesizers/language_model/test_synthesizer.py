@@ -1,0 +1,214 @@
+"""The language model on a table small enough that all its rows can be counted."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.schema.columns import Categorical, Float, Integer
+from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.language_model import synthesizer as module
+from synth_assets.synthesizers.language_model.base_models import sentences
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings, ScratchSettings
+from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
+from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
+
+LABELS, SIZES = ("a", "b"), (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    kind = rng.integers(0, 2, 300)
+    size = np.clip(kind + rng.integers(1, 3, 300), 1, 3)
+    total = (size * 1000 + kind * 500 + rng.integers(0, 60, 300) * 5) / 1e3
+    return pd.DataFrame({"total": total, "size": size, "kind": pd.Series(np.array(LABELS)[kind], dtype="str")})
+
+
+SCHEMA = TableSchema(
+    columns=(Float(name="total"), Integer(name="size"), Categorical(name="kind", categories=LABELS)), target="size"
+)
+SETTINGS = LanguageModelSettings(
+    scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=16),
+    epochs=2,
+    batch_size=32,
+    learning_rate=0.01,
+    column_order=("size", "kind"),
+    pretrain=PretrainSettings(rows=600, epochs=2, forest=ForestSettings(n_estimators=5)),
+)
+
+
+@pytest.fixture(scope="module")
+def fitted(table: pd.DataFrame) -> LanguageModel:
+    return LanguageModel(SETTINGS).fit(table, SCHEMA, seed=5)
+
+
+def probabilities(fitted: LanguageModel) -> pd.DataFrame:
+    """Compute the exact probability of each size and kind, step by step over the values that the trie allows."""
+    import torch
+
+    first, second = fitted.row_model.trie.columns[:2]
+    rows = []
+    with torch.no_grad():
+        for one, other in itertools.product(range(3), range(2)):
+            ids = torch.tensor([[*first.prefix, *first.values[one], *second.prefix, *second.values[other]]])
+            logits = fitted.row_model.model(input_ids=ids).logits[0]
+            share = 1.0
+            for at, column, code in ((len(first.prefix) - 1, first, one), (ids.shape[1] - 2, second, other)):
+                among = logits[at, column.values[:, 0]].softmax(0)
+                share *= float(among[code])
+            rows.append((SIZES[one], LABELS[other], share))
+    return pd.DataFrame(rows, columns=["size", "kind", "share"])
+
+
+def close(found: np.ndarray, expected: np.ndarray, n: int) -> bool:
+    return bool((np.abs(found - expected) < 4.5 * np.sqrt(expected * (1 - expected) / n) + 1e-9).all())
+
+
+def shares_of(rows: pd.DataFrame, exact: pd.DataFrame) -> np.ndarray:
+    counts = rows.groupby(["size", "kind"]).size()
+    return np.array([counts.get((s, k), 0) / len(rows) for s, k in zip(exact["size"], exact["kind"], strict=True)])
+
+
+def is_on_grid(rows: pd.DataFrame, fitted: LanguageModel) -> bool:
+    encoder = fitted.row_model.row_encoder
+    return bool((encoder.codes(encoder.quantise(rows)) >= 0).all())
+
+
+def test_the_loss_falls_over_both_phases(fitted: LanguageModel) -> None:
+    history = fitted.losses
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert [report["stage"] for report in history] == [0.0, 0.0, 1.0, 1.0]
+    assert [report["step"] for report in history] == [19.0, 38.0, 47.0, 56.0]
+
+
+def test_every_row_is_a_row_that_the_table_could_have(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    rows = fitted.sample(2000, seed=1)
+    assert rows["total"].between(table["total"].min(), table["total"].max()).all()
+    assert (np.rint(rows["total"] * 1e3) % 5 == 0).all()
+    assert is_on_grid(rows, fitted)
+
+
+def test_frequencies_are_the_models_probabilities(fitted: LanguageModel) -> None:
+    exact = probabilities(fitted)
+    rows = fitted.sample(20_000, seed=2)
+    assert exact["share"].sum() == pytest.approx(1.0)
+    assert close(shares_of(rows, exact), exact["share"].to_numpy(), len(rows))
+
+
+def test_a_longer_sample_begins_with_the_shorter_one(fitted: LanguageModel) -> None:
+    longer = fitted.sample(2300, seed=7)
+    pd.testing.assert_frame_equal(fitted.sample(1200, seed=7), longer.head(1200))
+    assert [len(batch) for batch in fitted.sample_batches(2300, seed=7)] == [1000, 1000, 300]
+
+
+def test_conditions_are_met_and_leave_the_models_shares(fitted: LanguageModel) -> None:
+    exact = probabilities(fitted)
+    exact = exact[(exact["size"] > 1) & (exact["kind"] == "b")]
+    rows = fitted.sample(6000, seed=3, conditions={"size": "> 1", "kind": "== 'b'"})
+    assert len(rows) == 6000
+    assert ((rows["size"] > 1) & (rows["kind"] == "b")).all()
+    assert close(shares_of(rows, exact), (exact["share"] / exact["share"].sum()).to_numpy(), len(rows))
+
+
+def test_conditions_that_cannot_be_met_are_refused(fitted: LanguageModel) -> None:
+    with pytest.raises(ModelError, match="one of a, b"):
+        fitted.sample(5, conditions={"kind": "== 'c'"})
+
+
+def test_filled_in_cells_follow_the_model_and_known_ones_stay(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    exact = probabilities(fitted)
+    gaps = pd.DataFrame({"total": np.nan, "size": np.nan, "kind": ["b"] * 600}, index=range(10, 610))
+    filled = fitted.impute(gaps, seed=1)
+    assert filled.index.equals(gaps.index)
+    assert (filled["kind"] == "b").all()
+    assert not filled.isna().any().any()
+    assert filled.dtypes.to_dict() == table.dtypes.to_dict()
+    given = exact[exact["kind"] == "b"]
+    assert close(shares_of(filled, given), (given["share"] / given["share"].sum()).to_numpy(), len(filled))
+
+
+def test_other_columns_are_refused(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    with pytest.raises(ModelError, match="the model's are total, size, kind"):
+        fitted.impute(table[["size"]])
+
+
+def test_a_fit_that_was_stopped_and_resumed_gives_the_same_weights(table: pd.DataFrame, tmp_path: Path) -> None:
+    import torch
+
+    settings = SETTINGS.model_copy(update={"scratch": ScratchSettings(n_layer=1, n_head=2, n_embd=16, dropout=0.2)})
+    whole = LanguageModel(settings).fit(table, SCHEMA, seed=5)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        if line.startswith("finetune: "):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        LanguageModel(settings).fit(table, SCHEMA, seed=5, checkpoints=tmp_path, log=stop)
+    resumed = LanguageModel(settings).fit(table, SCHEMA, seed=5, checkpoints=tmp_path)
+    assert resumed.resumed_from_step == 38
+    for one, other in zip(resumed.row_model.model.parameters(), whole.row_model.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.fixture
+def byte_level_base(table: pd.DataFrame, tmp_path: Path) -> Path:
+    """Make a GPT-2 whose tokenizer, like GPT-2's own, writes the values of a column in different numbers of tokens."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    rows = sentences(RowEncoder.fit(table).written(table))
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(rows, vocab_size=300, special_tokens=[END_OF_TEXT], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=END_OF_TEXT)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_layer=1, n_head=2, n_embd=16))
+    tokenizer.save_pretrained(tmp_path / "bpe")
+    model.save_pretrained(tmp_path / "bpe")
+    return tmp_path
+
+
+def of_bytes(**changed: object) -> LanguageModelSettings:
+    return SETTINGS.model_copy(update={"base": "bpe", "pretrain": PretrainSettings(rows=0), **changed})
+
+
+def test_a_base_with_ragged_values_is_fitted_saved_and_loaded(
+    byte_level_base: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    fitted = LanguageModel(of_bytes(), base_models_dir=byte_level_base).fit(table, SCHEMA, seed=1)
+    rows = fitted.sample(300, seed=4)
+    assert is_on_grid(rows, fitted)
+    fitted.save(tmp_path / "saved")
+    pd.testing.assert_frame_equal(LanguageModel.load(tmp_path / "saved").sample(300, seed=4), rows)
+
+
+def test_a_base_too_short_for_a_row_is_refused(byte_level_base: Path, table: pd.DataFrame) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config.from_pretrained(byte_level_base / "bpe", n_positions=10)
+    GPT2LMHeadModel(config).save_pretrained(byte_level_base / "bpe")
+    with pytest.raises(ModelError, match="the base has room for 10"):
+        LanguageModel(of_bytes(), base_models_dir=byte_level_base).fit(table, SCHEMA)
+
+
+@pytest.mark.slow
+def test_low_rank_adapters_learn_and_are_merged(byte_level_base: Path, table: pd.DataFrame) -> None:
+    pytest.importorskip("peft")
+    fitted = LanguageModel(of_bytes(lora=True), base_models_dir=byte_level_base).fit(table, SCHEMA)
+    assert fitted.losses[-1]["loss"] < fitted.losses[0]["loss"]
+    assert len(fitted.sample(50, seed=1)) == 50
+
+
+def test_adapters_without_their_package_are_refused(
+    byte_level_base: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install peft"):
+        LanguageModel(of_bytes(lora=True), base_models_dir=byte_level_base).fit(table, SCHEMA)
