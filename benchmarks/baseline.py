@@ -32,7 +32,7 @@ def main() -> None:
     paths = DataPaths.from_environment()
     schema = settings.table_schema()
     encoding = Encoding(schema)
-    loaded = settings.source_in(paths.root).load()
+    loaded = settings.source.load(paths.root)
     split = settings.table_split().apply(encoding.encode(schema.coerce(loaded.frame, origin=loaded.label)))
     train, held_out = rows_of(split, "train"), rows_of(split, "test")
     shapes, scores = [], []

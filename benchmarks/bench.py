@@ -1,7 +1,7 @@
-"""`make bench`: our engine, be_great as it is, and peers, side by side in one run on the same train and held-out rows.
+"""`make bench`: our engine, be_great as it is, and peers, side by side in one run on the same train and holdout rows.
 
 Each method fits the train rows and draws as many synthetic ones, in a process of its own, with several seeds; all are
-then judged by `synth_assets.evaluation` against the held-out rows, which no method sees. Results go to
+then evaluated by the metrics of the gates on the holdout rows, which no method sees. Results go to
 `data/bench/`: `bench.md`, `bench.parquet`, `bench.png`.
 """
 
@@ -17,28 +17,25 @@ from pathlib import Path
 
 import pandas as pd
 from bench_report import write_report
-from engines import settings
+from engines import Abalone, abalone
 from peers.environments import PEERS, interpreter_of, requirements_of, script_of
 
-from synth_assets.evaluation.detection import Classifier, detection_auc
-from synth_assets.evaluation.fidelity import column_similarity
-from synth_assets.evaluation.privacy import cells_of_a_partial_copy, exact_copies, membership_auc, partial_copies
-from synth_assets.evaluation.utility import held_out_r2
+from synth_assets.evaluation.metrics.attacks import attacks
+from synth_assets.evaluation.metrics.copies import exact_copies, partial_copies
+from synth_assets.evaluation.metrics.detection import Classifier, detection_auc
+from synth_assets.evaluation.metrics.shape import column_similarity
+from synth_assets.evaluation.metrics.utility import holdout_scores
+from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.constraints import Constraint, violations
-from synth_assets.schema.encoding import Encoding
-from synth_assets.schema.split import rows_of
 from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import sha256
 from synth_assets.storage.paths import DataPaths
 
-ENGINES = ("great", "be_great")
-REPEATS = 3
-"""Shuffles of the classifier two-sample test."""
-
+ENGINES = ("language_model", "be_great")
 IMPOSSIBLE = "parts_within_whole"
 """The constraint of abalone's `defs.yaml` that an impossible row breaks: its parts weigh more than the whole."""
 
-FLOOR = "held-out real rows"
+REFERENCE = "holdout real rows"
 HERE = Path(__file__).resolve().parent
 
 
@@ -51,52 +48,40 @@ def main() -> None:
     asked = parser.parse_args()
     peers = list(PEERS) if asked.slow_peers else asked.peers
 
-    table, paths = settings(), DataPaths.from_environment()
-    schema = table.table_schema()
-    encoding = Encoding(schema)
-    loaded = table.source_in(paths.root).load()
-    split = table.table_split().apply(encoding.encode(schema.coerce(loaded.frame, origin=loaded.label)))
-    train, held_out = rows_of(split, "train"), rows_of(split, "test")
-    folder = paths.root / "bench"
+    table, folder = abalone(), DataPaths.from_environment().root / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    encoding.label(train).to_csv(folder / "train.csv", index=False)
+    table.train.to_csv(folder / "train.csv", index=False)
 
     jobs = [(method, seed) for method in ENGINES for seed in asked.seeds]
     jobs += [(peer, seed) for peer in peers for seed in asked.seeds[: PEERS[peer].most_seeds]]
     for peer in peers:
         interpreter_of(peer)
-    real, unseen, constraints = encoding.decode(train), encoding.decode(held_out), table.table_constraints()
-    found = _rows(FLOOR, 0, floor(real, unseen, encoding, constraints))
+    constraints = table.settings.constraints
+    found = _rows(
+        REFERENCE, 0, measure_real_rows(Samples(table.train, table.holdout, table.train, table.schema), constraints)
+    )
     with ProcessPoolExecutor(asked.processes) as pool:
-        running = {job: pool.submit(run_and_judge, *job, folder, real, unseen, encoding, constraints) for job in jobs}
+        running = {job: pool.submit(run_and_measure, *job, folder, table) for job in jobs}
         for (method, seed), result in running.items():
             measured = result.result()
             found += _rows(method, seed, measured)
-            said = ", ".join(f"{name} {value:.3f}" for name, value in measured.items())
-            print(f"{method}, seed {seed}: {said}", flush=True)
+            print(f"{method}, seed {seed}: {', '.join(f'{k} {v:.3f}' for k, v in measured.items())}", flush=True)
     # Alone on the machine: a ratio of speeds.
-    speed = run_engine("speed", 0, folder, len(train))
-    write_report(pd.DataFrame(found), folder, source=loaded.label, floor=FLOOR)
+    speed = run_engine("speed", 0, folder, len(table.train))
+    write_report(pd.DataFrame(found), folder, source=table.source, reference=REFERENCE)
     (folder / "speed.json").write_text(json.dumps(speed, indent=2) + "\n")
     print((folder / "bench.md").read_text())
     print(json.dumps(speed, indent=2))
 
 
-def run_and_judge(
-    method: str,
-    seed: int,
-    folder: Path,
-    train: pd.DataFrame,
-    held_out: pd.DataFrame,
-    encoding: Encoding,
-    constraints: Sequence[Constraint],
-) -> dict[str, float]:
+def run_and_measure(method: str, seed: int, folder: Path, table: Abalone) -> dict[str, float]:
     """Fit a method, draw as many rows as it was fitted to, and measure them."""
-    rows, report = run(method, seed, folder, len(train))
+    rows, report = run(method, seed, folder, len(table.train))
+    synthetic = table.schema.coerce(rows, origin=method)
     return {
         "fit CPU s": report["fit_cpu_s"],
         "rows per CPU s": len(rows) / max(report["sample_cpu_s"], 1e-9),
-        **judge(encoding.unlabel(rows), train, held_out, encoding, constraints),
+        **measure(Samples(table.train, table.holdout, synthetic, table.schema), table.settings.constraints),
     }
 
 
@@ -173,67 +158,54 @@ def _report_path(method: str, seed: int, folder: Path) -> Path:
     return folder / f"{method}-{seed}.json"
 
 
-def judge(
-    rows: pd.DataFrame,
-    train: pd.DataFrame,
-    held_out: pd.DataFrame,
-    encoding: Encoding,
-    constraints: Sequence[Constraint],
-) -> dict[str, float]:
-    """Measure synthetic rows: what `bench_report` shows of them."""
+def measure(samples: Samples, constraints: Sequence[Constraint]) -> dict[str, float]:
+    """Measure synthetic rows by the estimators and attacks of the gates, without references."""
+    train, schema = samples.train, samples.schema
     return {
-        **_likeness(rows, held_out, encoding),
-        "membership AUC": membership_auc(rows, train, held_out, encoding.schema),
-        **_copies(rows, train, encoding, constraints),
+        **_similarity(samples, samples.subsample),
+        "membership AUC": next(each.auc for each in attacks(samples) if each.metric == "membership_auc"),
+        "partial copies": partial_copies(samples.subsample, train, schema),
+        "exact copies": exact_copies(samples.synthetic, train, schema),
+        "impossible rows": _impossible(samples.synthetic, schema, constraints),
     }
 
 
-def floor(
-    train: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding, constraints: Sequence[Constraint]
-) -> dict[str, float]:
-    """Measure real rows: train rows against held-out ones, and held-out rows as if they were synthetic."""
+def measure_real_rows(samples: Samples, constraints: Sequence[Constraint]) -> dict[str, float]:
+    """Measure real rows: train rows against holdout rows, and holdout rows in the place of synthetic ones."""
+    schema, half = samples.schema, samples.holdout.iloc
+    # Every other one: an attack needs holdout rows that it does not know.
+    unknown = Samples(samples.train, half[1::2], half[::2], schema)
     return {
-        **_likeness(train, held_out, encoding),
-        # Every other one: an attack needs held-out rows that it does not know.
-        "membership AUC": membership_auc(held_out.iloc[::2], train, held_out.iloc[1::2], encoding.schema),
-        **_copies(held_out, train, encoding, constraints),
+        **_similarity(samples, samples.train),
+        "membership AUC": next(each.auc for each in attacks(unknown) if each.metric == "membership_auc"),
+        "partial copies": partial_copies(samples.holdout, samples.train, schema),
+        "exact copies": exact_copies(samples.holdout, samples.train, schema),
+        "impossible rows": _impossible(samples.holdout, schema, constraints),
     }
 
 
-def _likeness(rows: pd.DataFrame, held_out: pd.DataFrame, encoding: Encoding) -> dict[str, float]:
-    schema = encoding.schema
-    scores = held_out_r2(
-        encoding.encode(rows),
-        encoding.encode(held_out),
-        target=schema.target_renamed,
-        categories=[column.name for column in schema.columns if not column.is_numeric],
-    )
+def _similarity(samples: Samples, rows: pd.DataFrame) -> dict[str, float]:
+    holdout, schema = samples.holdout, samples.schema
+    r2 = holdout_scores(samples, rows)
     return {
-        "detection AUC (boosting)": _detection(rows, held_out, schema, "gradient boosting"),
-        "detection AUC (forest)": _detection(rows, held_out, schema, "random forest"),
-        "TSTR R2 (boosting)": scores["gradient boosting"],
-        "TSTR R2 (forest)": scores["random forest"],
+        "detection AUC (boosting)": _detection(rows, holdout, schema, "gradient boosting"),
+        "detection AUC (forest)": _detection(rows, holdout, schema, "random forest"),
+        "TSTR R2 (boosting)": r2["gradient boosting"],
+        "TSTR R2 (forest)": r2["random forest"],
         "least KS similarity": min(
-            column_similarity(rows[column.name], held_out[column.name], column)
+            column_similarity(rows[column.name], holdout[column.name], column)
             for column in schema.columns
             if column.is_numeric
         ),
     }
 
 
-def _detection(rows: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, classifier: Classifier) -> float:
-    return detection_auc(rows, held_out, schema, classifier=classifier, repeats=REPEATS).auc
+def _detection(rows: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema, classifier: Classifier) -> float:
+    return detection_auc(rows, holdout, schema, classifier=classifier, interval=False).auc
 
 
-def _copies(
-    rows: pd.DataFrame, train: pd.DataFrame, encoding: Encoding, constraints: Sequence[Constraint]
-) -> dict[str, float]:
-    schema = encoding.schema
-    return {
-        "partial copies": partial_copies(rows, train, schema, cells=cells_of_a_partial_copy(schema)),
-        "exact copies": exact_copies(rows, train, schema),
-        "impossible rows": float(violations(rows, constraints, schema)[IMPOSSIBLE].mean()),
-    }
+def _impossible(rows: pd.DataFrame, schema: TableSchema, constraints: Sequence[Constraint]) -> float:
+    return float(violations(rows, constraints, schema)[IMPOSSIBLE].mean())
 
 
 def _rows(method: str, seed: int, measured: dict[str, float]) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ["method", "seed", "measure", "value"]
-COLOURS = {"great": ORANGE, "be_great": BLUE}
+COLOURS = {"language_model": ORANGE, "be_great": BLUE}
 """Our engine and its baseline stand out; peers are grey."""
 
 DPI = 130
@@ -54,7 +54,7 @@ def _fixed(decimals: int) -> Callable[[float], str]:
 
 def _three_digits(value: float) -> str:
     """Write 0.01234 as 0.0123, and 12345.6 as 12,346."""
-    decimals = 2 - int(np.floor(np.log10(abs(value)))) if value else 0
+    decimals = 2 - int(np.reference(np.log10(abs(value)))) if value else 0
     return f"{value:,.{max(0, decimals)}f}"
 
 
@@ -80,7 +80,7 @@ DRAWN = (
 """In the order of the figure's panels; exact copies are none for most methods."""
 
 
-def write_report(found: pd.DataFrame, folder: Path, *, source: str, floor: str) -> None:
+def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: str) -> None:
     """Write `bench.md`, `bench.parquet` and `bench.png`.
 
     Parameters
@@ -91,20 +91,20 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, floor: str) 
         Where to; it exists. Files of an earlier report are replaced.
     source : str
         Where the real rows come from.
-    floor : str
-        The method that is the floor: real rows.
+    reference : str
+        The method that is the reference: real rows.
 
     Raises
     ------
     ForeseenError
-        If the results are not such a frame, or none are the floor's.
+        If the results are not such a frame, or none are the reference's.
     """
-    table = markdown(found, floor=floor)
+    table = markdown(found, reference=reference)
     note = f"Mean (least to greatest) over the seeds. Real rows: {source}."
     contents = {
         "bench.md": f"{table}\n\n{note}\n".encode(),
         "bench.parquet": found[COLUMNS].to_parquet(index=False),
-        "bench.png": as_png(figure(found, source=source, floor=floor), dpi=DPI),
+        "bench.png": as_png(figure(found, source=source, reference=reference), dpi=DPI),
     }
     for name, content in contents.items():
         building = folder / f".{name}"
@@ -112,15 +112,15 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, floor: str) 
         building.replace(folder / name)
 
 
-def markdown(found: pd.DataFrame, *, floor: str) -> str:
-    """Write a row a method, the floor first, and a column a measure.
+def markdown(found: pd.DataFrame, *, reference: str) -> str:
+    """Write a row a method, the reference first, and a column a measure.
 
     Parameters
     ----------
     found : pandas.DataFrame
         As for `write_report`.
-    floor : str
-        The method that is the floor.
+    reference : str
+        The method that is the reference.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def markdown(found: pd.DataFrame, *, floor: str) -> str:
         A Markdown table. A cell is 'mean (least to greatest)' over the seeds, the value alone where there is one seed,
         a dash where nothing was measured; it says so where a measure lacks some of its method's seeds.
     """
-    methods = _methods(found, floor)
+    methods = _methods(found, reference)
     measures = [name for name in MEASURES if name in set(found["measure"])]
     lines = [["method", "seeds", *(f"{name}, {MEASURES[name].best}" for name in measures)]]
     lines.append(["---", *["---:"] * (len(measures) + 1)])
@@ -140,7 +140,7 @@ def markdown(found: pd.DataFrame, *, floor: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def figure(found: pd.DataFrame, *, source: str, floor: str) -> "Figure":
+def figure(found: pd.DataFrame, *, source: str, reference: str) -> "Figure":
     """Draw the main measures side by side: a point a seed, a stroke at their mean, a line at what real rows score.
 
     Parameters
@@ -149,8 +149,8 @@ def figure(found: pd.DataFrame, *, source: str, floor: str) -> "Figure":
         As for `write_report`.
     source : str
         Where the real rows come from.
-    floor : str
-        The method that is the floor.
+    reference : str
+        The method that is the reference.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def figure(found: pd.DataFrame, *, source: str, floor: str) -> "Figure":
     """
     from matplotlib.lines import Line2D
 
-    methods = [method for method in _methods(found, floor) if method != floor]
+    methods = [method for method in _methods(found, reference) if method != reference]
     measures = [name for name in DRAWN if name in set(found["measure"])]
     across = min(5, len(measures))
     down = -(-len(measures) // across)
@@ -168,14 +168,14 @@ def figure(found: pd.DataFrame, *, source: str, floor: str) -> "Figure":
     with new_figure(max(8.0, width), height, "Synthetic rows, by the method that made them", source) as drawn:
         for i, name in enumerate(measures):
             axes = drawn.add_subplot(down, across, i + 1)
-            _panel(axes, found[found["measure"] == name], MEASURES[name], methods, floor)
+            _panel(axes, found[found["measure"] == name], MEASURES[name], methods, reference)
             axes.set_title(name)
             axes.set_yticks(range(len(methods)), methods if i % across == 0 else [""] * len(methods))
         drawn.legend(
             handles=[
                 Line2D([], [], marker="o", linestyle="", color=GREY, markersize=4, alpha=0.6, label="one seed"),
                 Line2D([], [], marker="|", linestyle="", color=GREY, markersize=11, markeredgewidth=2, label="mean"),
-                Line2D([], [], linestyle="--", color=GREEN, label=floor),
+                Line2D([], [], linestyle="--", color=GREEN, label=reference),
             ],
             loc="outside upper right",
             ncols=3,
@@ -184,7 +184,7 @@ def figure(found: pd.DataFrame, *, source: str, floor: str) -> "Figure":
     return drawn
 
 
-def _panel(axes: "Axes", rows: pd.DataFrame, measure: Measure, methods: list[str], floor: str) -> None:
+def _panel(axes: "Axes", rows: pd.DataFrame, measure: Measure, methods: list[str], reference: str) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     values = rows["value"] * measure.scale
@@ -194,7 +194,7 @@ def _panel(axes: "Axes", rows: pd.DataFrame, measure: Measure, methods: list[str
         axes.plot(own, [place] * len(own), "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
         if len(own):
             axes.plot([own.mean()], [place], "|", color=colour, markersize=11, markeredgewidth=2)
-    real = values[rows["method"] == floor]
+    real = values[rows["method"] == reference]
     if len(real):
         axes.axvline(real.mean(), color=GREEN, linestyle="--", linewidth=1.2, zorder=0)
     if measure.logarithmic and (values > 0).all():
@@ -224,8 +224,8 @@ def _cell(values: pd.Series, measure: Measure, seeds: int) -> str:
     return f"{text} ({'; '.join(parts)})" if parts else text
 
 
-def _methods(found: pd.DataFrame, floor: str) -> list[str]:
-    """Check the results, and give the methods in order: the floor, then the others as they come."""
+def _methods(found: pd.DataFrame, reference: str) -> list[str]:
+    """Check the results, and give the methods in order: the reference, then the others as they come."""
     lacking = [name for name in COLUMNS if name not in found.columns]
     if lacking:
         raise ForeseenError(f"the results lack the columns {', '.join(lacking)}; expected {', '.join(COLUMNS)}.")
@@ -250,8 +250,8 @@ def _methods(found: pd.DataFrame, floor: str) -> list[str]:
             "rows); expected a number. Leave out what could not be measured: the table then says so."
         )
     methods = list(dict.fromkeys(found["method"]))
-    if floor not in methods:
+    if reference not in methods:
         raise ForeseenError(
-            f"the results have no method {floor!r}, the floor; they have {', '.join(methods)}. Measure real rows too."
+            f"the results lack the reference {reference!r}; they have {', '.join(methods)}. Measure real rows too."
         )
-    return [floor, *(method for method in methods if method != floor)]
+    return [reference, *(method for method in methods if method != reference)]

@@ -61,7 +61,7 @@ def abalone() -> Abalone:
     """Load the abalone table from the source that `defs.yaml` names."""
     stated = settings()
     schema = stated.table_schema()
-    loaded = stated.source_in(DataPaths.from_environment().root).load()
+    loaded = stated.source.load(DataPaths.from_environment().root)
     rows = schema.coerce(loaded.frame, origin=loaded.label)
     membership = stated.split.membership(len(rows))
     train, holdout = (select(rows, membership, part) for part in (TRAIN, TEST))

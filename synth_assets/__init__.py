@@ -1,17 +1,28 @@
-"""Real tables in, trustworthy synthetic tables out: a Dagster project, and how its tables are read."""
+"""Synthetic tables that can be trusted: learn a table, draw rows, evaluate them, publish them."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from synth_assets.api import evaluate, synthesize
     from synth_assets.publishing.client import connect, read_table
+    from synth_assets.synthesizers import load
+    from synth_assets.synthesizers.base import Synthesizer
 
-__all__ = ["connect", "read_table"]
+__all__ = ["Synthesizer", "connect", "evaluate", "load", "read_table", "synthesize"]
+
+_MODULES = {
+    "Synthesizer": "synth_assets.synthesizers.base",
+    "connect": "synth_assets.publishing.client",
+    "evaluate": "synth_assets.api",
+    "load": "synth_assets.synthesizers",
+    "read_table": "synth_assets.publishing.client",
+    "synthesize": "synth_assets.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Only on demand: whoever imports the package for anything else does not wait for this.
-    if name in __all__:
-        from synth_assets.publishing import client
-
-        return getattr(client, name)
+    # Imported on first use, so that `import synth_assets` is fast.
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,43 @@
-"""The family of errors that were foreseen."""
+"""The errors that are meant for the user, and pydantic's in one sentence."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class ForeseenError(Exception):
     """Something that can go wrong did; the message says what was found, what was expected and what to do."""
+
+
+def validation_message(error: "ValidationError") -> str:
+    """Return the first problem that pydantic found, as one sentence.
+
+    Parameters
+    ----------
+    error : pydantic.ValidationError
+        What pydantic raised.
+
+    Returns
+    -------
+    str
+        The key, what was found and what was expected.
+    """
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message[:1].lower() + message[1:]
+    match first["type"]:
+        case "missing":
+            sentence = "this key is required"
+        case "extra_forbidden":
+            sentence = "there is no such key"
+        case "union_tag_not_found":
+            sentence = "the key `type` is required"
+        case "union_tag_invalid":
+            sentence = f"found type {first['ctx']['tag']!r}; expected one of {first['ctx']['expected_tags']}"
+        case "value_error":
+            sentence = message
+        case _:
+            sentence = f"found {first['input']!r}: {message}"
+    return f"{key}: {sentence}." if key else f"{sentence}."

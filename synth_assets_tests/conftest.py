@@ -64,6 +64,12 @@ def placeholder_csv() -> Path:
     return PROJECT / "data" / "abalone_placeholder.csv"
 
 
+@pytest.fixture(params=["placeholder_csv", "real_csv"])
+def abalone_csv(request: pytest.FixtureRequest) -> Path:
+    """Give the placeholder, then the real table where there is one."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def small_schema() -> TableSchema:
     """Give three columns, one of each kind."""

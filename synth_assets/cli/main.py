@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from synth_assets.cli import operating, reading, status
+from synth_assets.cli import operating, reading, status, synthesize
 from synth_assets.errors import ForeseenError
 from synth_assets.storage.paths import VARIABLE, DataPaths
 
@@ -31,6 +31,7 @@ class _Commands(click.Group):
 _EPILOG = """
 \b
 Examples:
+  synth-assets synthesize table.csv --rows 1000 --output synthetic.csv --report report.html
   synth-assets tables
   synth-assets query "select Sex, count(*) from abalone.synthetic_latest group by all"
   synth-assets export abalone --format parquet --output rows.parquet
@@ -64,7 +65,7 @@ Completion in bash (zsh, fish):
 )
 @click.pass_context
 def main(ctx: click.Context, folder: Path | None) -> None:
-    """Read synthetic tables that were published, and look after what is published.
+    """Synthesize a table in a file, read published synthetic tables, and operate what is published.
 
     Data goes to stdout, messages to stderr. What is read is the current publication: whole, and never half of the next.
     """
@@ -82,5 +83,5 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, "synth-assets", "_SYNTH_ASSETS_COMPLETE").source())
 
 
-for command in (*reading.COMMANDS, *status.COMMANDS, *operating.COMMANDS):
+for command in (*synthesize.COMMANDS, *reading.COMMANDS, *status.COMMANDS, *operating.COMMANDS):
     main.add_command(command)

@@ -89,7 +89,7 @@ def _state(paths: DataPaths, publication: Publication, table: str) -> dict[str, 
     with client.connect(paths.root) as connection:
         numbers = _rows(
             connection,
-            f"SELECT metric, value, floor AS real_rows FROM {quoted(table, 'fidelity')} "
+            f"SELECT metric, value, reference AS real_rows FROM {quoted(table, 'fidelity')} "
             "WHERE resample_date = CAST($1 AS DATE) AND column_name IS NULL ORDER BY rowid",
             newest,
         )
@@ -130,7 +130,8 @@ def _stopped(paths: DataPaths, table: str, published: str) -> list[dict[str, Any
         with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
             return _rows(
                 connection,
-                f'SELECT CAST(resample_date AS VARCHAR) AS "day", gate, said FROM warehouse.{quoted(table, "report")} '
+                'SELECT CAST(resample_date AS VARCHAR) AS "day", gate, message '
+                f"FROM warehouse.{quoted(table, 'report')} "
                 "WHERE blocking AND NOT passed AND resample_date > CAST($1 AS DATE) ORDER BY ALL",
                 published,
             )
@@ -152,9 +153,9 @@ def _print(state: dict[str, Any]) -> None:
     click.echo(f"{_age(state['days_old'])}; published samples: {state['samples']}\n")
     for gate in state["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
-        click.echo(f"{gate['gate']} {mark}: {gate['said']}")
+        click.echo(f"{gate['gate']} {mark}: {gate['message']}")
     for stopped in state["stopped"] or []:
-        click.echo(f"the sample of {stopped['day']} is not published, {stopped['gate']} failed: {stopped['said']}")
+        click.echo(f"the sample of {stopped['day']} is not published, {stopped['gate']} failed: {stopped['message']}")
     if state["stopped"] is None:
         click.echo("whether a later sample was stopped cannot be told: a run is writing to the warehouse")
     for title, rows in (

@@ -1,4 +1,4 @@
-"""How good a synthetic sample is, beside what real rows score, and the figures drawn from that.
+"""Evaluation of synthetic rows: metrics beside their references, gates, figures and the report.
 
-Belongs here: pure functions of data frames. Does not belong here: Dagster, files, and anything that changes a sample.
+Functions of data frames; no Dagster, no warehouse, and nothing that changes a sample.
 """

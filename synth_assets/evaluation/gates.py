@@ -1,11 +1,11 @@
-"""Which samples may be published: statements about how far a measure lies from what real rows score.
+"""Gates: which samples may be published, by how much worse than real rows their metrics are.
 
-A gate never looks at a bare number. A measure may be worse than the worse end of its floor's interval by an allowance:
-the interval is what chance does to real rows, the allowance is what a model may add to it.
+A limit is never a bare number. A metric may be worse than the worse end of its reference interval by a tolerance: the
+interval covers chance in real rows, the tolerance is what a synthesizer may add.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,143 +13,151 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import METRICS
 
+MAX_NAMED = 5
+"""Failed numbers that a message names, the farthest beyond their limits first."""
+
 
 @dataclass(frozen=True)
 class Gate:
-    """A question that is asked of a sample.
+    """A condition on a sample.
 
     Parameters
     ----------
     name : str
-        What it asks about.
-    asks : str
-        The question, as a sentence that holds where the gate is passed.
+        Its name.
+    description : str
+        What holds where it is passed, as a sentence.
     blocking : bool
-        Whether a sample that fails it stays unpublished; otherwise it is a warning.
-    allowances : mapping of str to float
-        By metric: how much worse than real rows a sample may be, in the metric's own unit.
-    advice : str
-        What to do when it fails.
+        Whether a sample that fails is not published; otherwise a failure is a warning.
+    tolerances : mapping of str to float
+        By metric: how much worse than real rows a sample may be, in the metric's unit.
+    remediation : str
+        What to do after a failure.
     """
 
     name: str
-    asks: str
+    description: str
     blocking: bool
-    allowances: Mapping[str, float]
-    advice: str
+    tolerances: Mapping[str, float]
+    remediation: str
 
-    def with_allowances(self, changed: Mapping[str, float]) -> "Gate":
-        """Give this gate with other allowances for some metrics.
+    def with_tolerances(self, changed: Mapping[str, float]) -> "Gate":
+        """Return the gate with other tolerances for some of its metrics.
 
         Raises
         ------
         ForeseenError
-            If a metric is none of this gate's, or an allowance is negative.
+            If a metric is not one of the gate's, or a tolerance is negative.
         """
-        unknown = sorted(set(changed) - set(self.allowances))
+        unknown = sorted(set(changed) - set(self.tolerances))
         if unknown:
             raise ForeseenError(
-                f"gate {self.name!r} was given allowances for {', '.join(unknown)}; it looks at "
-                f"{', '.join(self.allowances)}."
+                f"tolerances of gate {self.name!r} name {', '.join(unknown)}; its metrics are "
+                f"{', '.join(self.tolerances)}."
             )
-        negative = sorted(metric for metric, allowance in changed.items() if not allowance >= 0)
+        negative = sorted(metric for metric, tolerance in changed.items() if not tolerance >= 0)
         if negative:
             raise ForeseenError(
-                f"gate {self.name!r} was given a negative allowance for {', '.join(negative)}: it would stop real rows "
-                "too. Give 0 or more."
+                f"gate {self.name!r} has a negative tolerance for {', '.join(negative)}, which real rows would fail; "
+                "expected 0 or more."
             )
-        return Gate(self.name, self.asks, self.blocking, {**self.allowances, **changed}, self.advice)
+        return replace(self, tolerances={**self.tolerances, **changed})
 
 
-# The allowances are on top of what chance does to real rows. Of 14 samples of 1,392 real abalones, judged as if they
-# were synthetic, none failed a gate; 11 were measured in full: by 0.006 at most worse than a floor's interval.
-# Of one of 800 rows, a column was worse by 0.029: the greatest gap between two samples has a long tail.
+def _gate(name: str, description: str, metrics: Sequence[str], remediation: str, *, blocking: bool = True) -> Gate:
+    tolerances = {metric: METRICS[metric].tolerance for metric in metrics}
+    return Gate(name, description, blocking, {k: v for k, v in tolerances.items() if v is not None}, remediation)
 
-FIDELITY = Gate(
-    "fidelity",
-    "The sample looks like real rows.",
-    True,
-    {
-        # Nowhere is the share of rows below a value, or with a label, off by more than 3 in 100 beyond chance.
-        "ks_complement": 0.03,
-        "tv_complement": 0.03,
-        # On this scale, 0.015 is a correlation that is off by 0.03. Of columns that go together closely, as those of
-        # abalone, that is much.
-        "correlation_similarity": 0.015,
-        # 2 in 100 rows lie in another cell of the pair's table.
-        "contingency_similarity": 0.02,
-        # Who sees a synthetic and a real row, and may ask a classifier, is right 6 times in 100 more often than of two
-        # real rows. Plain methods are told apart by 9 in 100 (CART, 0.59 on abalone) and more; a good model by 5.
-        "detection_auc_boosting": 0.06,
-        "detection_auc_forest": 0.06,
-    },
-    "The sample is not published. Train the model for more epochs, or on more rows; the report's pairs and columns "
-    "say where it is told apart.",
-)
 
-VALIDITY = Gate(
-    "validity",
-    "The sample's rows could exist.",
-    True,
-    {
-        "missing_cells": 0.0,
-        "out_of_range": 0.0,
-        # A model that writes digits may end a number early now and then.
-        "off_grid": 0.01,
-        # A constraint is what the real table keeps to, but for errors of its own: one row in fifty more than there.
-        "constraint_violations": 0.02,
-    },
-    "The sample is not published. Look at the rows that violate the constraint; where the real table is at fault, "
-    "correct the limits or the constraint in defs.yaml.",
-)
+# Of 14 samples of 1,392 real abalones, evaluated as if they were synthetic, none failed a gate; 11 were measured in
+# full: worse than a reference interval by 0.006 at most. In one of 800 rows, a column was worse by 0.029: the
+# Kolmogorov-Smirnov statistic of two samples has a long tail.
+GATES = {
+    gate.name: gate
+    for gate in (
+        _gate(
+            "fidelity",
+            "Synthetic rows are distributed like real rows.",
+            (
+                "ks_complement",
+                "tv_complement",
+                "correlation_similarity",
+                "contingency_similarity",
+                "detection_auc_boosting",
+                "detection_auc_forest",
+            ),
+            "The sample is not published. Train for more epochs or on more rows; the report lists the columns and "
+            "pairs by which synthetic rows are detected.",
+        ),
+        _gate(
+            "validity",
+            "Synthetic rows are valid: in range, on the grid, and within the constraints.",
+            ("missing_cells", "out_of_range", "off_grid", "constraint_violations"),
+            "The sample is not published. Inspect the invalid rows; if real rows are invalid too, correct the limits "
+            "or the constraint in the table's settings.",
+        ),
+        _gate(
+            "privacy",
+            "Synthetic rows reveal no more about train rows than about holdout rows.",
+            (
+                "exact_copies",
+                "leaked_rows",
+                "partial_copies",
+                "dcr_share",
+                "membership_auc",
+                "domias_auc",
+                "levenshtein_auc",
+            ),
+            "The sample is not published: it repeats train rows, which the report lists. Train for fewer epochs or on "
+            "more rows.",
+        ),
+        _gate(
+            "utility",
+            "Estimators trained on synthetic rows score nearly as well as on real rows.",
+            ("tstr_score",),
+            "The sample may be published; an estimator trained on it alone scores this much worse.",
+            blocking=False,
+        ),
+    )
+}
+"""By name, with the tolerances of the metrics; a table's settings may state others."""
 
-PRIVACY = Gate(
-    "privacy",
-    "The sample gives no more away of the train rows than held-out rows do.",
-    True,
-    {
-        # Three rows of 3,000, which a sampler may draw by chance where rows have few values.
-        "exact_copies": 0.001,
-        # Three train rows of 3,000. Means over all rows, as below, do not see a few rows that are known for certain.
-        "leaked_rows": 0.001,
-        # A fifth of what held-out rows have on abalone, 7 to 8%.
-        "partial_copies": 0.015,
-        # Of 100 synthetic rows, 3 more than by chance lie closer to a train row than to a held-out row.
-        "dcr_share": 0.03,
-        # An attack that is right in 3 of 100 pairs of a train row and another more than by chance knows next to
-        # nothing; one sample in twenty-five copied from train rows is as much.
-        "membership_auc": 0.03,
-        "domias_auc": 0.03,
-        "levenshtein_auc": 0.03,
-    },
-    "The sample is not published: it repeats train rows, and the report names them. Train the model for fewer epochs, "
-    "or on more rows.",
-)
 
-UTILITY = Gate(
-    "utility",
-    "The sample trains nearly as well as real rows.",
-    False,
-    # Half of what the seed of a regressor and the choice of held-out rows move R2 by on abalone.
-    {"tstr_score": 0.05},
-    "The sample may be published all the same; whoever trains on it alone loses this much.",
-)
+def gates_with(tolerances: Mapping[str, Mapping[str, float]]) -> dict[str, Gate]:
+    """Return all gates, some with other tolerances.
 
-GATES = {gate.name: gate for gate in (FIDELITY, VALIDITY, PRIVACY, UTILITY)}
-"""By name, with their default allowances; a table's defs.yaml may state others."""
+    Parameters
+    ----------
+    tolerances : mapping of str to mapping of str to float
+        By gate and metric.
+
+    Returns
+    -------
+    dict of str to Gate
+        By name.
+
+    Raises
+    ------
+    ForeseenError
+        If a gate is unknown, or as `Gate.with_tolerances`.
+    """
+    unknown = sorted(set(tolerances) - set(GATES))
+    if unknown:
+        raise ForeseenError(f"tolerances name the gate {', '.join(unknown)}; the gates are {', '.join(GATES)}.")
+    return {name: gate.with_tolerances(tolerances.get(name, {})) for name, gate in GATES.items()}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate found.
+    """The outcome of a gate.
 
     Parameters
     ----------
     gate : Gate
         The gate.
     findings : pandas.DataFrame
-        One row for each number that it looked at: the columns of the evidence, `limit` (the worst value that passes)
-        and `passed`.
+        One row for each number of its metrics: the columns of the metric results, `limit` (the worst value that
+        passes) and `passed`; the farthest beyond their limits first.
     """
 
     gate: Gate
@@ -161,70 +169,106 @@ class Verdict:
         return bool(self.findings["passed"].all())
 
     @property
-    def said(self) -> str:
-        """The verdict in words: what was found, what was expected, what to do."""
+    def status(self) -> str:
+        """'passed', 'failed' or 'warning'."""
+        return status(self.passed, self.gate.blocking)
+
+    @property
+    def message(self) -> str:
+        """What was found, what was expected, what to do."""
         failed = self.findings[~self.findings["passed"]]
         if failed.empty:
-            many = len(self.findings)
-            within = "1 number is within its limit" if many == 1 else f"{many} numbers are within their limits"
-            return f"{self.gate.asks} {within}."
-        sentences = [_sentence(row) for row in failed.head(MOST_SAID).itertuples()]
-        if len(failed) > MOST_SAID:
-            sentences.append(f"{len(failed) - MOST_SAID} more numbers are beyond their limits.")
-        return " ".join([*sentences, self.gate.advice])
+            count = len(self.findings)
+            within = "1 number is within its limit" if count == 1 else f"{count} numbers are within their limits"
+            return f"{self.gate.description} {within}."
+        sentences = [_sentence(row) for row in failed.head(MAX_NAMED).itertuples()]
+        if len(failed) > MAX_NAMED:
+            sentences.append(f"{len(failed) - MAX_NAMED} more numbers are beyond their limits.")
+        return " ".join([*sentences, self.gate.remediation])
 
 
-MOST_SAID = 5
-"""Numbers that a verdict names, the farthest from their limits first."""
+def status(passed: bool, blocking: bool) -> str:
+    """Return 'passed', 'failed' or 'warning'."""
+    return "passed" if passed else "failed" if blocking else "warning"
 
 
-def judge(gate: Gate, evidence: pd.DataFrame) -> Verdict:
-    """Ask a gate's question of a sample.
+def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
+    """Compare metric results with the limits of a gate.
 
     Parameters
     ----------
     gate : Gate
-        What is asked.
-    evidence : pandas.DataFrame
-        Rows with the columns of `metrics.EVIDENCE_COLUMNS`; metrics that the gate does not look at are ignored.
+        The gate.
+    results : pandas.DataFrame
+        Metric results (`metrics.RESULT_COLUMNS`); metrics of other gates are ignored.
 
     Returns
     -------
     Verdict
-        A number that is not defined does not pass. Its limit is the floor's interval and the allowance; where the
-        floor has no interval, the floor itself and the allowance; where there is no floor either, the best value of
-        the metric's range and the allowance.
+        An undefined number does not pass. The limit is the worse end of the reference interval plus the tolerance;
+        without an interval, the reference plus the tolerance; without a reference, the best value of the metric's range
+        plus the tolerance.
 
     Raises
     ------
     ForeseenError
-        If the evidence has none of the gate's metrics.
+        If the results have none of the gate's metrics.
     """
-    looked_at = evidence[evidence["metric"].isin(gate.allowances)].reset_index(drop=True)
-    if looked_at.empty:
+    relevant = results[results["metric"].isin(gate.tolerances)].reset_index(drop=True)
+    if relevant.empty:
         raise ForeseenError(
-            f"gate {gate.name!r} looks at {', '.join(gate.allowances)}; the evidence has none of these. Materialize "
-            "the sample's evaluation anew."
+            f"gate {gate.name!r} needs {', '.join(gate.tolerances)}; the metric results have none of these. Evaluate "
+            "the sample again."
         )
-    limits, passed, beyond = [], [], []
-    for row in looked_at.itertuples():
+    limits, passed, excess = [], [], []
+    for row in relevant.itertuples():
         metric = METRICS[row.metric]
-        up = 1.0 if metric.better == "lower" else -1.0  # the direction in which it is worse
-        edges = (row.floor_high if up > 0 else row.floor_low, row.floor, metric.best)
-        limit = next(edge for edge in edges if not np.isnan(edge)) + up * gate.allowances[row.metric]
-        limit = min(limit, metric.worst) if up > 0 else max(limit, metric.worst)
+        sign = 1.0 if metric.goal == "minimize" else -1.0  # the direction in which it is worse
+        edges = (row.reference_high if sign > 0 else row.reference_low, row.reference, metric.best)
+        limit = next(edge for edge in edges if not np.isnan(edge)) + sign * gate.tolerances[row.metric]
+        limit = min(limit, metric.worst) if sign > 0 else max(limit, metric.worst)
         limits.append(limit)
-        passed.append(bool(up * (row.value - limit) <= 0))  # not so for NaN
-        beyond.append(np.inf if np.isnan(row.value) else up * (row.value - limit))
-    findings = looked_at.assign(limit=limits, passed=passed)
-    return Verdict(gate, findings.iloc[np.argsort(-np.array(beyond), kind="stable")].reset_index(drop=True))
+        passed.append(bool(sign * (row.value - limit) <= 0))  # False for NaN
+        excess.append(np.inf if np.isnan(row.value) else sign * (row.value - limit))
+    findings = relevant.assign(limit=limits, passed=passed)
+    return Verdict(gate, findings.iloc[np.argsort(-np.array(excess), kind="stable")].reset_index(drop=True))
+
+
+def evaluate_gates(gates: Iterable[Gate], results: Mapping[str, pd.DataFrame]) -> list[Verdict]:
+    """Evaluate gates on stored metric results.
+
+    Parameters
+    ----------
+    gates : iterable of Gate
+        The gates. The utility gate is skipped where there are no results of utility: the table has no target.
+    results : mapping of str to pandas.DataFrame
+        Metric results of 'fidelity', 'privacy' and, with a target, 'utility'.
+
+    Returns
+    -------
+    list of Verdict
+        In the order of the gates.
+    """
+    together = pd.concat(results.values(), ignore_index=True)
+    return [evaluate_gate(gate, together) for gate in gates if gate.name != "utility" or "utility" in results]
+
+
+def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """Return verdicts as a frame with the columns `gate`, `blocking`, `passed` and `message`."""
+    rows = [(each.gate.name, each.gate.blocking, each.passed, each.message) for each in verdicts]
+    return pd.DataFrame(rows, columns=["gate", "blocking", "passed", "message"])
+
+
+def is_publishable(verdicts: Iterable[Verdict]) -> bool:
+    """Return whether every blocking gate is passed."""
+    return all(each.passed for each in verdicts if each.gate.blocking)
 
 
 def _sentence(row: object) -> str:
     metric = METRICS[row.metric]  # type: ignore[attr-defined]
-    of = "" if pd.isna(row.column_name) else f" of {row.column_name}"  # type: ignore[attr-defined]
-    most = "at most" if metric.better == "lower" else "at least"
+    column = "" if pd.isna(row.column_name) else f", {row.column_name}"  # type: ignore[attr-defined]
+    bound = "at most" if metric.goal == "minimize" else "at least"
     return (
-        f"{metric.title}{of} is {row.value:.4f}; real rows score {row.floor:.4f}, "  # type: ignore[attr-defined]
-        f"and {most} {row.limit:.4f} was expected."  # type: ignore[attr-defined]
+        f"{metric.title}{column}: {row.value:.4f}; real rows score {row.reference:.4f}, "  # type: ignore[attr-defined]
+        f"expected {bound} {row.limit:.4f}."  # type: ignore[attr-defined]
     )

@@ -1,47 +1,50 @@
-"""The 95% interval of a score that was found several times, each time on the same held-out rows."""
+"""95% confidence intervals: of scores on resampled holdout rows, and of areas under ROC curves."""
 
 import numpy as np
 
+from synth_assets.evaluation.reference import Reference
+
 RESAMPLES = 200
-"""Bootstrap resamples of the held-out rows."""
+"""Bootstrap resamples."""
+
+_PERCENTILES = (2.5, 97.5)
 
 
-def resamples_of(rows: int, *, seed: int) -> list[np.ndarray]:
-    """Give the held-out rows as they are, and 200 bootstrap resamples of them.
+def bootstrap_rows(n: int, *, seed: int) -> list[np.ndarray]:
+    """Return the positions of the rows as they are, and of 200 bootstrap resamples of them.
 
     Parameters
     ----------
-    rows : int
-        How many there are.
+    n : int
+        Number of rows.
     seed : int
-        Of the resamples.
+        Seed of the resamples.
 
     Returns
     -------
     list of numpy.ndarray
-        Positions of rows, as many each time.
+        201 arrays of n positions.
     """
-    return [np.arange(rows), *np.random.default_rng(seed).integers(rows, size=(RESAMPLES, rows))]
+    return [np.arange(n), *np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))]
 
 
-def interval_of(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[float, float]:
-    """Give the 95% interval of a score.
+def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[float, float]:
+    """Return the 95% interval of a score that was repeated, each time on the same holdout rows.
 
-    A score is moved by what differs between repeats (the rows to learn from, seeds) and by what they have in common
-    (the held-out rows). So its variance is the sum of two: that between the repeats, and that of their mean over the
-    resamples of the held-out rows; less what repeats and held-out rows do together, which is in both. (Resampling both
-    at once would count that three times: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.) The
-    interval is Student's, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2,
-    1946).
+    A score varies with what differs between repeats (training rows, seeds) and with the holdout rows that the repeats
+    share. Its variance is the variance between the repeats, plus the variance of their mean over the resamples of the
+    holdout rows, minus the interaction of both, which is contained in each. (Resampling both at once would count the
+    interaction three times: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.) The interval is
+    Student's, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2, 1946).
 
     Parameters
     ----------
     value : float
         The score.
     scores : numpy.ndarray
-        Repeats by resamples, the first of which is the held-out rows as they are.
+        Repeats by resamples; the first resample is the holdout rows as they are.
     of_mean : bool
-        Whether the score is the mean of the repeats, or one such as each of them.
+        Whether `value` estimates the mean of the repeats, or a single repeat.
 
     Returns
     -------
@@ -50,19 +53,89 @@ def interval_of(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[flo
     """
     from scipy.stats import t
 
-    repeats, resamples = scores.shape[0], scores.shape[1] - 1
-    if repeats < 2 or np.isnan(value):
+    n_repeats, n_resamples = scores.shape[0], scores.shape[1] - 1
+    if n_repeats < 2 or np.isnan(value):
         return float("nan"), float("nan")
-    anew = scores[:, 1:]
-    anew = anew[:, ~np.isnan(anew).any(axis=0)]  # a resample of few rows may have no score
-    averaged = repeats if of_mean else 1
+    resampled = scores[:, 1:]
+    resampled = resampled[:, ~np.isnan(resampled).any(axis=0)]  # a resample of few rows may have no score
+    averaged = n_repeats if of_mean else 1
     between = float(scores[:, 0].var(ddof=1)) / averaged
-    of_held_out = float(anew.mean(axis=0).var(ddof=1))
-    if between + of_held_out == 0:
+    of_holdout = float(resampled.mean(axis=0).var(ddof=1))
+    if between + of_holdout == 0:
         return value, value
-    rest = anew - anew.mean(axis=0) - anew.mean(axis=1, keepdims=True) + anew.mean()
-    together = float((rest**2).sum()) / (repeats - 1) / (anew.shape[1] - 1) / averaged
-    variance = max(between + of_held_out - together, between, of_held_out)
-    freedom = (between + of_held_out) ** 2 / (between**2 / (repeats - 1) + of_held_out**2 / (resamples - 1))
-    reach = float(t.ppf(0.975, freedom) * np.sqrt(variance))
-    return value - reach, value + reach
+    rest = resampled - resampled.mean(axis=0) - resampled.mean(axis=1, keepdims=True) + resampled.mean()
+    interaction = float((rest**2).sum()) / (n_repeats - 1) / (resampled.shape[1] - 1) / averaged
+    variance = max(between + of_holdout - interaction, between, of_holdout)
+    freedom = (between + of_holdout) ** 2 / (between**2 / (n_repeats - 1) + of_holdout**2 / (n_resamples - 1))
+    margin = float(t.ppf(0.975, freedom) * np.sqrt(variance))
+    return value - margin, value + margin
+
+
+def roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Return the area under the ROC curve.
+
+    Parameters
+    ----------
+    positive, negative : numpy.ndarray
+        Scores of both classes.
+
+    Returns
+    -------
+    float
+        The share of pairs in which the positive score is greater; ties count half (Hanley and McNeil, Radiology 143,
+        1982).
+    """
+    ordered = np.sort(negative)
+    wins = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
+    return float(wins.sum()) / (2 * len(positive) * len(negative))
+
+
+def roc_interval(scores: list[tuple[np.ndarray, np.ndarray]], *, seed: int) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of a mean area under ROC curves.
+
+    Parameters
+    ----------
+    scores : list of tuple of numpy.ndarray
+        For each repeat, the scores of positive and of negative rows, rows in the same order. A resample takes the same
+        rows in each repeat.
+    seed : int
+        Seed of the resamples.
+
+    Returns
+    -------
+    low, high : float
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    rng = np.random.default_rng(seed)
+    n_positive, n_negative = (len(part) for part in scores[0])
+    areas = []
+    for _ in range(RESAMPLES):
+        positive, negative = rng.integers(n_positive, size=n_positive), rng.integers(n_negative, size=n_negative)
+        areas.append(np.mean([roc_area(first[positive], second[negative]) for first, second in scores]))
+    low, high = np.percentile(areas, _PERCENTILES)
+    return float(low), float(high)
+
+
+def roc_permutation_reference(positive: np.ndarray, negative: np.ndarray, *, seed: int) -> Reference:
+    """Return the area under the ROC curve where the classes of the same scores are random.
+
+    Parameters
+    ----------
+    positive, negative : numpy.ndarray
+        Scores of both classes.
+    seed : int
+        Seed of the 200 permutations.
+
+    Returns
+    -------
+    Reference
+        0.5, and the 95% interval of the permutations.
+    """
+    rng = np.random.default_rng(seed)
+    scores = np.concatenate([positive, negative])
+    areas = []
+    for _ in range(RESAMPLES):
+        shuffled = rng.permutation(scores)
+        areas.append(roc_area(shuffled[: len(positive)], shuffled[len(positive) :]))
+    low, high = np.percentile(areas, _PERCENTILES)
+    return Reference(0.5, float(low), float(high))

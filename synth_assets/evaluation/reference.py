@@ -1,44 +1,43 @@
-"""What real rows score in the place of synthetic ones: the floor that nobody can honestly beat.
+"""References: the same metric on real rows instead of synthetic ones.
 
-The rows of the real table are split anew, again and again, into as many rows as were learned from and as many as were
-held out; each split scores what two samples of one source score by chance. The held-out rows have been seen by no
-model, and a floor changes no choice of one.
+The real rows are split at random, many times, into as many rows as were trained on and as many as were held out. Each
+split scores what two samples from the same distribution score by chance. No model is fitted to holdout rows, and no
+reference influences a model.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 SPLITS = 20
-"""Splits of the real table, for measures that cost little."""
+"""Random splits of the real rows, for metrics that are cheap to compute."""
 
 
 @dataclass(frozen=True)
 class RealSplit:
-    """One way of splitting the real table that chance might have chosen.
+    """A random split of the real rows.
 
     Parameters
     ----------
-    train, held_out : pandas.DataFrame
-        As many rows each as in the real split, in the same columns.
+    train, holdout : numpy.ndarray
+        Positions among the real rows (train rows, then holdout rows), as many as in the actual split.
     """
 
-    train: pd.DataFrame
-    held_out: pd.DataFrame
+    train: np.ndarray
+    holdout: np.ndarray
 
 
 @dataclass(frozen=True)
-class Floor:
+class Reference:
     """What real rows score.
 
     Parameters
     ----------
     mean : float
-        Over the splits.
+        Mean over the splits.
     low, high : float
-        Where the score of one more split would lie, 95 times in 100.
+        95% prediction interval of the score of one more split.
     """
 
     mean: float
@@ -46,47 +45,42 @@ class Floor:
     high: float
 
 
-def real_splits(
-    train: pd.DataFrame, held_out: pd.DataFrame, *, splits: int = SPLITS, seed: int = 0
-) -> Iterator[RealSplit]:
-    """Split the real table anew.
+def real_splits(n_train: int, n_holdout: int, *, n_splits: int = SPLITS, seed: int = 0) -> Iterator[RealSplit]:
+    """Split the real rows at random, repeatedly.
 
     Parameters
     ----------
-    train, held_out : pandas.DataFrame
-        The real split, both with the same columns.
-    splits : int
-        How many.
+    n_train, n_holdout : int
+        Sizes of the parts.
+    n_splits : int
+        Number of splits.
     seed : int
-        Of the shuffles.
+        Seed of the shuffles; the first splits do not depend on how many follow.
 
     Yields
     ------
     RealSplit
-        Every row is in one of its parts.
+        Every row is in exactly one of its parts.
     """
-    pool = pd.concat([train, held_out], ignore_index=True)
     rng = np.random.default_rng(seed)
-    for _ in range(splits):
-        order = rng.permutation(len(pool))
-        yield RealSplit(
-            pool.iloc[order[: len(train)]].reset_index(drop=True), pool.iloc[order[len(train) :]].reset_index(drop=True)
-        )
+    for _ in range(n_splits):
+        order = rng.permutation(n_train + n_holdout)
+        yield RealSplit(order[:n_train], order[n_train:])
 
 
-def floor_of(scores: Sequence[float]) -> Floor:
-    """Summarise what real rows scored.
+def reference_of(scores: Sequence[float] | np.ndarray) -> Reference:
+    """Summarise the scores of real rows.
 
     Parameters
     ----------
     scores : sequence of float
-        One for each split; NaN where a split has none.
+        One score a split; NaN where a split has none.
 
     Returns
     -------
-    Floor
-        The interval is Student's prediction interval for one more score (Hahn and Meeker, Statistical Intervals,
-        1991, section 4.7). It is NaN for fewer than two scores, and so is the mean for none.
+    Reference
+        With Student's prediction interval for one further score (Hahn and Meeker, Statistical Intervals, 1991,
+        section 4.7). The interval is NaN for fewer than two scores, and so is the mean for none.
     """
     from scipy.stats import t
 
@@ -94,7 +88,7 @@ def floor_of(scores: Sequence[float]) -> Floor:
     defined = defined[~np.isnan(defined)]
     n = len(defined)
     if n < 2:
-        return Floor(float(defined.mean()) if n else float("nan"), float("nan"), float("nan"))
+        return Reference(float(defined.mean()) if n else float("nan"), float("nan"), float("nan"))
     mean = float(defined.mean())
-    reach = float(t.ppf(0.975, n - 1) * defined.std(ddof=1) * np.sqrt(1 + 1 / n))
-    return Floor(mean, mean - reach, mean + reach)
+    margin = float(t.ppf(0.975, n - 1) * defined.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return Reference(mean, mean - margin, mean + margin)

@@ -1,7 +1,7 @@
-"""The report of a sample: one HTML page that a colleague can be sent. It loads nothing, and needs no JavaScript.
+"""The report of a sample: one self-contained HTML page without JavaScript.
 
-The verdict comes first, then the numbers and the pictures, then how each number is made and what it was made from. The
-words of the page are in `templates/report.html`; what they are filled with is made here.
+The verdict comes first, then numbers and figures by gate, then the definition of each metric and the origin of the
+sample. The text of the page is in `templates/report.html`.
 """
 
 import base64
@@ -11,36 +11,36 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.figures.scores import LEARNED_FROM, SCORE_LABELS, shortfall
+from synth_assets.evaluation.figures.scores import SCORE_LABELS, TRAINED_ON, shortfall
 from synth_assets.evaluation.figures.style import FILE_DPI
-from synth_assets.evaluation.gates import Verdict
+from synth_assets.evaluation.gates import Verdict, is_publishable, status
 from synth_assets.evaluation.metrics import METRICS, Metric
-from synth_assets.evaluation.privacy import AGREEING_ATTACKS, LEAK, RARE
-from synth_assets.evaluation.validity import CONSTRAINTS
+from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, MIN_ATTACKS, SUSPECT_QUANTILE
+from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.schema.constraints import Constraint
 
-MOST_ROWS = 200
-"""Numbers of a metric, or leaks, that the report lists, the worst first; the tables of the warehouse have them all."""
+MAX_TABLE_ROWS = 200
+"""Numbers of a metric that the report lists, the worst first; the warehouse stores all."""
 
 SCALE = 96 / FILE_DPI
-"""Pixels of the page for one of a picture: its text is as large as the page's, and sharp on paper."""
+"""Page pixels for a pixel of a figure: its text is as large as the page's, and sharp on paper."""
 
 FOLDED = 12
-"""A longer table is folded up on the screen, as is one that says nothing else than real rows; on paper they are not."""
+"""A longer table is folded on the screen, as is one that equals its reference everywhere."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the report shows it.
+    """A figure of the report.
 
     Parameters
     ----------
     gate : str
-        The section that it belongs to.
+        Its section; empty for the overview.
     caption : str
         What it shows, and how it is read.
     alt : str
-        What it shows, for who cannot see it.
+        What it shows, for readers who cannot see it.
     """
 
     gate: str
@@ -49,67 +49,85 @@ class Picture:
 
 
 PICTURES = {
-    "evidence": Picture(
+    "metrics": Picture(
         "",
-        "Every number that a gate looks at and that differs from real rows: the sample's, beside the range in which 95 "
-        "in 100 samples of real rows lie, and the limit of the gate. The farthest from real rows come first.",
-        "Dots for the numbers that the gates look at, with bars for what real rows score and crosses for the limits. "
-        "The tables below give the same numbers.",
+        "Every number that a gate evaluates and that differs from its reference: the synthetic rows, the 95% range of "
+        "samples of real rows, and the limit of the gate. The farthest from real rows come first.",
+        "Dots for the numbers that the gates evaluate, bars for the range of real rows and crosses for the limits. The "
+        "tables below list the same numbers.",
     ),
     "history": Picture(
         "",
-        "The same numbers over the days of the samples; of a metric with many columns, the one that is worst on a day.",
-        "Lines over the days of the samples, a panel for each metric that a gate looks at.",
+        "The same numbers by date of the sample; for a metric of many columns, the column that is worst at any date.",
+        "Lines over the dates of the samples, a panel for each metric that a gate evaluates.",
     ),
     "densities": Picture(
         "fidelity",
-        "The densities of the columns. Where the synthetic line leaves the band, it differs from held-out rows by more "
-        "than another sample of real rows would, 95 times in 100.",
-        "A panel for each column with the density or the shares of held-out and of synthetic rows, and a band in which "
-        "95 in 100 samples of real rows lie. The tables of likeness give a number for each panel.",
+        "Densities of the columns. Where the synthetic line leaves the band, it differs from holdout rows by more than "
+        "95% of samples of real rows do.",
+        "A panel for each column with the density or the shares of holdout and of synthetic rows, and a band that "
+        "contains 95% of samples of real rows. The tables of similarity have a number for each panel.",
     ),
     "correlations": Picture(
         "fidelity",
-        "Spearman's correlations of the numeric columns, and how far they are off.",
-        "Three matrices of correlations: of held-out rows, of synthetic rows, and their difference. The table of the "
-        "likeness of pairs has a number for each cell.",
+        "Spearman correlations of the numeric columns, and their differences.",
+        "Three correlation matrices: of holdout rows, of synthetic rows, and their difference. The table of "
+        "correlation similarity has a number for each cell.",
     ),
     "pairs": Picture(
         "fidelity",
-        "The pairs of columns that tell synthetic rows from real ones best, when a classifier sees nothing else.",
-        "Scatter plots of pairs of columns, of held-out rows beside synthetic rows, those with the highest area under "
+        "The pairs of columns by which a classifier that sees nothing else detects synthetic rows best.",
+        "Scatter plots of pairs of columns, of holdout rows beside synthetic rows, those with the highest area under "
         "the ROC curve first.",
     ),
     "distances": Picture(
         "privacy",
-        "How far synthetic rows lie from their closest train row, beside the distances of real rows that were held "
-        "out. A sample that repeats train rows lies to the left of them.",
+        "Distances of synthetic rows to the closest train row, beside the distances of holdout rows. Where synthetic "
+        "rows repeat train rows, their distances are smaller.",
         "Histograms of the distance to the closest record: of synthetic rows to train rows, of synthetic rows to "
-        "held-out rows, and of held-out rows to train rows.",
+        "holdout rows, and of holdout rows to train rows.",
     ),
     "regression_comparison": Picture(
         "utility",
-        "What models score on held-out rows that learned from real rows, from synthetic rows and from both, with 95% "
-        "intervals; and what the synthetic rows changed. An interval that holds 0 shows no difference.",
-        "Points with intervals for the scores of each model by what it learned from. The tables below give the same "
+        "Scores on holdout rows of estimators trained on real rows, on synthetic rows and on both, with 95% intervals; "
+        "and the differences from real rows. An interval that contains 0 shows no difference.",
+        "Points with intervals for the scores of each estimator by training set. The tables below list the same "
         "numbers.",
     ),
 }
-"""By the name of the file that the figure is kept in, in the order of the report."""
+"""By the name of the figure's file, in the order of the report."""
+
+
+def figure_names(*, history: bool, target: bool) -> list[str]:
+    """Return the names of the figures that a report shows.
+
+    Parameters
+    ----------
+    history : bool
+        Whether there are samples of several dates.
+    target : bool
+        Whether the table has a target.
+
+    Returns
+    -------
+    list of str
+        Names in `PICTURES`.
+    """
+    return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
 
 
 @dataclass(frozen=True)
 class Utility:
-    """What models learned from the sample; see `utility.Comparison`.
+    """Scores of estimators trained on the sample; see `metrics.utility.Comparison`.
 
     Parameters
     ----------
     scores : pandas.DataFrame
         `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`.
     verdict : str
-        Whether synthetic rows helped, in a sentence.
+        Whether synthetic rows improve the scores, in words.
     unit : str
-        The target's.
+        Unit of the target.
     """
 
     scores: pd.DataFrame
@@ -119,59 +137,60 @@ class Utility:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a sample was made from.
+    """Where a sample comes from.
 
     Parameters
     ----------
-    table, day, model_version : str
-        Which sample this is.
+    table : str
+        Name of the table.
     source : str
-        Where the real rows come from.
-    is_real : bool
-        Whether they are real rows at all, and not those of the placeholder.
+        Origin of the real rows.
     facts : mapping of str to str
-        Whatever else there is to say: the seed, how many rows, versions of libraries.
+        Further facts: seeds, numbers of rows, versions of libraries.
+    day, model_version : str, optional
+        Date of the sample and version of the model, where they are recorded.
+    is_real : bool
+        Whether the real rows are real, rather than placeholder rows.
     """
 
     table: str
-    day: str
-    model_version: str
     source: str
-    is_real: bool
     facts: Mapping[str, str]
+    day: str | None = None
+    model_version: str | None = None
+    is_real: bool = True
 
 
 def report_html(
     origin: Origin,
     verdicts: Sequence[Verdict],
-    evidence: Mapping[str, pd.DataFrame],
+    results: Mapping[str, pd.DataFrame],
     *,
     constraints: Sequence[Constraint],
-    utility: Utility,
+    utility: Utility | None,
     pictures: Mapping[str, bytes],
 ) -> str:
-    """Write the report of a sample.
+    """Render the report of a sample.
 
     Parameters
     ----------
     origin : Origin
-        What the sample was made from.
+        Where the sample comes from.
     verdicts : sequence of Verdict
-        What the gates found, in the order in which they are told.
-    evidence : mapping of str to pandas.DataFrame
-        The tables of evidence (`metrics.EVIDENCE_COLUMNS`), each by the gate in whose section its numbers are listed
-        that no gate looks at.
+        Verdicts of the gates, in the order of the sections.
+    results : mapping of str to pandas.DataFrame
+        Metric results, by the gate whose section lists the metrics that no gate evaluates.
     constraints : sequence of Constraint
-        What the rows keep to.
-    utility : Utility
-        What models learned from the sample.
+        The constraints.
+    utility : Utility, optional
+        Scores of estimators, where the table has a target.
     pictures : mapping of str to bytes
-        PNG files, by their names in `PICTURES`; what is not given is not shown.
+        PNG files, by their names in `PICTURES`.
 
     Returns
     -------
     str
-        An HTML page: the same for the same input. Whatever comes from data is escaped in it.
+        An HTML page, the same for the same input. Everything that comes from data is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -186,34 +205,39 @@ def report_html(
     sections = [
         {
             "verdict": verdict,
-            "status": status(verdict.passed, verdict.gate.blocking),
+            "status": verdict.status,
             "pictures": _shown(verdict.gate.name, pictures),
-            "tables": list(_tables(verdict, verdicts, evidence.get(verdict.gate.name))),
+            "tables": list(_tables(verdict, verdicts, results.get(verdict.gate.name))),
         }
         for verdict in verdicts
     ]
-    measured = {name for table in evidence.values() for name in table["metric"]}
+    measured = {name for table in results.values() for name in table["metric"]}
     return environment.get_template("report.html").render(
         origin=origin,
         stopped=stopped,
         sections=sections,
         overview=_shown("", pictures),
         constraints={constraint.name: constraint for constraint in constraints},
-        attacks_needed=AGREEING_ATTACKS,
-        rare=RARE,
+        min_attacks=MIN_ATTACKS,
+        suspect_quantile=SUSPECT_QUANTILE,
         utility=utility,
-        scores=_scores(utility.scores, utility.unit),
+        scores=None if utility is None else _scores(utility.scores, utility.unit),
         metrics=[metric for name, metric in METRICS.items() if name in measured],
-        most=MOST_ROWS,
+        max_rows=MAX_TABLE_ROWS,
         number=_number,
         interval=_interval,
         range=_range,
     )
 
 
-def status(passed: bool, blocking: bool) -> str:
-    """Say in a word what a gate found, of a sample or of one number: 'passed', 'failed' or 'warning'."""
-    return "passed" if passed else "failed" if blocking else "warning"
+def summary_html(verdicts: Sequence[Verdict]) -> str:
+    """Return the verdicts as a short HTML list, for notebooks."""
+    from html import escape
+
+    items = "".join(
+        f"<li><strong>{escape(each.gate.name)}</strong> {each.status}: {escape(each.message)}</li>" for each in verdicts
+    )
+    return f"<p><strong>{'Passed' if is_publishable(verdicts) else 'Failed'}</strong></p><ul>{items}</ul>"
 
 
 def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
@@ -230,14 +254,12 @@ def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
     ]
 
 
-def _tables(
-    verdict: Verdict, verdicts: Sequence[Verdict], unjudged: pd.DataFrame | None
-) -> Iterator[dict[str, object]]:
-    """Give the tables of a section: one of the whole table's numbers, then one a metric of what has columns."""
+def _tables(verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None) -> Iterator[dict[str, object]]:
+    """Yield the tables of a section: one of whole-table numbers, then one for each metric of columns."""
     numbers = [verdict.findings]
-    if unjudged is not None:
-        judged = {metric for each in verdicts for metric in each.gate.allowances}
-        others = unjudged[~unjudged["metric"].isin(judged)]
+    if others is not None:
+        gated = {metric for each in verdicts for metric in each.gate.tolerances}
+        others = others[~others["metric"].isin(gated)]
         others = others.iloc[np.argsort(-np.array(shortfall(others)), kind="stable")]
         numbers.append(others.assign(limit=np.nan, passed=None))
     every = pd.concat([frame.astype({"passed": "object"}) for frame in numbers if len(frame)])
@@ -257,28 +279,29 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
             "column": None if pd.isna(row.column_name) else row.column_name,
             "value": _number(row.value),
             "interval": _interval(row.value_low, row.value_high),
-            "floor": _number(row.floor),
-            "floor_interval": _interval(row.floor_low, row.floor_high),
+            "reference": _number(row.reference),
+            "reference_interval": _interval(row.reference_low, row.reference_high),
             "limit": _number(row.limit),
             "status": None if pd.isna(row.passed) else status(bool(row.passed), verdict.gate.blocking),
         }
-        for row in numbers.head(MOST_ROWS).itertuples()
+        for row in numbers.head(MAX_TABLE_ROWS).itertuples()
     ]
-    as_real = metric is not None and metric.name != CONSTRAINTS and bool((numbers["value"] == numbers["floor"]).all())
+    is_constraint = metric is not None and metric.name == CONSTRAINT_VIOLATIONS
+    as_real = metric is not None and not is_constraint and bool((numbers["value"] == numbers["reference"]).all())
     return {
         "metric": metric,
-        "is_rules": metric is not None and metric.name == CONSTRAINTS,
-        "is_leaks": metric is not None and metric.name == LEAK,
+        "is_constraint": is_constraint,
+        "is_leaks": metric is not None and metric.name == LEAKED_ROW,
         "rows": rows,
         "count": len(numbers),
-        "beyond": int((numbers["passed"] == False).sum()),  # noqa: E712 - None is neither
+        "beyond": int((numbers["passed"] == False).sum()),  # noqa: E712 - None counts as neither
         "as_real": as_real,
         "folded": as_real or len(numbers) > FOLDED,
     }
 
 
 def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
-    """Turn a list of scores into a table with a column a metric."""
+    """Return scores as a table with a column for each metric."""
     metrics = list(dict.fromkeys(scores["metric"]))
     cells = {(row.regressor, row.trained_on, row.metric): row for row in scores.itertuples()}
     rows = list(dict.fromkeys((row.regressor, row.trained_on) for row in scores.itertuples()))
@@ -287,10 +310,10 @@ def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
         "rows": [
             {
                 "regressor": regressor,
-                "arm": LEARNED_FROM[arm],
-                "cells": [cells.get((regressor, arm, metric)) for metric in metrics],
+                "trained_on": TRAINED_ON[trained_on],
+                "cells": [cells.get((regressor, trained_on, metric)) for metric in metrics],
             }
-            for regressor, arm in rows
+            for regressor, trained_on in rows
         ],
     }
 

@@ -1,8 +1,5 @@
 """What starts runs by itself: the daily schedule, and the watch over a table's source."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import dagster as dg
 from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -10,7 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from synth_assets.errors import ForeseenError
 from synth_assets.orchestration.assets import raw
 from synth_assets.orchestration.assets.common import Table
-from synth_assets.sources.source import Source
+from synth_assets.sources import Source
 from synth_assets.storage.paths import DataPaths
 
 
@@ -44,7 +41,7 @@ def daily(
 
 
 def source_watch(
-    table: Table, source_in: Callable[[Path], Source], lineage: UnresolvedAssetJobDefinition, *, every_minutes: int
+    table: Table, source: Source, lineage: UnresolvedAssetJobDefinition, *, every_minutes: int
 ) -> dg.SensorDefinition:
     """Build the sensor that runs the whole lineage, for today, when a table's source has changed.
 
@@ -56,8 +53,8 @@ def source_watch(
     ----------
     table : Table
         The table.
-    source_in : callable
-        Gives the table's source, for a data folder.
+    source : Source
+        Where the table comes from.
     lineage : dagster job
         Makes everything of the table.
     every_minutes : int
@@ -84,7 +81,7 @@ def source_watch(
         if made is None or made.asset_materialization is None:
             return dg.SkipReason(f"{table.name}/{raw.NAME} was never materialized: launch {lineage.name} once.")
         try:
-            found = source_in(paths.root).fingerprint()
+            found = source.fingerprint(paths.root)
         except ForeseenError as error:
             return dg.SkipReason(str(error))
         known = made.asset_materialization.metadata.get(raw.SOURCE_FINGERPRINT)

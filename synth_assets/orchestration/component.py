@@ -60,7 +60,7 @@ class SyntheticTable(dg.Component):
         freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.encoding(), partitions)
         fitted_once = [
-            *raw.build(table, settings.source_in, minimum_rows=settings.split.train_size + 1),
+            *raw.build(table, settings.source, minimum_rows=settings.split.train_size + 1),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir
@@ -97,7 +97,7 @@ class SyntheticTable(dg.Component):
         )
         daily = automation.daily(table, resample, hour=settings.schedule.hour, minute=settings.schedule.minute)
         watch = automation.source_watch(
-            table, settings.source_in, lineage, every_minutes=settings.schedule.source_every_minutes
+            table, settings.source, lineage, every_minutes=settings.schedule.source_every_minutes
         )
         return dg.Definitions(
             assets=[d for d in definitions if not isinstance(d, dg.AssetChecksDefinition)],

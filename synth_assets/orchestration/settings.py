@@ -1,15 +1,14 @@
 """What a `defs.yaml` may state of a table: every key, its type, its limits and its default."""
 
 from datetime import date, timedelta
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import available_timezones
 
 import dagster as dg
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.gates import GATES, Gate
+from synth_assets.evaluation.gates import Gate, gates_with
 from synth_assets.publishing.publications import FOLDER
 from synth_assets.publishing.retention import Retention
 from synth_assets.schema.columns import Column
@@ -17,17 +16,11 @@ from synth_assets.schema.constraints import Constraint, check_constraints
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import Split
 from synth_assets.schema.table import TableSchema
-from synth_assets.sources.source import Source
+from synth_assets.sources import AnySource
+from synth_assets.sources.base import DataFile, inside_data_folder
 from synth_assets.synthesizers import AnySettings, SampleSettings
 
 _SCHEMAS_OF_DUCKDB = ("information_schema", "main", "pg_catalog", "system", "temp")
-
-
-def _inside_data_folder(value: str) -> str:
-    path = PurePosixPath(value)
-    if not value or path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"found {value!r}; expected a path inside the data folder, relative and without '..'")
-    return value
 
 
 def _identifier(value: str) -> str:
@@ -65,16 +58,6 @@ def _day(value: str) -> str:
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-DataFile = Annotated[str, AfterValidator(_inside_data_folder)]
-
-
-class OpenMLSettings(_Settings):
-    """A data set on OpenML."""
-
-    name: str = Field(min_length=1, description="The data set's name.")
-    version: int = Field(default=1, ge=1, description="Its version.")
 
 
 class TargetSettings(_Settings):
@@ -133,17 +116,7 @@ class SyntheticTableSettings(_Settings):
     owner: Annotated[str, AfterValidator(_owner)] = Field(
         description="Who answers for it: an e-mail address, or 'team:<name>'."
     )
-    source: Literal["auto", "file", "openml", "placeholder"] = Field(
-        description="Where its rows come from; 'auto' is a file, else OpenML, else (with a warning) the placeholder."
-    )
-    csv: DataFile = Field(description="Its CSV file, inside the data folder.")
-    csv_variable: Annotated[str, AfterValidator(_identifier)] = Field(
-        description="The environment variable that names another CSV file."
-    )
-    openml: OpenMLSettings | None = Field(default=None, description="Its data set on OpenML.")
-    placeholder: DataFile | None = Field(
-        default=None, description="The placeholder's CSV file, inside the data folder."
-    )
+    source: AnySource = Field(description="Source of its rows.")
     columns: tuple[Column, ...] = Field(min_length=2, description="Its columns, in order.")
     target: TargetSettings = Field(description="What is predicted from the other columns.")
     split: Split = Field(description="How rows are held out.")
@@ -184,11 +157,7 @@ class SyntheticTableSettings(_Settings):
         unknown = [name for name in getattr(self.synthesizer, "column_order", ()) if name not in names]
         if unknown:
             raise ValueError(f"synthesizer.column_order names {', '.join(unknown)}; the columns are {', '.join(names)}")
-        _inside_data_folder(getattr(self.synthesizer, "base", "scratch"))
-        if self.source == "openml" and self.openml is None:
-            raise ValueError("source is 'openml'; expected openml.name, the data set's name there")
-        if self.source == "placeholder" and self.placeholder is None:
-            raise ValueError("source is 'placeholder'; expected placeholder, the file's name in the data folder")
+        inside_data_folder(getattr(self.synthesizer, "base", "scratch"))
         return self
 
     def table_schema(self) -> TableSchema:
@@ -199,18 +168,6 @@ class SyntheticTableSettings(_Settings):
         """Return how `encoded_split` writes the rows."""
         return Encoding(self.table_schema(), self.target.rename)
 
-    def source_in(self, data_folder: Path) -> Source:
-        """Give the table's source, for a data folder."""
-        return Source(
-            use=self.source,
-            data_dir=data_folder,
-            csv=self.csv,
-            csv_variable=self.csv_variable,
-            openml_name=self.openml.name if self.openml else None,
-            openml_version=self.openml.version if self.openml else 1,
-            placeholder=self.placeholder,
-        )
-
     def table_gates(self) -> dict[str, Gate]:
         """Give the gates of a sample, by name.
 
@@ -219,10 +176,7 @@ class SyntheticTableSettings(_Settings):
         ForeseenError
             If allowances are given for what is no gate, or for a metric that a gate does not look at.
         """
-        unknown = sorted(set(self.gates) - set(GATES))
-        if unknown:
-            raise ForeseenError(f"gates names {', '.join(unknown)}; the gates are {', '.join(GATES)}.")
-        return {name: gate.with_allowances(self.gates.get(name, {})) for name, gate in GATES.items()}
+        return gates_with(self.gates)
 
     @property
     def real_rows_are_published(self) -> bool:

@@ -283,7 +283,7 @@ class PublicationBuilder:
         return [row[0] for row in found]
 
     def _verdicts(self, schema: str, day: str) -> list[dict[str, Any]]:
-        columns = ("gate", "blocking", "passed", "said")
+        columns = ("gate", "blocking", "passed", "message")
         found = self._connection.execute(
             f"SELECT {quoted(columns[0])}, {', '.join(map(quoted, columns[1:]))} "
             f"FROM {quoted(CATALOG, schema, VERDICTS)} WHERE {quoted(PARTITION_COLUMN)} = CAST($1 AS DATE) "

@@ -1,19 +1,23 @@
-"""The column types: each knows its dtype, its SQL type, how it is coerced, checked and encoded.
+"""The column types. Each knows its dtype, its SQL type, and how its values are coerced, checked and encoded.
 
-A column is a pydantic model, so that the YAML, the JSON and the Python object are the same thing.
+A column is a pydantic model: YAML, JSON and the Python object are the same.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synth_assets.errors import ForeseenError
 
 MAX_EXACT_INTEGER = 2**53
 """From here on a float no longer represents every integer."""
+
+MAX_LISTED = 10
+"""Labels that a message lists; it counts the others."""
 
 
 class TableError(ForeseenError):
@@ -21,24 +25,22 @@ class TableError(ForeseenError):
 
 
 class BaseColumn(BaseModel, ABC):
-    """What all column types have in common.
+    """Base of the column types.
 
     Parameters
     ----------
     name : str
-        The name in the source.
+        Name in the source.
     description : str
-        What a value means, in a sentence.
+        Meaning of a value, in a sentence.
     unit : str, optional
-        The unit of a value, as it is written on an axis.
+        Unit of a value, as written on an axis.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sql_type: ClassVar[str]
     """The DuckDB type of the stored values."""
-    encoded_sql_type: ClassVar[str]
-    """The DuckDB type of the values in `encoded_split`."""
     is_numeric: ClassVar[bool]
     """Whether values are numbers, with an order and distances."""
 
@@ -46,6 +48,11 @@ class BaseColumn(BaseModel, ABC):
     name: str = Field(min_length=1, description="Name in the source.")
     description: str = Field(default="", description="Meaning of a value.")
     unit: str | None = Field(default=None, description="Unit, as written on an axis.")
+
+    @property
+    def encoded_sql_type(self) -> str:
+        """The DuckDB type of the values in `encoded_split`."""
+        return self.sql_type
 
     @property
     def range_text(self) -> list[str]:
@@ -82,12 +89,12 @@ class BaseColumn(BaseModel, ABC):
 
     @abstractmethod
     def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Say of each value whether it is present and `coerce` accepts it as a value of this column.
+        """Return, for each value, whether it is present and `coerce` accepts it.
 
         Parameters
         ----------
         values : pandas.Series
-            n values of any dtype, such as a language model writes.
+            n values of any dtype, for instance text that a language model generated.
 
         Returns
         -------
@@ -97,11 +104,11 @@ class BaseColumn(BaseModel, ABC):
 
     @abstractmethod
     def has_dtype(self, values: pd.Series) -> bool:
-        """Say whether values have a dtype of this column."""
+        """Return whether values have a dtype of this column."""
 
     @abstractmethod
     def in_range(self, values: pd.Series) -> np.ndarray:
-        """Say of each value whether it is one of the labels, or within the limits.
+        """Return, for each value, whether it is one of the labels, or within the limits.
 
         Parameters
         ----------
@@ -147,34 +154,46 @@ class Categorical(BaseColumn):
     Parameters
     ----------
     categories : tuple of str
-        The labels in the order of their codes.
+        Labels in the order of their codes.
     """
 
     sql_type: ClassVar[str] = "VARCHAR"
-    encoded_sql_type: ClassVar[str] = "TINYINT"
     is_numeric: ClassVar[bool] = False
 
     type: Literal["categorical"] = "categorical"
     categories: tuple[str, ...] = Field(min_length=1, description="Labels in the order of their codes.")
 
+    @field_validator("categories")
+    @classmethod
+    def _are_unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({label for label in value if value.count(label) > 1}) if len(set(value)) < len(value) else []
+        if twice:
+            raise ValueError(f"found {_listed(twice)} twice; expected each label once")
+        return value
+
+    @property
+    def encoded_sql_type(self) -> str:
+        """The DuckDB type of the codes."""
+        return "TINYINT" if len(self.categories) <= 2**7 else "SMALLINT" if len(self.categories) <= 2**15 else "INTEGER"
+
     @property
     def range_text(self) -> list[str]:
-        """The labels."""
-        return [f"one of {', '.join(self.categories)}"]
+        """The labels; of many, the first."""
+        return [f"one of {_listed(self.categories)}"]
 
     def _converted(self, values: pd.Series, origin: str) -> pd.Series:
         return values.astype("str").where(values.notna())
 
     def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Say of each value whether it is one of the labels."""
+        """Return, for each value, whether it is one of the labels."""
         return self.in_range(values)
 
     def has_dtype(self, values: pd.Series) -> bool:
-        """Say whether values are text, or missing."""
+        """Return whether values are text, or missing."""
         return not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
 
     def in_range(self, values: pd.Series) -> np.ndarray:
-        """Say of each value whether it is one of the labels."""
+        """Return, for each value, whether it is one of the labels."""
         return np.asarray(values.isin(self.categories), dtype=bool)
 
     def encode(self, values: pd.Series) -> pd.Series:
@@ -184,7 +203,7 @@ class Categorical(BaseColumn):
             unknown = sorted(set(values[~known].astype(str)))
             raise TableError(
                 f"column {self.name!r} has the label{'s' if len(unknown) > 1 else ''} "
-                f"{', '.join(map(repr, unknown))}; expected one of {', '.join(self.categories)}. "
+                f"{_listed([repr(label) for label in unknown])}; expected one of {_listed(self.categories)}. "
                 "Add the label to the column's categories, or correct the source."
             )
         codes = pd.Categorical(values, categories=list(self.categories)).codes
@@ -192,12 +211,12 @@ class Categorical(BaseColumn):
 
 
 class NumericColumn(BaseColumn):
-    """A column of numbers.
+    """Base of the columns of numbers.
 
     Parameters
     ----------
     minimum, maximum : float, optional
-        The limits of a plausible value, inclusive.
+        Limits of a plausible value, inclusive.
     """
 
     is_numeric: ClassVar[bool] = True
@@ -223,7 +242,7 @@ class NumericColumn(BaseColumn):
         return [f"{sign} {limit:g}" for sign, limit in stated if limit is not None]
 
     def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Say of each value whether it is a finite number of this type."""
+        """Return, for each value, whether it is a finite number of this type."""
         numbers = pd.to_numeric(values, errors="coerce")
         return np.asarray(numbers.notna() & (numbers.abs() != float("inf")) & ~self._not_of_type(numbers))
 
@@ -247,7 +266,7 @@ class NumericColumn(BaseColumn):
     def _as_dtype(self, numbers: pd.Series) -> pd.Series: ...
 
     def in_range(self, values: pd.Series) -> np.ndarray:
-        """Say of each number whether it is finite and within the limits."""
+        """Return, for each number, whether it is finite and within the limits."""
         numbers = values.to_numpy("float64", na_value=np.nan)
         low = -np.inf if self.minimum is None else self.minimum
         high = np.inf if self.maximum is None else self.maximum
@@ -262,13 +281,12 @@ class Integer(NumericColumn):
     """A column of whole numbers."""
 
     sql_type: ClassVar[str] = "BIGINT"
-    encoded_sql_type: ClassVar[str] = "BIGINT"
     noun: ClassVar[str] = "a whole number"
 
     type: Literal["integer"] = "integer"
 
     def has_dtype(self, values: pd.Series) -> bool:
-        """Say whether values have an integer dtype."""
+        """Return whether values have an integer dtype."""
         return bool(pd.api.types.is_integer_dtype(values.dtype))
 
     def _not_of_type(self, numbers: pd.Series) -> pd.Series:
@@ -282,13 +300,12 @@ class Float(NumericColumn):
     """A column of decimal numbers."""
 
     sql_type: ClassVar[str] = "DOUBLE"
-    encoded_sql_type: ClassVar[str] = "DOUBLE"
     noun: ClassVar[str] = "a number"
 
     type: Literal["float"] = "float"
 
     def has_dtype(self, values: pd.Series) -> bool:
-        """Say whether values have a float dtype."""
+        """Return whether values have a float dtype."""
         return bool(pd.api.types.is_float_dtype(values.dtype))
 
     def _not_of_type(self, numbers: pd.Series) -> pd.Series:
@@ -306,3 +323,8 @@ def describe_type(values: pd.Series) -> str:
     """Return the column type that values in memory have: 'integer', 'float' or 'categorical'."""
     kinds: tuple[Any, ...] = (Integer(name="x"), Float(name="x"))
     return next((kind.type for kind in kinds if kind.has_dtype(values)), "categorical")
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - MAX_LISTED
+    return ", ".join(labels[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")

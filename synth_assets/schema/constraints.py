@@ -1,4 +1,4 @@
-"""Conditions that the rows of a table keep to, as SQL: checked against a schema, and counted in rows."""
+"""SQL conditions that rows should satisfy: checked against a schema, and evaluated on rows."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,16 +22,16 @@ _TYPES = {"DOUBLE": f"DECIMAL(27, {DECIMALS})"}
 
 
 class Constraint(BaseModel):
-    """A condition that rows of a table keep to, but for errors.
+    """A condition that rows of a table should satisfy.
 
     Parameters
     ----------
     name : str
-        What it is called.
+        Name of the constraint.
     sql : str
-        A condition on the raw columns as DuckDB's SQL has it: `Diameter <= Length`.
+        Condition on the raw columns, in DuckDB's SQL: `Diameter <= Length`.
     description : str
-        What it says, in a sentence.
+        Meaning, in a sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,12 +44,14 @@ class Constraint(BaseModel):
     @classmethod
     def _is_identifier(cls, value: str) -> str:
         if not value.isidentifier():
-            raise ValueError(f"found {value!r}; expected a name of letters, digits and '_' that no digit begins")
+            raise ValueError(
+                f"found {value!r}; expected a name of letters, digits and '_' that does not begin with a digit"
+            )
         return value
 
 
 def check_constraints(constraints: Sequence[Constraint], schema: TableSchema) -> None:
-    """Refuse constraints that are no conditions on the columns of a table, without looking at a row of it.
+    """Refuse constraints that are not conditions on the columns of a table. No row is needed.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def check_constraints(constraints: Sequence[Constraint], schema: TableSchema) ->
     names = [constraint.name for constraint in constraints]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise TableError(f"constraints: {', '.join(twice)} stated twice; every constraint needs a name of its own.")
+        raise TableError(f"constraints: {', '.join(twice)} stated twice; every constraint needs its own name.")
     with closing(_connect()) as connection:
         columns = ", ".join(f"{quoted(column.name)} {_type_of(column.sql_type)}" for column in schema.columns)
         connection.execute(f"CREATE TABLE rows ({columns})")
@@ -75,7 +77,7 @@ def check_constraints(constraints: Sequence[Constraint], schema: TableSchema) ->
 
 
 def violations(rows: pd.DataFrame, constraints: Sequence[Constraint], schema: TableSchema) -> pd.DataFrame:
-    """Say which rows violate which constraints.
+    """Find the rows that violate each constraint.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def _type_of(sql_type: str) -> str:
 def _connect() -> "duckdb.DuckDBPyConnection":
     import duckdb
 
-    # Constraints come from a file: they see the rows that they are given, and nothing else of this machine.
+    # Constraints come from a file: they may read the rows of the query and nothing else on the machine.
     return duckdb.connect(config={"enable_external_access": False, "lock_configuration": True})
 
 

@@ -1,4 +1,4 @@
-"""The experiment's encoding of a table in numbers, as `encoded_split` stores it."""
+"""The numeric encoding of a table that `encoded_split` stores."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from synth_assets.schema.table import TableSchema, refuse_reserved
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a table is written in numbers only: labels as codes, the target as a float under another name.
+    """A numeric encoding of a table: labels as codes, the target as a float, optionally under another name.
 
     Parameters
     ----------
     schema : TableSchema
         The table's schema.
     target_name : str, optional
-        The target's name once encoded; by default the one it has.
+        Name of the target once encoded; unchanged by default.
 
     Raises
     ------
     TableError
-        If the new name is reserved, or another column has it.
+        If the name is reserved, or another column has it.
     """
 
     schema: TableSchema
@@ -44,7 +44,7 @@ class Encoding:
         return self.target_name if is_target and self.target_name is not None else column.name
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Write rows in numbers.
+        """Encode rows as numbers.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class Encoding:
         Returns
         -------
         pandas.DataFrame
-            The n rows; labels as `int8` codes, the target as `float64` under its new name.
+            The n rows; labels as integer codes, the target as `float64` under `target_name`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The split of a table into rows to learn from and rows that only evaluation sees."""
+"""The split of a table into train rows and held-out rows."""
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,18 +15,18 @@ class Split(BaseModel):
     Parameters
     ----------
     train_size : int
-        How many rows to learn from; the rest is held out.
+        Number of train rows; the rest is held out.
     random_state : int
-        The seed of the shuffle.
+        Seed of the shuffle.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train_size: int = Field(ge=1, description="Number of rows to learn from.")
+    train_size: int = Field(ge=1, description="Number of train rows; the rest is held out.")
     random_state: int = Field(ge=0, lt=2**32, description="Seed of the shuffle.")
 
     def membership(self, rows: int) -> pd.DataFrame:
-        """Assign each row to a part.
+        """Assign each row to train or test.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ def select(frame: pd.DataFrame, membership: pd.DataFrame, part: str) -> pd.DataF
     membership : pandas.DataFrame
         A frame with the columns `split` and `row_id`, as `Split.membership` returns them.
     part : {"train", "test"}
-        Which part. Only evaluation asks for 'test'.
+        Which part. Only evaluation reads 'test'.
 
     Returns
     -------

@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from synth_assets.errors import validation_message
 from synth_assets.schema.columns import Column, TableError
 
 RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "rowid")
-"""Columns that the pipeline adds to a table's own, and the one that DuckDB has in every table."""
+"""Names of the columns that the pipeline adds, and of the one that DuckDB adds to every table."""
 
 
 class TableSchema(BaseModel):
@@ -19,9 +21,9 @@ class TableSchema(BaseModel):
     Parameters
     ----------
     columns : tuple of Column
-        In the order in which the table has them.
+        Columns in the order of the table.
     target : str, optional
-        The name of the column that is predicted from the others.
+        Name of the column that is predicted from the others.
 
     Raises
     ------
@@ -47,7 +49,9 @@ class TableSchema(BaseModel):
         lower = [name.lower() for name in names]  # DuckDB does not distinguish upper and lower case
         twice = sorted({name for name in names if lower.count(name.lower()) > 1})
         if twice:
-            raise TableError(f"columns: {', '.join(twice)} named twice; every column needs a name of its own.")
+            raise TableError(
+                f"columns: {', '.join(twice)} named twice; every column needs its own name, whatever its case."
+            )
         refuse_reserved(names)
         if self.target is not None and self.target not in names:
             raise TableError(f"target: {self.target!r} is not a column of the table; the columns are {_listed(names)}.")
@@ -67,6 +71,40 @@ class TableSchema(BaseModel):
     def numeric(self) -> list[str]:
         """The names of the columns of numbers, in order."""
         return [column.name for column in self.columns if column.is_numeric]
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "TableSchema":
+        """Read a schema from a YAML file with the keys `columns` and, optionally, `target`.
+
+        Raises
+        ------
+        TableError
+            If there is no such file, or it states no schema.
+        """
+        import yaml
+
+        try:
+            stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise TableError(f"the schema {path} cannot be read: {error.strerror or error}.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise TableError(f"the schema {path} is not YAML: {' '.join(str(error).split())}.") from error
+        if not isinstance(stated, dict):
+            raise TableError(f"the schema {path} has no keys; expected `columns` and, optionally, `target`.")
+        try:
+            return cls.model_validate(stated)
+        except ValidationError as error:
+            raise TableError(f"the schema {path}: {validation_message(error)}") from error
+
+    def with_target(self, target: str) -> "TableSchema":
+        """Return the schema with another target.
+
+        Raises
+        ------
+        TableError
+            If the target is not a column.
+        """
+        return TableSchema(columns=self.columns, target=target)
 
     def column(self, name: str) -> Column:
         """Return the column of that name.
@@ -109,27 +147,27 @@ class TableSchema(BaseModel):
         if missing:
             raise TableError(
                 f"{origin} lacks the column{_s(missing)} {_listed(missing)}. It has {_listed(list(frame.columns))}; "
-                f"expected {_listed(self.names)}. Rename its columns, or state the new names in the schema."
+                f"expected {_listed(self.names)}. Rename its columns, or correct the names in the schema."
             )
         if frame.empty:
-            raise TableError(f"{origin} has a header but no row; at least one row is needed.")
+            raise TableError(f"{origin} has no row; at least one is needed.")
         return pd.DataFrame({column.name: column.coerce(frame[column.name], origin=origin) for column in self.columns})
 
 
 def readable_rows(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    """Keep the rows whose every cell can be read, in the schema's order and dtypes.
+    """Select the rows of which every cell is a value of its column, in the schema's order and dtypes.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Rows with the schema's columns, as a model wrote them: a label may be unknown, a number may be text.
+        Generated rows with the schema's columns; a label may be unknown, a number may be text.
     schema : TableSchema
         The table's schema.
 
     Returns
     -------
     pandas.DataFrame
-        The rows that can be read; the index counts from 0.
+        The readable rows; the index counts from 0.
     """
     readable = [column.is_readable(frame[column.name]) for column in schema.columns]
     kept = frame[np.logical_and.reduce(readable)]
@@ -137,17 +175,17 @@ def readable_rows(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
 
 
 def refuse_reserved(names: Sequence[str]) -> None:
-    """Refuse column names that the pipeline uses itself.
+    """Refuse the column names in `RESERVED`.
 
     Raises
     ------
     TableError
-        With the names.
+        If there is one.
     """
     taken = sorted({name.lower() for name in names} & set(RESERVED))
     if taken:
         raise TableError(
-            f"columns: {', '.join(taken)} would clash with a column of the pipeline; rename it in the source."
+            f"columns: {', '.join(taken)} would clash with a column that the pipeline adds; rename it in the source."
         )
 
 

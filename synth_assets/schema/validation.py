@@ -1,4 +1,4 @@
-"""What is wrong with a stored table, in words, by the name of the check that it fails."""
+"""The checks of a stored table against its schema."""
 
 import pandas as pd
 
@@ -12,17 +12,17 @@ def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1)
     Parameters
     ----------
     frame : pandas.DataFrame
-        A table as it was stored.
+        The stored table.
     schema : TableSchema
-        What it should be.
+        Its schema.
     minimum_rows : int
-        The fewest rows that it should have.
+        Least number of rows.
 
     Returns
     -------
     dict
-        For each of 'columns', 'types', 'row_count', 'no_missing_values', 'labels' and 'ranges', a sentence for each
-        problem; an empty list where there is none.
+        For each of 'columns', 'types', 'row_count', 'no_missing_values', 'labels' and 'ranges', the
+        problems found, each as a sentence.
     """
     rows, found = len(frame), [str(name) for name in frame.columns]
     problems: dict[str, list[str]] = {

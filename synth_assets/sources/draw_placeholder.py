@@ -3,7 +3,7 @@
 A Gaussian copula within each sex (Nelsen, An Introduction to Copulas, 2006): normal scores with the correlations that
 belong to the published Spearman matrix become ranks, the published quantiles turn the ranks into values, and each
 value is snapped to the grid on which its column was measured. No real row goes in, so none can come out. Run as
-`python -m synth_assets.sources.draw_placeholder` to draw the committed table anew.
+`python -m synth_assets.sources.draw_placeholder` to redraw the committed table.
 """
 
 import json

@@ -47,7 +47,7 @@ def _cells(table: str) -> list[list[str]]:
 
 
 def test_the_table_states_means_and_ranges_the_floor_first(found: pd.DataFrame) -> None:
-    header, rule, *rows = _cells(markdown(found, floor=FLOOR))
+    header, rule, *rows = _cells(markdown(found, reference=FLOOR))
 
     assert header == [
         "method",
@@ -67,11 +67,11 @@ def test_the_table_states_means_and_ranges_the_floor_first(found: pd.DataFrame) 
 def test_one_seed_of_several_says_so() -> None:
     found = _results((FLOOR, 0, "exact copies", 0.0), (FLOOR, 1, "membership AUC", 0.5))
 
-    assert _cells(markdown(found, floor=FLOOR))[2] == [FLOOR, "2", "0.500 (1 of 2 seeds)", "0.00 (1 of 2 seeds)"]
+    assert _cells(markdown(found, reference=FLOOR))[2] == [FLOOR, "2", "0.500 (1 of 2 seeds)", "0.00 (1 of 2 seeds)"]
 
 
 def test_a_bar_in_a_name_does_not_end_its_cell() -> None:
-    assert "| a \\| b | 1 | 0.500 |" in markdown(_results(("a | b", 0, "membership AUC", 0.5)), floor="a | b")
+    assert "| a \\| b | 1 | 0.500 |" in markdown(_results(("a | b", 0, "membership AUC", 0.5)), reference="a | b")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def _marks(axes: Axes, marker: str) -> dict[int, list[float]]:
 
 
 def test_a_panel_shows_each_seed_the_mean_and_the_floor(found: pd.DataFrame) -> None:
-    drawn = figure(found, source="a file", floor=FLOOR)
+    drawn = figure(found, source="a file", reference=FLOOR)
     copies, scores = _panel(drawn, "partial copies"), _panel(drawn, "TSTR R2 (forest)")
 
     assert _marks(copies, "o") == {1: [10.0, 20.0, 15.0]}
@@ -114,7 +114,7 @@ def test_a_panel_shows_each_seed_the_mean_and_the_floor(found: pd.DataFrame) -> 
 
 
 def test_panels_come_in_a_fixed_order_with_the_methods_beside_the_first(found: pd.DataFrame) -> None:
-    drawn = figure(found, source="a file", floor=FLOOR)
+    drawn = figure(found, source="a file", reference=FLOOR)
 
     assert [axes.get_title(loc="left") for axes in drawn.axes] == ["TSTR R2 (forest)", "partial copies", "fit CPU s"]
     assert [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn.axes] == [
@@ -128,14 +128,14 @@ def test_panels_come_in_a_fixed_order_with_the_methods_beside_the_first(found: p
 def test_times_are_drawn_by_orders_of_magnitude_unless_one_is_none(found: pd.DataFrame) -> None:
     none = pd.concat([found, _results(("peer", 2, "fit CPU s", 0.0))])
 
-    assert _panel(figure(found, source="a file", floor=FLOOR), "fit CPU s").get_xscale() == "log"
-    assert _panel(figure(none, source="a file", floor=FLOOR), "fit CPU s").get_xscale() == "linear"
-    assert _panel(figure(found, source="a file", floor=FLOOR), "partial copies").get_xscale() == "linear"
+    assert _panel(figure(found, source="a file", reference=FLOOR), "fit CPU s").get_xscale() == "log"
+    assert _panel(figure(none, source="a file", reference=FLOOR), "fit CPU s").get_xscale() == "linear"
+    assert _panel(figure(found, source="a file", reference=FLOOR), "partial copies").get_xscale() == "linear"
 
 
 def test_our_engine_and_its_baseline_stand_out() -> None:
     methods = [FLOOR, "great", "be_great", "peer"]
-    drawn = figure(_results(*((m, 0, "membership AUC", 0.5) for m in methods)), source="a file", floor=FLOOR)
+    drawn = figure(_results(*((m, 0, "membership AUC", 0.5) for m in methods)), source="a file", reference=FLOOR)
 
     colours = [to_hex(line.get_color()).upper() for line in drawn.axes[0].lines if line.get_marker() == "o"]
     assert colours == [ORANGE, BLUE, GREY]
@@ -151,11 +151,11 @@ def test_every_measure_that_is_drawn_can_be_shown() -> None:
 def test_a_report_is_a_table_a_frame_and_a_figure(found: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "bench.md").write_text("an earlier report")
 
-    write_report(found, tmp_path, source="creatures.csv", floor=FLOOR)
+    write_report(found, tmp_path, source="creatures.csv", reference=FLOOR)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.md", "bench.parquet", "bench.png"]
     text = (tmp_path / "bench.md").read_text()
-    assert text.startswith(markdown(found, floor=FLOOR) + "\n\n")
+    assert text.startswith(markdown(found, reference=FLOOR) + "\n\n")
     assert "Real rows: creatures.csv." in text
     assert_frame_equal(pd.read_parquet(tmp_path / "bench.parquet"), found)
     assert imread(io.BytesIO((tmp_path / "bench.png").read_bytes())).std() > 0.05  # something is on it
@@ -175,13 +175,13 @@ def test_results_that_would_mislead_are_refused_and_nothing_is_written(
     found: pd.DataFrame, tmp_path: Path, row: tuple[str, int, str, float], message: str
 ) -> None:
     with pytest.raises(ForeseenError, match=message):
-        write_report(pd.concat([found, _results(row)]), tmp_path, source="a file", floor=FLOOR)
+        write_report(pd.concat([found, _results(row)]), tmp_path, source="a file", reference=FLOOR)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_results_without_a_floor_or_a_column_are_refused(found: pd.DataFrame) -> None:
-    with pytest.raises(ForeseenError, match="no method 'ideal', the floor; they have peer, real rows, great"):
-        markdown(found, floor="ideal")
+    with pytest.raises(ForeseenError, match="no method 'ideal', the reference; they have peer, real rows, great"):
+        markdown(found, reference="ideal")
     with pytest.raises(ForeseenError, match="lack the columns seed; expected method, seed, measure, value"):
-        figure(found.drop(columns="seed"), source="a file", floor=FLOOR)
+        figure(found.drop(columns="seed"), source="a file", reference=FLOOR)

@@ -42,7 +42,7 @@ class Watch:
 
     def materialized(self) -> None:
         """Put on record that `raw` was made from the source as it is."""
-        fingerprint = tiny_settings().source_in(self.root).fingerprint()
+        fingerprint = tiny_settings().source.fingerprint(self.root)
 
         @dg.asset(key=RAW)
         def made() -> dg.MaterializeResult[None]:

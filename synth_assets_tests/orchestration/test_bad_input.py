@@ -26,6 +26,7 @@ def _no_openml(monkeypatch: pytest.MonkeyPatch) -> None:
         raise URLError("no route to openml")
 
     monkeypatch.setattr("sklearn.datasets._openml.urlopen", unreachable)
+    monkeypatch.setattr("synth_assets.sources.openml.urlopen", unreachable)
 
 
 def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
@@ -42,9 +43,9 @@ def edit(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], Non
         (edit(lambda t: t.assign(Length=t["Length"].astype(object).where(t.index != 16, "long"))),
          "column 'Length' has 'long' in data row 17, which is not a number (1 such cell)"),
         (edit(lambda t: t.assign(Class_number_of_rings=t["Class_number_of_rings"] + 0.5)), "not a whole number"),
-        (edit(lambda t: t.head(0)), "has a header but no row"),
+        (edit(lambda t: t.head(0)), "has no row"),
         (lambda csv: csv.write_text(""), "is empty; expected a header"),
-        (lambda csv: csv.write_bytes(b"\xff\xfe\x00\x01" * 50), "is no CSV table in UTF-8"),
+        (lambda csv: csv.write_bytes(b"\xff\xfe\x00\x01" * 50), "is not a CSV table in UTF-8"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_the_table_is_refused(world: World, spoil: Callable[[Path], None], said: str) -> None:
@@ -72,7 +73,7 @@ def test_a_file_that_is_named_and_missing_is_no_reason_to_take_another(
 @pytest.mark.usefixtures("_no_openml")
 def test_openml_that_cannot_be_reached_is_an_error_where_it_is_asked_for(world: World) -> None:
     before = world.stored()
-    outcome = world.run(source="openml")
+    outcome = world.run(source={"type": "openml", "name": "abalone"})
     (message,) = outcome.messages
     assert "OpenML data set 'abalone', version 1 cannot be reached" in message
     assert "no route to openml" in message

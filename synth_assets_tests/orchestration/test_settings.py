@@ -29,30 +29,41 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
     assert (settings.split.train_size, settings.split.random_state) == (3000, 420)
     assert (settings.target.column, settings.target.rename) == ("Class_number_of_rings", "Rings")
     assert (settings.sample.n_samples, settings.sample.temperature) == (3000, 1.0)
-    assert settings.openml is not None
-    assert (settings.openml.name, settings.openml.version) == ("abalone", 1)
+    assert settings.source.model_dump() == {
+        "type": "auto",
+        "path": "abalone.csv",
+        "variable": "ABALONE_CSV",
+        "openml": {"name": "abalone", "version": 1},
+        "placeholder": "abalone_placeholder.csv",
+    }
 
 
 @pytest.mark.parametrize(
     ("path", "value", "key", "said"),
     [
-        ("source", "web", "source", "'auto', 'file', 'openml' or 'placeholder'"),
+        ("source.type", "web", "source", "'auto', 'file', 'openml', 'placeholder'"),
+        ("source.csv", "a.csv", "source.auto.csv", "Extra inputs are not permitted"),
         ("language_model.epochs", 0, "language_model.epochs", "greater than or equal to 1"),
         ("language_model.epohcs", 3, "language_model.epohcs", "Extra inputs are not permitted"),
         ("language_model.engine", "ours", "language_model.engine", "'be_great'"),
         ("language_model.scratch.n_head", 5, "language_model.scratch", "found n_embd 64 and n_head 5"),
         ("language_model.experiment_dir", "../elsewhere", "language_model.experiment_dir", "found '../elsewhere'"),
         ("language_model.experiment_dir", "/root", "language_model.experiment_dir", "inside the data folder"),
-        ("csv", "", "csv", "found ''"),
-        ("csv", "/etc/passwd", "csv", "found '/etc/passwd'; expected a path inside the data folder"),
-        ("csv", "../abalone.csv", "csv", "inside the data folder"),
-        ("placeholder", "/etc/passwd", "placeholder", "inside the data folder"),
+        ("source.path", "", "source.auto.path", "found ''"),
+        (
+            "source.path",
+            "/etc/passwd",
+            "source.auto.path",
+            "found '/etc/passwd'; expected a path inside the data folder",
+        ),
+        ("source.path", "../abalone.csv", "source.auto.path", "inside the data folder"),
+        ("source.placeholder", "/etc/passwd", "source.auto.placeholder", "inside the data folder"),
         ("language_model.base", "/srv/models/gpt2", "language_model.base", "inside the data folder"),
         ("language_model.base", "org/../../gpt2", "language_model.base", "inside the data folder"),
-        ("csv_variable", "A/../B", "csv_variable", "found 'A/../B'; expected a name of letters"),
+        ("source.variable", "A/../B", "source.auto.variable", "found 'A/../B'; expected a name of letters"),
         ("table", "../abalone", "table", "found '../abalone'"),
         ("table", 'x"; drop table y; --', "table", "found 'x\"; drop table y; --'"),
-        ("placeholder", "a/../../b.csv", "placeholder", "inside the data folder"),
+        ("source.openml.version", 0, "source.auto.openml.version", "greater than or equal to 1"),
         ("split.train_size", "many", "split.train_size", "valid integer"),
         ("split.random_state", -1, "split.random_state", "greater than or equal to 0"),
         ("target.column", "Rungs", "", "target.column: 'Rungs' is not a column of the table; the columns are Sex,"),
@@ -139,14 +150,6 @@ def test_a_column_may_be_called_anything(attributes: dict[str, Any]) -> None:
 def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) -> None:
     del attributes[key]
     with pytest.raises(ValidationError, match=f"{key}\n  Field required"):
-        SyntheticTableSettings(**attributes)
-
-
-@pytest.mark.parametrize(("source", "key"), [("openml", "openml"), ("placeholder", "placeholder")])
-def test_a_source_needs_what_it_names(attributes: dict[str, Any], source: str, key: str) -> None:
-    attributes["source"] = source
-    del attributes[key]
-    with pytest.raises(ValidationError, match=f"source is '{source}'; expected {key}"):
         SyntheticTableSettings(**attributes)
 
 

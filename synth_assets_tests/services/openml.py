@@ -1,14 +1,18 @@
-"""A filled OpenML cache, from which ``sklearn.datasets.fetch_openml`` loads without a network."""
+"""A local OpenML: a filled cache of ``sklearn.datasets.fetch_openml``, and answers to requests from such a cache."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import Request
 
 import pandas as pd
+import pytest
 from pandas.api.types import is_numeric_dtype
 
 _TARGET = "Class_number_of_rings"
@@ -97,3 +101,35 @@ def fill_openml_cache(
         file = cache / f"{path}.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(gzip.compress(content))
+
+
+class _Answer(io.BytesIO):
+    def info(self) -> dict[str, str]:
+        return {}
+
+
+def answer_from(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let OpenML answer with what is in a filled cache.
+
+    Parameters
+    ----------
+    cache : pathlib.Path
+        The folder that `fill_openml_cache` filled.
+    monkeypatch : pytest.MonkeyPatch
+        Puts the network back.
+
+    Returns
+    -------
+    list of str
+        The paths that were requested; it grows.
+    """
+    requested: list[str] = []
+
+    def urlopen(request: Request | str, timeout: float | None = None) -> _Answer:
+        path = urlparse(request if isinstance(request, str) else request.full_url).path.lstrip("/")
+        requested.append(path)
+        return _Answer(gzip.decompress((cache / "openml" / "openml.org" / f"{path}.gz").read_bytes()))
+
+    for module in ("sklearn.datasets._openml", "synth_assets.sources.openml"):
+        monkeypatch.setattr(f"{module}.urlopen", urlopen)
+    return requested

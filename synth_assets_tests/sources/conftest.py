@@ -15,9 +15,3 @@ def abalone() -> SyntheticTableSettings:
     """Read what the project's own `defs.yaml` states of the abalone table."""
     stated = yaml.safe_load((PROJECT / "synth_assets" / "defs" / "abalone" / "defs.yaml").read_text(encoding="utf-8"))
     return SyntheticTableSettings.model_validate(stated["attributes"])
-
-
-@pytest.fixture(params=["placeholder_csv", "real_csv"])
-def abalone_csv(request: pytest.FixtureRequest) -> Path:
-    """Give the placeholder, then the real table where there is one."""
-    return request.getfixturevalue(request.param)

@@ -1,18 +1,27 @@
-"""The figures: one style, on white, so that they read in both of the UI's themes, in colours for the colour-blind too.
+"""Figures in one style: on white, so that they read in light and dark themes, in colours for colour-blind readers.
 
-Each function gives a matplotlib figure that belongs to no window; `as_png` renders it. `rows` draws the rows
-themselves, `scores` what was measured of them, `style` is what they have in common.
+Each function returns a matplotlib figure without a window; `as_png` renders it. `rows` draws rows, `scores` draws
+metric results, `style` is common to both.
 """
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from synth_assets.evaluation.figures.rows import correlation_matrices, density_grid, distance_histograms, pair_grid
 from synth_assets.evaluation.figures.scores import (
     augmentation_curves,
-    evidence_dots,
-    evidence_history,
     loss_curve,
+    metric_dots,
+    metric_history,
     regression_points,
 )
 from synth_assets.evaluation.figures.style import BLUE, FILE_DPI, GREEN, GREY, INLINE_DPI, ORANGE, as_png, new_figure
+from synth_assets.evaluation.metrics.copies import closest_distances
+from synth_assets.evaluation.samples import Samples, to_features
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "BLUE",
@@ -25,11 +34,73 @@ __all__ = [
     "augmentation_curves",
     "correlation_matrices",
     "density_grid",
+    "distance_figure",
     "distance_histograms",
-    "evidence_dots",
-    "evidence_history",
+    "fidelity_figures",
     "loss_curve",
+    "metric_dots",
+    "metric_history",
     "new_figure",
     "pair_grid",
     "regression_points",
 ]
+
+
+def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, source: str) -> "dict[str, Figure]":
+    """Draw densities, correlations, and the pairs by which synthetic rows are detected best.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    results : pandas.DataFrame
+        Metric results of fidelity.
+    title, source : str
+        Name of the sample and origin of the real rows.
+
+    Returns
+    -------
+    dict of str to matplotlib.figure.Figure
+        'densities', 'correlations' where there are numeric columns, 'pairs' where there are two columns.
+    """
+    rows, schema = samples.subsample, samples.schema
+    drawn = {
+        "densities": density_grid(rows, samples.train, samples.holdout, schema, results, title=title, source=source)
+    }
+    if len(schema.numeric) > 1:
+        drawn["correlations"] = correlation_matrices(samples.holdout, rows, schema, title=title, source=source)
+    pairs = results[results["metric"] == "detection_auc_pair"]
+    if len(pairs):
+        drawn["pairs"] = pair_grid(rows, samples.holdout, schema, pairs, title=title, source=source)
+    return drawn
+
+
+def distance_figure(samples: Samples, *, title: str, source: str) -> "Figure":
+    """Draw distances to the closest record, of synthetic and of holdout rows.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    title, source : str
+        Name of the sample and origin of the real rows.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        As `distance_histograms` draws it.
+    """
+    # Equal numbers of train and holdout rows: the more rows there are, the closer is the closest.
+    size = min(len(samples.train), len(samples.holdout))
+    train, holdout = (
+        to_features(real.sample(size, random_state=0), samples.train, samples.schema)
+        for real in (samples.train, samples.holdout)
+    )
+    synthetic, all_holdout = samples.features["synthetic"], samples.features["holdout"]
+    return distance_histograms(
+        closest_distances(synthetic, train),
+        closest_distances(synthetic, holdout),
+        closest_distances(all_holdout, train),
+        title=title,
+        source=source,
+    )

@@ -1,6 +1,6 @@
-"""The figures of rows: real ones beside synthetic ones."""
+"""Figures of rows: real beside synthetic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.fidelity import correlations
 from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, ORANGE, legend, new_figure, short
-from synth_assets.evaluation.reference import floor_of, real_splits
+from synth_assets.evaluation.metrics.trend import correlations
+from synth_assets.evaluation.reference import real_splits, reference_of
 from synth_assets.schema.columns import Column
 from synth_assets.schema.table import TableSchema
 
@@ -33,23 +33,23 @@ _SHAPES = ("ks_complement", "tv_complement")
 def density_grid(
     synthetic: pd.DataFrame,
     train: pd.DataFrame,
-    held_out: pd.DataFrame,
+    holdout: pd.DataFrame,
     schema: TableSchema,
     fidelity: pd.DataFrame,
     *,
     title: str,
     source: str,
 ) -> "Figure":
-    """Draw the density of each column, of held-out and of synthetic rows, and where another real sample would lie.
+    """Draw the density of each column in holdout and synthetic rows, with a band for other samples of real rows.
 
     Parameters
     ----------
-    synthetic, train, held_out : pandas.DataFrame
+    synthetic, train, holdout : pandas.DataFrame
         Rows in the raw table's columns and types; synthetic cells may be empty.
     schema : TableSchema
         The raw table's schema.
     fidelity : pandas.DataFrame
-        What `fidelity_table` gave; each panel states its column's value and floor.
+        Metric results; each panel states the similarity of its column and the reference.
     title : str
         What sample this is.
     source : str
@@ -58,32 +58,31 @@ def density_grid(
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a column: Gaussian kernels for numbers, bars for categories. An axis spans what the held-out rows
-        span, but for values far from all others; how many rows are not drawn is stated. The band is where the line of
-        as many real rows would lie, 95 times in 100, at each place by itself: it is made, as the floors are, of the
-        differences between the two parts of each of 20 splits of the real table, around the line of the held-out rows.
+        One panel a column: Gaussian kernels for numbers, bars for categories. An axis spans what the holdout rows
+        span, but for values far from all others; how many rows are not drawn is stated. The band is the pointwise
+        95% prediction interval of the line of as many real rows, from the differences between the two parts of each of
+        20 random splits of the real rows.
 
-    Raises
-    ------
-    ForeseenError
-        If a set has no rows or lacks a column, or a numeric column has other values than numbers.
     """
-    _require(schema.columns, synthetic=synthetic, train=train, held_out=held_out)
-    train, held_out = train.head(MOST_ROWS), held_out.head(MOST_ROWS)
+    train, holdout = train.head(MOST_ROWS), holdout.head(MOST_ROWS)
     drawn = synthetic.head(len(train))
-    splits = [(split.train.head(len(drawn)), split.held_out) for split in real_splits(train, held_out)]
+    real = pd.concat([train, holdout], ignore_index=True)
+    splits = [
+        (real.iloc[split.train[: len(drawn)]], real.iloc[split.holdout])
+        for split in real_splits(len(train), len(holdout))
+    ]
     across = min(3, len(schema.columns))
     down = -(-len(schema.columns) // across)
     shapes = fidelity[fidelity["metric"].isin(_SHAPES)].set_index("column_name")
     if len(shapes):
-        title += "\nBeside each name: its likeness to held-out rows (1 is best), and that of real rows"
+        title += "\nBeside each name: similarity to holdout rows (1 is best), and its reference from real rows"
     with new_figure(3.6 * across, 2.4 * down + 1.0, title, source) as figure:
         for i, column in enumerate(schema.columns):
             axes = figure.add_subplot(down, across, i + 1)
             draw = _bars if not column.is_numeric else _densities
             draw(
                 axes,
-                held_out[column.name],
+                holdout[column.name],
                 drawn[column.name],
                 [(one[column.name], other[column.name]) for one, other in splits],
                 column,
@@ -91,9 +90,9 @@ def density_grid(
             named = short(column.name, 28)
             if column.name in shapes.index:
                 number = shapes.loc[column.name]
-                named += f": {number['value']:.3f}, real {number['floor']:.3f}"
+                named += f": {number['value']:.3f}, real {number['reference']:.3f}"
             axes.set_title(named)
-        _legend(figure, len(held_out), len(drawn), len(synthetic), band=True)
+        _legend(figure, len(holdout), len(drawn), len(synthetic), band=True)
     return figure
 
 
@@ -116,14 +115,9 @@ def correlation_matrices(
     matplotlib.figure.Figure
         Three matrices; the difference is synthetic minus real, on a scale of its own.
 
-    Raises
-    ------
-    ForeseenError
-        If a set has no rows or lacks a column, or a numeric column has other values than numbers.
     """
     from matplotlib import colormaps
 
-    _require([column for column in schema.columns if column.is_numeric], real=real, synthetic=synthetic)
     matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
     matrices["synthetic - real"] = matrices["synthetic"] - matrices["real"]
     largest = float(matrices["synthetic - real"].abs().to_numpy().max())
@@ -154,7 +148,7 @@ def correlation_matrices(
 
 def pair_grid(
     synthetic: pd.DataFrame,
-    held_out: pd.DataFrame,
+    holdout: pd.DataFrame,
     schema: TableSchema,
     pairs: pd.DataFrame,
     *,
@@ -162,11 +156,11 @@ def pair_grid(
     title: str,
     source: str,
 ) -> "Figure":
-    """Draw the pairs of columns in which a classifier saw most: real rows beside synthetic ones, on the same axes.
+    """Draw the pairs of columns by which synthetic rows are detected best: on the same axes.
 
     Parameters
     ----------
-    synthetic, held_out : pandas.DataFrame
+    synthetic, holdout : pandas.DataFrame
         Rows in the raw table's columns and types; as many of each are drawn.
     schema : TableSchema
         The raw table's schema.
@@ -187,8 +181,7 @@ def pair_grid(
     Raises
     ------
     ForeseenError
-        If there is no pair of the schema's columns among `pairs`, a set has no rows or lacks a column, or a numeric
-        column has other values than numbers.
+        If there is no pair of the schema's columns among `pairs`.
     """
     named = {f"{one.name}, {other.name}": (one, other) for one, other in combinations(schema.columns, 2)}
     found = pairs[pairs["column_name"].isin(named)].head(most)
@@ -197,15 +190,14 @@ def pair_grid(
             f"none of {len(pairs)} rows names a pair of columns, such as {next(iter(named), 'one, other')!r}; give the "
             "table of what gave the sample away."
         )
-    _require(schema.columns, synthetic=synthetic, held_out=held_out)
-    count = min(len(synthetic), len(held_out), MOST_ROWS)
-    sets = {"real": (held_out.head(count), BLUE), "synthetic": (synthetic.head(count), ORANGE)}
+    count = min(len(synthetic), len(holdout), MOST_ROWS)
+    sets = {"real": (holdout.head(count), BLUE), "synthetic": (synthetic.head(count), ORANGE)}
     across = min(2, len(found))
     down = -(-len(found) // across)
     with new_figure(6.2 * across, 2.8 * down + 0.9, title, source) as figure:
         for i, pair in enumerate(found.itertuples()):
             one, other = named[pair.column_name]
-            spans = [_span(held_out[column.name], column) for column in (one, other)]
+            spans = [_span(holdout[column.name], column) for column in (one, other)]
             for j, (called, (rows, colour)) in enumerate(sets.items()):
                 axes = figure.add_subplot(down, 2 * across, 2 * i + j + 1)
                 x, y = (_places(rows[column.name], column) for column in (one, other))
@@ -217,7 +209,7 @@ def pair_grid(
                 for axis, column in ((axes.xaxis, one), (axes.yaxis, other)):
                     if not column.is_numeric:
                         axis.set_ticks(range(len(column.categories)), [short(c, 10) for c in column.categories])
-                _say_below(axes, _label(one), left_out)
+                _label_below(axes, _label(one), left_out)
                 if called == "real":
                     axes.set_title(f"real; AUC of this pair alone {pair.value:.3f}")
                     axes.set_ylabel(_label(other))
@@ -230,21 +222,21 @@ def pair_grid(
 
 def distance_histograms(
     synthetic_to_train: np.ndarray,
-    synthetic_to_held_out: np.ndarray,
-    held_out_to_train: np.ndarray,
+    synthetic_to_holdout: np.ndarray,
+    holdout_to_train: np.ndarray,
     *,
     title: str,
     source: str,
 ) -> "Figure":
-    """Draw how far rows lie from their closest record.
+    """Draw histograms of the distance to the closest record.
 
     Parameters
     ----------
-    synthetic_to_train, synthetic_to_held_out : numpy.ndarray
-        The distances of the synthetic rows to the closest train row and to the closest held-out row, of as many of
+    synthetic_to_train, synthetic_to_holdout : numpy.ndarray
+        The distances of the synthetic rows to the closest train row and to the closest holdout row, of as many of
         either: the more rows there are, the closer is the closest.
-    held_out_to_train : numpy.ndarray
-        The distances of the held-out rows to the closest of the same train rows: what real rows do.
+    holdout_to_train : numpy.ndarray
+        The distances of the holdout rows to the closest of the same train rows: what real rows do.
     title, source : str
         What sample this is, and where the real rows come from.
 
@@ -260,9 +252,9 @@ def distance_histograms(
         If there are no distances of one kind, or one is not finite.
     """
     distances = {
-        "held-out to train": (held_out_to_train, BLUE, "-"),
+        "holdout to train": (holdout_to_train, BLUE, "-"),
         "synthetic to train": (synthetic_to_train, ORANGE, "-"),
-        "synthetic to held-out": (synthetic_to_held_out, BLACK, "--"),
+        "synthetic to holdout": (synthetic_to_holdout, BLACK, "--"),
     }
     for name, (found, _, _) in distances.items():
         if not len(found) or not np.isfinite(found).all():
@@ -305,7 +297,7 @@ def _bars(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Splits, c
         axes.tick_params(axis="x", rotation=90)
     axes.set_ylabel("share of rows")
     left_out = f"{len(drawn)} of {len(both)} labels" if len(drawn) < len(both) else ""
-    _say_below(axes, left_out, _not_drawn(real.isin(drawn.index), synthetic.isin(drawn.index)))
+    _label_below(axes, left_out, _not_drawn(real.isin(drawn.index), synthetic.isin(drawn.index)))
 
 
 def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Splits, column: Column) -> None:
@@ -327,7 +319,7 @@ def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Spli
     axes.set_xlim(low, high)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("density")
-    _say_below(axes, column.unit or "", _not_drawn(real.between(low, high), synthetic.between(low, high)))
+    _label_below(axes, column.unit or "", _not_drawn(real.between(low, high), synthetic.between(low, high)))
 
 
 def _bandwidth(values: np.ndarray) -> float:
@@ -336,7 +328,7 @@ def _bandwidth(values: np.ndarray) -> float:
 
 
 def _kernel_densities(sets: Sequence[np.ndarray], grid: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Give the density of each set on the grid: sets by places. Rows that are equal share their kernel."""
+    """Return the density of each set on the grid: sets by places. Rows that are equal share their kernel."""
     places, codes = np.unique(np.concatenate(sets), return_inverse=True)
     ends = np.cumsum([len(values) for values in sets])
     weights = np.stack(
@@ -348,16 +340,16 @@ def _kernel_densities(sets: Sequence[np.ndarray], grid: np.ndarray, bandwidth: f
 
 
 def _band(real: np.ndarray | pd.Series, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Give the lower and the upper end, for each place of the line of the real rows."""
+    """Return the lower and the upper end, for each place of the line of the real rows."""
     differences = np.stack([np.asarray(one) - np.asarray(other) for one, other in splits])
-    floors = [floor_of(differences[:, i].tolist()) for i in range(differences.shape[1])]
-    ends = np.array([[floor.low for floor in floors], [floor.high for floor in floors]])
+    references = [reference_of(differences[:, i].tolist()) for i in range(differences.shape[1])]
+    ends = np.array([[each.low for each in references], [each.high for each in references]])
     band: np.ndarray = np.asarray(real) + ends
     return band
 
 
 def _places(values: pd.Series, column: Column) -> np.ndarray:
-    """Give numbers as they are, and labels as their places in the schema; what is neither is NaN."""
+    """Return numbers as they are, and labels as their positions in the schema; unknown labels are NaN."""
     if not column.is_numeric:
         values = values.map({label: i for i, label in enumerate(column.categories)})
     places: np.ndarray = values.to_numpy("float64", na_value=np.nan)
@@ -377,7 +369,7 @@ def _jittered(places: np.ndarray, column: Column, seed: int) -> np.ndarray:
 
 
 def _span(values: pd.Series, column: Column) -> tuple[float, float]:
-    """Give the ends of an axis: those of the values, but for a few that would make it much longer."""
+    """Return the ends of an axis: the range of the values, except for outliers that would stretch it."""
     places = _finite_places(values, column)
     low, high = np.quantile(places, (0.005, 0.995))
     reach = 0.5 * (high - low) or np.inf
@@ -398,7 +390,7 @@ def _not_drawn(real: pd.Series, synthetic: pd.Series) -> str:
     return f"not drawn: {', '.join(parts)}" if parts else ""
 
 
-def _say_below(axes: "Axes", *parts: str) -> None:
+def _label_below(axes: "Axes", *parts: str) -> None:
     axes.set_xlabel("; ".join(part for part in parts if part))
 
 
@@ -407,27 +399,9 @@ def _legend(figure: "Figure", real: int, synthetic: int, of: int, *, band: bool)
 
     first = f"first {synthetic:,} of {of:,} " if synthetic < of else f"{synthetic:,} "
     handles = [
-        Patch(color=BLUE, label=f"{real:,} held-out rows"),
+        Patch(color=BLUE, label=f"{real:,} holdout rows"),
         Patch(color=ORANGE, label=f"{first}synthetic rows"),
     ]
     if band:
         handles.append(Patch(color=BAND, label="95% of real samples"))
     legend(figure, handles)
-
-
-def _require(columns: Iterable[Column], **sets: pd.DataFrame) -> None:
-    for name, rows in sets.items():
-        called = name.replace("_", "-")
-        if rows.empty:
-            raise ForeseenError(f"found no {called} rows to draw; expected at least 1. Draw a larger sample.")
-        for column in columns:
-            if column.name not in rows:
-                raise ForeseenError(
-                    f"the {called} rows have no column {column.name!r}; their columns are {', '.join(map(str, rows))}. "
-                    "Give rows in the raw table's columns."
-                )
-            if column.is_numeric and not pd.api.types.is_numeric_dtype(rows[column.name]):
-                raise ForeseenError(
-                    f"column {column.name!r} of the {called} rows is of type {rows[column.name].dtype}; expected "
-                    f"numbers. Give rows in the raw table's types."
-                )

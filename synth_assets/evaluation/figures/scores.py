@@ -1,4 +1,4 @@
-"""The figures of numbers: what a sample, a regressor or a model scored."""
+"""Figures of metric results, scores and losses."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
@@ -21,7 +21,7 @@ from synth_assets.evaluation.figures.style import (
     short,
 )
 from synth_assets.evaluation.metrics import METRICS
-from synth_assets.evaluation.utility import AUGMENTED, REAL, SYNTHETIC
+from synth_assets.evaluation.metrics.utility import AUGMENTED, REAL, SYNTHETIC
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 MOST_LINES = 12
-"""Numbers that a panel of evidence draws, the worst ones; a table has them all."""
+"""Numbers that a panel draws, the worst ones; the tables list all."""
 
 _COLOURS = {REAL: BLUE, SYNTHETIC: ORANGE, AUGMENTED: GREEN}
 
-LEARNED_FROM = {REAL: "real rows", SYNTHETIC: "synthetic rows", AUGMENTED: "both"}
-"""The arms of a comparison, as a reader is told of them."""
+TRAINED_ON = {REAL: "real rows", SYNTHETIC: "synthetic rows", AUGMENTED: "both"}
+"""Labels of the training sets of a comparison."""
 
 SCORE_LABELS = {
     "r2": "R2, more is better",
@@ -47,41 +47,42 @@ SCORE_LABELS = {
 }
 
 
-def evidence_dots(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure":
-    """Draw each number of a table of evidence beside what real rows score, and its limit where it has one.
+def metric_dots(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
+    """Draw each metric result beside its reference, and its limit where it has one.
 
     Parameters
     ----------
-    evidence : pandas.DataFrame
-        Rows with the columns of `metrics.EVIDENCE_COLUMNS`; those of a verdict's findings have a `limit` too.
+    results : pandas.DataFrame
+        Rows with the columns of `metrics.RESULT_COLUMNS`; a verdict's findings have a `limit` too.
     title, source : str
         What sample this is, and where the real rows come from.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One line a number, the worst beside its floor first. The numbers of columns have a panel for each metric, those
-        of the whole table one for each range and direction; of more than `MOST_LINES` numbers in a panel, the worst are
-        drawn. A number that is not defined has its line without a point. Metrics whose every number is what real rows
-        score are named in the title instead.
+        One line a number, the worst relative to its reference first; one panel a metric of columns, and one for each
+        range and goal of the other metrics. Of more than `MOST_LINES` numbers in a panel, the worst are drawn. An
+        undefined number has no point. Metrics that equal their references everywhere are named in the title instead.
 
     Raises
     ------
     ForeseenError
         If there is no number.
     """
-    if evidence.empty:
-        raise ForeseenError("found no number to draw; expected a row for each. Evaluate the sample anew.")
-    evidence, title = _without_sameness(evidence, title)
-    panels = list(_panels(evidence))
+    if results.empty:
+        raise ForeseenError("found no number to draw; expected at least one. Evaluate the sample again.")
+    results, title = _without_equal(results, title)
+    panels = list(_panels(results))
     heights = [len(numbers) + 0.4 for _, numbers in panels]
     with new_figure(8.5, 0.18 * sum(heights) + 0.5 * len(panels) + 1.4, title, source) as figure:
         grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
         for i, (heading, numbers) in enumerate(panels):
             axes = figure.add_subplot(grid[i])
             places = np.arange(len(numbers))
-            axes.barh(places, numbers["floor_high"] - numbers["floor_low"], left=numbers["floor_low"], color=BAND)
-            axes.plot(numbers["floor"], places, "|", color=BLACK, markersize=9, markeredgewidth=1.4)
+            axes.barh(
+                places, numbers["reference_high"] - numbers["reference_low"], left=numbers["reference_low"], color=BAND
+            )
+            axes.plot(numbers["reference"], places, "|", color=BLACK, markersize=9, markeredgewidth=1.4)
             axes.hlines(places, numbers["value_low"], numbers["value_high"], color=ORANGE, linewidth=1.6)
             axes.plot(numbers["value"], places, "o", color=ORANGE, markersize=4.5)
             if "limit" in numbers:
@@ -94,37 +95,37 @@ def evidence_dots(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure
             axes.use_sticky_edges = False  # so that points at the end of the axis are whole
             axes.margins(x=0.03)
             axes.set_title(heading)
-        _evidence_legend(figure, {"marker": "|", "linestyle": ""}, {"marker": "x", "linestyle": ""}, evidence)
+        _metric_legend(figure, {"marker": "|", "linestyle": ""}, {"marker": "x", "linestyle": ""}, results)
     return figure
 
 
-def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Figure":
-    """Draw how the numbers moved from one resample to the next.
+def metric_history(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
+    """Draw metric results over resample dates.
 
     Parameters
     ----------
-    evidence : pandas.DataFrame
-        Rows with `resample_date` and the columns of `metrics.EVIDENCE_COLUMNS`, and perhaps a `limit`.
+    results : pandas.DataFrame
+        Rows with `resample_date` and the columns of `metrics.RESULT_COLUMNS`, and perhaps a `limit`.
     title, source : str
         Which table this is, and where the real rows come from.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a metric, over the dates: the value with its interval, the floor with its own, the limit. Of a
-        metric that was measured of several columns, the one that is the worst at any date. Metrics whose every number
-        is what real rows score are named in the title instead.
+        One panel a metric, over the dates: the value with its interval, the reference with its interval, the limit. Of
+        a metric of several columns, the column that is worst at any date. Metrics that equal their references
+        everywhere are named in the title instead.
 
     Raises
     ------
     ForeseenError
         If there is no number.
     """
-    if evidence.empty:
-        raise ForeseenError("found no number to draw; expected a row for each. Evaluate the samples anew.")
-    evidence, title = _without_sameness(evidence, title)
-    dated = evidence.assign(
-        resample_date=pd.to_datetime(evidence["resample_date"]), short=shortfall(evidence)
+    if results.empty:
+        raise ForeseenError("found no number to draw; expected at least one. Evaluate the samples again.")
+    results, title = _without_equal(results, title)
+    dated = results.assign(
+        resample_date=pd.to_datetime(results["resample_date"]), short=shortfall(results)
     ).reset_index(drop=True)
     metrics = [name for name in METRICS if name in set(dated["metric"])]
     across = min(3, len(metrics))
@@ -136,9 +137,11 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
             worst = of_metric["column_name"].loc[of_metric["short"].idxmax()]
             line = of_metric if pd.isna(worst) else of_metric[of_metric["column_name"] == worst]
             dates = line["resample_date"].to_numpy()
-            axes.fill_between(dates, line["floor_low"], line["floor_high"], color=BAND, linewidth=0)
-            axes.vlines(dates, line["floor_low"], line["floor_high"], color=BAND, linewidth=4)  # one date has no area
-            axes.plot(dates, line["floor"], "_-", color=BLACK, linewidth=0.9)
+            axes.fill_between(dates, line["reference_low"], line["reference_high"], color=BAND, linewidth=0)
+            axes.vlines(
+                dates, line["reference_low"], line["reference_high"], color=BAND, linewidth=4
+            )  # one date has no area
+            axes.plot(dates, line["reference"], "_-", color=BLACK, linewidth=0.9)
             axes.vlines(dates, line["value_low"], line["value_high"], color=ORANGE, linewidth=1.4)
             axes.plot(dates, line["value"], "o-", color=ORANGE, markersize=3.5, linewidth=1.2)
             if "limit" in line:
@@ -148,20 +151,19 @@ def evidence_history(evidence: pd.DataFrame, *, title: str, source: str) -> "Fig
             of = "" if pd.isna(worst) else f"\n{short(worst, 46)}"
             axes.set_title(f"{short(METRICS[name].title, 48)}{of}")
             axes.set_ylabel(f"{METRICS[name].better} is better")
-        _evidence_legend(figure, {"linestyle": "-"}, {"linestyle": "--"}, evidence)
+        _metric_legend(figure, {"linestyle": "-"}, {"linestyle": "--"}, results)
     return figure
 
 
 def regression_points(
     scores: pd.DataFrame, differences: pd.DataFrame, *, unit: str, title: str, source: str
 ) -> "Figure":
-    """Draw what the regressors scored as points with intervals, and what synthetic rows changed.
+    """Draw the scores of estimators by training set, and their differences from real rows, with intervals.
 
     Parameters
     ----------
     scores, differences : pandas.DataFrame
-        As in `Comparison`: `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`; the differences are
-        those of the arms with synthetic rows from the arm of real ones, all in one metric.
+        As in `Comparison`: `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`.
     unit : str
         The target's unit.
     title, source : str
@@ -174,27 +176,27 @@ def regression_points(
     """
     regressors = list(dict.fromkeys(scores["regressor"]))
     metrics = list(dict.fromkeys(scores["metric"]))
-    arms = [arm for arm in _COLOURS if arm in set(scores["trained_on"])]
+    sets = [each for each in _COLOURS if each in set(scores["trained_on"])]
     panels = [(SCORE_LABELS[metric].format(unit=unit), scores[scores["metric"] == metric]) for metric in metrics]
     changed = ", ".join(dict.fromkeys(SCORE_LABELS[metric].split(",")[0] for metric in differences["metric"]))
     panels.append((f"change of {changed} against real rows", differences))
     with new_figure(3.4 * len(panels), 0.45 * len(regressors) + 1.9, title, source) as figure:
         for i, (label, rows) in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), i + 1)
-            for j, arm in enumerate(arms):
-                offset = 0.5 * (j - (len(arms) - 1) / 2) / len(arms)
-                _points(axes, rows[rows["trained_on"] == arm], regressors, offset=offset, colour=_COLOURS[arm])
+            for j, each in enumerate(sets):
+                offset = 0.5 * (j - (len(sets) - 1) / 2) / len(sets)
+                _points(axes, rows[rows["trained_on"] == each], regressors, offset=offset, colour=_COLOURS[each])
             axes.set_xlabel(label)
             axes.set_yticks(range(len(regressors)), regressors if i == 0 else [""] * len(regressors))
             axes.locator_params(axis="x", nbins=5)
             axes.set_ylim(len(regressors) - 0.5, -0.5)
         axes.axvline(0.0, color=BLACK, linewidth=0.8)
-        legend(figure, [_line(f"trained on {LEARNED_FROM[arm]}", color=_COLOURS[arm], marker="o") for arm in arms])
+        legend(figure, [_line(f"trained on {TRAINED_ON[each]}", color=_COLOURS[each], marker="o") for each in sets])
     return figure
 
 
 def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,), title: str, source: str) -> "Figure":
-    """Draw how much synthetic rows help, by how many real rows there are.
+    """Draw the gain by synthetic rows against the number of real rows.
 
     Parameters
     ----------
@@ -262,8 +264,7 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
     Parameters
     ----------
     losses : sequence of mapping
-        Reports with 'epoch' and 'loss': nats a token; nats a row where there is an 'eval_loss', that of the train rows
-        that are held back.
+        'epoch' and 'loss' in nats per token; in nats per row where there is an 'eval_loss', of the validation rows.
     title, source : str
         What model this is, and where its rows come from.
 
@@ -278,22 +279,25 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
         axes.set_xlabel("epoch")
         if "eval_loss" in losses[0]:
             axes.plot([r["epoch"] for r in losses], [r["eval_loss"] for r in losses], "s-", color=ORANGE, markersize=3)
-            axes.set_ylabel("loss, nats a row")
-            axes.legend(["training (the forest's rows, then real ones)", "validation"], fontsize=8)
+            axes.set_ylabel("loss, nats per row")
+            axes.legend(["training (pretraining, then real rows)", "validation"], fontsize=8)
         else:
-            axes.set_ylabel("training loss, nats a token")
+            axes.set_ylabel("training loss, nats per token")
     return figure
 
 
-def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Give what is drawn on one axis: its heading, and its numbers with their labels, the worst first."""
-    ordered = evidence.assign(short=shortfall(evidence)).sort_values("short", ascending=False, kind="stable")
+def _panels(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the panels: heading, and numbers with their labels, the worst first."""
+    ordered = results.assign(short=shortfall(results)).sort_values("short", ascending=False, kind="stable")
     whole = ordered[ordered["column_name"].isna()]
     ranges = [(METRICS[name].better, METRICS[name].best, METRICS[name].worst) for name in whole["metric"]]
     for kind in dict.fromkeys(ranges):
         numbers = whole[[kind == other for other in ranges]]
         titles = [METRICS[name].title for name in numbers["metric"]]
-        yield f"whole table; {kind[0]} is better, {kind[1]:g} is best", numbers.assign(label=titles)
+        yield (
+            f"whole table; {'higher' if kind[0] == 'maximize' else 'lower'} is better, {kind[1]:g} is best",
+            numbers.assign(label=titles),
+        )
     for name, metric in METRICS.items():
         numbers = ordered[ordered["column_name"].notna() & (ordered["metric"] == name)]
         if len(numbers):
@@ -303,37 +307,37 @@ def _panels(evidence: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"{metric.title}; {metric.better} is better{cut}", drawn.assign(label=labels)
 
 
-def _without_sameness(evidence: pd.DataFrame, title: str) -> tuple[pd.DataFrame, str]:
-    """Leave out the metrics of which nothing can be seen but that all is as in real rows, and say so."""
-    same = (evidence["value"] == evidence["floor"]).groupby(evidence["metric"]).all()
+def _without_equal(results: pd.DataFrame, title: str) -> tuple[pd.DataFrame, str]:
+    """Drop the metrics that equal their references everywhere, and name them in the title."""
+    same = (results["value"] == results["reference"]).groupby(results["metric"]).all()
     named = [METRICS[name].title for name in METRICS if same.get(name, False)]
     if not named or len(named) == len(same):
-        return evidence, title
-    return evidence[~evidence["metric"].map(same)], f"{title}\nJust as in real rows, and not drawn: {'; '.join(named)}"
+        return results, title
+    return results[~results["metric"].map(same)], f"{title}\nEqual to real rows, not drawn: {'; '.join(named)}"
 
 
-def shortfall(evidence: pd.DataFrame) -> list[float]:
-    """Give how much worse each number is than what real rows score; one that is not defined is the worst."""
+def shortfall(results: pd.DataFrame) -> list[float]:
+    """Return how much worse than its reference each number is; infinite for an undefined one."""
     found = []
-    for row in evidence.itertuples():
+    for row in results.itertuples():
         metric = METRICS[row.metric]
-        floor = metric.best if np.isnan(row.floor) else row.floor
-        short = row.value - floor if metric.better == "lower" else floor - row.value
+        reference = metric.best if np.isnan(row.reference) else row.reference
+        short = row.value - reference if metric.goal == "minimize" else reference - row.value
         found.append(np.inf if np.isnan(short) else short)
     return found
 
 
-def _evidence_legend(
-    figure: "Figure", floor: Mapping[str, str], limit: Mapping[str, str], evidence: pd.DataFrame
+def _metric_legend(
+    figure: "Figure", reference: Mapping[str, str], limit: Mapping[str, str], results: pd.DataFrame
 ) -> None:
     from matplotlib.patches import Patch
 
     handles = [
         _line("synthetic rows, with 95% interval", color=ORANGE, marker="o"),
-        _line("real rows", color=BLACK, **floor),
+        _line("real rows", color=BLACK, **reference),
         Patch(color=BAND, label="95% of real samples"),
     ]
-    if "limit" in evidence:
+    if "limit" in results:
         handles.append(_line("limit of the gate", color=PURPLE, **limit))
     legend(figure, handles)
 

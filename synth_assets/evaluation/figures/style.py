@@ -1,4 +1,4 @@
-"""What the figures have in common: colours, fonts, a title, and the source of the real rows."""
+"""Style shared by all figures: colours, fonts, a title, and the source of the real rows."""
 
 import io
 import textwrap
@@ -51,14 +51,14 @@ def as_png(figure: "Figure", *, dpi: int) -> bytes:
     Returns
     -------
     bytes
-        A PNG file of 256 colours: what is drawn here has few, and takes a third of the room so.
+        A PNG file of 256 colours, a third of the size of one in full colour.
     """
     from PIL import Image
 
     drawn, file = io.BytesIO(), io.BytesIO()
     with _style():
         figure.savefig(drawn, format="png", dpi=dpi)
-        figure.set_layout_engine("none")  # it is laid out now; to do so again would take most of the time
+        figure.set_layout_engine("none")  # already laid out; a second time would take most of the time
     with Image.open(drawn) as picture:
         picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
     return file.getvalue()
@@ -66,7 +66,7 @@ def as_png(figure: "Figure", *, dpi: int) -> bytes:
 
 @contextmanager
 def new_figure(width: float, height: float, title: str, source: str) -> Iterator["Figure"]:
-    """Begin a figure in this style; it holds while panels are drawn.
+    """Create a figure in this style, which applies while panels are drawn.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def legend(figure: "Figure", handles: "Sequence[Artist]") -> None:
 
 
 def short(name: str, letters: int) -> str:
-    """Give a name with its end cut off where it is longer than there is room for."""
+    """Return a name, shortened to a number of letters."""
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 

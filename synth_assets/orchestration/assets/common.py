@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from synth_assets.evaluation.samples import Samples
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.columns import Column
 from synth_assets.schema.encoding import Encoding
@@ -127,12 +128,11 @@ class Table:
         ]
 
 
-def judged_and_real(
-    table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the sample's rows, the train rows and the held-out rows, all in the raw table's columns and dtypes."""
-    train, held_out = (select(raw, encoded_split, part) for part in (TRAIN, TEST))
-    return synthetic_sample[table.schema.names], train, held_out
+def samples_of(table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame) -> Samples:
+    """Return the train, holdout and synthetic rows, checked."""
+    train, holdout = (select(raw, encoded_split, part) for part in (TRAIN, TEST))
+    with as_dagster_failure():
+        return Samples(train, holdout, synthetic_sample, table.schema)
 
 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
@@ -140,22 +140,22 @@ def column(name: str, type_: str, description: str, *, nullable: bool = False) -
     return dg.TableColumn(name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=nullable))
 
 
-def evidence_columns() -> list[dg.TableColumn]:
-    """Describe the columns of a table of evidence."""
+def result_columns() -> list[dg.TableColumn]:
+    """Describe the columns of a table of metric results."""
     return [
-        column("metric", "varchar", "The measure; evaluation/metrics.py says how it is made and which way is better."),
+        column("metric", "varchar", "Name of the metric; the report defines it."),
         column(
             "column_name",
             "varchar",
-            "What was measured: a column, 'one, other' for a pair, a rule's name; empty for the whole table.",
+            "Column, 'one, other' for a pair, or name of a constraint; empty for the whole table.",
             nullable=True,
         ),
-        column("value", "double", "What the synthetic rows score.", nullable=True),
-        column("value_low", "double", "The lower end of its 95% interval, where there is one.", nullable=True),
-        column("value_high", "double", "Its upper end.", nullable=True),
-        column("floor", "double", "What real rows score in their place, on average.", nullable=True),
-        column("floor_low", "double", "Where another set of real rows would lie, 95 times in 100: from", nullable=True),
-        column("floor_high", "double", "and to.", nullable=True),
+        column("value", "double", "Metric of the synthetic rows.", nullable=True),
+        column("value_low", "double", "Lower end of its 95% confidence interval, where there is one.", nullable=True),
+        column("value_high", "double", "Upper end of the interval.", nullable=True),
+        column("reference", "double", "Mean of the same metric of real rows.", nullable=True),
+        column("reference_low", "double", "Lower end of the 95% prediction interval of real rows.", nullable=True),
+        column("reference_high", "double", "Upper end of the prediction interval.", nullable=True),
         column("model_version", "varchar", "The model that wrote the rows."),
     ]
 

@@ -1,25 +1,21 @@
-"""`fidelity` and `fidelity_plots`: how much a sample looks like the real table, in numbers and in pictures."""
+"""`fidelity` and `fidelity_plots`: metrics and figures of the similarity of a sample to real rows."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation import fidelity as measures
-from synth_assets.evaluation.detection import PAIR, detection_table, pairs_told_apart
-from synth_assets.evaluation.metrics import EVIDENCE_COLUMNS
-from synth_assets.evaluation.rows import judged_rows
-from synth_assets.evaluation.validity import validity_table
+from synth_assets.evaluation.evaluate import fidelity_results
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
 from synth_assets.orchestration.assets.common import (
     Table,
-    evidence_columns,
-    judged_and_real,
     markdown_table,
     picture,
+    result_columns,
     row_count,
+    samples_of,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.constraints import Constraint
@@ -54,31 +50,23 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="3",
+            code_version="4",
             kinds={"python", "scikitlearn", "duckdb"},
-            columns=evidence_columns(),
+            columns=result_columns(),
             of_sample=True,
             ins=sample_and_split,
             description=(
-                "How alike the sample is to held-out rows, by columns, by pairs and to classifiers, and whether its "
-                "rows could exist: each number beside what real rows score."
+                "Similarity of the sample to holdout rows by columns, by pairs and to classifiers, and validity of its "
+                "rows, each with its reference from real rows."
             ),
         )
     )
     def fidelity(
         synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
     ) -> dg.MaterializeResult[pd.DataFrame]:
-        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
+        samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = pd.concat(
-                [
-                    measures.fidelity_table(rows, train, held_out, table.schema),
-                    detection_table(rows, train, held_out, table.schema),
-                    pairs_told_apart(rows, train, held_out, table.schema),
-                    validity_table(rows, train, held_out, table.schema, constraints),
-                ],
-                ignore_index=True,
-            )
+            found = fidelity_results(samples, constraints)
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
         return dg.MaterializeResult(
@@ -87,9 +75,9 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             metadata={
                 **row_count(frame, partition=True),
                 **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
-                **{f"{metric}_floor": round(float(row["floor"]), 4) for metric, row in whole.iterrows()},
-                "rows_judged": min(len(rows), len(train)),
-                "table": markdown_table(found[list(EVIDENCE_COLUMNS)]),
+                **{f"{metric}_reference": round(float(row["reference"]), 4) for metric, row in whole.iterrows()},
+                "rows_evaluated": len(samples.subsample),
+                "table": markdown_table(found),
             },
         )
 
@@ -100,7 +88,7 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             kinds={"python", "matplotlib"},
             of_sample=True,
             ins={**sample_and_split, "fidelity": dg.AssetIn(table.key(NAME))},
-            description="Densities, correlations, and the pairs that give a sample away, beside those of real rows.",
+            description="Densities, correlations, and the pairs by which synthetic rows are detected.",
         )
     )
     def fidelity_plots(
@@ -117,17 +105,9 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
         partition = context.partition_key
         folder = paths.plots(table.name, partition)
         source = raw_asset.source_label(warehouse, table.name)
-        sample, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
-        rows = judged_rows(sample, train)
+        samples = samples_of(table, synthetic_sample, raw, encoded_split)
         title = table.sample_title(partition, str(synthetic_sample["model_version"].iloc[0]))
-        told_apart = fidelity[fidelity["metric"] == PAIR]
-        drawn = {
-            "densities": figures.density_grid(
-                rows, train, held_out, table.schema, fidelity, title=title, source=source
-            ),
-            "correlations": figures.correlation_matrices(held_out, rows, table.schema, title=title, source=source),
-            "pairs": figures.pair_grid(rows, held_out, table.schema, told_apart, title=title, source=source),
-        }
+        drawn = figures.fidelity_figures(samples, fidelity, title=title, source=source)
         metadata = {
             key: value
             for name, figure in drawn.items()

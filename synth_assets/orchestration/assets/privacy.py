@@ -1,35 +1,30 @@
-"""`privacy`: what a sample gives away of the train rows, and which of them."""
-
-from typing import TYPE_CHECKING
+"""`privacy`: what a sample reveals about train rows, and which rows are leaked."""
 
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation import privacy as measures
-from synth_assets.evaluation.rows import judged_rows
+from synth_assets.evaluation.evaluate import privacy_results
+from synth_assets.evaluation.metrics.attacks import leaked_rows
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
 from synth_assets.orchestration.assets.common import (
     Table,
-    evidence_columns,
-    judged_and_real,
     markdown_table,
     picture,
+    result_columns,
     row_count,
+    samples_of,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.table import TableSchema, content_hash
+from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NAME = "privacy"
 
 LEAKS_SHOWN = 20
-"""Of the train rows that attacks agree on, as many are named in the UI."""
+"""Leaked rows that the UI lists."""
 
 
 def build(table: Table) -> list[dg.AssetsDefinition]:
@@ -49,18 +44,16 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="4",
+            code_version="5",
             kinds={"python", "pandas", "duckdb"},
-            columns=evidence_columns(),
+            columns=result_columns(),
             of_sample=True,
             ins={
                 "synthetic_sample": dg.AssetIn(table.key(sample_asset.NAME)),
                 "raw": dg.AssetIn(table.key(raw_asset.NAME)),
                 "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
             },
-            description=(
-                "Copies of train rows, distances to them, and attacks that infer who was one, beside what chance gives."
-            ),
+            description=("Copies of train rows, distances to them, and membership inference attacks, with references."),
         )
     )
     def privacy(
@@ -71,21 +64,18 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         raw: pd.DataFrame,
         encoded_split: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
+        from synth_assets.evaluation.figures import distance_figure
+
         version = str(synthetic_sample["model_version"].iloc[0])
-        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
-        with as_dagster_failure():
-            attacks = measures.attacks_on(rows, train, held_out, table.schema)
-            found = measures.privacy_table(rows, train, held_out, table.schema, attacks=attacks)
-        leaks = measures.leaked_rows(attacks, rows, train, table.schema)
+        samples = samples_of(table, synthetic_sample, raw, encoded_split)
         row_ids = encoded_split.loc[encoded_split["split"] == "train", "row_id"].to_numpy()
-        named = measures.leak_evidence(leaks, row_ids, table.schema)
+        with as_dagster_failure():
+            found, leaks = privacy_results(samples, row_ids), leaked_rows(samples)
         leaks.insert(0, "row_id", row_ids[leaks.pop("row")])
-        frame = pd.concat([found, named], ignore_index=True).assign(model_version=version)
-        figure = _distances(
-            judged_rows(rows, train),
-            train,
-            held_out,
-            table.schema,
+        frame = found.assign(model_version=version)
+        found = found[found["column_name"].isna()]
+        figure = distance_figure(
+            samples,
             title=table.sample_title(context.partition_key, version),
             source=raw_asset.source_label(warehouse, table.name),
         )
@@ -95,7 +85,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             metadata={
                 **row_count(frame, partition=True),
                 **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
-                "rows_judged": min(len(rows), len(train)),
+                "rows_evaluated": len(samples.subsample),
                 "table": markdown_table(found),
                 "leaks_named": len(leaks),
                 "leaks": markdown_table(leaks.head(LEAKS_SHOWN)),
@@ -104,16 +94,3 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         )
 
     return [privacy]
-
-
-def _distances(
-    rows: pd.DataFrame, train: pd.DataFrame, held_out: pd.DataFrame, schema: TableSchema, *, title: str, source: str
-) -> "Figure":
-    from synth_assets.evaluation.figures import distance_histograms
-
-    # As many of either: the more rows there are, the closer is the closest.
-    many = min(len(train), len(held_out))
-    near, other = (real.sample(many, random_state=0) for real in (train, held_out))
-    pairs = ((rows, near), (rows, other), (held_out, near))
-    distances = (measures.closest_distances(these, those, train, schema) for these, those in pairs)
-    return distance_histograms(*distances, title=title, source=source)

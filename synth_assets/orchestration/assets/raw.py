@@ -1,7 +1,6 @@
 """`raw`: the table as its source gives it, checked, with its provenance."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import dagster as dg
 import pandas as pd
@@ -10,7 +9,7 @@ from synth_assets.orchestration.assets.common import Table, preview, row_count
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.table import content_hash
 from synth_assets.schema.validation import validate
-from synth_assets.sources.source import Source
+from synth_assets.sources import Source
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 
@@ -21,17 +20,15 @@ SOURCE_FINGERPRINT = "source_fingerprint"
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 
-def build(
-    table: Table, source_in: Callable[[Path], Source], *, minimum_rows: int
-) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
     Parameters
     ----------
     table : Table
         The table.
-    source_in : callable
-        Gives the table's source, for a data folder.
+    source : Source
+        Where the table comes from.
     minimum_rows : int
         The fewest rows that the split can be made of.
 
@@ -54,7 +51,7 @@ def build(
         context: dg.AssetExecutionContext, paths: dg.ResourceParam[DataPaths]
     ) -> dg.MaterializeResult[pd.DataFrame]:
         with as_dagster_failure():
-            loaded = source_in(paths.root).load()
+            loaded = source.load(paths.root)
             frame = table.schema.coerce(loaded.frame, origin=loaded.label)
         if loaded.kind == "placeholder":
             context.log.warning(f"{table.name}: these rows are no real data but the {loaded.label}.")

@@ -3,16 +3,12 @@
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation.metrics import evidence
-from synth_assets.evaluation.reference import Floor
-from synth_assets.evaluation.rows import judged_rows
-from synth_assets.evaluation.utility import REAL, SYNTHETIC, compare_training_sets
+from synth_assets.evaluation.metrics.utility import compare_training_sets
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
-from synth_assets.orchestration.assets.common import Table, column, judged_and_real, markdown_table, picture, row_count
+from synth_assets.orchestration.assets.common import Table, column, markdown_table, picture, row_count, samples_of
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
@@ -73,8 +69,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
                 "encoded_split": dg.AssetIn(table.key(encoded_split_asset.NAME)),
             },
             description=(
-                f"How well `{target}` of held-out rows is predicted by what learned from the real "
-                "train rows, from the synthetic rows, and from both: are they as good, does augmentation help?"
+                f"Prediction of `{target}` of holdout rows by estimators trained on the real train rows, on the "
+                "synthetic rows, and on both."
             ),
         )
     )
@@ -89,14 +85,9 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         from synth_assets.evaluation.figures import regression_points
 
         version = str(synthetic_sample["model_version"].iloc[0])
-        rows, train, held_out = judged_and_real(table, synthetic_sample, raw, encoded_split)
-        learned_from, encoding = judged_rows(rows, train), Encoding(table.schema)
+        samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = compare_training_sets(
-                *(encoding.encode(part) for part in (train, learned_from, held_out)),
-                target=target,
-                categories=table.schema.categorical,
-            )
+            found = compare_training_sets(samples)
         context.log.info(found.verdict)
         frame = found.table().assign(model_version=version)
         partition = context.partition_key
@@ -105,7 +96,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             found.scores,
             found.differences,
             unit=table.target_unit,
-            title=f"{target} of held-out {table.name} rows, {sample}",
+            title=f"{target} of {table.name} holdout rows, {sample}",
             source=raw_asset.source_label(warehouse, table.name),
         )
         path = paths.plots(table.name, partition) / "regression_comparison.png"
@@ -115,7 +106,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             metadata={
                 **row_count(frame, partition=True),
                 "verdict": found.verdict,
-                "rows_learned_from": len(learned_from),
+                "training_rows": len(samples.subsample),
                 "scores": markdown_table(found.scores),
                 "differences": markdown_table(found.differences),
                 **picture(figure, path),
@@ -123,15 +114,3 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         )
 
     return [regression_comparison]
-
-
-def evidence_of(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Give a stored comparison as evidence: what synthetic rows teach a learner, beside what real ones do."""
-    first = comparison[comparison["metric"] == comparison["metric"].iloc[0]].set_index(["regressor", "trained_on"])
-    rows = []
-    for regressor in first.index.unique("regressor"):
-        synthetic, real = (first.loc[(regressor, trained_on)] for trained_on in (SYNTHETIC, REAL))
-        floor = Floor(real["value"], real["ci_low"], real["ci_high"])
-        interval = synthetic["ci_low"], synthetic["ci_high"]
-        rows.append(evidence("tstr_score", regressor, synthetic["value"], floor, interval))
-    return pd.DataFrame(rows)

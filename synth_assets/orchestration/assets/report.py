@@ -9,8 +9,10 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.gates import Gate, Verdict, judge
-from synth_assets.evaluation.report import PICTURES, Origin, Utility, report_html, status
+from synth_assets.evaluation.evaluate import LIBRARIES
+from synth_assets.evaluation.gates import Gate, evaluate_gates, is_publishable, verdict_table
+from synth_assets.evaluation.metrics.utility import utility_results
+from synth_assets.evaluation.report import Origin, Utility, figure_names, report_html
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import fidelity as fidelity_asset
 from synth_assets.orchestration.assets import privacy as privacy_asset
@@ -29,13 +31,12 @@ from synth_assets.synthesizers.model_store import ModelStore
 NAME = "report"
 
 _DRAW = (fidelity_asset.PLOTS, privacy_asset.NAME, comparison_asset.NAME)
-_JUDGED_WITH = ("numpy", "pandas", "scipy", "scikit-learn", "sdmetrics")
 
 _COLUMNS = [
-    column("gate", "varchar", "What was asked about."),
+    column("gate", "varchar", "Name of the gate."),
     column("blocking", "boolean", "Whether a sample that fails it stays unpublished."),
-    column("passed", "boolean", "Whether every number was within its limit."),
-    column("said", "varchar", "The verdict in words: what was found, what was expected, what to do."),
+    column("passed", "boolean", "Whether every number is within its limit."),
+    column("message", "varchar", "What was found, what was expected, what to do."),
     column("model_version", "varchar", "The model that wrote the rows."),
 ]
 
@@ -64,7 +65,7 @@ def build(
     @dg.asset(
         **table.asset(
             NAME,
-            code_version="2",
+            code_version="3",
             kinds={"python", "pandas", "duckdb"},
             columns=_COLUMNS,
             of_sample=True,
@@ -74,9 +75,8 @@ def build(
             },
             deps=[table.key(fidelity_asset.PLOTS)],
             description=(
-                "Whether the sample may be published: what each gate found, and an HTML page with all that led to it. "
-                "A gate is a statement about how much worse than real rows a sample may be; defs.yaml states by how "
-                "much."
+                "Verdicts of the gates, which decide whether the sample is published, and an HTML report. A gate "
+                "limits how much worse than real rows a sample may be; defs.yaml can state other tolerances."
             ),
         )
     )
@@ -91,28 +91,20 @@ def build(
         from synth_assets.evaluation import figures
 
         day, model_version = context.partition_key, str(fidelity["model_version"].iloc[0])
-        evidence = _evidence(fidelity, privacy, regression_comparison)
-        verdicts = _verdicts(evidence, gates)
-        frame = pd.DataFrame(
-            {
-                "gate": [verdict.gate.name for verdict in verdicts],
-                "blocking": [verdict.gate.blocking for verdict in verdicts],
-                "passed": [verdict.passed for verdict in verdicts],
-                "said": [verdict.said for verdict in verdicts],
-                "model_version": model_version,
-            }
-        )
+        results = _results(fidelity, privacy, regression_comparison)
+        verdicts = evaluate_gates(gates.values(), results)
+        frame = verdict_table(verdicts).assign(model_version=model_version)
         plots, page = paths.plots(table.name, day), paths.report(table.name, day)
         with as_dagster_failure():
             store = ModelStore(paths.models(table.name))
             origin = _origin(table, warehouse, store, day, model_version)
             title = table.sample_title(day, model_version)
             findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
-            drawn = {"evidence": figures.evidence_dots(findings, title=title, source=origin.source)}
+            drawn = {"metrics": figures.metric_dots(findings, title=title, source=origin.source)}
             history = _history(table, warehouse, gates, day)
             if history[PARTITION_COLUMN].nunique() > 1:
                 title = f"{table.name}, samples up to {day}"
-                drawn["history"] = figures.evidence_history(history, title=title, source=origin.source)
+                drawn["history"] = figures.metric_history(history, title=title, source=origin.source)
             shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
             details = warehouse.latest_details(table.name, comparison_asset.NAME, partition=day)
             utility = Utility(
@@ -120,19 +112,19 @@ def build(
                 verdict=_fact(details, "verdict", "{}"),
                 unit=table.target_unit,
             )
-            pictures = _pictures(table, plots, [name for name in PICTURES if name != "history" or name in drawn])
-            html = report_html(origin, verdicts, evidence, constraints=constraints, utility=utility, pictures=pictures)
+            pictures = _pictures(
+                table, plots, figure_names(history="history" in drawn, target=table.schema.target is not None)
+            )
+            html = report_html(origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures)
             atomic_write(page, html.encode())
         return dg.MaterializeResult(
             value=frame,
             data_version=dg.DataVersion(content_hash(frame)),
             metadata={
                 **row_count(frame, partition=True),
-                "publishable": bool(frame.loc[frame["blocking"], "passed"].all()),
+                "publishable": is_publishable(verdicts),
                 "verdicts": markdown_table(
-                    frame[["gate", "said"]].assign(
-                        verdict=[status(each.passed, each.gate.blocking) for each in verdicts]
-                    )[["gate", "verdict", "said"]]
+                    frame.assign(verdict=[each.status for each in verdicts])[["gate", "verdict", "message"]]
                 ),
                 "page": dg.MetadataValue.path(page),
                 **{name: value for each in shown for name, value in each.items()},
@@ -141,7 +133,7 @@ def build(
 
     specs = [
         dg.AssetCheckSpec(
-            name, asset=key, blocking=gate.blocking, description=gate.asks, partitions_def=table.partitions
+            name, asset=key, blocking=gate.blocking, description=gate.description, partitions_def=table.partitions
         )
         for name, gate in gates.items()
     ]
@@ -158,26 +150,21 @@ def build(
                 asset_key=key,
                 passed=bool(verdict["passed"]),
                 severity=dg.AssetCheckSeverity.ERROR if verdict["blocking"] else dg.AssetCheckSeverity.WARN,
-                description=str(verdict["said"]),
+                description=str(verdict["message"]),
             )
 
     return [report, checks]
 
 
-def _evidence(
+def _results(
     fidelity: pd.DataFrame, privacy: pd.DataFrame, regression_comparison: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    """Give the evidence over a sample, by the gate that most of it is for."""
+    """Return the metric results of a sample by gate."""
     return {
         "fidelity": fidelity,
         "privacy": privacy,
-        "utility": comparison_asset.evidence_of(regression_comparison),
+        "utility": utility_results(regression_comparison),
     }
-
-
-def _verdicts(evidence: Mapping[str, pd.DataFrame], gates: Mapping[str, Gate]) -> list[Verdict]:
-    every = pd.concat(evidence.values(), ignore_index=True)
-    return [judge(gate, every) for gate in gates.values()]
 
 
 def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day: str) -> pd.DataFrame:
@@ -192,7 +179,7 @@ def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day:
             verdict.findings.assign(**{PARTITION_COLUMN: each})
             for each in sorted(days)
             if each <= pd.Timestamp(day)
-            for verdict in _verdicts(_evidence(*(by_day[each] for by_day in stored)), gates)
+            for verdict in evaluate_gates(gates.values(), _results(*(by_day[each] for by_day in stored)))
         ],
         ignore_index=True,
     )
@@ -225,14 +212,14 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
         facts={
             "Synthetic rows": _fact(sample, "dagster/partition_row_count", "{:,}"),
             "Train rows": _fact(split, "train_rows", "{:,}"),
-            "Held-out rows": _fact(split, "test_rows", "{:,}"),
+            "Holdout rows": _fact(split, "test_rows", "{:,}"),
             "Seed of the sample": _fact(sample, "seed", "{}"),
             "Temperature": _fact(sample, "temperature", "{:g}"),
             "Conditions": ", ".join(conditions) or "none",
             "Model": f"{card.synthesizer} on {card.inputs.get('base', 'no base')}, {card.parameters:,} parameters, "
             f"seed {card.inputs['seed']}, fitted {card.fitted_at}",
             "Trained with": _listed(card.inputs["libraries"]),
-            "Judged with": _listed({name: version_of(name) for name in _JUDGED_WITH}),
+            "Evaluated with": _listed({name: version_of(name) for name in LIBRARIES}),
         },
     )
 

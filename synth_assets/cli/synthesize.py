@@ -1,0 +1,116 @@
+"""The command that synthesizes one file, without project and Dagster."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth_assets.cli.output import bytes_to
+from synth_assets.errors import ForeseenError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HOLDOUT_SHARE = 0.2
+"""The share of the rows that is held out for the report."""
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("--rows", "-n", type=click.IntRange(min=1), required=True, help="Number of synthetic rows.")
+@click.option("--output", "-o", type=_FILE, required=True, help="File for the rows: .csv or .parquet.")
+@click.option("--target", help="Column that is predicted from the others; the report compares models of it.")
+@click.option("--report", type=_FILE, help="File for the report of the evaluation: one HTML page.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
+@click.option("--schema", "schema_file", type=_FILE, help="YAML file with the columns; otherwise they are inferred.")
+@click.option("--synthesizer", default="language_model", show_default=True, help="Name of the synthesizer.")
+@click.option("--no-holdout", is_flag=True, help="Learn from all rows; nothing is evaluated.")
+def synthesize(
+    file: Path,
+    rows: int,
+    output: Path,
+    target: str | None,
+    report: Path | None,
+    seed: int,
+    schema_file: Path | None,
+    synthesizer: str,
+    no_holdout: bool,
+) -> None:
+    """Learn the table in FILE (.csv or .parquet), write synthetic rows, and evaluate them.
+
+    A fifth of the rows is held out from learning: the synthetic rows are evaluated beside them.
+    """
+    from synth_assets import api
+    from synth_assets.schema.infer import infer_schema
+    from synth_assets.schema.split import Split, select
+    from synth_assets.schema.table import TableSchema
+    from synth_assets.sources.file import read_file, require_suffix
+
+    if no_holdout and report is not None:
+        raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
+    for table_file in (file, output):
+        require_suffix(table_file)
+    for written in (output, report):
+        if written is not None and not written.parent.is_dir():
+            raise ForeseenError(f"{written} cannot be written: there is no folder {written.parent}.")
+
+    frame = read_file(file)
+    if schema_file is None:
+        schema = infer_schema(frame, target, origin=str(file))
+    else:
+        schema = TableSchema.from_yaml(schema_file)
+        schema = schema if target is None else schema.with_target(target)
+    table = schema.coerce(frame, origin=str(file))
+    _say(f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''}.")
+
+    if no_holdout:
+        synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer)
+        _write(synthetic, output)
+        return
+    held_out = round(HOLDOUT_SHARE * len(table))
+    _require_enough(file, len(table), held_out, rows)
+    membership = Split(train_size=len(table) - held_out, random_state=seed).membership(len(table))
+    train, holdout = select(table, membership, "train"), select(table, membership, "test")
+    _say(f"A fifth of them, {held_out:,} rows, is held out for the report (--no-holdout learns from all).")
+    synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
+    _write(synthetic, output)
+    _say("Evaluating the rows.")
+    evaluation = api.evaluate(synthetic, train, holdout, schema=schema)
+    for verdict in evaluation.gates:
+        _say(f"{verdict.gate.name}: {verdict.status}. {verdict.message}")
+    if report is not None:
+        with bytes_to(report) as unfinished:
+            evaluation.save_html(unfinished)
+        _say(f"The report is in {report}.")
+
+
+def _require_enough(file: Path, rows: int, held_out: int, synthetic: int) -> None:
+    from synth_assets.evaluation.samples import MIN_ROWS
+
+    if held_out < MIN_ROWS:
+        raise ForeseenError(
+            f"{file} has {rows:,} rows, of which {held_out} would be held out; an evaluation needs at least {MIN_ROWS} "
+            "held-out rows. Use a larger table, or pass --no-holdout to learn from all rows without an evaluation."
+        )
+    if synthetic < MIN_ROWS:
+        raise ForeseenError(
+            f"--rows is {synthetic}; an evaluation needs at least {MIN_ROWS} synthetic rows. Ask for more, or pass "
+            "--no-holdout for rows without an evaluation."
+        )
+
+
+def _write(synthetic: "pd.DataFrame", output: Path) -> None:
+    from synth_assets.sources.file import write_file
+
+    with bytes_to(output) as unfinished:
+        write_file(synthetic, unfinished, suffix=output.suffix)
+    _say(f"{len(synthetic):,} synthetic rows are in {output}.")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+COMMANDS = (synthesize,)

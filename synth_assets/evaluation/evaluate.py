@@ -1,0 +1,217 @@
+"""Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
+from synth_assets.evaluation.metrics import FIDELITY, PRIVACY, Metric, result_frame
+from synth_assets.evaluation.metrics.attacks import LEAKED_ROW
+from synth_assets.evaluation.metrics.utility import Comparison, compare_training_sets, utility_results
+from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
+from synth_assets.evaluation.samples import Samples
+from synth_assets.schema.constraints import Constraint, check_constraints
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "sdmetrics")
+"""Libraries on which the numbers depend."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The evaluation of a synthetic sample.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    results : mapping of str to pandas.DataFrame
+        Metric results of 'fidelity', 'privacy' and, where the schema has a target, 'utility'.
+    gates : list of Verdict
+        The verdicts of the gates.
+    comparison : Comparison, optional
+        Training on real rows, synthetic rows and both, where the schema has a target.
+    constraints : sequence of Constraint
+        The constraints that the rows were checked against.
+    title, source : str
+        Name of the table and origin of the real rows, for the report.
+    """
+
+    samples: Samples
+    results: Mapping[str, pd.DataFrame]
+    gates: list[Verdict]
+    comparison: Comparison | None = None
+    constraints: Sequence[Constraint] = field(default=())
+    title: str = "the table"
+    source: str = "the rows given"
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """All metric results, with the columns of `metrics.RESULT_COLUMNS`."""
+        return pd.concat(self.results.values(), ignore_index=True)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every blocking gate is passed."""
+        return is_publishable(self.gates)
+
+    def figures(self) -> "dict[str, Figure]":
+        """Draw the figures of the report.
+
+        Returns
+        -------
+        dict of str to matplotlib.figure.Figure
+            By their names in `report.PICTURES`.
+        """
+        from synth_assets.evaluation import figures
+
+        options = {"title": f"{self.title}, synthetic sample", "source": self.source}
+        findings = pd.concat([verdict.findings for verdict in self.gates], ignore_index=True)
+        drawn = {
+            "metrics": figures.metric_dots(findings, **options),
+            **figures.fidelity_figures(self.samples, self.results["fidelity"], **options),
+            "distances": figures.distance_figure(self.samples, **options),
+        }
+        if self.comparison is not None:
+            compared = self.comparison.scores, self.comparison.differences
+            drawn["regression_comparison"] = figures.regression_points(*compared, unit=self._unit, **options)
+        return drawn
+
+    @cached_property
+    def html(self) -> str:
+        """The report: one HTML page with all numbers and figures, without scripts or external files."""
+        from synth_assets.evaluation.figures import FILE_DPI, as_png
+        from synth_assets.evaluation.report import Origin, Utility, report_html
+
+        counts = {
+            "Synthetic rows": self.samples.synthetic,
+            "Train rows": self.samples.train,
+            "Holdout rows": self.samples.holdout,
+        }
+        facts = {name: f"{len(rows):,}" for name, rows in counts.items()}
+        facts["Evaluated with"] = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+        return report_html(
+            Origin(table=self.title, source=self.source, facts=facts),
+            self.gates,
+            self.results,
+            constraints=self.constraints,
+            utility=None
+            if self.comparison is None
+            else Utility(self.comparison.scores, self.comparison.verdict, self._unit),
+            pictures={name: as_png(figure, dpi=FILE_DPI) for name, figure in self.figures().items()},
+        )
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the report to a file.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The file; it is replaced.
+        """
+        Path(path).write_text(self.html, encoding="utf-8")
+
+    @property
+    def _unit(self) -> str:
+        return target_unit(self.samples)
+
+    def _repr_html_(self) -> str:
+        from synth_assets.evaluation.report import summary_html
+
+        return summary_html(self.gates)
+
+
+def target_unit(samples: Samples) -> str:
+    """Return the unit of the target as an axis label."""
+    target = samples.schema.target
+    unit = None if target is None else samples.schema.column(target).unit
+    return unit or "in the target's unit"
+
+
+def evaluate(
+    samples: Samples,
+    constraints: Sequence[Constraint] = (),
+    tolerances: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    title: str = "the table",
+    source: str = "the rows given",
+) -> Evaluation:
+    """Evaluate a synthetic sample.
+
+    Parameters
+    ----------
+    samples : Samples
+        Train, holdout and synthetic rows.
+    constraints : sequence of Constraint
+        Constraints that rows should satisfy.
+    tolerances : mapping of str to mapping of str to float, optional
+        By gate and metric: how much worse than real rows the sample may be; otherwise the metric's own tolerance.
+    title, source : str
+        Name of the table and origin of the real rows, for the report.
+
+    Returns
+    -------
+    Evaluation
+        Without a target in the schema, there is no comparison and no utility gate.
+
+    Raises
+    ------
+    ForeseenError
+        If a tolerance or a constraint is invalid.
+    """
+    gates = gates_with(tolerances or {})
+    check_constraints(constraints, samples.schema)
+    results = {"fidelity": fidelity_results(samples, constraints), "privacy": privacy_results(samples)}
+    comparison = None
+    if samples.schema.target is not None:
+        comparison = compare_training_sets(samples)
+        results["utility"] = utility_results(comparison.table())
+    verdicts = evaluate_gates(gates.values(), results)
+    return Evaluation(samples, results, verdicts, comparison, tuple(constraints), title, source)
+
+
+def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = ()) -> pd.DataFrame:
+    """Compute the metrics of similarity, detection and validity.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    constraints : sequence of Constraint
+        Constraints that rows should satisfy.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Metric results.
+    """
+    return _compute(FIDELITY, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}})
+
+
+def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None) -> pd.DataFrame:
+    """Compute the metrics of copies, distances and membership inference attacks, and list the leaked rows.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    row_ids : sequence of int, optional
+        The `row_id` of each train row; its position if not given.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Metric results; leaked rows have `column_name` 'row_id 17'.
+    """
+    return _compute(PRIVACY, samples, {LEAKED_ROW: {"row_ids": row_ids}})
+
+
+def _compute(metrics: Iterable[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
+    return result_frame(row for metric in metrics for row in metric.compute(samples, **options.get(metric.name, {})))

@@ -1,0 +1,85 @@
+"""What every metric has: a declaration, a function that computes it, and rows of results in one format."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from synth_assets.evaluation.reference import Reference
+
+RESULT_COLUMNS = (
+    "metric", "column_name", "value", "value_low", "value_high", "reference", "reference_low", "reference_high",
+)  # fmt: skip
+"""Columns of a frame of metric results.
+
+`column_name` is a column, 'one, other' for a pair, the name of a constraint, or None for the whole table. `value_low`
+to `value_high` is the 95% confidence interval of `value`, NaN where there is none. `reference` is the mean score of
+real rows at the same sizes, `reference_low` to `reference_high` its 95% prediction interval.
+"""
+
+ResultRow = Mapping[str, Any]
+
+NUMERIC, CATEGORICAL = ("integer", "float"), ("categorical",)
+ANY = (*NUMERIC, *CATEGORICAL)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of synthetic rows.
+
+    Parameters
+    ----------
+    name : str
+        Name in stored results: the field's standard term.
+    title : str
+        Heading or axis label.
+    goal : {"maximize", "minimize"}
+        Whether greater or smaller values are better.
+    best, worst : float
+        Ends of its range; infinite where it has none.
+    column_types : tuple of str
+        Types of the columns that it is computed for.
+    description : str
+        How it is computed and what a value means, in one or two sentences.
+    citation : str
+        The paper with its section, or the library with its name for the metric.
+    compute : callable
+        Takes `Samples` and returns rows of results.
+    tolerance : float, optional
+        How much worse than real rows a sample may be, in the metric's unit; None where no gate looks at the metric.
+    """
+
+    name: str
+    title: str
+    goal: Literal["maximize", "minimize"]
+    best: float
+    worst: float
+    column_types: tuple[str, ...]
+    description: str
+    citation: str
+    compute: Callable[..., Iterable[ResultRow]]
+    tolerance: float | None = None
+
+    @property
+    def better(self) -> str:
+        """'higher' or 'lower'."""
+        return "higher" if self.goal == "maximize" else "lower"
+
+
+def result_row(
+    metric: str,
+    column_name: str | None,
+    value: float,
+    reference: Reference,
+    interval: tuple[float, float] = (float("nan"), float("nan")),
+) -> ResultRow:
+    """Return one row of a frame of metric results."""
+    cells = (metric, column_name, float(value), *interval, reference.mean, reference.low, reference.high)
+    return dict(zip(RESULT_COLUMNS, cells, strict=True))
+
+
+def result_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
+    """Return rows of results as a frame, with the same dtypes however few rows there are."""
+    dtypes = {name: "str" if name in ("metric", "column_name") else "float64" for name in RESULT_COLUMNS}
+    return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype(dtypes)

@@ -1,0 +1,38 @@
+"""The placeholder: rows that are not real data, for development where the real table is out of reach."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from synth_assets.sources.base import DataFile, LoadedTable, SourceError, SourceSettings
+from synth_assets.sources.file import hash_file, read_file
+
+
+class PlaceholderSource(SourceSettings):
+    """A CSV file of rows that are not real data.
+
+    Parameters
+    ----------
+    path : str
+        The file, inside the data folder.
+    """
+
+    type: Literal["placeholder"] = "placeholder"
+    path: DataFile = Field(description="CSV file, inside the data folder.")
+
+    def load(self, data_dir: Path) -> LoadedTable:
+        """Load the placeholder."""
+        path = self._found(data_dir)
+        fingerprint = hash_file(path)
+        return LoadedTable(read_file(path), "placeholder", path.name, fingerprint)
+
+    def fingerprint(self, data_dir: Path) -> str:
+        """Return the SHA-256 of the file."""
+        return hash_file(self._found(data_dir))
+
+    def _found(self, data_dir: Path) -> Path:
+        path = data_dir / self.path
+        if not path.is_file():
+            raise SourceError(f"the placeholder {path} is missing; restore it from version control.")
+        return path

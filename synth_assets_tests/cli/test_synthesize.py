@@ -1,0 +1,104 @@
+"""`synth-assets synthesize`: one file in, rows and a report out; bad input is one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from synth_assets import synthesizers
+from synth_assets.cli import main
+from synth_assets_tests.stub_synthesizer import Stub
+
+
+@pytest.fixture(autouse=True)
+def _stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(synthesizers.SYNTHESIZERS, "stub", Stub)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=100).round(3)
+    frame = pd.DataFrame({"x": x, "label": np.where(x > 0, "high", "low"), "count": rng.integers(0, 9, 100)})
+    frame.to_csv("table.csv", index=False)
+    return frame
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["synthesize", *arguments])
+
+
+OUTPUT = ("-n", "60", "-o", "rows.csv", "--synthesizer", "stub")
+
+
+@pytest.mark.slow
+def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> None:
+    done = run("table.csv", *OUTPUT, "--report", "report.html")
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "20 rows, is held out for the report" in done.stderr
+    assert "fitted to 80 rows" in done.stderr
+    assert "privacy: " in done.stderr
+    assert len(pd.read_csv("rows.csv")) == 60
+    assert "<!DOCTYPE html>" in Path("report.html").read_text()
+
+
+def test_without_holdout_all_rows_are_learned_and_formats_go_by_suffix(table: pd.DataFrame) -> None:
+    Path("schema.yaml").write_text("columns: [{name: x, type: float}, {name: count, type: integer}]")
+    table.to_parquet("table.parquet")
+
+    arguments = ("-n", "7", "-o", "rows.parquet", "--synthesizer", "stub", "--no-holdout", "--schema", "schema.yaml")
+    done = run("table.parquet", *arguments)
+
+    assert done.exit_code == 0, done.output
+    assert "fitted to 100 rows" in done.stderr
+    assert "held out" not in done.stderr
+    rows = pd.read_parquet("rows.parquet")
+    assert rows.dtypes.astype(str).to_dict() == {"x": "float64", "count": "int64"}
+    assert len(rows) == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (None, (), "there is no file table.csv. Expected a table, as CSV with a header or Parquet."),
+        ("", (), "table.csv is empty; expected a header and at least one row."),
+        ("a,b\n", (), "table.csv has no row; at least 2 are needed"),
+        ("a,b\n1,2\n", (), "table.csv has 1 row; at least 2 are needed"),
+        ("a,b,a\n1,2,3\n4,5,6\n", (), "table.csv has the column 'a' twice; every name must be unique."),
+        ("a,b\n" + "1,2\n" * 50, ("--target", "c"), "target: 'c' is not a column of the table"),
+        ("a,b\n" + "1,2\n" * 20, (), "has 20 rows, of which 4 would be held out; an evaluation needs at least 5"),
+        ("a,b\n" + "1,2\n" * 50, ("-n", "3"), "--rows is 3; an evaluation needs at least 5 synthetic rows."),
+        ("a,b\n" + "1,2\n" * 50, ("-o", "rows.xlsx"), "rows.xlsx: the suffix is '.xlsx'; expected .csv or .parquet."),
+        ("a,b\n" + "1,2\n" * 50, ("-o", "no/rows.csv"), "no/rows.csv cannot be written: there is no folder no."),
+        ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row"),
+        ("a,b\n" + "1,2\n" * 50, ("--schema", "none.yaml"), "the schema none.yaml cannot be read: No such file"),
+        ("a,b\n" + "1,2\n" * 50, ("--synthesizer", "gan"), "synthesizer is 'gan'; expected one of language_model"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_sentence_before_anything_is_fitted(
+    content: str | None, arguments: tuple[str, ...], message: str
+) -> None:
+    if content is not None:
+        Path("table.csv").write_text(content)
+
+    done = run("table.csv", *OUTPUT, *arguments)
+
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr.splitlines()[-1]
+    assert "fitted" not in done.stderr
+    assert not Path("rows.csv").exists()
+
+
+def test_the_command_does_not_load_dagster() -> None:
+    code = (
+        "import sys; from synth_assets.cli import main; from synth_assets import api; print('dagster' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,122 @@
+"""`synthesize` and `evaluate`: what they return, and what they refuse before anything is learned."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import synth_assets
+from synth_assets import evaluate, synthesize
+from synth_assets.errors import ForeseenError
+from synth_assets.schema.table import TableSchema
+from synth_assets_tests.stub_synthesizer import Stub, StubSettings
+
+
+def test_synthesize_infers_the_schema_and_returns_its_columns_and_dtypes() -> None:
+    frame = pd.DataFrame({"label": pd.Categorical(["a", "b"] * 30), "flag": [True, False] * 30, "x": range(60)})
+
+    rows = synthesize(frame, 120, target="x", synthesizer=Stub(), progress=False)
+
+    assert rows.dtypes.astype(str).to_dict() == {"label": "str", "flag": "str", "x": "int64"}
+    assert rows.index.tolist() == list(range(120))
+    assert set(rows["flag"]) == {"True", "False"}
+    assert rows.equals(synthesize(frame, 120, target="x", synthesizer=Stub(), progress=False))
+    assert not rows.equals(synthesize(frame, 120, seed=1, synthesizer=Stub(), progress=False))
+
+
+def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
+    small_table: pd.DataFrame, small_schema: TableSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synth_assets import synthesizers
+
+    monkeypatch.setitem(synthesizers.SYNTHESIZERS, "stub", Stub)
+    frame = small_table.assign(other=1)
+
+    by_name = synthesize(frame, 60, schema=small_schema, synthesizer="stub", progress=False)
+    by_settings = synthesize(frame, 60, schema=small_schema, synthesizer=StubSettings(), progress=False)
+
+    assert list(by_name) == small_schema.names
+    pd.testing.assert_frame_equal(by_name, by_settings)
+
+
+def test_progress_is_plain_lines_where_stderr_is_no_terminal(
+    small_table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthesize(small_table, 60, synthesizer=Stub())
+    assert capsys.readouterr().err == "fitted to 60 rows\n"
+    synthesize(small_table, 60, synthesizer=Stub(), progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+_FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+
+
+@pytest.mark.parametrize(
+    ("frame", "arguments", "message"),
+    [
+        (_FRAME.head(0), {}, r"^the frame has no row; at least 2"),
+        (_FRAME.head(1), {}, r"^the frame has 1 row; at least 2"),
+        (_FRAME[["a", "b", "a"]], {}, r"^the frame: the column 'a' occurs twice"),
+        (_FRAME, {"target": "c"}, r"^target: 'c' is not a column of the table; the columns are 'a', 'b'\.$"),
+        (_FRAME, {"rows": 0}, r"^rows is 0; expected the number of synthetic rows"),
+        (_FRAME, {"rows": 2.5}, r"^rows is 2\.5; expected"),
+        (_FRAME, {"synthesizer": "gan"}, r"^synthesizer is 'gan'; expected one of language_model, "),
+        (_FRAME.assign(a=[1.0, None, 2.0]), {}, r"^the 3 train rows have missing or infinite values \(1 in 'a'\)"),
+        ({"a": [1, 2]}, {}, r"^the frame: found dict; expected a pandas\.DataFrame\.$"),
+    ],
+)
+def test_synthesize_refuses_bad_input_in_one_sentence(frame: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ForeseenError, match=message) as caught:
+        synthesize(frame, **({"rows": 5, "synthesizer": Stub(), "progress": False} | arguments))
+    assert "\n" not in str(caught.value)
+
+
+def _real(seed: int, n: int = 80) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    return pd.DataFrame({"x": x, "y": x + rng.normal(size=n), "label": np.where(x > 0, "high", "low")})
+
+
+@pytest.mark.slow
+def test_evaluate_returns_metrics_gates_and_a_verdict() -> None:
+    evaluation = evaluate(_real(0)[["label", "x", "y"]], _real(1), _real(2))
+
+    assert {"metric", "column_name", "value", "reference_low", "reference_high"} <= set(evaluation.metrics)
+    assert evaluation.metrics["column_name"].isin(["x", "label"]).any()
+    assert evaluation.gates
+    assert isinstance(evaluation.passed, bool)
+
+
+@pytest.mark.parametrize(
+    ("changed", "frame", "message"),
+    [
+        ("synthetic", _real(0).drop(columns="x"), "^the columns of the synthetic frame differ .*: they lack 'x'. Pass"),
+        ("holdout", _real(0).assign(z=1), "^the columns of the holdout frame differ .*: they have 'z'"),
+        ("synthetic", _real(0).rename(columns={"x": "z"}), "they lack 'x' and have 'z'"),
+        ("train", _real(0)[["x", "y", "x"]], "^the train frame: the column 'x' occurs twice"),
+        ("synthetic", _real(0).head(0), "^the synthetic frame has no row"),
+        ("holdout", _real(0).head(1), "^found 1 holdout row; an evaluation needs at least"),
+        ("synthetic", _real(0).assign(x="tall"), "^the synthetic frame: column 'x' has 'tall' in data row 1, which is"),
+        ("synthetic", None, "^the synthetic frame: found NoneType; expected a pandas.DataFrame"),
+    ],
+)  # fmt: skip
+def test_evaluate_refuses_bad_input_in_one_sentence(changed: str, frame: Any, message: str) -> None:
+    frames = {"synthetic": _real(0), "train": _real(1), "holdout": _real(2)} | {changed: frame}
+    with pytest.raises(ForeseenError, match=message) as caught:
+        evaluate(**frames)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_that_is_no_column_is_refused() -> None:
+    with pytest.raises(ForeseenError, match=r"^target: 'z' is not a column of the table"):
+        evaluate(_real(0), _real(1), _real(2), target="z")
+
+
+def test_the_package_is_light_until_a_name_is_used() -> None:
+    code = "import sys, synth_assets; print([m for m in ('torch', 'pandas', 'duckdb', 'dagster') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert all(hasattr(synth_assets, name) for name in synth_assets.__all__)
