@@ -12,9 +12,9 @@ from dataclasses import replace
 import pandas as pd
 from engines import BE_GREAT, BE_GREATS_SAMPLE
 from engines import settings as abalone_settings
-
 from synth_assets.evaluation.fidelity import fidelity_table
 from synth_assets.evaluation.utility import compare_training_sets
+
 from synth_assets.orchestration.assets.synthetic_sample import seed_of
 from synth_assets.orchestration.settings import SyntheticTableSettings
 from synth_assets.schema.encoding import Encoding

@@ -16,10 +16,9 @@ MONDAY, TUESDAY = "2026-11-16", "2026-11-17"
 def settings() -> dict[str, Any]:
     """Give what is changed of the tiny lineage: it is smaller still, and no gate stops what few trees have judged."""
     tiny = tiny_settings()
-    model = tiny.language_model.model_dump()
-    training = {**model["training"], "teacher_rows": 400, "teacher_epochs": 2}
+    model = tiny.synthesizer.model_dump()
     return {
-        "language_model": {**model, "epochs": 3, "training": training},
+        "synthesizer": {**model, "epochs": 3, "pretrain": {**model["pretrain"], "rows": 400, "epochs": 2}},
         "split": {**tiny.split.model_dump(), "train_size": TRAIN_ROWS},
         "gates": {name: dict.fromkeys(gate.allowances, 1e6) for name, gate in GATES.items()},
     }

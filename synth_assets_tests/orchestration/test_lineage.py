@@ -281,8 +281,8 @@ def test_a_run_may_ask_for_another_size(world: World) -> None:
 
 
 def test_a_category_is_predicted_by_classifiers(world: World) -> None:
-    model = tiny_settings().language_model.model_dump() | {"order": ["Kind"]}
-    changes = {"target": {"column": "Sex", "rename": "Kind"}, "language_model": model}
+    model = tiny_settings().synthesizer.model_dump() | {"column_order": ["Sex"]}
+    changes = {"target": {"column": "Sex", "rename": "Kind"}, "synthesizer": model}
     outcome = world.run("raw", "encoded_split", "regression_comparison", **changes)
     assert outcome.success, outcome.messages
     found = world.query("SELECT DISTINCT regressor, metric FROM abalone.regression_comparison")

@@ -146,7 +146,7 @@ def test_a_column_may_be_called_anything(attributes: dict[str, Any]) -> None:
     assert name in SyntheticTableSettings(**attributes).table_schema().names
 
 
-@pytest.mark.parametrize("key", ["source", "language_model", "columns", "target"])
+@pytest.mark.parametrize("key", ["source", "synthesizer", "columns", "target"])
 def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) -> None:
     del attributes[key]
     with pytest.raises(ValidationError, match=f"{key}\n  Field required"):

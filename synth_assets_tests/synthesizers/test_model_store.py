@@ -208,7 +208,7 @@ def test_a_killed_fit_resumes_and_gives_the_same_weights(fitted, arguments: list
 
 @pytest.mark.slow
 def test_two_processes_fit_a_model_once(arguments: list[str], tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"pretrain": PretrainSettings(rows=20_000)})
+    settings = SETTINGS.model_copy(update={"pretrain": PretrainSettings(rows=4000)})
     both = [fit_elsewhere(tmp_path, arguments, settings) for _ in range(2)]
     outputs = [process.communicate(timeout=180) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs

@@ -45,7 +45,7 @@ class Condition:
         ModelError
             If there is no operator, or no value.
         """
-        found = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(.+?)\s*", text, re.DOTALL)
+        found = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)(?!=)\s*(\S.*?)\s*", text, re.DOTALL)
         if found is None:
             raise ModelError(
                 f"the condition {text!r} on {column!r} cannot be read; expected one of >=, <=, >, <, ==, != and a "

@@ -201,10 +201,12 @@ def draws_of(great: Any, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> i
     from synth_assets.synthesizers.language_model.generation import Generator
 
     calls = []
-    write = Generator.write
+    generate = Generator.generate
     with monkeypatch.context() as patch:
         patch.setattr(
-            Generator, "write", lambda self, n, asked, *, seed: calls.append(n) or write(self, n, asked, seed=seed)
+            Generator,
+            "generate",
+            lambda self, n, bounds, *, seed: calls.append(n) or generate(self, n, bounds, seed=seed),
         )
         great.sample(**arguments)
     return sum(calls)
@@ -215,8 +217,8 @@ def test_a_condition_on_the_first_column_alone_rejects_nothing(
     untrained: Callable[..., Any], tiny: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, condition: dict[str, str]
 ) -> None:
     great = untrained(tiny, ["k", "n"])
-    assert draws_of(great, monkeypatch, n_samples=300, k=100, conditions=condition) == 300
-    assert draws_of(great, monkeypatch, n_samples=300, k=100, conditions={"n": "== 2"}) > 300
+    assert draws_of(great, monkeypatch, n=300, k=100, conditions=condition) == 300
+    assert draws_of(great, monkeypatch, n=300, k=100, conditions={"n": "== 2"}) > 300
 
 
 def test_what_the_model_hardly_ever_writes_ends_at_its_bound(

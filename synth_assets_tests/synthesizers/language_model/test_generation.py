@@ -83,12 +83,6 @@ def test_there_are_exactly_as_many_rows_as_asked_for(
     assert rows.index.equals(pd.RangeIndex(n))
 
 
-def test_no_rows_are_a_table_without_rows(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
-    rows = untrained(table).sample(0)
-    assert len(rows) == 0
-    assert list(rows.columns) == list(table.columns)
-
-
 def test_rows_depend_on_seed_and_position_alone(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
     great = untrained(table)
     longer = great.sample(250, k=100, seed=4)
@@ -100,16 +94,16 @@ def test_rows_depend_on_seed_and_position_alone(untrained: Callable[..., Any], t
         pd.testing.assert_frame_equal(great.sample(130, k=100, seed=4, conditions=conditions), longer.head(130))
 
 
-def test_a_shard_depends_on_the_seed_and_its_number(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
+def test_a_batch_depends_on_the_seed_and_its_number(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
     great = untrained(table)
-    chunks = list(great.sample_chunks(300, k=100, seed=4))
-    later = great.sample_chunks(300, k=100, seed=4)
+    chunks = list(great.sample_batches(300, batch_rows=100, seed=4))
+    later = great.sample_batches(300, batch_rows=100, seed=4)
     next(later)
     great.sample(50, seed=9)  # what is drawn in between changes nothing
     np.random.default_rng().random()
     pd.testing.assert_frame_equal(next(later), chunks[1])
     assert not chunks[0].equals(chunks[1])
-    assert not chunks[1].equals(next(great.sample_chunks(100, k=100, seed=5)))
+    assert not chunks[1].equals(next(great.sample_batches(100, batch_rows=100, seed=5)))
 
 
 @pytest.mark.parametrize("byte_level", [0, 262, 275])
@@ -162,7 +156,7 @@ def test_a_low_temperature_gives_the_likeliest_rows(
     assert (hot - 1 / 3).abs().max() < 0.06
 
 
-def test_the_shares_of_a_shard_are_those_of_the_model(
+def test_the_frequencies_of_a_batch_are_those_of_the_model(
     untrained: Callable[..., Any],
     exact_shares: Callable[..., pd.DataFrame],
     tiny: pd.DataFrame,

@@ -165,7 +165,7 @@ def byte_level_base(table: pd.DataFrame, tmp_path: Path) -> Path:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    rows = sentences(RowEncoder.fit(table).written(table))
+    rows = sentences(RowEncoder.fit(table).to_text(table))
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(rows, vocab_size=300, special_tokens=[END_OF_TEXT], show_progress=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=END_OF_TEXT)
