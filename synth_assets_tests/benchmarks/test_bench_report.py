@@ -31,11 +31,11 @@ def found() -> pd.DataFrame:
         ("peer", 1, "fit CPU s", 0.01234),
         (FLOOR, 0, "TSTR R2 (forest)", 0.5),
         (FLOOR, 0, "partial copies", 0.0833),
-        ("great", 0, "partial copies", 0.1),
-        ("great", 1, "partial copies", 0.2),
-        ("great", 2, "partial copies", 0.15),
-        ("great", 0, "fit CPU s", 12345.6),
-        ("great", 2, "fit CPU s", 100.0),
+        ("language_model", 0, "partial copies", 0.1),
+        ("language_model", 1, "partial copies", 0.2),
+        ("language_model", 2, "partial copies", 0.15),
+        ("language_model", 0, "fit CPU s", 12345.6),
+        ("language_model", 2, "fit CPU s", 100.0),
     )
 
 
@@ -60,7 +60,7 @@ def test_the_table_states_means_and_ranges_the_floor_first(found: pd.DataFrame) 
     assert rows == [
         [FLOOR, "1", "-", "0.500", "8.3"],
         ["peer", "2", "0.0123 (0.0123 to 0.0123)", "-0.125 (-0.500 to 0.250)", "-"],
-        ["great", "3", "6,223 (100 to 12,346; 2 of 3 seeds)", "-", "15.0 (10.0 to 20.0)"],
+        ["language_model", "3", "6,223 (100 to 12,346; 2 of 3 seeds)", "-", "15.0 (10.0 to 20.0)"],
     ]
 
 
@@ -118,7 +118,7 @@ def test_panels_come_in_a_fixed_order_with_the_methods_beside_the_first(found: p
 
     assert [axes.get_title(loc="left") for axes in drawn.axes] == ["TSTR R2 (forest)", "partial copies", "fit CPU s"]
     assert [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn.axes] == [
-        ["peer", "great"],
+        ["peer", "language_model"],
         ["", ""],
         ["", ""],
     ]
@@ -134,7 +134,7 @@ def test_times_are_drawn_by_orders_of_magnitude_unless_one_is_none(found: pd.Dat
 
 
 def test_our_engine_and_its_baseline_stand_out() -> None:
-    methods = [FLOOR, "great", "be_great", "peer"]
+    methods = [FLOOR, "language_model", "be_great", "peer"]
     drawn = figure(_results(*((m, 0, "membership AUC", 0.5) for m in methods)), source="a file", reference=FLOOR)
 
     colours = [to_hex(line.get_color()).upper() for line in drawn.axes[0].lines if line.get_marker() == "o"]
@@ -181,7 +181,7 @@ def test_results_that_would_mislead_are_refused_and_nothing_is_written(
 
 
 def test_results_without_a_floor_or_a_column_are_refused(found: pd.DataFrame) -> None:
-    with pytest.raises(ForeseenError, match="no method 'ideal', the reference; they have peer, real rows, great"):
+    with pytest.raises(ForeseenError, match="no method 'ideal', the reference; they have peer, real rows, language_model"):
         markdown(found, reference="ideal")
     with pytest.raises(ForeseenError, match="lack the columns seed; expected method, seed, measure, value"):
         figure(found.drop(columns="seed"), source="a file", reference=FLOOR)
