@@ -82,7 +82,7 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         ("fidelity_plots", "correlations"),
         ("privacy", "distances"),
         ("regression_comparison", "regression_comparison"),
-        ("report", "evidence"),
+        ("report", "metrics"),
     ):
         assert outcome.metadata(asset)[picture].startswith(f"![{picture}](data:image/png;base64,")
     plots = world.paths.plots("abalone", DAY)
@@ -91,7 +91,7 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         "correlations.png",
         "pairs.png",
         "distances.png",
-        "evidence.png",
+        "metrics.png",
         "regression_comparison.png",
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
