@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
-from synth_assets.synthesizers.language_model.row_encoder import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
 
 UNITS_FILE = "rows.safetensors"
 """The train rows as whole numbers; the forest is fitted to them again when it is loaded."""
@@ -106,13 +106,14 @@ class SequentialForest:
         for place, column in enumerate(self.row_encoder.columns):
             predictions = self.row_encoder.predictions(place, units)
             values = predictions + self._drawn(place, self._inputs(units, residuals, place), rng)
-            shifts = self.row_encoder.shifts(place, units)
-            step = column.step if isinstance(column, NumericEncoder) else 1
-            codes = self._with_digit_preference(place, np.rint((values - shifts) / step).astype(np.int64), rng)
-            low, high = self.row_encoder.limits(place)
+            shifts = self.row_encoder.offsets(place, units)
+            codes = self._with_digit_preference(
+                place, np.rint((values - shifts) / column.grid_step).astype(np.int64), rng
+            )
+            low, high = self.row_encoder.bounds(place)
             # A value beyond the limits is put on the nearest code within them.
-            codes = np.clip(codes, -((shifts - low) // step), (high - shifts) // step)
-            units[:, place] = self.row_encoder.units_of(place, codes, shifts)
+            codes = np.clip(codes, -((shifts - low) // column.grid_step), (high - shifts) // column.grid_step)
+            units[:, place] = self.row_encoder.dequantise(place, codes, shifts)
             residuals[:, place] = units[:, place] - predictions
         return units
 
@@ -171,10 +172,10 @@ class SequentialForest:
         for i, column in enumerate(self.row_encoder.columns[:place]):
             values = units[:, i]
             if isinstance(column, CategoricalEncoder):
-                parts.append(values[:, None] == np.arange(column.size))
+                parts.append(values[:, None] == np.arange(column.cardinality))
                 continue
             parts.append(values[:, None])
-            if column.prediction:
+            if column.predictor:
                 parts.append(residuals[:, [i]])
         return np.hstack(parts or [np.zeros((len(units), 0))]).astype("float32")
 
@@ -208,11 +209,11 @@ class SequentialForest:
     def _with_digit_preference(self, place: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""
         column = self.row_encoder.columns[place]
-        if not (isinstance(column, NumericEncoder) and column.size_is_large):
+        if not (isinstance(column, NumericEncoder) and column.has_suffix_token):
             return codes
-        if not (self.settings.kernel_bandwidth or column.prediction):
+        if not (self.settings.kernel_bandwidth or column.predictor):
             return codes
-        period = column.unit // column.step
+        period = column.prediction_step // column.grid_step
         digits = self.row_encoder.codes(self.units)[:, place] % period
         shares = np.bincount(digits, minlength=period) / len(digits)
         if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < MIN_DIGIT_PREFERENCE:
@@ -236,8 +237,8 @@ class Forest(Synthesizer):
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         del checkpoints
         # Without smoothing, values are those of train rows: then there is no prediction to add residuals to.
-        row_encoder = RowEncoder.of(train, differences=self.settings.kernel_bandwidth > 0)
-        self._grow(row_encoder, row_encoder.units(train), seed)
+        row_encoder = RowEncoder.fit(train, use_residuals=self.settings.kernel_bandwidth > 0)
+        self._grow(row_encoder, row_encoder.quantise(train), seed)
         log(f"forest: fitted to {len(train):,} rows")
 
     def _grow(self, row_encoder: RowEncoder, units: np.ndarray, seed: int) -> None:
@@ -254,14 +255,14 @@ class Forest(Synthesizer):
         for start in range(0, n, BATCH_ROWS):
             batch_seed = int(np.random.SeedSequence((seed, start)).generate_state(1)[0])
             units = self.forest.sample(BATCH_ROWS, seed=batch_seed)[: n - start]
-            yield self.forest.row_encoder.frame(units)
+            yield self.forest.row_encoder.to_frame(units)
             log(f"{min(start + BATCH_ROWS, n):,} of {n:,} rows")
 
     def _save(self, folder: Path) -> dict[str, Any]:
         from safetensors.numpy import save_file
 
         save_file({"units": self.forest.units}, folder / UNITS_FILE)
-        return {"row_encoder": self.forest.row_encoder.as_json(), "seed": self.seed}
+        return {"row_encoder": self.forest.row_encoder.to_json(), "seed": self.seed}
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         from safetensors import SafetensorError

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
-from synth_assets.synthesizers.language_model.row_encoder import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
 
 UNITS_FILE = "rows.safetensors"
 """The train rows as whole numbers."""
@@ -38,8 +38,8 @@ class Smote(Synthesizer):
 
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         del seed, checkpoints
-        row_encoder = RowEncoder.of(train, differences=False)
-        self._index(row_encoder, row_encoder.units(train))
+        row_encoder = RowEncoder.fit(train, use_residuals=False)
+        self._index(row_encoder, row_encoder.quantise(train))
         log(f"smote: indexed {len(train):,} rows")
 
     def _index(self, row_encoder: RowEncoder, units: np.ndarray) -> None:
@@ -49,7 +49,7 @@ class Smote(Synthesizer):
         features = []
         for column, values in zip(row_encoder.columns, units.T, strict=True):
             if isinstance(column, CategoricalEncoder):
-                features.append(np.sqrt(0.5) * (values[:, None] == np.arange(column.size)))
+                features.append(np.sqrt(0.5) * (values[:, None] == np.arange(column.cardinality)))
             else:
                 features.append(values[:, None] / (values.std() or 1.0))
         points = np.hstack(features)
@@ -62,7 +62,7 @@ class Smote(Synthesizer):
         del conditions, temperature
         for start in range(0, n, BATCH_ROWS):
             rng = np.random.default_rng((seed, start))
-            yield self.row_encoder.frame(self._interpolate(BATCH_ROWS, rng)[: n - start])
+            yield self.row_encoder.to_frame(self._interpolate(BATCH_ROWS, rng)[: n - start])
             log(f"{min(start + BATCH_ROWS, n):,} of {n:,} rows")
 
     def _interpolate(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -75,7 +75,8 @@ class Smote(Synthesizer):
         for i, column in enumerate(self.row_encoder.columns):
             if isinstance(column, NumericEncoder):
                 exact = self.units[one, i] + share * (self.units[other, i] - self.units[one, i])
-                units[:, i] = column.low + np.rint((exact - column.low) / column.step).astype("int64") * column.step
+                steps = np.rint((exact - column.low) / column.grid_step).astype("int64")
+                units[:, i] = column.low + steps * column.grid_step
             else:
                 units[:, i] = nearer[:, i]
         return units
@@ -84,7 +85,7 @@ class Smote(Synthesizer):
         from safetensors.numpy import save_file
 
         save_file({"units": self.units}, folder / UNITS_FILE)
-        return {"row_encoder": self.row_encoder.as_json()}
+        return {"row_encoder": self.row_encoder.to_json()}
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         from safetensors import SafetensorError

@@ -39,21 +39,22 @@ def easy_schema() -> TableSchema:
 def untrained() -> Callable[..., Any]:
     """Make a row model that was never trained, with weights large enough that it prefers some rows."""
 
-    def make(table: pd.DataFrame, order: Sequence[str] = (), *, differences: bool = True, byte_level: int = 0) -> Any:
+    def make(table: pd.DataFrame, order: Sequence[str] = (), *, use_residuals: bool = True, byte_level: int = 0) -> Any:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, make_scratch_base, sentences
-        from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+        from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
+        from synth_assets.synthesizers.language_model.encoders import RowEncoder
         from synth_assets.synthesizers.language_model.row_model import RowModel
         from synth_assets.synthesizers.language_model.settings import ScratchSettings
+        from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
 
         class Model(RowModel):
             def sample(self, n: int, *, k: int = 1000, **arguments: Any) -> pd.DataFrame:
                 return pd.concat(self.sample_batches(n, batch_rows=k, **arguments), ignore_index=True)
 
-        row_encoder = RowEncoder.of(table, order, differences=differences)
-        rows = sentences(row_encoder.written(table))
+        row_encoder = RowEncoder.fit(table, order, use_residuals=use_residuals)
+        rows = sentences(row_encoder.to_text(table))
         if byte_level:
             from tokenizers import ByteLevelBPETokenizer
             from transformers import PreTrainedTokenizerFast
@@ -85,10 +86,10 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
     def compute(great: Any) -> pd.DataFrame:
         import torch
 
-        from synth_assets.synthesizers.language_model.tokens import PAD
+        from synth_assets.synthesizers.language_model.token_trie import PAD
 
         row_encoder = great.row_encoder
-        assert all(getattr(column, "prediction", None) is None for column in row_encoder.columns)
+        assert all(getattr(column, "predictor", None) is None for column in row_encoder.columns)
         tokens = great.trie
         values = [[[t for t in v if t != PAD] for v in column.values.tolist()] for column in tokens.columns]
         # In double precision: the same beginning of two rows gives the same digits, and the shares add up.
@@ -107,9 +108,9 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([ids])).logits[0]
             shares.append(math.prod(float(logits[at, among].softmax(0)[chosen]) for at, among, chosen in choices))
-            shifts = [row_encoder.shifts(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
-            units.append([row_encoder.units_of(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
-        return row_encoder.frame(np.array(units)).assign(share=shares)
+            shifts = [row_encoder.offsets(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
+            units.append([row_encoder.dequantise(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
+        return row_encoder.to_frame(np.array(units)).assign(share=shares)
 
     return compute
 

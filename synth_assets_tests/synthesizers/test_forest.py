@@ -7,7 +7,7 @@ import pytest
 from synth_assets.schema.columns import Categorical, Float
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.forest import Forest, ForestSettings, SequentialForest
-from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import NumericEncoder, RowEncoder
 
 
 def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
@@ -27,19 +27,19 @@ def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
 
 def forest_of(table: pd.DataFrame, row_encoder: RowEncoder, **settings: float) -> SequentialForest:
     settings = {"n_estimators": 5, **settings}
-    return SequentialForest(row_encoder, row_encoder.units(table), ForestSettings(**settings), seed=1)  # type: ignore[arg-type]
+    return SequentialForest(row_encoder, row_encoder.quantise(table), ForestSettings(**settings), seed=1)  # type: ignore[arg-type]
 
 
 def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.DataFrame:
-    row_encoder = RowEncoder.of(table)
+    row_encoder = RowEncoder.fit(table)
     forest = forest_of(table, row_encoder, **spec)
     units = forest.sample(n, seed=seed)
     assert len(units) == n
     for place in range(len(row_encoder.columns)):
-        low, high = row_encoder.limits(place)
+        low, high = row_encoder.bounds(place)
         assert units[:, place].min() >= low
         assert units[:, place].max() <= high
-    return row_encoder.frame(units)
+    return row_encoder.to_frame(units)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -47,14 +47,14 @@ def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.Dat
 def test_rows_are_on_the_grid_and_within_limits(seed: int, step: int) -> None:
     table = table_of(seed=seed)
     table["whole"] = np.rint(table["whole"] * 1e4 / step) * step / 1e4
-    row_encoder = RowEncoder.of(table)
+    row_encoder = RowEncoder.fit(table)
     last = row_encoder.columns[-1]
     assert isinstance(last, NumericEncoder)
-    assert last.prediction is not None
+    assert last.predictor is not None
     rows = rows_of(table, 2000, seed, kernel_bandwidth=0.5)
     assert (np.rint(rows["whole"] * 1e4) % step == 0).all()
     assert rows.dtypes.to_dict() == table.dtypes.to_dict()
-    codes = row_encoder.codes(row_encoder.units(rows))
+    codes = row_encoder.codes(row_encoder.quantise(rows))
     assert (codes >= 0).mean() > 0.99  # what is clipped to the limits may differ by more than can be written
 
 
@@ -91,19 +91,19 @@ def test_few_rows_are_copies() -> None:
 
 def test_without_smoothing_or_residuals_every_value_is_one_of_the_train_rows() -> None:
     table = table_of()
-    row_encoder = RowEncoder.of(table, differences=False)
+    row_encoder = RowEncoder.fit(table, use_residuals=False)
     forest = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.0)
-    rows = row_encoder.frame(forest.sample(1000, seed=2))
+    rows = row_encoder.to_frame(forest.sample(1000, seed=2))
     for name in table.columns:
         assert set(rows[name]) <= set(table[name])
 
 
 def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
     table = table_of()
-    row_encoder = RowEncoder.of(table, differences=False)
+    row_encoder = RowEncoder.fit(table, use_residuals=False)
     last = row_encoder.columns[-1].name
     forest = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3)
-    rows = row_encoder.frame(forest.sample(4000, seed=2))
+    rows = row_encoder.to_frame(forest.sample(4000, seed=2))
     assert not set(rows[last]) <= set(table[last])
     assert rows[last].std() == pytest.approx(table[last].std(), rel=0.1)
 
@@ -111,7 +111,7 @@ def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
 def test_numbers_far_from_zero_keep_their_spread() -> None:
     table = table_of()
     table["a"] = 10**13 + np.rint(table["a"] * 1e4).astype("int64")
-    row_encoder = RowEncoder.of(table[["kind", "a"]], differences=False)
+    row_encoder = RowEncoder.fit(table[["kind", "a"]], use_residuals=False)
     units = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3).sample(4000, seed=2)
     assert units[:, 1].std() == pytest.approx(table["a"].std(), rel=0.05)
 
@@ -121,10 +121,10 @@ def test_a_habit_of_the_last_digits_survives_smoothing() -> None:
     a = rng.integers(0, 4000, 600)
     x = np.where(rng.random(600) < 0.95, rng.integers(0, 800, 600) * 5, rng.integers(0, 4000, 600))
     table = pd.DataFrame({"a": a, "x": x})
-    row_encoder = RowEncoder.of(table, ["a", "x"])
+    row_encoder = RowEncoder.fit(table, ["a", "x"])
     column = row_encoder.columns[1]
     assert isinstance(column, NumericEncoder)
-    assert column.step == 1
+    assert column.grid_step == 1
     units = forest_of(table, row_encoder, n_estimators=5, kernel_bandwidth=0.3).sample(3000, seed=2)
     assert (units[:, 1] % 5 == 0).mean() == pytest.approx((x % 5 == 0).mean(), abs=0.03)
 
@@ -138,7 +138,7 @@ def test_a_table_of_one_or_two_rows_is_enough(n: int) -> None:
 
 def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of(2000)
-    row_encoder = RowEncoder.of(table, ["kind"])
+    row_encoder = RowEncoder.fit(table, ["kind"])
     forest = forest_of(table, row_encoder, n_estimators=5)
     written = forest.sample
 
@@ -149,7 +149,7 @@ def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(forest, "sample", too_many_of_one_kind)
     share = {
-        name: float((row_encoder.frame(rows)["kind"] == "x").mean())
+        name: float((row_encoder.to_frame(rows)["kind"] == "x").mean())
         for name, rows in (("forest", forest.sample(6000, seed=2)), ("resampled", forest.resample(6000, seed=2)))
     }
     expected = float((table["kind"] == "x").mean())
@@ -159,11 +159,11 @@ def test_resampling_mends_what_the_forest_gets_wrong(monkeypatch: pytest.MonkeyP
 
 def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
     table = table_of(2000)
-    row_encoder = RowEncoder.of(table)
+    row_encoder = RowEncoder.fit(table)
     rows = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)
     assert len(rows) == 6000
     assert len(np.unique(rows, axis=0)) > 0.8 * 6000
-    low, high = zip(*(row_encoder.limits(place) for place in range(len(row_encoder.columns))), strict=True)
+    low, high = zip(*(row_encoder.bounds(place) for place in range(len(row_encoder.columns))), strict=True)
     assert (rows.min(axis=0) >= low).all()
     assert (rows.max(axis=0) <= high).all()
     again = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)

@@ -1,8 +1,6 @@
 """Base models: a small GPT-2 made from the table, or any that transformers loads by name or path."""
 
 import hashlib
-import re
-import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +8,12 @@ from typing import Any
 import pandas as pd
 
 from synth_assets.synthesizers.base import ModelError, refuse_pickles
-from synth_assets.synthesizers.language_model.row_encoder import LARGE, CategoricalEncoder, ColumnEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, BaseModelSettings, ScratchSettings
-from synth_assets.synthesizers.language_model.tokens import pieces_of
-
-END_OF_TEXT = "<|endoftext|>"
-"""GPT-2's only special token. be_great pads with it, and removes it (and no other) from the text that it reads."""
-
-UNKNOWN = "<|unknown|>"
+from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
 
 ACTIVATION = "relu"
-"""Of 'scratch' models. GPT-2's own GELU takes a CPU three to seven times as long, and rows were no shorter with it."""
+"""Activation of 'scratch' models. GPT-2's own GELU takes a CPU three to seven times as long, without a better loss."""
 
 
 def fingerprint(settings: BaseModelSettings, seed: int, base_models_dir: Path | None) -> str:
@@ -72,7 +65,7 @@ def load_base(
     train : pandas.DataFrame
         The train rows, whose columns and values the tokenizer of a 'scratch' base knows.
     row_encoder : RowEncoder, optional
-        The encoder of the rows; without one, rows are written as be_great writes them.
+        The encoder of the rows; without one, rows are the sentences of be_great.
     seed : int
         The seed of a 'scratch' base's weights.
     base_models_dir : pathlib.Path, optional
@@ -86,7 +79,7 @@ def load_base(
         The tokenizer.
     """
     if settings.base == SCRATCH:
-        rows = sentences(row_encoder.written(train) if row_encoder else train)
+        rows = sentences(row_encoder.to_text(train) if row_encoder else train)
         return make_scratch_base(settings.scratch, rows, list(train.columns), seed=seed, row_encoder=row_encoder)
     fingerprint(settings, seed, base_models_dir)  # refuses pickles, and names that are not found
     return load_folder(_local_folder(settings.base, base_models_dir) or settings.base)
@@ -113,7 +106,7 @@ def _local_folder(base: str, base_models_dir: Path | None) -> Path | None:
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
-    """Write each row as be_great does, columns in their given order: 'Sex is 2, Length is 0.455, ...'.
+    """Return each row as the sentence of be_great, columns in the given order: 'Sex is 2, Length is 0.455, ...'.
 
     Parameters
     ----------
@@ -139,8 +132,7 @@ def make_scratch_base(
 ) -> tuple[Any, Any]:
     """Make a GPT-2 with random weights, and a tokenizer for these rows.
 
-    As in GPT-2, a space belongs to the token after it. A column's name is one token, and so are ' is' and ',';
-    anything else is a character. The tokens joined are the text again.
+    The tokenizer is `tokenizer.scratch_tokenizer`'s.
 
     Parameters
     ----------
@@ -153,7 +145,7 @@ def make_scratch_base(
     seed : int
         The seed of the weights.
     row_encoder : RowEncoder, optional
-        If given, its values are one to three tokens each, and a name is one with what surrounds it (', Length is').
+        Encoder of the rows, for the tokenizer.
 
     Returns
     -------
@@ -167,7 +159,7 @@ def make_scratch_base(
 
     quiet_transformers()
 
-    tokenizer = _tokenizer_of(rows, names, row_encoder)
+    tokenizer = scratch_tokenizer(rows, names, row_encoder)
     longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
     config = GPT2Config(
         vocab_size=len(tokenizer),
@@ -186,56 +178,6 @@ def make_scratch_base(
         torch.manual_seed(seed)
         model = GPT2LMHeadModel(config)
     return model, tokenizer
-
-
-def _tokenizer_of(rows: Sequence[str], names: Sequence[str], row_encoder: RowEncoder | None) -> Any:
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    characters = sorted(set("".join(rows)) | set(string.printable.strip()))
-    pieces = [END_OF_TEXT, UNKNOWN]
-    patterns = []
-    for place, column in enumerate(row_encoder.columns if row_encoder else ()):
-        pieces += [f" {column.name} is", f", {column.name} is"]
-        patterns.append(f",? {re.escape(column.name)} is(?= |$)")
-        found, cut = _value_pieces(column, row_encoder.texts(place) if row_encoder else [])
-        pieces += found
-        patterns += cut
-    pieces += [*(f" {name}" for name in names), " is", " "]
-    pieces += [piece for character in characters if character != " " for piece in (character, f" {character}")]
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    patterns += [f" (?:{longest_first})(?= is\\b)", " is\\b", " ?[^ ]", " "]
-    tokenizer = Tokenizer(
-        models.WordLevel({piece: i for i, piece in enumerate(dict.fromkeys(pieces))}, unk_token=UNKNOWN)
-    )
-    tokenizer.normalizer = normalizers.Prepend(" ")  # so that the first name is the same piece as any other
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join(patterns)), behavior="isolated")
-    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
-
-
-def _value_pieces(column: ColumnEncoder, texts: list[str]) -> tuple[list[str], list[str]]:
-    """Give the pieces of a column's values, and the patterns that find them behind the column's name."""
-    cut = [[text] for text in texts] if isinstance(column, CategoricalEncoder) else pieces_of(texts, LARGE)
-    behind = f" {re.escape(column.name)} is"
-    pieces: list[str] = []
-    patterns = []
-    for depth in range(len(cut[0])):
-        # A sign makes a value longer: values of one length share a pattern.
-        by_length: dict[tuple[int, str], set[str]] = {}
-        for value in cut:
-            rest = "".join(value[depth + 1 :])
-            left = sum(map(len, value[:depth]))
-            by_length.setdefault((left, re.sub(r"\d", "0", rest)), set()).add(value[depth])
-        for (left, rest), found in by_length.items():
-            space = "" if depth else " "
-            pieces += [f"{space}{piece}" for piece in sorted(found)]
-            before = f"(?<={behind}" + (f" .{{{left}}}" if depth else "") + ")"
-            alternatives = "|".join(re.escape(piece) for piece in sorted(found, key=lambda text: (-len(text), text)))
-            after = re.escape(rest).replace("0", "\\d")
-            ahead = f"(?={after}(?:, |$))"
-            patterns.append(f"{before}{space}(?:{alternatives}){ahead}")
-    return pieces, patterns
 
 
 def _hash_of_files(folder: Path) -> str:
@@ -278,5 +220,5 @@ def quiet_transformers() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Give the first line of an error's text; libraries add pages."""
+    """Return the first line of an error's text, to which libraries add pages."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

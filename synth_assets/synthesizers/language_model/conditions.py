@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.generation import Bounds
-from synth_assets.synthesizers.language_model.row_encoder import CategoricalEncoder, RowEncoder
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Condition:
         return number if math.isfinite(number) else None
 
 
-def limits_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) -> dict[int, Bounds]:
+def bounds_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) -> dict[int, Bounds]:
     """Convert conditions to bounds.
 
     Parameters
@@ -93,21 +93,21 @@ def limits_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) ->
             raise ModelError(
                 f"conditions name {name!r}, which is no column; the columns are {', '.join(row_encoder.names)}."
             )
-        place = names.index(name)
-        low, high, excluded = _range(condition, name, row_encoder, place)
+        i = names.index(name)
+        low, high, excluded = _range(condition, name, row_encoder, i)
         if low > high or low == high == excluded:
             raise ModelError(
-                f"condition {name} {condition} leaves no value: the train rows have {_described(row_encoder, place)}."
+                f"condition {name} {condition} leaves no value: the train rows have {_described(row_encoder, i)}."
             )
-        found[place] = Bounds(np.full(n, low), np.full(n, high), None if excluded is None else np.full(n, excluded))
+        found[i] = Bounds(np.full(n, low), np.full(n, high), None if excluded is None else np.full(n, excluded))
     return found
 
 
-def _range(condition: str, name: str, row_encoder: RowEncoder, place: int) -> tuple[int, int, int | None]:
+def _range(condition: str, name: str, row_encoder: RowEncoder, i: int) -> tuple[int, int, int | None]:
     parsed = Condition.parse(condition, name)
     operator = parsed.operator
-    column = row_encoder.columns[place]
-    low, high = row_encoder.limits(place)
+    column = row_encoder.columns[i]
+    low, high = row_encoder.bounds(i)
     if isinstance(column, CategoricalEncoder):
         if operator not in ("==", "!=") or parsed.value not in column.labels:
             raise ModelError(
@@ -121,12 +121,12 @@ def _range(condition: str, name: str, row_encoder: RowEncoder, place: int) -> tu
         raise ModelError(
             f"condition {name} {condition} compares a column of numbers with {parsed.value!r}; expected a number."
         )
-    units = value * 10**column.decimals
-    nearest = round(units)
+    scaled = value * 10**column.decimals
+    nearest = round(scaled)
     # What differs from a point of the grid by the error of a float only, is that point.
-    exact = math.isclose(units, nearest, rel_tol=1e-12, abs_tol=1e-6)
-    least, greatest = (nearest, nearest) if exact else (math.ceil(units), math.floor(units))
-    on_grid = exact and (nearest - column.low) % column.step == 0
+    exact = math.isclose(scaled, nearest, rel_tol=1e-12, abs_tol=1e-6)
+    least, greatest = (nearest, nearest) if exact else (math.ceil(scaled), math.floor(scaled))
+    on_grid = exact and (nearest - column.low) % column.grid_step == 0
     match operator:
         case ">=":
             return max(low, least), high, None
@@ -142,10 +142,10 @@ def _range(condition: str, name: str, row_encoder: RowEncoder, place: int) -> tu
             return low, high, nearest if on_grid else None
 
 
-def _described(row_encoder: RowEncoder, place: int) -> str:
-    column = row_encoder.columns[place]
+def _described(row_encoder: RowEncoder, i: int) -> str:
+    column = row_encoder.columns[i]
     if isinstance(column, CategoricalEncoder):
         return ", ".join(column.labels)
-    low, high = (column.values(np.array([unit]))[0] for unit in row_encoder.limits(place))
-    step = column.values(np.array([column.step]))[0]
+    low, high = (column.to_values(np.array([value]))[0] for value in row_encoder.bounds(i))
+    step = column.to_values(np.array([column.grid_step]))[0]
     return f"{low:g} to {high:g} in steps of {step:g}"

@@ -1,7 +1,7 @@
-"""What a language model makes of rows under way, token by token: the hidden state that the next token is drawn from.
+"""Incremental decoding: rows are extended token by token, and the hidden state of the last token is computed.
 
-`decoder_for` chooses: a GPT-2 on a CPU, which is what 'scratch' makes, goes by hand, any other model by transformers
-with a key-value cache. Both give the same states but for rounding.
+`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, and `cached_decoding.CachedDecoder`,
+for any model of transformers. Both compute the same states, up to rounding.
 """
 
 from abc import ABC, abstractmethod
@@ -12,181 +12,184 @@ from typing import Any
 import torch
 from torch.nn.functional import layer_norm
 
-from synth_assets.synthesizers.language_model.fast_gpt2 import has_bfloat16, is_plain_gpt2
-from synth_assets.synthesizers.language_model.loss import backbone
+from synth_assets.synthesizers.language_model.kernels import has_bfloat16
 
-SHARED = 2
-"""Rows that begin alike go through the model once while there are at least so many rows to each beginning."""
+MIN_ROWS_PER_PREFIX = 2
+"""Prefixes are shared while there are at least this many rows for each distinct one."""
 
 
 class Decoder(ABC):
-    """Rows under way, all of one length.
+    """Rows that are generated in parallel, all of one length.
 
     Parameters
     ----------
     rows : int
-        How many.
+        Number of rows, B.
     device : torch.device
-        Where the model is.
+        The model's device.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
         self.rows, self.device = rows, device
-        self.waiting: list[torch.Tensor] = []
+        self.pending: list[torch.Tensor] = []  # token ids that have not been through the model, one tensor a position
 
-    def force(self, ids: list[int]) -> None:
+    def prefill(self, ids: list[int]) -> None:
         """Append the same tokens to every row."""
         for token in ids:
             self.append(torch.full((self.rows,), token, device=self.device))
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
-        """Append a token to every row, but for rows to be skipped: there, nothing that comes later sees it."""
+        """Append a token to every row.
+
+        Parameters
+        ----------
+        ids : torch.Tensor
+            (B) token ids.
+        skip : torch.Tensor, optional
+            (B) rows that get no token: later tokens do not attend to it, and it takes no position.
+        """
         del skip
-        self.waiting.append(ids)
+        self.pending.append(ids)
 
     @abstractmethod
-    def hidden(self) -> torch.Tensor:
-        """Send what is waiting through the model, and give the last token's hidden state, rows by width."""
+    def forward(self) -> torch.Tensor:
+        """Run the model on the tokens appended since the last call.
 
-
-def decoder_for(model: Any, rows: int, *, ragged: bool, longest: int) -> Decoder:
-    """Begin rows with a model.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model.
-    rows : int
-        How many rows are written side by side.
-    ragged : bool
-        Whether rows may be skipped in `append`.
-    longest : int
-        The most tokens that a row can have.
-
-    Returns
-    -------
-    Decoder
-        With nothing written yet.
-    """
-    if is_plain_gpt2(model) and not ragged:
-        return _Gpt2(model.transformer, rows, longest)
-    from synth_assets.synthesizers.language_model.cached_decoding import CachedDecoder
-
-    return CachedDecoder(backbone(model), rows, next(model.parameters()).device, ragged=ragged, longest=longest)
+        Returns
+        -------
+        torch.Tensor
+            (B, C) hidden states of the last token.
+        """
 
 
 @dataclass(frozen=True)
-class _Block:
-    """A layer: its biases and weights, in some precision, as `torch.addmm` wants them.
+class _BlockWeights:
+    """The weights of a layer, in some precision and laid out for `torch.addmm`.
 
-    Queries, keys and values are products with rows on the right.
+    `query` and `key_value` multiply from the left, since q, k and v have rows in their last dimension.
     """
 
     norms: list[tuple[torch.Tensor, torch.Tensor, float]]
     query: list[torch.Tensor]
     key_value: list[torch.Tensor]
-    out: list[torch.Tensor]
-    inside: list[torch.Tensor]
-    active: Callable[[torch.Tensor], torch.Tensor]
-    back: list[torch.Tensor]
+    attn_proj: list[torch.Tensor]
+    mlp_fc: list[torch.Tensor]
+    activation: Callable[[torch.Tensor], torch.Tensor]
+    mlp_proj: list[torch.Tensor]
 
     @classmethod
-    def of(cls, block: Any, precision: torch.dtype) -> "_Block":
+    def from_block(cls, block: Any, dtype: torch.dtype) -> "_BlockWeights":
         attn, mlp = block.attn, block.mlp
         bias, weight = attn.c_attn.bias[:, None], attn.c_attn.weight.T
-        width = attn.embed_dim
-        products = (
-            (bias[:width] * attn.scaling, weight[:width] * attn.scaling),
-            (bias[width:], weight[width:]),
+        C = attn.embed_dim
+        layers = (
+            (bias[:C] * attn.scaling, weight[:C] * attn.scaling),
+            (bias[C:], weight[C:]),
             *((layer.bias, layer.weight) for layer in (attn.c_proj, mlp.c_fc, mlp.c_proj)),
         )
-        query, key_value, out, inside, back = ([part.to(precision).contiguous() for part in each] for each in products)
+        query, key_value, attn_proj, mlp_fc, mlp_proj = (
+            [part.to(dtype).contiguous() for part in layer] for layer in layers
+        )
         norms = [(norm.weight, norm.bias, norm.eps) for norm in (block.ln_1, block.ln_2)]
-        return cls(norms, query, key_value, out, inside, mlp.act, back)
+        return cls(norms, query, key_value, attn_proj, mlp_fc, mlp.act, mlp_proj)
 
 
-class _Gpt2(Decoder):
-    """A GPT-2 by hand, with what the generic one cannot know.
+class GPT2Decoder(Decoder):
+    """Decoder of a plain GPT-2 on a CPU.
 
-    - Rows that begin alike go through the model once: of abalone's rows, written with `Rings` and `Sex` first, that is
-      a fifth of the arithmetic.
-    - Of tokens after which the next one is forced, the last layer gives keys and values and nothing else.
+    - Rows with the same prefix go through the model once. With `Rings` and `Sex` first, this saves a fifth of the
+      arithmetic on the abalone table.
+    - Of tokens after which the next one is forced, the last layer computes k and v only.
     - Products with weights are in bfloat16 where the CPU has instructions for it, as in training.
-    - Keys and values lie with all rows of a token side by side, so that attending from one token of many rows is a few
-      long vector operations; torch's kernels for a CPU go through one head of one row after the other.
+    - The cache is laid out as (T, 2C, B): attention from one token of many rows is then a few long vector operations,
+      where torch's CPU kernels iterate over single heads of single rows.
+
+    Parameters
+    ----------
+    gpt : transformers.GPT2Model
+        The model below the head.
+    rows : int
+        Number of rows.
+    max_length : int
+        Maximum number of tokens of a row.
     """
 
-    def __init__(self, inner: Any, rows: int, longest: int) -> None:
+    def __init__(self, gpt: Any, rows: int, max_length: int) -> None:
         super().__init__(rows, torch.device("cpu"))
-        self.inner, self.longest = inner, longest
-        self.heads = inner.config.n_head
-        self.precision = torch.bfloat16 if has_bfloat16() else torch.float32
-        self.blocks = [_Block.of(block, self.precision) for block in inner.h]
+        self.gpt, self.max_length = gpt, max_length
+        self.n_head = gpt.config.n_head
+        self.dtype = torch.bfloat16 if has_bfloat16() else torch.float32
+        self.blocks = [_BlockWeights.from_block(block, self.dtype) for block in gpt.h]
         self.length = 0
-        # Beginnings of rows: which of them each row has. None once each row goes its own way.
-        self.beginning: torch.Tensor | None = torch.zeros(rows, dtype=torch.long)
-        self.past = [self._room(1) for _ in self.blocks]
+        # (B) the prefix of each row; None once every row is computed by itself.
+        self.prefix_index: torch.Tensor | None = torch.zeros(rows, dtype=torch.long)
+        self.cache = [self._allocate(1) for _ in self.blocks]
 
-    def _room(self, rows: int) -> torch.Tensor:
-        return torch.empty(self.longest, 2 * self.inner.embed_dim, rows)
+    def _allocate(self, rows: int) -> torch.Tensor:
+        return torch.empty(self.max_length, 2 * self.gpt.embed_dim, rows)
 
-    def force(self, ids: list[int]) -> None:
-        self.waiting += [torch.tensor([token]) for token in ids]
+    def prefill(self, ids: list[int]) -> None:
+        """Append the same tokens to every row."""
+        self.pending += [torch.tensor([token]) for token in ids]  # one row stands for all
 
-    def hidden(self) -> torch.Tensor:
-        waiting, self.waiting = self._distinct(self.waiting), []
-        start, self.length = self.length, self.length + len(waiting)
-        # Of a token that is forced, one row stands for all until they attend to what differs.
-        states = [self.inner.wte(ids) + self.inner.wpe.weight[place] for place, ids in enumerate(waiting, start=start)]
-        for block, past in zip(self.blocks, self.past, strict=True):
-            normed = [self._normed(each, block.norms[0]) for each in states]
+    def forward(self) -> torch.Tensor:
+        """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
+        pending, self.pending = self._share_prefixes(self.pending), []
+        start, self.length = self.length, self.length + len(pending)
+        # One (B, C) tensor a position, or (1, C) for a forced token until rows attend to different prefixes.
+        xs = [self.gpt.wte(ids) + self.gpt.wpe.weight[position] for position, ids in enumerate(pending, start=start)]
+        for block, cache in zip(self.blocks, self.cache, strict=True):
+            normed = [self._layer_norm(x, block.norms[0]) for x in xs]
             bias, weight = block.key_value
-            for place, each in enumerate(normed, start=start):
-                past[place] = torch.addmm(bias, weight, each.T)
-            if past is self.past[-1]:
-                states, normed = states[-1:], normed[-1:]
+            for position, each in enumerate(normed, start=start):
+                cache[position] = torch.addmm(bias, weight, each.T)  # (2C, B)
+            if cache is self.cache[-1]:
+                xs, normed = xs[-1:], normed[-1:]
             bias, weight = block.query
-            for place, each in enumerate(normed):
-                end = self.length - len(normed) + place + 1
-                attended = self._attended(torch.addmm(bias, weight, each.T).float(), past[:end]).T
-                state = states[place] + _product(attended.to(self.precision), block.out)
-                inside = block.active(_product(self._normed(state, block.norms[1]), block.inside))
-                states[place] = state + _product(inside, block.back)
-        found: torch.Tensor = self.inner.ln_f(states[0])
-        return found if self.beginning is None else found[self.beginning]
+            for i, each in enumerate(normed):
+                end = self.length - len(normed) + i + 1
+                q = torch.addmm(bias, weight, each.T).float()  # (C, B)
+                y = self._attend(q, cache[:end]).T.to(self.dtype)  # (B, C)
+                x = xs[i] + _linear(y, block.attn_proj)
+                h = block.activation(_linear(self._layer_norm(x, block.norms[1]), block.mlp_fc))  # (B, 4C)
+                xs[i] = x + _linear(h, block.mlp_proj)
+        states: torch.Tensor = self.gpt.ln_f(xs[0])
+        return states if self.prefix_index is None else states[self.prefix_index]
 
-    def _normed(self, states: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor, float]) -> torch.Tensor:
-        return layer_norm(states, states.shape[-1:], *norm).to(self.precision)
+    def _layer_norm(self, x: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor, float]) -> torch.Tensor:
+        return layer_norm(x, x.shape[-1:], *norm).to(self.dtype)
 
-    def _attended(self, query: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
-        """Attend from a token, width by rows, to all before it and itself, tokens by twice the width by rows."""
-        tokens, _, rows = past.shape
-        keys, values = past.view(tokens, 2, self.heads, -1, rows).unbind(1)
-        scores = (query.view(1, self.heads, -1, query.shape[1]) * keys).sum(2)
-        return (scores.softmax(0)[:, :, None] * values).sum(0).view(-1, rows)
+    def _attend(self, q: torch.Tensor, cache: torch.Tensor) -> torch.Tensor:
+        """Attend from one token, (C, B), to those in the cache, (T, 2C, B)."""
+        T, _, B = cache.shape
+        k, v = cache.view(T, 2, self.n_head, -1, B).unbind(1)  # (T, nh, hs, B)
+        att = (q.view(1, self.n_head, -1, q.shape[1]) * k).sum(2).softmax(0)  # (T, nh, B)
+        return (att[:, :, None] * v).sum(0).view(-1, B)  # (C, B)
 
-    def _distinct(self, waiting: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Give the tokens that are waiting for each beginning once, and make room for as many."""
-        drawn = [ids for ids in waiting if len(ids) == self.rows]
-        if self.beginning is None or not drawn:
-            return waiting
-        before = self.beginning
-        for ids in drawn:
-            told = self.beginning * self.inner.wte.num_embeddings + ids
-            found, self.beginning = torch.unique(told, return_inverse=True)
-        rows = len(found)
-        if rows * SHARED > self.rows:
-            rows, self.beginning = self.rows, None
-            one_of = torch.arange(rows)
-        else:
-            one_of = torch.empty(rows, dtype=torch.long).scatter_(0, self.beginning, torch.arange(self.rows))
-        for layer, past in enumerate(self.past):
-            room = self._room(rows)
-            torch.index_select(past[: self.length], 2, before[one_of], out=room[: self.length])
-            self.past[layer] = room
-        return [ids[one_of] if len(ids) == self.rows else ids for ids in waiting]
+    def _share_prefixes(self, pending: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the pending tokens once for each distinct prefix, and reorder the cache to match."""
+        sampled = [ids for ids in pending if len(ids) == self.rows]
+        if self.prefix_index is None or not sampled:
+            return pending
+        before = self.prefix_index
+        for ids in sampled:
+            extended = self.prefix_index * self.gpt.wte.num_embeddings + ids
+            prefixes, self.prefix_index = torch.unique(extended, return_inverse=True)
+        n_prefixes = len(prefixes)
+        if n_prefixes * MIN_ROWS_PER_PREFIX > self.rows:
+            n_prefixes, self.prefix_index = self.rows, None
+            row_index = torch.arange(n_prefixes)
+        else:  # any one row of each prefix
+            row_index = torch.empty(n_prefixes, dtype=torch.long).scatter_(
+                0, self.prefix_index, torch.arange(self.rows)
+            )
+        for layer, cache in enumerate(self.cache):
+            reordered = self._allocate(n_prefixes)
+            torch.index_select(cache[: self.length], 2, before[row_index], out=reordered[: self.length])
+            self.cache[layer] = reordered
+        return [ids[row_index] if len(ids) == self.rows else ids for ids in pending]
 
 
-def _product(states: torch.Tensor, layer: list[torch.Tensor]) -> torch.Tensor:
+def _linear(x: torch.Tensor, layer: list[torch.Tensor]) -> torch.Tensor:
     bias, weight = layer
-    return torch.addmm(bias, states, weight)
+    return torch.addmm(bias, x, weight)

@@ -1,36 +1,36 @@
-"""Rows written by a model, each valid and on its grid: names forced, and only values of the table within reach.
+"""Constrained generation of rows: each is valid and on its grid, within the bounds of the train rows and the caller's.
 
-All rows of a shard are written side by side. In a value, the head is evaluated over the
-tokens that may come next in the column's trie and nothing else. A row's limits, column by column, are the values that
-the train rows have, tightened by what was asked for; how much of the model's probability they leave is counted, which
-makes rejection and importance weights exact.
+All rows of a batch are generated in parallel. Column names are forced; in a value, the head is evaluated over the
+tokens that may come next in the column's trie, and those that lead out of the row's bounds are masked. The probability
+that masking takes away is recorded, which makes rejection sampling and importance weights exact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from synth_assets.synthesizers.language_model.decoding import decoder_for
-from synth_assets.synthesizers.language_model.row_encoder import CategoricalEncoder, RowEncoder
-from synth_assets.synthesizers.language_model.tokens import PAD, TokenTrie, TrieLevel
+from synth_assets.synthesizers.language_model.backbone import decoder_for
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie, TrieLevel
 
-NEVER = float("-inf")
-BEYOND = np.iinfo(np.int64).max
+NEG_INF = float("-inf")
+UNREACHABLE = np.iinfo(np.int64).max
+"""A code beyond the codes of any column."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What rows may have in a column.
+    """Bounds on the quantised values of a column.
 
     Parameters
     ----------
     low, high : numpy.ndarray
-        For each row the least and the greatest unit (for a category, label by position).
+        Smallest and largest value of each row.
     excluded : numpy.ndarray, optional
-        For each row a unit in between that it may not have.
+        A value between them that the row may not have.
     """
 
     low: np.ndarray
@@ -39,198 +39,208 @@ class Bounds:
 
 
 class Generator:
-    """Writes rows with a model.
+    """Generator of rows.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
         A causal language model.
     row_encoder : RowEncoder
-        The table's row_encoder.
-    tokens : TokenTrie
-        Its tokens.
+        The encoder of the table.
+    trie : TokenTrie
+        The tokens of its rows.
     temperature : float
-        Of the softmax over the next token.
+        Temperature of the softmax over the next token.
     """
 
-    def __init__(self, model: Any, row_encoder: RowEncoder, tokens: TokenTrie, *, temperature: float = 1.0) -> None:
-        self.model, self.row_encoder, self.tokens = model, row_encoder, tokens
+    def __init__(self, model: Any, row_encoder: RowEncoder, trie: TokenTrie, *, temperature: float = 1.0) -> None:
+        self.model, self.row_encoder, self.trie = model, row_encoder, trie
         self.device = next(model.parameters()).device
-        head = model.get_output_embeddings()
-        bias = getattr(head, "bias", None)
-        self.heads = [
-            [
-                (
-                    head.weight.detach()[level.options].T.contiguous() / temperature,
-                    None if bias is None else bias.detach()[level.options] / temperature,
-                )
-                for level in column.levels
-            ]
-            for column in tokens.columns
+        self.levels = [
+            [_Level.build(level, model.get_output_embeddings(), temperature) for level in column.levels]
+            for column in trie.columns
         ]
-        self.steps = [[_Step.of(level, self.device) for level in column.levels] for column in tokens.columns]
-        self.ragged = any((column.values == PAD).any() for column in tokens.columns)
+        self.ragged = any((column.values == PAD).any() for column in trie.columns)
 
     @torch.inference_mode()
-    def write(self, n: int, asked: dict[int, Bounds], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Write rows side by side.
+    def generate(self, n: int, bounds: Mapping[int, Bounds], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Generate rows in parallel.
 
         Parameters
         ----------
         n : int
-            How many.
-        asked : dict of int to Bounds
-            By position of the column: what is asked for beyond the limits of the train rows. A column whose low and
-            high are the same is given.
+            Number of rows.
+        bounds : mapping of int to Bounds
+            By column index: bounds tighter than in the train rows. Equal bounds force a value.
         seed : int
-            Of the draws.
+            Seed of the random numbers.
 
         Returns
         -------
-        units : numpy.ndarray
-            n by m rows in units.
-        weights : numpy.ndarray
-            For each row, the log of the probability that the model, asked for nothing, keeps to what was asked for,
-            given what it wrote before; -inf if it cannot, and then the row is not to be used. The first token does not
-            count: nothing stands before it, so its share is the same for all rows with the same limits.
+        quantised : numpy.ndarray
+            (n, m) quantised rows.
+        log_weights : numpy.ndarray
+            (n) log of the probability that the model without bounds keeps them, given the tokens before; -inf if a row
+            cannot keep them, and is not to be used. The first token does not count: it has the same probability in all
+            rows with the same bounds.
         """
-        draws = torch.Generator(self.device).manual_seed(seed)
-        units = np.zeros((n, len(self.row_encoder.columns)), np.int64)
-        weights = torch.zeros(n, device=self.device)
-        decoder = decoder_for(self.model, n, ragged=self.ragged, longest=self.tokens.longest)
-        for place, column in enumerate(self.tokens.columns):
-            decoder.force(column.prefix)
-            shifts = self.row_encoder.shifts(place, units)
-            widest = Bounds(*(np.full(n, limit) for limit in self.row_encoder.limits(place)))
-            open_low, open_high, _ = self._codes(place, widest, shifts)
-            wanted = asked.get(place)
-            low, high, excluded = self._codes(place, wanted or widest, shifts)
-            low, high = torch.maximum(low, open_low), torch.minimum(high, open_high)
-            low = low.masked_fill(low > high, BEYOND)  # which no option reaches
+        random = torch.Generator(self.device).manual_seed(seed)
+        quantised = np.zeros((n, len(self.row_encoder.columns)), np.int64)
+        log_weights = torch.zeros(n, device=self.device)
+        decoder = decoder_for(self.model, n, ragged=self.ragged, max_length=self.trie.max_length)
+        for i, column in enumerate(self.trie.columns):
+            decoder.prefill(column.prefix)
+            offsets = self.row_encoder.offsets(i, quantised)
+            train_bounds = Bounds(*(np.full(n, bound) for bound in self.row_encoder.bounds(i)))
+            train_low, train_high, _ = self._to_codes(i, train_bounds, offsets)
+            low, high, excluded = self._to_codes(i, bounds.get(i, train_bounds), offsets)
+            low, high = torch.maximum(low, train_low), torch.minimum(high, train_high)
+            low = low.masked_fill(low > high, UNREACHABLE)
             node = torch.zeros(n, dtype=torch.long, device=self.device)
-            done = torch.zeros(n, dtype=torch.bool, device=self.device)
             code = torch.zeros(n, dtype=torch.long, device=self.device)
-            for step, (weight, bias) in zip(self.steps[place], self.heads[place], strict=True):
-                hidden = decoder.hidden()
-                logits = (hidden @ weight if bias is None else torch.addmm(bias, hidden, weight)).float()
-                least, greatest = step.reach(node)
-                allowed = (least <= high[:, None]) & (greatest >= low[:, None])
+            is_complete = torch.zeros(n, dtype=torch.bool, device=self.device)
+            for depth, level in enumerate(self.levels[i]):
+                logits = level.logits(decoder.forward())  # (n, u)
+                first, last = level.code_range(node)  # (n, u) or (1, u)
+                valid = (first <= high[:, None]) & (last >= low[:, None])
                 if excluded is not None:
-                    lowest, highest = torch.maximum(least, low[:, None]), torch.minimum(greatest, high[:, None])
-                    allowed &= (lowest < highest) | (lowest != excluded[:, None])
-                kept = torch.where(allowed, logits, NEVER)
-                choice, stuck = _drawn(kept, draws)
-                if wanted is not None and (place or step is not self.steps[0][0]):
-                    possible = (least <= open_high[:, None]) & (greatest >= open_low[:, None])
-                    share = kept.logsumexp(1) - torch.where(possible, logits, NEVER).logsumexp(1)
-                    weights += torch.where(done, 0.0, share.nan_to_num(nan=NEVER, neginf=NEVER))
+                    smallest, largest = torch.maximum(first, low[:, None]), torch.minimum(last, high[:, None])
+                    valid &= (smallest < largest) | (smallest != excluded[:, None])
+                masked = torch.where(valid, logits, NEG_INF)
+                choice, is_stuck = _stratified_choice(masked, random)
+                if i in bounds and (i or depth):
+                    in_train = (first <= train_high[:, None]) & (last >= train_low[:, None])
+                    kept = masked.logsumexp(1) - torch.where(in_train, logits, NEG_INF).logsumexp(1)
+                    log_weights += torch.where(is_complete, 0.0, kept.nan_to_num(nan=NEG_INF, neginf=NEG_INF))
                 else:
-                    weights = weights.masked_fill(stuck & ~done, NEVER)
-                # A row that is stuck goes on, as anything, so that its neighbours can.
-                choice = torch.where(stuck, step.some[node], choice)
-                decoder.append(step.options[choice], skip=done)
-                reached = step.child[node, choice].clamp(min=0)
-                code = torch.where(done, code, step.first[reached])
-                done = done | step.ends[reached]
-                node = torch.where(done, 0, reached)
-            units[:, place] = self.row_encoder.units_of(place, code.cpu().numpy(), shifts)
-        return units, weights.cpu().numpy().astype("float64")
+                    log_weights = log_weights.masked_fill(is_stuck & ~is_complete, NEG_INF)
+                # A row that is stuck continues with any token, since all rows of a batch advance together.
+                choice = torch.where(is_stuck, level.any_token[node], choice)
+                decoder.append(level.tokens[choice], skip=is_complete)
+                child = level.children[node, choice].clamp(min=0)
+                code = torch.where(is_complete, code, level.first[child])
+                is_complete = is_complete | level.is_terminal[child]
+                node = torch.where(is_complete, 0, child)
+            quantised[:, i] = self.row_encoder.dequantise(i, code.cpu().numpy(), offsets)
+        return quantised, log_weights.cpu().numpy().astype("float64")
 
-    def _codes(
-        self, place: int, limits: Bounds, shifts: np.ndarray
+    def _to_codes(
+        self, i: int, bounds: Bounds, offsets: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        column = self.row_encoder.columns[place]
-        step = 1 if isinstance(column, CategoricalEncoder) else column.step
-        low = torch.as_tensor(np.maximum(-((shifts - limits.low) // step), 0), device=self.device)
-        high = torch.as_tensor(np.minimum((limits.high - shifts) // step, column.size - 1), device=self.device)
-        if limits.excluded is None:
+        """Convert bounds on the quantised values of a column to bounds on its codes."""
+        column = self.row_encoder.columns[i]
+        step = column.grid_step
+        low = torch.as_tensor(np.maximum(-((offsets - bounds.low) // step), 0), device=self.device)
+        high = torch.as_tensor(np.minimum((bounds.high - offsets) // step, column.cardinality - 1), device=self.device)
+        if bounds.excluded is None:
             return low, high, None
-        code, rest = np.divmod(limits.excluded - shifts, step)
-        return low, high, torch.as_tensor(np.where(rest == 0, code, PAD), device=self.device)
+        code, remainder = np.divmod(bounds.excluded - offsets, step)
+        return low, high, torch.as_tensor(np.where(remainder == 0, code, PAD), device=self.device)
 
 
 @dataclass(frozen=True)
-class _Step:
-    """A level of a column's trie, as rows are drawn by it: k nodes by u options.
+class _Level:
+    """A level of a column's trie, with the part of the head that scores its tokens: k nodes, u tokens.
 
     Attributes
     ----------
-    options, child, first, ends : torch.Tensor
+    tokens, children, first, is_terminal : torch.Tensor
         As in `TrieLevel`.
-    least, greatest : torch.Tensor
-        k by u: the codes that an option leads to; of one that leads nowhere, no code lies between them.
-    some : torch.Tensor
-        For each node, an option that leads on.
+    child_first, child_last : torch.Tensor
+        (k, u) codes that a token leads to; an empty range if it leads nowhere.
+    any_token : torch.Tensor
+        (k) index of a token that leads on.
+    weight : torch.Tensor
+        (C, u) weights of the head, divided by the temperature.
+    bias : torch.Tensor or None
+        (u) bias of the head, divided by the temperature.
     """
 
-    options: torch.Tensor
-    child: torch.Tensor
+    tokens: torch.Tensor
+    children: torch.Tensor
     first: torch.Tensor
-    ends: torch.Tensor
-    least: torch.Tensor
-    greatest: torch.Tensor
-    some: torch.Tensor
+    is_terminal: torch.Tensor
+    child_first: torch.Tensor
+    child_last: torch.Tensor
+    any_token: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor | None
 
     @classmethod
-    def of(cls, level: TrieLevel, device: torch.device) -> "_Step":
-        there = level.child != PAD
-        least = np.where(there, level.first[level.child], BEYOND)
-        greatest = np.where(there, level.last[level.child], PAD)
-        parts = (level.options, level.child, level.first, level.ends, least, greatest, there.argmax(axis=1))
-        return cls(*(torch.as_tensor(part, device=device) for part in parts))
+    def build(cls, level: TrieLevel, head: Any, temperature: float) -> "_Level":
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(array, device=head.weight.device)
 
-    def reach(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the least and the greatest codes of the options of each row's node."""
-        if len(self.least) == 1:
-            return self.least, self.greatest
-        return self.least[node], self.greatest[node]
+        exists = level.children != PAD
+        bias = getattr(head, "bias", None)
+        return cls(
+            tokens=tensor(level.tokens),
+            children=tensor(level.children),
+            first=tensor(level.first),
+            is_terminal=tensor(level.is_terminal),
+            child_first=tensor(np.where(exists, level.first[level.children], UNREACHABLE)),
+            child_last=tensor(np.where(exists, level.last[level.children], PAD)),
+            any_token=tensor(exists.argmax(axis=1)),
+            weight=head.weight.detach()[level.tokens].T.contiguous() / temperature,
+            bias=None if bias is None else bias.detach()[level.tokens] / temperature,
+        )
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Score the tokens, (n, u), from hidden states, (n, C)."""
+        return (hidden @ self.weight if self.bias is None else torch.addmm(self.bias, hidden, self.weight)).float()
+
+    def code_range(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the first and last code that each token leads to from each row's node."""
+        if len(self.child_first) == 1:
+            return self.child_first, self.child_last
+        return self.child_first[node], self.child_last[node]
 
 
-def _drawn(logits: torch.Tensor, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw one option for each row, by inversion of numbers that are spread evenly over the rows of the shard.
+def _stratified_choice(logits: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw a token for each row, by inversion of uniform numbers that are stratified over the rows.
 
-    Each number is uniform, and independent of the others of its row, so each row is a draw of the model; but the n
-    numbers of one place lie in n different intervals of 1/n: a Latin hypercube (McKay, Beckman and Conover, 1979). The
-    shares of values in a shard vary less about the model's than those of independent rows.
+    Each number is uniform and independent of the others of its row, so each row is a draw of the model; but the n
+    numbers of one position lie in n different intervals of length 1/n: a Latin hypercube (McKay, Beckman and Conover,
+    1979). Frequencies in a batch then vary less around the model's than in independent rows.
 
     Parameters
     ----------
     logits : torch.Tensor
-        n by u; -inf for an option that cannot be taken.
-    draws : torch.Generator
-        Of the numbers.
+        (n, u) scores; -inf for a token that cannot be chosen.
+    random : torch.Generator
+        Source of random numbers.
 
     Returns
     -------
     choice : torch.Tensor
-        The option of each row.
-    stuck : torch.Tensor
-        Whether a row had none.
+        (n) index of the token of each row.
+    is_stuck : torch.Tensor
+        (n) whether the row has no token to choose.
     """
     n = len(logits)
-    places = torch.randperm(n, generator=draws, device=logits.device)
-    spread = (places + torch.rand(n, generator=draws, device=logits.device, dtype=torch.float64)) / n
-    below = logits.softmax(1).cumsum(1, dtype=torch.float64)
-    # Scaled by the last sum, which rounding may leave short of 1: an option of no probability is never taken.
-    whole = below[:, -1]
-    choice = torch.searchsorted(below, (spread * whole)[:, None], right=True)[:, 0]
-    return choice.clamp(max=logits.shape[1] - 1), whole.isnan()
+    strata = torch.randperm(n, generator=random, device=logits.device)
+    uniform = (strata + torch.rand(n, generator=random, device=logits.device, dtype=torch.float64)) / n
+    cumulative = logits.softmax(1).cumsum(1, dtype=torch.float64)
+    # Scaled by the last sum, which rounding may leave short of 1: a token of zero probability is never chosen.
+    total = cumulative[:, -1]
+    choice = torch.searchsorted(cumulative, (uniform * total)[:, None], right=True)[:, 0]
+    return choice.clamp(max=logits.shape[1] - 1), total.isnan()
 
 
-def shards(n: int, width: int) -> Iterator[tuple[int, int]]:
-    """Cut n rows into shards.
+def batches(n: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Split n rows into batches.
 
     Parameters
     ----------
     n : int
-        How many rows are wanted.
-    width : int
-        Rows a shard.
+        Number of rows.
+    batch_size : int
+        Rows of a batch.
 
     Yields
     ------
     tuple of int
-        The shard's number, and how many of its rows are wanted: all but in the last one.
+        Number of the batch, and how many of its rows are used: all but in the last one.
     """
-    for shard in range(-(-n // width)):
-        yield shard, min(width, n - shard * width)
+    for batch in range(-(-n // batch_size)):
+        yield batch, min(batch_size, n - batch * batch_size)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, read_description, refuse_pickles, silent
 from synth_assets.synthesizers.language_model.base_models import quiet_transformers
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.row_model import RowModel
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 
@@ -86,14 +86,14 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             pretrain=pretrain or PretrainSettings(),
             **{name: value for name, value in self.train_hyperparameters.items() if name == "learning_rate"},
         )
-        encoder = RowEncoder.of(rows, settings.column_order)
+        encoder = RowEncoder.fit(rows, settings.column_order)
         self._resolve_device(device)
         self._update_column_information(rows)
         self._update_conditional_information(rows, encoder.columns[0].name)
         losses, _ = RowModel(self.model, self.tokenizer, encoder).fit(
             rows, settings, seed=seed, checkpoints=Path(self.experiment_dir), log=log
         )
-        self.row_encoder_json = encoder.as_json()
+        self.row_encoder_json = encoder.to_json()
         return losses
 
     def sample(
@@ -144,7 +144,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             n_samples, seed=seed, conditions=conditions, temperature=temperature, batch_rows=k, log=log
         )
         encoder = RowEncoder.from_json(self.row_encoder_json)
-        empty = encoder.frame(np.zeros((0, len(encoder.columns)), np.int64))
+        empty = encoder.to_frame(np.zeros((0, len(encoder.columns)), np.int64))
         return pd.concat(list(batches) or [empty], ignore_index=True)
 
     def impute(

@@ -1,4 +1,4 @@
-"""How long rows are in a language model's eyes, in nats, and what it learns that from."""
+"""Negative log-likelihood of tokenised rows, over the tokens that are valid at each position."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,105 +6,90 @@ from typing import Any
 import numpy as np
 import torch
 
-from synth_assets.synthesizers.language_model.fast_gpt2 import hidden_states_at, is_plain_gpt2
-from synth_assets.synthesizers.language_model.tokens import TokenTrie
+from synth_assets.synthesizers.language_model.backbone import hidden_states_at
+from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Rows in tokens, all in one order.
+    """Tokenised rows.
 
     Parameters
     ----------
     ids : torch.Tensor
-        n by t token ids.
-    levels, choices : torch.Tensor
-        n by t: where the model has a choice, which of `options` a token was chosen from, and which of them it is; -1
-        and 0 elsewhere.
-    options : list of torch.Tensor
-        Token ids.
+        (n, T) token ids.
+    slots : torch.Tensor
+        (n, T) index in `candidates` of the set that a token is chosen from; -1 where it is fixed.
+    targets : torch.Tensor
+        (n, T) index of the token in that set; 0 where it is fixed.
+    candidates : list of torch.Tensor
+        Sets of token ids.
     """
 
     ids: torch.Tensor
-    levels: torch.Tensor
-    choices: torch.Tensor
-    options: list[torch.Tensor]
+    slots: torch.Tensor
+    targets: torch.Tensor
+    candidates: list[torch.Tensor]
 
     @classmethod
-    def of(cls, tokens: TokenTrie, codes: np.ndarray) -> "TokenBatch":
-        """Write coded rows, n by m."""
-        ids, levels, choices = map(torch.as_tensor, tokens.rows(codes))
-        return cls(ids, levels, choices, [torch.as_tensor(options) for options in tokens.options])
+    def build(cls, trie: TokenTrie, codes: np.ndarray) -> "TokenBatch":
+        """Tokenise encoded rows, (n, m)."""
+        ids, slots, targets = map(torch.as_tensor, trie.tokenise(codes))
+        return cls(ids, slots, targets, [torch.as_tensor(tokens) for tokens in trie.candidates])
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: torch.Tensor) -> "TokenBatch":
-        """Give some of the rows."""
+    def select(self, rows: torch.Tensor) -> "TokenBatch":
+        """Return some of the rows, by their indices, which may be on any device."""
         rows = rows.to(self.ids.device)
-        ids, levels, choices = (part.index_select(0, rows) for part in (self.ids, self.levels, self.choices))
-        return TokenBatch(ids, levels, choices, self.options)
+        ids, slots, targets = (part.index_select(0, rows) for part in (self.ids, self.slots, self.targets))
+        return TokenBatch(ids, slots, targets, self.candidates)
 
     def to(self, device: torch.device) -> "TokenBatch":
-        """Give the rows on a device."""
-        return TokenBatch(
-            self.ids.to(device),
-            self.levels.to(device),
-            self.choices.to(device),
-            [options.to(device) for options in self.options],
-        )
+        """Return the rows on a device."""
+        ids, slots, targets = (part.to(device) for part in (self.ids, self.slots, self.targets))
+        return TokenBatch(ids, slots, targets, [tokens.to(device) for tokens in self.candidates])
 
 
-def backbone(model: Any) -> Any:
-    """Give what lies below a causal language model's head, low-rank adapters or not."""
-    return (model.get_base_model() if hasattr(model, "peft_config") else model).base_model
-
-
-def rows_loss(model: Any, written: TokenBatch) -> torch.Tensor:
-    """Give how long rows are in the model's eyes, which sees only tokens that may come next, as in sampling.
+def negative_log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
+    """Compute the negative log-likelihood of rows under a model that sees only valid tokens, as in generation.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
         A causal language model.
-    written : TokenBatch
+    batch : TokenBatch
         The rows.
 
     Returns
     -------
     torch.Tensor
-        A scalar: the sum over all rows and all choices, in nats.
+        A scalar, the sum over all rows and all tokens that are not fixed, in nats.
     """
-    levels = written.levels[:, 1:]
-    places = (levels >= 0).any(0).nonzero()[:, 0]
-    ids = written.ids[:, : int(places.max()) + 1]  # nothing is predicted from what comes later
-    if is_plain_gpt2(model):
-        hidden = hidden_states_at(model, ids, places)
-    else:
-        hidden = backbone(model)(input_ids=ids).last_hidden_state[:, places]
-    levels = levels[:, places].flatten()
-    among = levels.argsort(stable=True)
-    counts = (levels + 1).bincount(minlength=len(written.options) + 1).tolist()
-    told = among[counts[0] :]  # those before are no choice
-    head, options = model.get_output_embeddings(), torch.cat(written.options)
-    states, weights = hidden.flatten(0, 1).index_select(0, told), head.weight.index_select(0, options)
+    slots = batch.slots[:, 1:]
+    positions = (slots >= 0).any(0).nonzero()[:, 0]  # whose next token is not fixed in some row
+    ids = batch.ids[:, : int(positions.max()) + 1]
+    hidden = hidden_states_at(model, ids, positions).flatten(0, 1)  # (n*K, C)
+    slots = slots[:, positions].flatten()
+    by_slot = slots.argsort(stable=True)
+    counts = (slots + 1).bincount(minlength=len(batch.candidates) + 1).tolist()  # of -1, slot 0, slot 1, ...
+    rows = by_slot[counts[0] :]
+    head, candidates = model.get_output_embeddings(), torch.cat(batch.candidates)
+    states, weights = hidden.index_select(0, rows), head.weight.index_select(0, candidates)
     if getattr(head, "bias", None) is not None:
         states = torch.cat([states, states.new_ones(len(states), 1)], 1)
-        weights = torch.cat([weights, head.bias.index_select(0, options)[:, None]], 1)
-    loss: torch.Tensor = _Choices.apply(  # type: ignore[no-untyped-call]
-        states,
-        weights,
-        written.choices[:, 1:].index_select(1, places).flatten()[told],
-        counts[1:],
-        [len(options) for options in written.options],
-    )
+        weights = torch.cat([weights, head.bias.index_select(0, candidates)[:, None]], 1)
+    targets = batch.targets[:, 1:].index_select(1, positions).flatten()[rows]
+    sizes = [len(tokens) for tokens in batch.candidates]
+    loss: torch.Tensor = _SlotCrossEntropy.apply(states, weights, targets, counts[1:], sizes)  # type: ignore[no-untyped-call]
     return loss
 
 
-class _Choices(torch.autograd.Function):
-    """The cross-entropy of choices, each among options of its own, in single precision.
+class _SlotCrossEntropy(torch.autograd.Function):
+    """Cross-entropy, summed over slots with candidates of their own, in single precision.
 
-    Its slopes are found along with it, in a third of the operations that autograd takes.
+    Gradients are computed in the forward pass, in a third of the operations that autograd takes.
     """
 
     @staticmethod
@@ -112,45 +97,47 @@ class _Choices(torch.autograd.Function):
         ctx: Any,
         states: torch.Tensor,
         weights: torch.Tensor,
-        choices: torch.Tensor,
+        targets: torch.Tensor,
         counts: list[int],
-        options: list[int],
+        sizes: list[int],
     ) -> torch.Tensor:
-        """Give the sum over all states.
+        """Compute the sum.
 
         Parameters
         ----------
         ctx : object
-            Autograd's.
+            Autograd's context.
         states : torch.Tensor
-            m by width, in parts of `counts`.
+            (N, C) hidden states, slot after slot.
         weights : torch.Tensor
-            By width; each part's `options`, one below the other.
-        choices : torch.Tensor
-            m: which of its part's options is chosen.
-        counts, options : list of int
-            The sizes of the parts.
+            (V, C) rows of the head for the candidates, slot after slot.
+        targets : torch.Tensor
+            (N) index of the true token among its slot's candidates.
+        counts, sizes : list of int
+            Number of states, and of candidates, of each slot.
         """
         ctx.dtypes = states.dtype, weights.dtype
-        states, weights, choices = states.float(), weights.float(), choices[:, None]
-        of_states, of_weights = torch.empty_like(states), torch.empty_like(weights)
-        minus = -torch.ones_like(states[:, :1])
-        losses = []
-        for state, choice, once, of_state, weight, of_weight in zip(
-            *(torch.split(each, counts) for each in (states, choices, minus, of_states)),
-            *(torch.split(each, options) for each in (weights, of_weights)),
+        states, weights, targets = states.float(), weights.float(), targets[:, None]
+        d_states, d_weights = torch.empty_like(states), torch.empty_like(weights)
+        minus_one = -torch.ones_like(states[:, :1])
+        log_likelihoods = []
+        for state, target, minus, d_state, weight, d_weight in zip(
+            *(torch.split(each, counts) for each in (states, targets, minus_one, d_states)),
+            *(torch.split(each, sizes) for each in (weights, d_weights)),
             strict=True,
         ):
-            logs = torch.mm(state, weight.t()).float().log_softmax(1)
-            losses.append(logs.gather(1, choice))
+            log_probabilities = torch.mm(state, weight.t()).float().log_softmax(1)
+            log_likelihoods.append(log_probabilities.gather(1, target))
             if any(ctx.needs_input_grad):
-                error = logs.exp_().scatter_add_(1, choice, once)
-                torch.mm(error, weight, out=of_state)
-                torch.mm(error.t(), state, out=of_weight)
-        ctx.save_for_backward(of_states, of_weights)
-        return -torch.cat(losses).sum()
+                d_logits = log_probabilities.exp_().scatter_add_(1, target, minus)
+                torch.mm(d_logits, weight, out=d_state)
+                torch.mm(d_logits.t(), state, out=d_weight)
+        ctx.save_for_backward(d_states, d_weights)
+        return -torch.cat(log_likelihoods).sum()
 
     @staticmethod
-    def backward(ctx: Any, slope: torch.Tensor) -> Any:
-        found = ((slope * saved).to(dtype) for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return *found, None, None, None
+    def backward(ctx: Any, d_loss: torch.Tensor) -> Any:
+        d_states, d_weights = (
+            (d_loss * saved).to(dtype) for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        )
+        return d_states, d_weights, None, None, None

@@ -16,18 +16,18 @@ import torch
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
 from synth_assets.synthesizers.forest import SequentialForest
-from synth_assets.synthesizers.language_model.conditions import limits_of
-from synth_assets.synthesizers.language_model.generation import Bounds, Generator, shards
+from synth_assets.synthesizers.language_model.conditions import bounds_of
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.generation import Bounds, Generator, batches
 from synth_assets.synthesizers.language_model.loss import TokenBatch
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
-from synth_assets.synthesizers.language_model.tokens import TokenTrie
+from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 from synth_assets.synthesizers.language_model.training import (
-    REPORT_EVERY_S,
-    Phase,
+    LOG_INTERVAL_S,
+    Stage,
     compiled,
-    last_whole_checkpoint,
-    seed_of,
+    derive_seed,
+    latest_checkpoint,
     step_of,
     threads_for,
     train,
@@ -71,7 +71,7 @@ class RowModel:
     def trie(self) -> TokenTrie:
         """The tokens of every value of every column."""
         if self._trie is None:
-            self._trie = TokenTrie.of(self.row_encoder, self.tokenizer)
+            self._trie = TokenTrie.build(self.row_encoder, self.tokenizer)
         return self._trie
 
     def fit(
@@ -114,27 +114,27 @@ class RowModel:
             If a row cannot be encoded, or is longer than the model's context.
         """
         context = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
-        if context is not None and self.trie.longest > context:
+        if context is not None and self.trie.max_length > context:
             raise ModelError(
-                f"a row takes up to {self.trie.longest} tokens and the base has room for {context}; choose another "
+                f"a row takes up to {self.trie.max_length} tokens and the base has room for {context}; choose another "
                 "base."
             )
-        units = self.row_encoder.units(rows)
-        is_held_back = np.zeros(len(units), bool)
-        held_back = max(1, round(settings.validation_fraction * len(units)))
-        order = np.random.default_rng(seed_of(seed, "validation")).permutation(len(units))
-        is_held_back[order[:held_back]] = len(units) > 1
-        seen, validation = units[~is_held_back], units[is_held_back] if is_held_back.any() else units
-        phases = []
+        quantised = self.row_encoder.quantise(rows)
+        is_held_back = np.zeros(len(quantised), bool)
+        held_back = max(1, round(settings.validation_fraction * len(quantised)))
+        order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(quantised))
+        is_held_back[order[:held_back]] = len(quantised) > 1
+        seen, validation = quantised[~is_held_back], quantised[is_held_back] if is_held_back.any() else quantised
+        stages = []
         if settings.pretrain.rows:
             started = time.monotonic()
             forest = SequentialForest(
-                self.row_encoder, seen, settings.pretrain.forest, seed=seed_of(seed, "trees")
-            ).resample(settings.pretrain.rows, seed=seed_of(seed, "teacher"))
+                self.row_encoder, seen, settings.pretrain.forest, seed=derive_seed(seed, "trees")
+            ).resample(settings.pretrain.rows, seed=derive_seed(seed, "teacher"))
             log(f"forest: generated {len(forest):,} rows in {time.monotonic() - started:.1f} s")
-            phases.append(
-                Phase(
-                    "pretraining",
+            stages.append(
+                Stage(
+                    "pretrain",
                     self._batch(forest),
                     settings.pretrain.epochs,
                     settings.batch_size,
@@ -143,9 +143,9 @@ class RowModel:
                     PRETRAIN_EMA_DECAY,
                 )
             )
-        phases.append(
-            Phase(
-                "fine-tuning",
+        stages.append(
+            Stage(
+                "finetune",
                 self._batch(seen),
                 settings.epochs,
                 settings.batch_size,
@@ -156,25 +156,25 @@ class RowModel:
         )
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if checkpoints is None else checkpoints
-            checkpoint = last_whole_checkpoint(folder, log)
+            checkpoint = latest_checkpoint(folder, log)
             with threads_for(self.model), compiled(self.model):
                 losses = train(
                     self.model,
-                    phases,
+                    stages,
                     self._batch(validation),
                     seed=seed,
-                    checkpoints=folder,
-                    save_every=settings.checkpoint_every,
-                    report=log,
+                    checkpoints_dir=folder,
+                    checkpoint_every=settings.checkpoint_every,
+                    log=log,
                 )
         return losses, 0 if checkpoint is None else step_of(checkpoint)
 
-    def _batch(self, units: np.ndarray) -> TokenBatch:
-        codes = self.row_encoder.codes(units)
+    def _batch(self, quantised: np.ndarray) -> TokenBatch:
+        codes = self.row_encoder.codes(quantised)
         # A residual of the forest may be outside the encoder's range: such a row is left out.
         codes = codes[(codes >= 0).all(axis=1)]
         # Sorted, since neighbouring rows with the same prefix share its computation.
-        return TokenBatch.of(self.trie, codes[np.lexsort(codes.T[::-1])])
+        return TokenBatch.build(self.trie, codes[np.lexsort(codes.T[::-1])])
 
     def sample_batches(
         self,
@@ -221,17 +221,18 @@ class RowModel:
             enough.
         """
         self.model.eval()
-        bounds = limits_of(conditions or {}, self.row_encoder, batch_rows)
+        bounds = bounds_of(conditions or {}, self.row_encoder, batch_rows)
         started = reported = time.monotonic()
         done = 0
         with threads_for(self.model):
             generator = Generator(self.model, self.row_encoder, self.trie, temperature=temperature)
-            for number, wanted in shards(n, batch_rows):
-                units = self._accepted(generator, batch_rows, wanted, bounds, seed_of(seed, number), conditions or {})
-                yield self.row_encoder.frame(units)
+            for number, wanted in batches(n, batch_rows):
+                batch_seed = derive_seed(seed, number)
+                quantised = self._accepted(generator, batch_rows, wanted, bounds, batch_seed, conditions or {})
+                yield self.row_encoder.to_frame(quantised)
                 done += wanted
                 now = time.monotonic()
-                if now - reported >= REPORT_EVERY_S or done == n:
+                if now - reported >= LOG_INTERVAL_S or done == n:
                     reported = now
                     rate = done / (now - started)
                     log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
@@ -254,11 +255,11 @@ class RowModel:
                     f"of {drawn:,} rows that the model generated, {accepted} met {dict(conditions)}: too rare to be "
                     "sampled. Loosen the conditions, or put their columns first in column_order and fit again."
                 )
-            units, log_weights = generator.write(batch_rows, bounds, seed=seed_of(seed, drawn))
+            quantised, log_weights = generator.generate(batch_rows, bounds, seed=derive_seed(seed, drawn))
             # A row with weight -inf could not keep to its bounds and is never accepted; one with weight 0 always is.
             is_accepted = np.log(1.0 - rng.random(batch_rows)) <= log_weights
             is_accepted &= np.isfinite(log_weights)
-            parts.append(units[is_accepted])
+            parts.append(quantised[is_accepted])
             accepted, drawn = accepted + int(is_accepted.sum()), drawn + batch_rows
         return np.concatenate(parts)[:wanted]
 
@@ -312,19 +313,19 @@ class RowModel:
         if not len(incomplete):
             return filled
         known = rows.iloc[incomplete]
-        units = encoder.units(known)
+        quantised = encoder.quantise(known)
         is_missing = known.isna()[[column.name for column in encoder.columns]].to_numpy()
-        _check_known(encoder, units, is_missing, known)
+        _check_known(encoder, quantised, is_missing, known)
         per_batch = max(1, batch_rows // PARTICLES)
         with threads_for(self.model):
             generator = Generator(self.model, encoder, self.trie, temperature=temperature)
-            for start in range(0, len(units), per_batch):
+            for start in range(0, len(quantised), per_batch):
                 part = slice(start, start + per_batch)
-                units[part] = _completions(
-                    generator, encoder, units[part], is_missing[part], seed_of(seed, start), known.index[part]
+                quantised[part] = _completions(
+                    generator, encoder, quantised[part], is_missing[part], derive_seed(seed, start), known.index[part]
                 )
-                log(f"{min(start + per_batch, len(units)):,} of {len(units):,} rows filled in")
-        complete = encoder.frame(units)
+                log(f"{min(start + per_batch, len(quantised)):,} of {len(quantised):,} rows filled in")
+        complete = encoder.to_frame(quantised)
         for name in rows.columns:
             is_empty = rows[name].isna().to_numpy()
             if not is_empty.any():
@@ -335,10 +336,10 @@ class RowModel:
         return filled
 
 
-def _check_known(encoder: RowEncoder, units: np.ndarray, is_missing: np.ndarray, rows: pd.DataFrame) -> None:
+def _check_known(encoder: RowEncoder, quantised: np.ndarray, is_missing: np.ndarray, rows: pd.DataFrame) -> None:
     for i, column in enumerate(encoder.columns):
-        low, high = encoder.limits(i)
-        is_outside = ~is_missing[:, i] & ((units[:, i] < low) | (units[:, i] > high))
+        low, high = encoder.bounds(i)
+        is_outside = ~is_missing[:, i] & ((quantised[:, i] < low) | (quantised[:, i] > high))
         if is_outside.any():
             row = int(np.flatnonzero(is_outside)[0])
             raise ModelError(
@@ -350,28 +351,28 @@ def _check_known(encoder: RowEncoder, units: np.ndarray, is_missing: np.ndarray,
 def _completions(
     generator: Generator,
     encoder: RowEncoder,
-    units: np.ndarray,
+    quantised: np.ndarray,
     is_missing: np.ndarray,
     seed: int,
     index: pd.Index,
 ) -> np.ndarray:
-    many, gaps = np.repeat(units, PARTICLES, axis=0), np.repeat(is_missing, PARTICLES, axis=0)
+    many, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_missing, PARTICLES, axis=0)
     bounds = {}
     for i in range(len(encoder.columns)):
-        low, high = encoder.limits(i)
+        low, high = encoder.bounds(i)
         bounds[i] = Bounds(np.where(gaps[:, i], low, many[:, i]), np.where(gaps[:, i], high, many[:, i]))
-    generated, log_weights = generator.write(len(many), bounds, seed=seed)
-    log_weights = log_weights.reshape(len(units), PARTICLES)
+    generated, log_weights = generator.generate(len(many), bounds, seed=seed)
+    log_weights = log_weights.reshape(len(quantised), PARTICLES)
     best = log_weights.max(axis=1, keepdims=True)
     if not np.isfinite(best).all():
         row = int(np.flatnonzero(~np.isfinite(best[:, 0]))[0])
         raise ModelError(
             f"row {index[row]!r} cannot be filled in: none of {PARTICLES} completions fits its known cells, which are "
-            "too far from those of the train rows."
+            "too far from the train rows."
         )
     weights = np.exp(log_weights - best)
     cumulative = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
-    drawn = np.random.default_rng(seed).random((len(units), 1))
+    drawn = np.random.default_rng(seed).random((len(quantised), 1))
     taken = (cumulative < drawn).sum(axis=1)
-    found: np.ndarray = generated.reshape(len(units), PARTICLES, -1)[np.arange(len(units)), taken]
+    found: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), taken]
     return found

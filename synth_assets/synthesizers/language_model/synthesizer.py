@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import load_base
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
-        encoder = RowEncoder.of(train, self.settings.column_order, differences=self.settings.use_residuals)
+        encoder = RowEncoder.fit(train, self.settings.column_order, use_residuals=self.settings.use_residuals)
         model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
         if self.settings.lora:
             model = _with_adapters(model)
@@ -91,7 +91,7 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import save_base
 
         save_base(self.row_model.model, self.row_model.tokenizer, folder)
-        return {"row_encoder": self.row_model.row_encoder.as_json()}
+        return {"row_encoder": self.row_model.row_encoder.to_json()}
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device

@@ -1,9 +1,10 @@
-"""The training loop: loss over what may come next; best weights kept; checkpoints that resume bit for bit."""
+"""Training loop: AdamW, cosine schedule, weight averaging, early stopping, and checkpoints that resume exactly."""
 
 import hashlib
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,317 +13,322 @@ from typing import Any
 from uuid import uuid4
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from synth_assets.storage.files import sha256
-from synth_assets.synthesizers.language_model.checkpoints import read_state, write_state
-from synth_assets.synthesizers.language_model.loss import TokenBatch, backbone, rows_loss
+from synth_assets.synthesizers.base import Log, ModelError
+from synth_assets.synthesizers.language_model.backbone import backbone
+from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 
-Report = Callable[[str], None]
-"""Takes one line of progress."""
-
-REPORT_EVERY_S = 5.0
+LOG_INTERVAL_S = 5.0
 
 SMALL_MODEL = 5_000_000
-"""Weights below which one thread computes as fast as many, and far faster where other work wants the cores too: with
-two threads on two busy cores, sampling from the 'scratch' model of abalone fell from 100 rows a second to 5. Nor is
-such a model worth compiling, which takes a minute."""
+"""Parameters below which a model is trained and sampled with one thread, and not compiled. One thread is then as fast
+as many, and far faster where other work uses the cores: with two threads on two busy cores, sampling from the 'scratch'
+model of abalone fell from 100 rows a second to 5. Compilation takes a minute."""
+
+WARM_UP = 0.05
+"""Fraction of the steps in which the learning rate rises."""
+
+WEIGHT_DECAY = 0.1
+MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One pass of training: some rows, for some epochs, at a learning rate that rises and falls.
+class Stage:
+    """One stage of training.
 
     Parameters
     ----------
     name : str
-        As it is reported.
-    written : TokenBatch
-        The rows.
+        Name in the log: 'pretrain' or 'finetune'.
+    rows : TokenBatch
+        Train rows.
     epochs, batch_size : int
-        How often, and how many rows a step.
+        Maximum number of epochs, and rows of a step.
     learning_rate : float
-        At its height, after `WARM_UP` of the steps; it falls to 0 as a cosine.
+        Peak learning rate, reached after `WARM_UP`, with cosine decay to 0.
     patience : int
-        Epochs without a better validation loss after which the phase ends.
-    averaging : float
-        Of the exponential moving average of the weights, which is what is validated and kept (Polyak and Juditsky,
-        1992; the form with a decay is that of Tarvainen and Valpola, 2017, section 2).
+        Epochs without a better validation loss after which the stage ends.
+    ema_decay : float
+        Decay of the exponential moving average of the weights, which is what is validated and kept (Polyak and
+        Juditsky, 1992; Tarvainen and Valpola, 2017, section 2).
     """
 
     name: str
-    written: TokenBatch
+    rows: TokenBatch
     epochs: int
     batch_size: int
     learning_rate: float
     patience: int
-    averaging: float
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.written)
+    ema_decay: float
 
 
-WARM_UP = 0.05
-WEIGHT_DECAY = 0.1
-CLIP = 1.0
-
-
-def seed_of(*parts: object) -> int:
-    """Derive a seed from whatever it depends on.
-
-    Parameters
-    ----------
-    *parts : object
-        Whose texts count.
-
-    Returns
-    -------
-    int
-        From 0 to 2**32 - 1, as torch's and NumPy's generators take it.
-    """
+def derive_seed(*parts: object) -> int:
+    """Derive a seed, from 0 to 2**32 - 1, from the texts of everything that it depends on."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4])
 
 
 def train(
     model: Any,
-    phases: list[Phase],
+    stages: list[Stage],
     validation: TokenBatch,
     *,
     seed: int,
-    checkpoints: Path,
-    save_every: int,
-    report: Report,
+    checkpoints_dir: Path,
+    checkpoint_every: int,
+    log: Log,
 ) -> list[dict[str, float]]:
-    """Train a model in place, phase by phase, from the last checkpoint where there is one.
+    """Train a model in place, stage by stage, from the latest checkpoint if there is one.
 
-    A run that was killed and resumed gives the same weights as one that was not: each epoch draws its own random
-    numbers from the seed, the phase and its own number, and a checkpoint is written between epochs.
+    A run that was killed and resumed ends with the same weights as one that was not: each epoch has a seed of its own,
+    and checkpoints are written between epochs.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A causal language model; afterwards it has the weights of the last phase's best epoch.
-    phases : list of Phase
-        In order. A phase starts from the best weights of the one before it.
+        A causal language model; afterwards it has the weights of the best epoch of the last stage.
+    stages : list of Stage
+        Stages in order. Each starts from the best weights of the one before.
     validation : TokenBatch
-        Train rows that no phase learns from.
+        Rows that no stage is trained on.
     seed : int
-        Of the order of rows, and of dropout.
-    checkpoints : pathlib.Path
-        A folder of this training's own.
-    save_every : int
-        Epochs between two checkpoints.
-    report : callable
-        Takes lines of progress.
+        Seed of the order of rows and of dropout.
+    checkpoints_dir : pathlib.Path
+        Folder for the checkpoints of this training alone.
+    checkpoint_every : int
+        Epochs between checkpoints.
+    log : callable
+        Receives lines of progress.
 
     Returns
     -------
     list of dict
-        One for each epoch: 'phase' (from 0), 'epoch' (counted on over phases), 'step', 'loss' and 'eval_loss' in nats
-        a row, 'learning_rate'.
+        One for each epoch: 'stage' (from 0), 'epoch' (numbered over all stages), 'step', 'loss' and 'eval_loss' in
+        nats a row, 'learning_rate'.
     """
-    device = next(model.parameters()).device
-    validation = validation.to(device)
-    state = _load(checkpoints, report)
-    history: list[dict[str, float]] = state["history"] if state else []
-    for number, phase in enumerate(phases):
-        if state and state["phase"] > number:
+    validation = validation.to(next(model.parameters()).device)
+    checkpoint = _load_checkpoint(checkpoints_dir, log)
+    history: list[dict[str, float]] = checkpoint[0]["history"] if checkpoint else []
+    for number, stage in enumerate(stages):
+        if checkpoint and checkpoint[0]["stage"] > number:
             continue
-        runner = _Phase(model, phase, seed=f"{seed}/{number}", steps_before=int(history[-1]["step"]) if history else 0)
-        if state:
-            runner.load(state)
-            state = None
+        first_step = int(history[-1]["step"]) if history else 0
+        trainer = _StageTrainer(model, stage, seed=f"{seed}/{number}", first_step=first_step)
+        if checkpoint:
+            trainer.restore(*checkpoint)
+            checkpoint = None
         elif number:
-            report(f"{phase.name}: {phase.rows:,} rows")
-        started, reported = time.monotonic(), 0.0
-        first = runner.epoch
-        while not runner.ended:
-            loss = runner.run_epoch()
-            eval_loss = runner.validate(validation)
+            log(f"{stage.name}: {len(stage.rows):,} rows")
+        started, logged = time.monotonic(), 0.0
+        first_epoch = trainer.epoch
+        while not trainer.is_finished:
+            loss = trainer.run_epoch()
+            eval_loss = trainer.validate(validation)
             history.append(
                 {
-                    "phase": float(number),
+                    "stage": float(number),
                     "epoch": float(len(history) + 1),
-                    "step": float(runner.step),
+                    "step": float(trainer.step),
                     "loss": loss,
                     "eval_loss": eval_loss,
-                    "learning_rate": runner.rate(),
+                    "learning_rate": trainer.learning_rate(),
                 }
             )
             now = time.monotonic()
-            if now - reported >= REPORT_EVERY_S or runner.ended:
-                reported = now
-                left = (phase.epochs - runner.epoch) * (now - started) / (runner.epoch - first)
-                report(
-                    f"{phase.name}: epoch {runner.epoch} of at most {phase.epochs}, loss {loss:.3f} nats a row, "
-                    f"validation {eval_loss:.3f} (best {runner.best:.3f}), at most {left:.0f} s left"
+            if now - logged >= LOG_INTERVAL_S or trainer.is_finished:
+                logged = now
+                remaining = (stage.epochs - trainer.epoch) * (now - started) / (trainer.epoch - first_epoch)
+                log(
+                    f"{stage.name}: epoch {trainer.epoch} of at most {stage.epochs}, loss {loss:.3f} nats a row, "
+                    f"validation {eval_loss:.3f} (best {trainer.best_loss:.3f}), at most {remaining:.0f} s left"
                 )
-            if len(history) % save_every == 0:
-                _save(checkpoints, {"phase": number, "history": history, **runner.state()})
-        model.load_state_dict(runner.best_weights)
-        runner.weights.release()
+            if len(history) % checkpoint_every == 0:
+                progress = {"stage": number, "history": history, **trainer.progress()}
+                _save_checkpoint(checkpoints_dir, progress, trainer.tensors())
+        trainer.finish()
     model.eval()
     return history
 
 
-class _Weights:
-    """A model's weights and their slopes, each side by side in one tensor.
+class _FlatWeights:
+    """The trainable weights of a model, and their gradients, each as one vector of which the parameters are views.
 
-    A step is then a few long operations instead of many short ones.
+    A step is then a few long operations in place of many short ones.
     """
 
     def __init__(self, model: Any) -> None:
-        self.learned = sorted(
-            (weight for weight in model.parameters() if weight.requires_grad), key=lambda w: w.ndim < 2
-        )
-        self.values = torch.cat([weight.detach().flatten() for weight in self.learned])
-        self.slopes = torch.zeros_like(self.values)
-        sizes = [weight.numel() for weight in self.learned]
-        for weight, values, slopes in zip(
-            self.learned, torch.split(self.values, sizes), torch.split(self.slopes, sizes), strict=True
+        self.parameters = sorted((p for p in model.parameters() if p.requires_grad), key=lambda p: p.ndim < 2)
+        self.values = torch.cat([p.detach().flatten() for p in self.parameters])
+        self.gradients = torch.zeros_like(self.values)
+        sizes = [p.numel() for p in self.parameters]
+        for parameter, values, gradients in zip(
+            self.parameters, torch.split(self.values, sizes), torch.split(self.gradients, sizes), strict=True
         ):
-            weight.data, weight.grad = values.view_as(weight), slopes.view_as(weight)
-        split = sum(weight.numel() for weight in self.learned if weight.ndim >= 2)
-        self.matrices, self.vectors = map(torch.nn.Parameter, self.values.tensor_split([split]))
-        self.matrices.grad, self.vectors.grad = self.slopes.tensor_split([split])
+            parameter.data, parameter.grad = values.view_as(parameter), gradients.view_as(parameter)
+        n_decayed = sum(p.numel() for p in self.parameters if p.ndim >= 2)
+        # Matrices, which decay, and vectors (biases and norms), which do not.
+        self.matrices, self.vectors = map(torch.nn.Parameter, self.values.tensor_split([n_decayed]))
+        self.matrices.grad, self.vectors.grad = self.gradients.tensor_split([n_decayed])
 
     def release(self) -> None:
-        """Give each weight a tensor of its own again, as whoever saves a model expects."""
-        for weight in self.learned:
-            weight.data, weight.grad = weight.data.clone(), None
+        """Return each parameter to a tensor of its own, as `save_pretrained` expects."""
+        for parameter in self.parameters:
+            parameter.data, parameter.grad = parameter.data.clone(), None
 
 
-class _Phase:
-    """A phase under way."""
+class _StageTrainer:
+    """The state of a stage that is being trained."""
 
-    def __init__(self, model: Any, phase: Phase, *, seed: str, steps_before: int) -> None:
-        self.model, self.phase, self.seed = model, phase, seed
-        self.weights = _Weights(model)
+    def __init__(self, model: Any, stage: Stage, *, seed: str, first_step: int) -> None:
+        self.model, self.stage, self.seed = model, stage, seed
+        self.weights = _FlatWeights(model)
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [self.weights.matrices], "weight_decay": WEIGHT_DECAY},
                 {"params": [self.weights.vectors], "weight_decay": 0.0},
             ],
-            lr=phase.learning_rate,
+            lr=stage.learning_rate,
             betas=(0.9, 0.99),
             fused=True,
         )
-        self.average = self.weights.values.clone()
+        self.ema = self.weights.values.clone()
         self.epoch = self.best_epoch = 0
-        self.step, self.steps_before = steps_before, steps_before
-        self.best = math.inf
-        self.best_weights: dict[str, torch.Tensor] = {}
-        self.steps_an_epoch = -(-phase.rows // phase.batch_size)
+        self.step = self.first_step = first_step
+        self.best_loss = math.inf
+        self.best: torch.Tensor | None = None
+        self.steps_per_epoch = -(-len(stage.rows) // stage.batch_size)
 
     @property
-    def ended(self) -> bool:
-        return self.epoch >= self.phase.epochs or self.epoch - self.best_epoch >= self.phase.patience
+    def is_finished(self) -> bool:
+        return self.epoch >= self.stage.epochs or self.epoch - self.best_epoch >= self.stage.patience
 
-    def rate(self) -> float:
-        done = (self.step - self.steps_before) / (self.steps_an_epoch * self.phase.epochs)
+    def learning_rate(self) -> float:
+        done = (self.step - self.first_step) / (self.steps_per_epoch * self.stage.epochs)
         if done < WARM_UP:
-            return self.phase.learning_rate * done / WARM_UP
-        return self.phase.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+            return self.stage.learning_rate * done / WARM_UP
+        return self.stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
     def run_epoch(self) -> float:
-        torch.manual_seed(seed_of(self.seed, self.epoch))
+        """Train for one epoch, and return the mean loss of its batches in nats a row."""
+        torch.manual_seed(derive_seed(self.seed, self.epoch))
         self.model.train()
-        device = self.weights.values.device
-        phase = self.phase
+        rows, weights = self.stage.rows, self.weights
+        device = weights.values.device
         total = torch.zeros((), device=device)
-        for batch in torch.randperm(phase.rows).split(phase.batch_size):  # type: ignore[no-untyped-call]
-            rate = self.rate()
+        for indices in torch.randperm(len(rows)).split(self.stage.batch_size):  # type: ignore[no-untyped-call]
+            learning_rate = self.learning_rate()
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            written = phase.written.take(batch.sort().values).to(device)  # neighbours may begin alike
+                group["lr"] = learning_rate
+            batch = rows.select(indices.sort().values).to(device)  # sorted, so that neighbours share prefixes
             with _mixed_precision(device):
-                loss = rows_loss(self.model, written)
-            self.weights.slopes.zero_()
-            (loss / (written.levels >= 0).sum()).backward()  # type: ignore[no-untyped-call]
-            self.weights.slopes *= (CLIP / self.weights.slopes.norm()).clamp(max=1.0)
+                loss = negative_log_likelihood(self.model, batch)
+            weights.gradients.zero_()
+            (loss / (batch.slots >= 0).sum()).backward()  # type: ignore[no-untyped-call]
+            weights.gradients *= (MAX_GRADIENT_NORM / weights.gradients.norm()).clamp(max=1.0)
             self.optimizer.step()
             self.step += 1
-            taken = self.step - self.steps_before
-            # The average forgets its random start as fast as there are steps.
-            self.average.lerp_(self.weights.values, 1 - min(phase.averaging, taken / (taken + 9)))
+            # A smaller decay at first, so that the average soon forgets the initial weights.
+            n = self.step - self.first_step
+            self.ema.lerp_(weights.values, 1 - min(self.stage.ema_decay, n / (n + 9)))
             total += loss.detach()
         self.epoch += 1
-        return float(total) / phase.rows
+        return float(total) / len(rows)
 
     @torch.no_grad()
     def validate(self, validation: TokenBatch) -> float:
-        """Give the validation loss of the averaged weights, in nats a row, and keep them if they are the best."""
+        """Return the validation loss of the averaged weights in nats a row, and keep them if they are the best."""
         trained = self.weights.values.clone()
-        self.weights.values.copy_(self.average)
+        self.weights.values.copy_(self.ema)
         self.model.eval()
-        found = math.fsum(
-            float(rows_loss(self.model, validation.take(rows))) / len(validation)
-            for rows in torch.arange(len(validation), device=validation.ids.device).split(self.phase.batch_size)  # type: ignore[no-untyped-call]
+        batches = torch.arange(len(validation)).split(self.stage.batch_size)  # type: ignore[no-untyped-call]
+        eval_loss = math.fsum(
+            float(negative_log_likelihood(self.model, validation.select(rows))) / len(validation) for rows in batches
         )
-        if found < self.best or not self.best_weights:
-            self.best, self.best_epoch = found, self.epoch
-            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        if eval_loss < self.best_loss or self.best is None:
+            self.best_loss, self.best_epoch, self.best = eval_loss, self.epoch, self.ema.clone()
         self.weights.values.copy_(trained)
-        return found
+        return eval_loss
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average,
-            "best_weights": self.best_weights,
-            "counts": [self.epoch, self.best_epoch, self.step, self.steps_before],
-            "best": self.best,
-        }
+    def finish(self) -> None:
+        """Set the model to the best weights."""
+        if self.best is not None:
+            self.weights.values.copy_(self.best)
+        self.weights.release()
 
-    def load(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.copy_(state["average"])
-        self.best_weights = state["best_weights"]
-        self.epoch, self.best_epoch, self.step, self.steps_before = state["counts"]
-        self.best = state["best"]
+    def progress(self) -> dict[str, Any]:
+        names = ("epoch", "best_epoch", "step", "first_step", "best_loss")
+        return {name: getattr(self, name) for name in names}
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {"model.weights": self.weights.values, "model.ema": self.ema, "model.best": self.best}
+        for group, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{name}.{group}": value for name, value in state.items()}
+        return {name: tensor.detach() for name, tensor in tensors.items() if tensor is not None}
 
-def _save(folder: Path, state: dict[str, Any]) -> None:
-    building = folder / f".{uuid4().hex}.building"
-    try:
-        write_state(building, state)
-        # Its hash is in its name: a rename puts both there at once.
-        checkpoint = folder / f"checkpoint-{state['history'][-1]['step']:.0f}-{sha256(building)[:16]}.safetensors"
-        building.replace(checkpoint)
-    finally:
-        building.unlink(missing_ok=True)
-    for other in folder.glob(CHECKPOINTS):
-        if other != checkpoint:
-            other.unlink()
-
-
-def _load(folder: Path, report: Report) -> dict[str, Any] | None:
-    path = last_whole_checkpoint(folder, report)
-    if path is None:
-        return None
-    state: dict[str, Any] = read_state(path)
-    report(f"resuming after epoch {int(state['history'][-1]['epoch'])}, step {int(state['history'][-1]['step'])}")
-    return state
+    def restore(self, progress: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        for name in self.progress():
+            setattr(self, name, progress[name])
+        self.weights.values.copy_(tensors["model.weights"])
+        self.ema.copy_(tensors["model.ema"])
+        self.best = tensors["model.best"].to(self.ema.device)
+        state: dict[int, dict[str, torch.Tensor]] = {0: {}, 1: {}}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, key, group = name.split(".")
+                state[int(group)][key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 
 CHECKPOINTS = "checkpoint-*.safetensors"
 
 
-def last_whole_checkpoint(folder: Path, report: Report) -> Path | None:
-    """Find the checkpoint of the most steps; one whose hash is not that in its name is reported and removed."""
+def _save_checkpoint(folder: Path, progress: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{uuid4().hex}.building"
+    try:
+        save_file(tensors, temporary, metadata={"progress": json.dumps(progress)})
+        # Its hash is part of its name, so that one rename puts both in place.
+        step = progress["step"]
+        checkpoint = folder / f"checkpoint-{step}-{sha256(temporary)[:16]}.safetensors"
+        temporary.replace(checkpoint)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for other in folder.glob(CHECKPOINTS):
+        if other != checkpoint:
+            other.unlink()
+
+
+def _load_checkpoint(folder: Path, log: Log) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    path = latest_checkpoint(folder, log)
+    if path is None:
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"the checkpoint {path} was not written by this version of synth_assets ({error}). Delete it to train from "
+            "the start."
+        ) from error
+    log(f"resuming after epoch {len(progress['history'])}, step {progress['step']}")
+    return progress, tensors
+
+
+def latest_checkpoint(folder: Path, log: Log) -> Path | None:
+    """Return the checkpoint with the most steps; one whose hash does not match its name is logged and removed."""
     for path in sorted(folder.glob(CHECKPOINTS), key=step_of, reverse=True):
         if sha256(path).startswith(path.stem.rsplit("-", 1)[1]):
             return path
-        report(f"the checkpoint {path} is damaged: its SHA-256 is not the one in its name. Training goes on without it")
+        log(f"the checkpoint {path} is damaged: its SHA-256 is not the one in its name. Training continues without it")
         path.unlink()
     return None
 
 
 def step_of(checkpoint: Path) -> int:
-    """Give the training step after which a checkpoint was written."""
+    """Return the training step after which a checkpoint was written."""
     return int(checkpoint.name.split("-")[1])
 
 
@@ -336,7 +342,7 @@ def _is_small(model: Any) -> bool:
 
 @contextmanager
 def threads_for(model: Any) -> Iterator[None]:
-    """Compute with one thread where a model is small; see `SMALL_MODEL`."""
+    """Compute with one thread if the model is small; see `SMALL_MODEL`."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if _is_small(model) else before)
     try:
@@ -347,19 +353,19 @@ def threads_for(model: Any) -> Iterator[None]:
 
 @contextmanager
 def compiled(model: Any) -> Iterator[None]:
-    """Compile what lies below the head where that pays, for batches of one shape; see `SMALL_MODEL`."""
-    inner = backbone(model)
+    """Compile the backbone where that pays, for batches of one shape; see `SMALL_MODEL`."""
     if not _compiling_pays(model):
         yield
         return
-    inner.compile(dynamic=False)
+    inner = backbone(model)
+    inner.forward = torch.compile(inner.forward, dynamic=False)
     try:
         yield
     finally:
-        inner._compiled_call_impl = None  # where torch keeps it, beside the module as it was
+        del inner.forward
 
 
 def _compiling_pays(model: Any) -> bool:
-    # torch's builds for CUDA bring Triton along on Linux; where it is missing, nothing can be compiled for a GPU.
+    # torch's builds for CUDA include Triton on Linux; without it, nothing can be compiled for a GPU.
     on_gpu = next(model.parameters()).device.type == "cuda"
     return on_gpu and not _is_small(model) and find_spec("triton") is not None

@@ -15,7 +15,7 @@ from synth_assets.synthesizers.language_model.base_models import (
     make_scratch_base,
     sentences,
 )
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 
 ROWS = ["Sex is 2, Length is 0.455, Length_is_odd is 1.0", "Sex is 0, Length is 1e-05, Length_is_odd is -3.0"]
@@ -85,7 +85,7 @@ def test_the_base_has_room_for_the_longest_row(base: tuple[Any, Any], tokenizer:
 def test_the_same_rows_and_seed_give_the_same_base(easy_rows: pd.DataFrame) -> None:
     import torch
 
-    settings, encoder = LanguageModelSettings(scratch=SHAPE), RowEncoder.of(easy_rows)
+    settings, encoder = LanguageModelSettings(scratch=SHAPE), RowEncoder.fit(easy_rows)
     one, same, other = (
         load_base(settings, easy_rows, encoder, seed=seed, base_models_dir=None)[0].state_dict() for seed in (1, 1, 2)
     )

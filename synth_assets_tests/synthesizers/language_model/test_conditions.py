@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model.conditions import limits_of
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.conditions import bounds_of
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 
 
 @pytest.fixture
@@ -40,18 +40,18 @@ GRID = pd.DataFrame(
 
 def met(name: str, condition: str) -> list[Any]:
     """Give the values that a condition leaves of a column of `GRID`."""
-    row_encoder = RowEncoder.of(GRID)
-    place = row_encoder.place(name)
-    limits = limits_of({name: condition}, row_encoder, 2)[place]
+    row_encoder = RowEncoder.fit(GRID)
+    place = row_encoder.column_index(name)
+    limits = bounds_of({name: condition}, row_encoder, 2)[place]
     assert len(limits.low) == len(limits.high) == 2
     assert limits.low[0] == limits.low[1]
-    lowest, highest = row_encoder.limits(place)
-    grid = range(lowest, highest + 1, getattr(row_encoder.columns[place], "step", 1))
+    lowest, highest = row_encoder.bounds(place)
+    grid = range(lowest, highest + 1, row_encoder.columns[place].grid_step)
     excluded = None if limits.excluded is None else limits.excluded[0]
     left = [unit for unit in grid if limits.low[0] <= unit <= limits.high[0] and unit != excluded]
-    row = np.repeat(row_encoder.units(GRID)[:1], len(left), axis=0)
+    row = np.repeat(row_encoder.quantise(GRID)[:1], len(left), axis=0)
     row[:, place] = left
-    return row_encoder.frame(row)[name].tolist()
+    return row_encoder.to_frame(row)[name].tolist()
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_a_condition_leaves_the_values_that_meet_it(name: str, condition: str, l
 )
 def test_a_condition_that_cannot_be_met_says_what_can(name: str, condition: str, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        limits_of({name: condition}, RowEncoder.of(GRID), 2)
+        bounds_of({name: condition}, RowEncoder.fit(GRID), 2)
 
 
 def test_a_range_between_two_points_of_the_grid_is_empty() -> None:
-    row_encoder = RowEncoder.of(pd.DataFrame({"x": [0, 5, 20]}))
-    limits = limits_of({"x": ">= 1"}, row_encoder, 1)[0]
+    row_encoder = RowEncoder.fit(pd.DataFrame({"x": [0, 5, 20]}))
+    limits = bounds_of({"x": ">= 1"}, row_encoder, 1)[0]
     assert (int(limits.low[0]), int(limits.high[0])) == (1, 20)
 
 
@@ -134,9 +134,9 @@ def test_limits_agree_with_comparing(decimals: int, operator: str, units: int, h
     compare = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
     compare |= {"==": np.equal, "!=": np.not_equal}
     expected = grid[compare[operator](grid, value)]
-    row_encoder = RowEncoder.of(pd.DataFrame({"x": grid}))
+    row_encoder = RowEncoder.fit(pd.DataFrame({"x": grid}))
     try:
-        limits = limits_of({"x": f"{operator} {value}"}, row_encoder, 1)[0]
+        limits = bounds_of({"x": f"{operator} {value}"}, row_encoder, 1)[0]
     except ModelError:
         assert not len(expected)
         return
@@ -172,7 +172,7 @@ def test_rows_that_meet_conditions_are_as_frequent_as_among_all(
     meets: Callable[[pd.DataFrame], pd.Series],
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, differences=False, byte_level=byte_level)
+    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
     rows = great.sample(8000, k=4000, seed=8, conditions=conditions)
     assert len(rows) == 8000
@@ -190,7 +190,7 @@ def test_a_number_of_more_than_one_piece_is_as_frequent_as_among_all(
     condition: str,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(large, order, differences=False)
+    great = untrained(large, order, use_residuals=False)
     exact = exact_shares(great)
     keep = exact["x"] >= 450 if ">=" in condition else exact["x"] != 600 if "!=" in condition else exact["x"] <= 750
     rows = great.sample(20_000, k=5000, seed=8, conditions={"x": condition})
@@ -201,10 +201,12 @@ def draws_of(great: Any, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> i
     from synth_assets.synthesizers.language_model.generation import Generator
 
     calls = []
-    write = Generator.write
+    generate = Generator.generate
     with monkeypatch.context() as patch:
         patch.setattr(
-            Generator, "write", lambda self, n, asked, *, seed: calls.append(n) or write(self, n, asked, seed=seed)
+            Generator,
+            "generate",
+            lambda self, n, bounds, *, seed: calls.append(n) or generate(self, n, bounds, seed=seed),
         )
         great.sample(**arguments)
     return sum(calls)
@@ -259,7 +261,7 @@ def test_known_cells_index_and_types_are_kept(untrained: Callable[..., Any], tin
         known = ~holes[name].to_numpy()
         assert filled[name].to_numpy()[known].tolist() == table[name].to_numpy()[known].tolist()
     assert not filled.isna().any().any()
-    assert (great.row_encoder.codes(great.row_encoder.units(filled)) >= 0).all()
+    assert (great.row_encoder.codes(great.row_encoder.quantise(filled)) >= 0).all()
     pd.testing.assert_frame_equal(great.impute(given_rows, seed=1), filled)
     assert not great.impute(given_rows, seed=2).equals(filled)
 
@@ -277,7 +279,7 @@ def test_filled_cells_follow_the_exact_conditionals(
     value: Any,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, differences=False, byte_level=byte_level)
+    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
     gaps = pd.DataFrame({"k": pd.Series([None] * 800, dtype="str"), "n": np.nan})
     gaps[known] = value
@@ -331,7 +333,7 @@ def test_a_row_that_no_completion_fits_is_refused(untrained: Callable[..., Any])
         }
     )
     great = untrained(table, ["a", "b"])
-    assert getattr(great.row_encoder.columns[great.row_encoder.place("c")], "prediction", None) is not None
+    assert getattr(great.row_encoder.columns[great.row_encoder.column_index("c")], "predictor", None) is not None
     gaps = pd.DataFrame({"a": [10], "b": [10], "c": [7000], "k": pd.Series([None], dtype="str")})
     with pytest.raises(ModelError, match="none of 64 completions fits"):
         great.impute(gaps)

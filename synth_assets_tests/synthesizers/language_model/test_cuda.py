@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, make_scratch_base, sentences
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
+from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
 
 SETTINGS = LanguageModelSettings(epochs=2, batch_size=16, learning_rate=0.01, pretrain={"rows": 0})
 WITH_FOREST = SETTINGS.model_copy(
@@ -43,8 +44,8 @@ def untrained(request: pytest.FixtureRequest, table: pd.DataFrame) -> Callable[.
 
         from synth_assets.synthesizers.language_model.row_model import RowModel
 
-        row_encoder = RowEncoder.of(table)
-        rows = sentences(row_encoder.written(table))
+        row_encoder = RowEncoder.fit(table)
+        rows = sentences(row_encoder.to_text(table))
         torch.manual_seed(3)
         if request.param == "scratch":
             shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)

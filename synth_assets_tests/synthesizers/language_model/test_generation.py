@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from synth_assets.synthesizers.language_model import decoding
-from synth_assets.synthesizers.language_model.row_encoder import NumericEncoder
+from synth_assets.synthesizers.language_model.encoders import NumericEncoder
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Give rows where c = a + b + small noise, on a grid of 5 thousandths, and labels."""
+    """Return rows where c = a + b + small noise, on a grid of 5 thousandths, and labels."""
     rng = np.random.default_rng(0)
     a, b = rng.integers(-50, 900, (2, 300)) * 5
     return pd.DataFrame(
@@ -29,7 +29,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def tiny() -> pd.DataFrame:
-    """Give a table of two columns with three values each; their texts share digits."""
+    """Return a table of two columns with three values each; their texts share digits."""
     return pd.DataFrame(
         {"k": pd.Series(["ab", "b", "cab"] * 3, dtype="str"), "n": [7, 10, 105, 10, 105, 7, 105, 7, 10]}
     )
@@ -54,18 +54,17 @@ def test_whatever_the_weights_every_row_is_on_the_grid_and_within_limits(
     untrained: Callable[..., Any], table: pd.DataFrame, byte_level: int
 ) -> None:
     great = untrained(table, byte_level=byte_level)
-    place = great.row_encoder.place("c")
-    column = great.row_encoder.columns[place]
+    column = great.row_encoder.columns[great.row_encoder.column_index("c")]
     assert isinstance(column, NumericEncoder)
-    assert column.prediction is not None
+    assert column.predictor is not None
     for seed in range(4):
         rows = great.sample(173, k=100, seed=seed)
         assert len(rows) == 173
         assert_valid(rows, table)
-        assert (great.row_encoder.codes(great.row_encoder.units(rows)) >= 0).all()
+        assert (great.row_encoder.codes(great.row_encoder.quantise(rows)) >= 0).all()
 
 
-def test_a_difference_reaches_the_ends_of_its_column_and_not_beyond(
+def test_a_residual_reaches_the_ends_of_its_column_and_not_beyond(
     untrained: Callable[..., Any], table: pd.DataFrame
 ) -> None:
     great = untrained(table, ["a", "b"])
@@ -84,7 +83,7 @@ def test_there_are_exactly_as_many_rows_as_asked_for(
     assert rows.index.equals(pd.RangeIndex(n))
 
 
-def test_rows_depend_on_seed_and_place_alone(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
+def test_rows_depend_on_seed_and_position_alone(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
     great = untrained(table)
     longer = great.sample(250, k=100, seed=4)
     for n in (1, 40, 100, 130, 250):
@@ -95,7 +94,7 @@ def test_rows_depend_on_seed_and_place_alone(untrained: Callable[..., Any], tabl
         pd.testing.assert_frame_equal(great.sample(130, k=100, seed=4, conditions=conditions), longer.head(130))
 
 
-def test_a_shard_depends_on_the_seed_and_its_number(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
+def test_a_batch_depends_on_the_seed_and_its_number(untrained: Callable[..., Any], table: pd.DataFrame) -> None:
     great = untrained(table)
     chunks = list(great.sample_batches(300, batch_rows=100, seed=4))
     later = great.sample_batches(300, batch_rows=100, seed=4)
@@ -117,7 +116,7 @@ def test_frequencies_are_the_probabilities_of_the_tries(
     byte_level: int,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, differences=False, byte_level=byte_level)
+    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
     assert exact["share"].sum() < 1 + 1e-9
     exact = exact[exact["n"].between(7, 105)]
@@ -129,17 +128,17 @@ def test_frequencies_are_the_probabilities_of_the_tries(
 def test_ragged_values_are_padded_without_a_trace(untrained: Callable[..., Any], tiny: pd.DataFrame) -> None:
     import torch
 
-    from synth_assets.synthesizers.language_model.decoding import decoder_for
+    from synth_assets.synthesizers.language_model.backbone import decoder_for
 
     great = untrained(tiny, byte_level=262)
     ids = torch.tensor([[5, 9, 3, 7, 11, 2], [5, 9, 8, 8, 11, 2]])
     skips = torch.tensor([[False] * 6, [False, False, True, True, False, False]])
     with torch.no_grad():
-        decoder = decoder_for(great.model, 2, ragged=True, longest=6)
+        decoder = decoder_for(great.model, 2, ragged=True, max_length=6)
         for at in range(6):
             decoder.append(ids[:, at], skip=skips[:, at])
             if at in (1, 2, 3, 5):
-                found = decoder.hidden()
+                found = decoder.forward()
         plain = great.model.base_model(input_ids=ids[:1]).last_hidden_state[0, -1]
         short = great.model.base_model(input_ids=ids[1:, [0, 1, 4, 5]]).last_hidden_state[0, -1]
     assert torch.allclose(found[0], plain, atol=1e-4)
@@ -149,7 +148,7 @@ def test_ragged_values_are_padded_without_a_trace(untrained: Callable[..., Any],
 def test_a_low_temperature_gives_the_likeliest_rows(
     untrained: Callable[..., Any], exact_shares: Callable[..., pd.DataFrame], tiny: pd.DataFrame
 ) -> None:
-    great = untrained(tiny, ["k", "n"], differences=False)
+    great = untrained(tiny, ["k", "n"], use_residuals=False)
     shares = exact_shares(great).groupby("k")["share"].sum()
     rows = great.sample(500, temperature=0.05, seed=1)
     assert (rows["k"] == shares.idxmax()).mean() > 0.95
@@ -157,14 +156,14 @@ def test_a_low_temperature_gives_the_likeliest_rows(
     assert (hot - 1 / 3).abs().max() < 0.06
 
 
-def test_the_shares_of_a_shard_are_those_of_the_model(
+def test_the_frequencies_of_a_batch_are_those_of_the_model(
     untrained: Callable[..., Any],
     exact_shares: Callable[..., pd.DataFrame],
     tiny: pd.DataFrame,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(decoding, "has_bfloat16", lambda: False)  # which moves a share of 500 rows by a tenth of a row
-    great = untrained(tiny, ["k", "n"], differences=False)
+    great = untrained(tiny, ["k", "n"], use_residuals=False)
     shares = exact_shares(great).groupby("k")["share"].sum()
     for seed in range(5):
         counts = great.sample(500, k=500, seed=seed)["k"].value_counts().reindex(shares.index, fill_value=0)

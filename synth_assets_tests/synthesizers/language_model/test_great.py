@@ -12,7 +12,7 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.forest import ForestSettings
 from synth_assets.synthesizers.language_model.base_models import make_scratch_base, save_base, sentences
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import (
     LanguageModelSettings,
     PretrainSettings,
@@ -27,8 +27,8 @@ PRETRAIN = PretrainSettings(rows=200, forest=ForestSettings(n_estimators=3))
 @pytest.fixture(scope="module")
 def base(easy_rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    encoder = RowEncoder.of(easy_rows)
-    rows = sentences(encoder.written(easy_rows))
+    encoder = RowEncoder.fit(easy_rows)
+    rows = sentences(encoder.to_text(easy_rows))
     save_base(*make_scratch_base(SHAPE, rows, list(easy_rows), seed=3, row_encoder=encoder), folder)
     return folder
 

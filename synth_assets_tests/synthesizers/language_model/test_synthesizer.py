@@ -12,10 +12,11 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.forest import ForestSettings
 from synth_assets.synthesizers.language_model import synthesizer as module
-from synth_assets.synthesizers.language_model.base_models import END_OF_TEXT, sentences
-from synth_assets.synthesizers.language_model.row_encoder import RowEncoder
+from synth_assets.synthesizers.language_model.base_models import sentences
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
+from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
 
 LABELS, SIZES = ("a", "b"), (1, 2, 3)
 
@@ -76,13 +77,13 @@ def shares_of(rows: pd.DataFrame, exact: pd.DataFrame) -> np.ndarray:
 
 def is_on_grid(rows: pd.DataFrame, fitted: LanguageModel) -> bool:
     encoder = fitted.row_model.row_encoder
-    return bool((encoder.codes(encoder.units(rows)) >= 0).all())
+    return bool((encoder.codes(encoder.quantise(rows)) >= 0).all())
 
 
 def test_the_loss_falls_over_both_phases(fitted: LanguageModel) -> None:
     history = fitted.losses
     assert history[-1]["loss"] < history[0]["loss"]
-    assert [report["phase"] for report in history] == [0.0, 0.0, 1.0, 1.0]
+    assert [report["stage"] for report in history] == [0.0, 0.0, 1.0, 1.0]
     assert [report["step"] for report in history] == [19.0, 38.0, 47.0, 56.0]
 
 
@@ -147,7 +148,7 @@ def test_a_fit_that_was_stopped_and_resumed_gives_the_same_weights(table: pd.Dat
         pass
 
     def stop(line: str) -> None:
-        if line.startswith("fine-tuning: "):
+        if line.startswith("finetune: "):
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -164,7 +165,7 @@ def byte_level_base(table: pd.DataFrame, tmp_path: Path) -> Path:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    rows = sentences(RowEncoder.of(table).written(table))
+    rows = sentences(RowEncoder.fit(table).to_text(table))
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(rows, vocab_size=300, special_tokens=[END_OF_TEXT], show_progress=False)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=END_OF_TEXT)

@@ -1,5 +1,6 @@
-"""The training loop: best weights kept, and a run that was killed ends as one that was not."""
+"""The training loop keeps the best weights, and a run that was killed ends with the weights of one that was not."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model import training
-from synth_assets.synthesizers.language_model.checkpoints import read_state
-from synth_assets.synthesizers.language_model.loss import TokenBatch, rows_loss
+from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.training import (
-    Phase,
+    Stage,
     compiled,
-    last_whole_checkpoint,
-    seed_of,
+    derive_seed,
+    latest_checkpoint,
     step_of,
     threads_for,
     train,
@@ -40,36 +41,35 @@ def model_of(dropout: float = 0.0, seed: int = 0) -> Any:
 
 
 def rows_of(n: int, seed: int, *, noise: bool = False) -> TokenBatch:
-    """Give rows of 0, a digit, 0, the same digit (or, as noise, another), and the end."""
+    """Return rows of 0, a digit, 0, the same digit (or, as noise, another), and the end."""
     import torch
 
     rng = np.random.default_rng(seed)
     first = rng.integers(1, 9, n)
     second = rng.integers(1, 9, n) if noise else first
     ids = torch.tensor(np.column_stack([np.zeros(n), first, np.zeros(n), second, np.full(n, 11)])).long()
-    levels = torch.tensor([[-1, 0, -1, 1, -1]]).expand(n, 5)
-    return TokenBatch(ids, levels, torch.where(levels >= 0, ids - 1, 0), [torch.arange(1, 9)] * 2)
+    slots = torch.tensor([[-1, 0, -1, 1, -1]]).expand(n, 5)
+    return TokenBatch(ids, slots, torch.where(slots >= 0, ids - 1, 0), [torch.arange(1, 9)] * 2)
 
 
-def phase(rows: TokenBatch, name: str = "rows", **changed: Any) -> Phase:
-    return Phase(
+def stage(rows: TokenBatch, name: str = "finetune", **changed: Any) -> Stage:
+    return Stage(
         name,
         rows,
-        **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "averaging": 0.9, **changed},
+        **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "ema_decay": 0.9, **changed},
     )
 
 
-def run(model: Any, phases: list[Phase], folder: Path, report: Any = silent, **changed: Any) -> list[dict[str, float]]:
-    arguments = {"seed": 5, "checkpoints": folder, "save_every": 1, "report": report, **changed}
-    validation = arguments.pop("validation", rows_of(40, 99))
-    return train(model, phases, validation, **arguments)
+def run(model: Any, stages: list[Stage], folder: Path, log: Any = silent, **changed: Any) -> list[dict[str, float]]:
+    arguments = {"validation": rows_of(40, 99), "seed": 5, "checkpoints_dir": folder, "checkpoint_every": 1, "log": log}
+    return train(model, stages, **{**arguments, **changed})
 
 
 def loss_of(model: Any, rows: TokenBatch) -> float:
     import torch
 
     with torch.no_grad():
-        return float(rows_loss(model, rows)) / len(rows)
+        return float(negative_log_likelihood(model, rows)) / len(rows)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -81,45 +81,45 @@ def same(one: Any, other: Any) -> bool:
 def test_the_loss_falls(tmp_path: Path) -> None:
     model = model_of()
     before = loss_of(model, rows_of(40, 99))
-    history = run(model, [phase(rows_of(200, 1), epochs=12, learning_rate=0.03)], tmp_path)
-    losses = [report["loss"] for report in history]
+    history = run(model, [stage(rows_of(200, 1), epochs=12, learning_rate=0.03)], tmp_path)
+    losses = [epoch["loss"] for epoch in history]
     assert losses[-1] < 0.6 * losses[0]
     assert loss_of(model, rows_of(40, 99)) < 0.6 * before
     assert not model.training
 
 
-def test_a_rows_loss_counts_what_is_chosen_and_nothing_else() -> None:
+def test_the_loss_covers_valid_tokens_alone() -> None:
     import torch
 
     model = model_of().eval()
     rows = rows_of(7, 1)
     with torch.no_grad():
-        logs = model(input_ids=rows.ids).logits[:, :, 1:9].log_softmax(-1)  # of the tokens that may come next
-    expected = -sum(float(logs[r, t - 1, rows.choices[r, t]]) for r in range(7) for t in (1, 3))
+        logs = model(input_ids=rows.ids).logits[:, :, 1:9].log_softmax(-1)  # over the valid tokens
+    expected = -sum(float(logs[r, t - 1, rows.targets[r, t]]) for r in range(7) for t in (1, 3))
     assert loss_of(model, rows) * 7 == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_rows_loss_is_that_of_its_own_choices_where_rows_differ_in_length() -> None:
+def test_the_loss_of_rows_of_different_lengths() -> None:
     import torch
 
     model = model_of().eval()
     ids = torch.tensor([[0, 1, 2, 0, 5], [0, 3, 0, 6, 11]])
-    levels = torch.tensor([[-1, 0, 1, -1, 2], [-1, 0, -1, 2, -1]])
-    options = [torch.tensor([1, 3]), torch.tensor([2, 4]), torch.tensor([5, 6, 7])]
-    choices = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0]])
+    slots = torch.tensor([[-1, 0, 1, -1, 2], [-1, 0, -1, 2, -1]])
+    candidates = [torch.tensor([1, 3]), torch.tensor([2, 4]), torch.tensor([5, 6, 7])]
+    targets = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0]])
     with torch.no_grad():
         logits = model(input_ids=ids).logits
     expected = 0.0
     for row in range(2):
         for at in range(1, 5):
-            if levels[row, at] >= 0:
-                among = logits[row, at - 1, options[levels[row, at]]].log_softmax(-1)
-                expected -= float(among[choices[row, at]])
-    assert loss_of(model, TokenBatch(ids, levels, choices, options)) * 2 == pytest.approx(expected, rel=1e-5)
+            if slots[row, at] >= 0:
+                among = logits[row, at - 1, candidates[slots[row, at]]].log_softmax(-1)
+                expected -= float(among[targets[row, at]])
+    assert loss_of(model, TokenBatch(ids, slots, targets, candidates)) * 2 == pytest.approx(expected, rel=1e-5)
 
 
 def tiny(name: str) -> Any:
-    """Give a model with a bias in its head (GPT-J), or one in half precision (Llama)."""
+    """Return a model with a bias in its head (GPT-J), or one in half precision (Llama)."""
     import torch
     from transformers import GPTJConfig, GPTJForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -133,90 +133,90 @@ def tiny(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["GPT-J", "Llama"])
-def test_the_slopes_of_a_rows_loss_are_those_of_autograd(name: str) -> None:
+def test_the_gradients_of_the_loss_are_those_of_autograd(name: str) -> None:
     import torch
 
     model = tiny(name)
     ids = torch.tensor([[0, 1, 2, 0, 5], [0, 3, 0, 6, 11]])
-    levels = torch.tensor([[-1, 0, 1, -1, 2], [-1, 0, -1, 2, -1]])
-    options = [torch.tensor([1, 3]), torch.tensor([2, 4]), torch.tensor([5, 6, 7]), torch.tensor([8])]
-    choices = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0]])
+    slots = torch.tensor([[-1, 0, 1, -1, 2], [-1, 0, -1, 2, -1]])
+    candidates = [torch.tensor([1, 3]), torch.tensor([2, 4]), torch.tensor([5, 6, 7]), torch.tensor([8])]
+    targets = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0]])
     logits = model(input_ids=ids).logits.float()
-    chosen = [(r, t) for r in range(2) for t in range(1, 5) if levels[r, t] >= 0]
-    whole = -sum(logits[r, t - 1, options[levels[r, t]]].log_softmax(-1)[choices[r, t]] for r, t in chosen)
-    found = rows_loss(model, TokenBatch(ids, levels, choices, options))
+    chosen = [(r, t) for r in range(2) for t in range(1, 5) if slots[r, t] >= 0]
+    whole = -sum(logits[r, t - 1, candidates[slots[r, t]]].log_softmax(-1)[targets[r, t]] for r, t in chosen)
+    found = negative_log_likelihood(model, TokenBatch(ids, slots, targets, candidates))
     weights = list(model.parameters())
     expected = torch.autograd.grad(3 * whole, weights)
-    slopes = torch.autograd.grad(3 * found, weights)
+    gradients = torch.autograd.grad(3 * found, weights)
     most = 1e-5 if model.dtype == torch.float32 else 3e-2  # of bfloat16, a factor keeps eight bits
     assert found.item() == pytest.approx(whole.item(), rel=most)
-    for slope, wanted in zip(slopes, expected, strict=True):
-        assert slope.dtype == wanted.dtype
-        assert (slope - wanted).norm() <= most * wanted.norm() + 1e-6
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        assert gradient.dtype == wanted.dtype
+        assert (gradient - wanted).norm() <= most * wanted.norm() + 1e-6
 
 
 def test_a_trained_model_has_each_weight_for_itself(tmp_path: Path) -> None:
     model = model_of()
-    run(model, [phase(rows_of(64, 1))], tmp_path)
+    run(model, [stage(rows_of(64, 1))], tmp_path)
     for weight in model.parameters():
         assert weight.untyped_storage().nbytes() == weight.nbytes
         assert weight.grad is None
 
 
-@pytest.mark.parametrize("phases", [1, 2])
-def test_the_best_weights_are_those_that_are_left(tmp_path: Path, phases: int) -> None:
+@pytest.mark.parametrize("stages", [1, 2])
+def test_the_model_ends_with_the_best_weights(tmp_path: Path, stages: int) -> None:
     model = model_of()
     few = rows_of(12, 1, noise=True)
     history = run(
-        model, [phase(few, epochs=15, learning_rate=0.05, averaging=0.0)] * phases, tmp_path, report=silent, seed=1
+        model, [stage(few, epochs=15, learning_rate=0.05, ema_decay=0.0)] * stages, tmp_path, log=silent, seed=1
     )
-    last = [report["eval_loss"] for report in history if report["phase"] == phases - 1]
-    if phases == 1:
+    last = [epoch["eval_loss"] for epoch in history if epoch["stage"] == stages - 1]
+    if stages == 1:
         assert min(last) < last[-1]  # else the last weights would do
     assert loss_of(model, rows_of(40, 99)) == pytest.approx(min(last), rel=1e-6)
 
 
-def test_a_phase_starts_from_the_best_weights_of_the_one_before(tmp_path: Path) -> None:
+def test_a_stage_starts_from_the_best_weights_of_the_one_before(tmp_path: Path) -> None:
     model = model_of()
     few = rows_of(12, 1, noise=True)
-    phases = [
-        phase(few, epochs=15, learning_rate=0.05, averaging=0.0),
-        phase(few, epochs=1, learning_rate=0.0, averaging=0.0),
+    stages = [
+        stage(few, epochs=15, learning_rate=0.05, ema_decay=0.0),
+        stage(few, epochs=1, learning_rate=0.0, ema_decay=0.0),
     ]
-    history = run(model, phases, tmp_path)
-    first = [report["eval_loss"] for report in history if report["phase"] == 0]
+    history = run(model, stages, tmp_path)
+    first = [epoch["eval_loss"] for epoch in history if epoch["stage"] == 0]
     assert min(first) < first[-1]
-    assert history[-1]["phase"] == 1
+    assert history[-1]["stage"] == 1
     assert history[-1]["eval_loss"] == pytest.approx(min(first), rel=1e-6)
 
 
-def test_a_phase_ends_when_patience_does(tmp_path: Path) -> None:
-    history = run(model_of(), [phase(rows_of(12, 1, noise=True), epochs=60, learning_rate=0.05, patience=2)], tmp_path)
-    losses = [report["eval_loss"] for report in history]
+def test_a_stage_ends_when_patience_does(tmp_path: Path) -> None:
+    history = run(model_of(), [stage(rows_of(12, 1, noise=True), epochs=60, learning_rate=0.05, patience=2)], tmp_path)
+    losses = [epoch["eval_loss"] for epoch in history]
     assert len(losses) < 60
     assert int(np.argmin(losses)) == len(losses) - 3
 
 
-def test_what_is_reported_counts_on(tmp_path: Path) -> None:
-    history = run(model_of(), [phase(rows_of(40, 1), epochs=2), phase(rows_of(16, 2), epochs=2)], tmp_path)
-    assert [report["epoch"] for report in history] == [1.0, 2.0, 3.0, 4.0]
-    assert [report["step"] for report in history] == [3.0, 6.0, 7.0, 8.0]
-    assert [report["phase"] for report in history] == [0.0, 0.0, 1.0, 1.0]
+def test_epochs_and_steps_are_numbered_over_stages(tmp_path: Path) -> None:
+    history = run(model_of(), [stage(rows_of(40, 1), epochs=2), stage(rows_of(16, 2), epochs=2)], tmp_path)
+    assert [epoch["epoch"] for epoch in history] == [1.0, 2.0, 3.0, 4.0]
+    assert [epoch["step"] for epoch in history] == [3.0, 6.0, 7.0, 8.0]
+    assert [epoch["stage"] for epoch in history] == [0.0, 0.0, 1.0, 1.0]
     assert history[1]["learning_rate"] == pytest.approx(0.0, abs=1e-12)
-    checkpoint = last_whole_checkpoint(tmp_path, silent)
+    checkpoint = latest_checkpoint(tmp_path, silent)
     assert checkpoint is not None
     assert step_of(checkpoint) == 8
 
 
-@pytest.mark.parametrize("save_every", [1, 2])
+@pytest.mark.parametrize("checkpoint_every", [1, 2])
 @pytest.mark.parametrize("killed_at", range(1, 7))
 def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, save_every: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, checkpoint_every: int
 ) -> None:
-    monkeypatch.setattr(training, "REPORT_EVERY_S", 0.0)
-    phases = [phase(rows_of(64, 1), "first"), phase(rows_of(48, 2), "second", learning_rate=0.003)]
+    monkeypatch.setattr(training, "LOG_INTERVAL_S", 0.0)
+    stages = [stage(rows_of(64, 1), "first"), stage(rows_of(48, 2), "second", learning_rate=0.003)]
     whole = model_of(dropout=0.1)
-    expected = run(whole, phases, tmp_path / "whole", save_every=save_every)
+    expected = run(whole, stages, tmp_path / "whole", checkpoint_every=checkpoint_every)
     assert len(expected) == 6
     epochs = []
 
@@ -227,60 +227,75 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
             raise Killed
 
     with pytest.raises(Killed):
-        run(model_of(dropout=0.1), phases, tmp_path / "parts", report=kill, save_every=save_every)
+        run(model_of(dropout=0.1), stages, tmp_path / "parts", log=kill, checkpoint_every=checkpoint_every)
     lines: list[str] = []
     resumed = model_of(dropout=0.1)
-    history = run(resumed, phases, tmp_path / "parts", report=lines.append, save_every=save_every)
-    saved = (killed_at - 1) // save_every * save_every
+    history = run(resumed, stages, tmp_path / "parts", log=lines.append, checkpoint_every=checkpoint_every)
+    saved = (killed_at - 1) // checkpoint_every * checkpoint_every
     assert (f"resuming after epoch {saved}" in lines[0]) == bool(saved)
     assert same(resumed, whole)
     assert history == expected
 
 
 def test_a_run_that_had_ended_is_not_run_again(tmp_path: Path) -> None:
-    phases = [phase(rows_of(64, 1)), phase(rows_of(48, 2))]
+    stages = [stage(rows_of(64, 1)), stage(rows_of(48, 2))]
     whole, again = model_of(dropout=0.1), model_of(dropout=0.1)
-    expected = run(whole, phases, tmp_path)
-    assert run(again, phases, tmp_path) == expected
+    expected = run(whole, stages, tmp_path)
+    assert run(again, stages, tmp_path) == expected
     assert same(again, whole)
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
     one, same_seed, other = (model_of(dropout=0.1) for _ in range(3))
     for name, model, seed in (("a", one, 5), ("b", same_seed, 5), ("c", other, 6)):
-        run(model, [phase(rows_of(64, 1))], tmp_path / name, seed=seed)
+        run(model, [stage(rows_of(64, 1))], tmp_path / name, seed=seed)
     assert same(one, same_seed)
     assert not same(one, other)
 
 
-def test_a_checkpoint_is_one_whole_file(tmp_path: Path) -> None:
-    run(model_of(), [phase(rows_of(64, 1))], tmp_path)
-    (checkpoint,) = tmp_path.iterdir()  # nothing half written is left
-    state = read_state(checkpoint)
-    assert len(state["history"]) == 3
-    assert {"model", "optimizer", "average", "best_weights"} <= set(state)
-    assert last_whole_checkpoint(tmp_path, silent) == checkpoint
+def test_a_checkpoint_is_one_flat_safetensors(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    history = run(model_of(), [stage(rows_of(64, 1))], tmp_path)
+    (checkpoint,) = tmp_path.iterdir()  # no temporary file is left
+    with safe_open(checkpoint, framework="pt") as file:
+        assert {"model.weights", "model.ema", "model.best", "optimizer.exp_avg.0"} <= set(file.keys())
+        assert json.loads(file.metadata()["progress"])["history"] == history
+    assert latest_checkpoint(tmp_path, silent) == checkpoint
     assert step_of(checkpoint) == 12
-    assert last_whole_checkpoint(tmp_path / "elsewhere", silent) is None
+    assert latest_checkpoint(tmp_path / "elsewhere", silent) is None
+
+
+def test_a_checkpoint_of_another_version_gets_one_clear_message(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from synth_assets.storage.files import sha256
+
+    save_file({"0": torch.zeros(1)}, tmp_path / "other", metadata={"state": "{}"})
+    name = f"checkpoint-12-{sha256(tmp_path / 'other')[:16]}.safetensors"
+    (tmp_path / "other").rename(tmp_path / name)
+    with pytest.raises(ModelError, match="was not written by this version of synth_assets"):
+        run(model_of(), [stage(rows_of(64, 1))], tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_checkpoint_is_named_and_not_resumed_from(tmp_path: Path, damage: str) -> None:
-    expected = run(model_of(), [phase(rows_of(64, 1))], tmp_path)
+    expected = run(model_of(), [stage(rows_of(64, 1))], tmp_path)
     (checkpoint,) = tmp_path.iterdir()
     content = bytearray(checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
     checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     lines: list[str] = []
-    assert run(model_of(), [phase(rows_of(64, 1))], tmp_path, report=lines.append) == expected
+    assert run(model_of(), [stage(rows_of(64, 1))], tmp_path, log=lines.append) == expected
     assert lines[0].startswith(f"the checkpoint {checkpoint} is damaged")
     assert not any("resuming" in line for line in lines)
 
 
 def test_seeds_depend_on_all_parts() -> None:
-    assert seed_of(1, 2) == seed_of(1, 2) == seed_of("1", "2")
-    assert len({seed_of(1, 2), seed_of(2, 1), seed_of(12), seed_of(1, 2, 0)}) == 4
-    assert all(0 <= seed_of(i) < 2**32 for i in range(100))
+    assert derive_seed(1, 2) == derive_seed(1, 2) == derive_seed("1", "2")
+    assert len({derive_seed(1, 2), derive_seed(2, 1), derive_seed(12), derive_seed(1, 2, 0)}) == 4
+    assert all(0 <= derive_seed(i) < 2**32 for i in range(100))
 
 
 def test_a_small_model_gets_one_thread_and_others_their_threads_back() -> None:
@@ -302,11 +317,11 @@ def test_a_model_can_be_fitted_to_a_handful_of_rows(untrained: Any, n: int) -> N
     from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 
     table = pd.DataFrame({"x": [1.5, 2.0, 3.5, 4.0, 4.5], "k": pd.Series(list("abaab"), dtype="str")}).head(n)
-    great = untrained(table)
+    model = untrained(table)
     pretrain = PretrainSettings(rows=50, forest=ForestSettings(n_estimators=3))
-    history, _ = great.fit(table, LanguageModelSettings(epochs=2, batch_size=32, pretrain=pretrain), seed=0)
-    assert np.isfinite([report["loss"] for report in history]).all()
-    rows = great.sample(30)
+    history, _ = model.fit(table, LanguageModelSettings(epochs=2, batch_size=32, pretrain=pretrain), seed=0)
+    assert np.isfinite([epoch["loss"] for epoch in history]).all()
+    rows = model.sample(30)
     assert rows["x"].between(table["x"].min(), table["x"].max()).all()
     assert set(rows["k"]) <= set(table["k"])
 
@@ -317,18 +332,18 @@ def test_a_compiled_model_learns_the_same(tmp_path: Path, monkeypatch: pytest.Mo
         pytest.skip("on a CPU, torch compiles with a C++ compiler")
     as_it_is, other = model_of(), model_of()
     rows = rows_of(64, 1)
-    expected = run(as_it_is, [phase(rows)], tmp_path / "as it is")
+    expected = run(as_it_is, [stage(rows)], tmp_path / "as it is")
 
     monkeypatch.setattr(training, "_compiling_pays", lambda _: True)
     with compiled(other):
-        assert other.base_model._compiled_call_impl is not None
-        found = run(other, [phase(rows)], tmp_path / "compiled")
+        assert "forward" in vars(other.base_model)
+        found = run(other, [stage(rows)], tmp_path / "compiled")
 
-    assert other.base_model._compiled_call_impl is None
+    assert "forward" not in vars(other.base_model)
     assert [each["eval_loss"] for each in found] == pytest.approx([each["eval_loss"] for each in expected], rel=1e-3)
 
 
 def test_a_small_model_and_one_on_a_cpu_are_left_as_they_are() -> None:
     model = model_of()
     with compiled(model):
-        assert model.base_model._compiled_call_impl is None
+        assert "forward" not in vars(model.base_model)
