@@ -115,7 +115,7 @@ def _just_before(asset: str, root: Path, before: Path, after: Path) -> None:
     shutil.copytree(before if asset == "raw" else after, root, symlinks=True)
     paths = DataPaths(root)
     if asset == "fine_tuned_model":
-        shutil.rmtree(paths.base_models)
+        shutil.rmtree(paths.base_models, ignore_errors=True)  # there is none where the model is made from scratch
         for version in models_of(after).keys() - models_of(before).keys():
             shutil.rmtree(paths.models("abalone") / version)
     elif asset == "fidelity_plots":

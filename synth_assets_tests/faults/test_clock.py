@@ -9,6 +9,7 @@ KIND = "the clock set back by a year"
 
 _SET_BACK = """
 import datetime as dt, json, sys
+from pathlib import Path
 import duckdb
 from synth_assets import read_table
 from synth_assets.publishing import publications

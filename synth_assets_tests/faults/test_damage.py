@@ -143,7 +143,7 @@ def test_a_damaged_publication_is_found_and_not_built_on(
             with pytest.raises(ForeseenError) as caught:
                 publication.verify()
             assert f"publication {publication.id} in {publication.folder} is damaged: {name} has " in str(caught.value)
-            assert "the next publication is built anew" in str(caught.value)
+            assert "the next publication does not build on it" in str(caught.value)
             code, told = verified(paths)
             assert (code, str(caught.value) in told) == (1, True)
     done = warm.call("publish", root=str(paths.root))

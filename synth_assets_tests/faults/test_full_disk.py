@@ -57,6 +57,7 @@ def test_a_full_disk_costs_nothing_that_was_stored(
                     "is still there",
                     "has changed",
                     "Nothing was changed",
+                    "Stored data is unchanged",
                     "Consumers keep the current publication",
                 )
             ), each

@@ -13,8 +13,9 @@ import traceback
 from typing import Any
 
 IMPORTED = (
-    "be_great", "duckdb", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "rapidfuzz",
-    "sdmetrics.reports.single_table", "safetensors.torch", "scipy.stats", "sklearn.ensemble", "sklearn.linear_model",
+    "duckdb", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "rapidfuzz",
+    "safetensors.torch", "scipy.stats", "sdmetrics.column_pairs", "sdmetrics.single_column",
+    "sklearn.ensemble", "sklearn.linear_model",
     "sklearn.metrics", "sklearn.model_selection", "sklearn.neighbors", "sklearn.pipeline", "torch",
     "transformers.models.gpt2.modeling_gpt2", "synth_assets.evaluation.figures",
     "synth_assets.synthesizers.language_model.row_model",

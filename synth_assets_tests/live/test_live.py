@@ -226,7 +226,7 @@ def test_clicks_materialize_the_whole_lineage(
         ("fidelity_plots", "correlations"),
         ("privacy", "distances"),
         ("regression_comparison", "regression_comparison"),
-        ("report", "evidence"),
+        ("report", "metrics"),
     ],
 )
 def test_the_page_of_an_asset_shows_its_picture(page: Page, lineage_run: LineageRun, asset: str, picture: str) -> None:
