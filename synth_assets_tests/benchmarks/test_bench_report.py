@@ -180,8 +180,8 @@ def test_results_that_would_mislead_are_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_results_without_a_floor_or_a_column_are_refused(found: pd.DataFrame) -> None:
-    with pytest.raises(ForeseenError, match="no method 'ideal', the reference; they have peer, real rows, language_model"):
+def test_results_without_a_reference_or_a_column_are_refused(found: pd.DataFrame) -> None:
+    with pytest.raises(ForeseenError, match="no method 'ideal', the reference; they have peer, real rows"):
         markdown(found, reference="ideal")
     with pytest.raises(ForeseenError, match="lack the columns seed; expected method, seed, measure, value"):
         figure(found.drop(columns="seed"), source="a file", reference=FLOOR)

@@ -94,7 +94,7 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
         "regression_comparison.png",
     }
     verdict = outcome.metadata("regression_comparison")["verdict"]
-    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS:,} real training rows, by R2 on ")
+    assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS:,} real training rows, by R2")
     differences = world.query(
         "SELECT trained_on, difference_ci_low <= difference AND difference <= difference_ci_high, verdict "
         "FROM abalone.regression_comparison WHERE difference IS NOT NULL"
