@@ -19,6 +19,9 @@ Log = Callable[[str], None]
 SYNTHESIZER_JSON = "synthesizer.json"
 """In the folder of a saved synthesizer: its name, its settings, the table's schema, and what was learned."""
 
+ROWS_FILE = "rows.safetensors"
+"""In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
+
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that usually hold pickles: loading one may run arbitrary code."""
 
@@ -321,6 +324,31 @@ def refuse_pickles(folder: Path) -> None:
             f"the model in {folder} is not loaded, since {', '.join(found)} may hold pickles, which can run anything. "
             "Keep weights as safetensors (`model.save_pretrained` of transformers writes them) and delete the rest."
         )
+
+
+def save_rows(quantised: np.ndarray, folder: Path) -> None:
+    """Save quantised train rows, for a synthesizer that is fitted to them again when it is loaded."""
+    from safetensors.numpy import save_file
+
+    save_file({"quantised": quantised}, folder / ROWS_FILE)
+
+
+def load_rows(folder: Path) -> np.ndarray:
+    """Load what `save_rows` saved.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        rows: np.ndarray = load_file(folder / ROWS_FILE)["quantised"]
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder / ROWS_FILE} cannot be read ({error}); fit the model again.") from error
+    return rows
 
 
 def _other_version(folder: Path) -> str:

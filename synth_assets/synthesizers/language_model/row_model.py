@@ -129,8 +129,8 @@ class RowModel:
         if settings.pretrain.rows:
             started = time.monotonic()
             forest = SequentialForest(
-                self.row_encoder, seen, settings.pretrain.forest, seed=derive_seed(seed, "trees")
-            ).resample(settings.pretrain.rows, seed=derive_seed(seed, "teacher"))
+                self.row_encoder, seen, settings.pretrain.forest, seed=derive_seed(seed, "forest")
+            ).resample(settings.pretrain.rows, seed=derive_seed(seed, "pretrain"))
             log(f"forest: generated {len(forest):,} rows in {time.monotonic() - started:.1f} s")
             stages.append(
                 Stage(
