@@ -148,7 +148,7 @@ class Synthesizer(ABC):
             If a value is missing or infinite, or the model cannot be fitted.
         """
         rows = schema.coerce(train, origin="train")
-        _refuse_missing(rows)
+        refuse_missing(rows)
         self.schema = schema
         self._fit(rows, seed=seed, checkpoints=checkpoints, log=log)
         return self
@@ -355,7 +355,8 @@ def _other_version(folder: Path) -> str:
     return f"{folder} holds no model that this version of synth_assets can read; fit the model again."
 
 
-def _refuse_missing(train: pd.DataFrame) -> None:
+def refuse_missing(train: pd.DataFrame) -> None:
+    """Raise a `ModelError` if a train row has a missing or infinite value."""
     counts = {}
     for name in train.columns:
         values = train[name]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from synth_assets.synthesizers.language_model import kernels
-from synth_assets.synthesizers.language_model.decoding import Decoder, GPT2Decoder
+from synth_assets.synthesizers.language_model.decoding import CachedDecoder, Decoder, GPT2Decoder
 
 
 def backbone(model: Any) -> Any:
@@ -74,7 +74,5 @@ def decoder_for(model: Any, rows: int, *, ragged: bool, max_length: int) -> Deco
     """
     if is_plain_gpt2(model) and not ragged:
         return GPT2Decoder(model.transformer, rows, max_length)
-    from synth_assets.synthesizers.language_model.cached_decoding import CachedDecoder
-
     device = next(model.parameters()).device
     return CachedDecoder(backbone(model), rows, device, ragged=ragged, max_length=max_length)

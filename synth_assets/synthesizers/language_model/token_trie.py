@@ -102,8 +102,8 @@ class TokenTrie:
             )
         columns: list[ColumnTokens] = []
         before = ""
-        for i, column in enumerate(row_encoder.columns):
-            texts = row_encoder.vocabulary(i)
+        for column in row_encoder.columns:
+            texts = column.vocabulary()
             start = f"{before}{column.name} is"
             sentences = tokenizer([f"{start} {text}" for text in texts])["input_ids"]
             start_ids = tokenizer(start)["input_ids"]

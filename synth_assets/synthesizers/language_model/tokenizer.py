@@ -5,7 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.encoders.numeric import SUFFIX_THRESHOLD
 
 END_OF_TEXT = "<|endoftext|>"
@@ -41,10 +41,10 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     characters = sorted(set("".join(rows)) | set(string.printable.strip()))
     vocabulary = [END_OF_TEXT, UNKNOWN]
     patterns = []
-    for i, column in enumerate(row_encoder.columns if row_encoder else ()):
+    for column in row_encoder.columns if row_encoder else ():
         vocabulary += [f" {column.name} is", f", {column.name} is"]
         patterns.append(f",? {re.escape(column.name)} is(?= |$)")
-        value_tokens, value_patterns = _value_tokens(column, row_encoder.vocabulary(i) if row_encoder else [])
+        value_tokens, value_patterns = _value_tokens(column)
         vocabulary += value_tokens
         patterns += value_patterns
     vocabulary += [*(f" {name}" for name in names), " is", " "]
@@ -92,8 +92,9 @@ def _split_two_digits(text: str) -> list[str]:
     return [text[:at], text[at:]] if text[:at].strip("-") else [text]
 
 
-def _value_tokens(column: CategoricalEncoder | NumericEncoder, texts: list[str]) -> tuple[list[str], list[str]]:
+def _value_tokens(column: ColumnEncoder) -> tuple[list[str], list[str]]:
     """Return the tokens of a column's values, and the patterns that find them behind the column's name."""
+    texts = column.vocabulary()
     values = subword_tokens(texts, SUFFIX_THRESHOLD) if column.is_numeric else [[text] for text in texts]
     name = f" {re.escape(column.name)} is"
     vocabulary: list[str] = []
