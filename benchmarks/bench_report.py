@@ -1,7 +1,6 @@
 """The report of a benchmark: its tidy results as a Markdown table, a Parquet file and a figure.
 
-A result is a method, a seed, the name of a measure and a value. Belongs here: how results are shown. Does not belong
-here: how they are measured, see `bench.py`.
+A result is a method, a seed, the name of a measure and a value.
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["method", "seed", "measure", "value"]
 COLOURS = {"language_model": ORANGE, "be_great": BLUE}
-"""Our engine and its baseline stand out; peers are grey."""
+"""The language model and its baseline are coloured; peers are grey."""
 
 DPI = 130
 
@@ -34,16 +33,16 @@ class Measure:
     ----------
     best : str
         Which values are good.
-    form : callable
-        Writes a value for the table.
+    format : callable
+        Formats a value for the table.
     scale : float
-        What a value is multiplied by first.
+        Factor of a value.
     logarithmic : bool
         Whether methods differ by orders of magnitude.
     """
 
     best: str
-    form: Callable[[float], str]
+    format: Callable[[float], str]
     scale: float = 1.0
     logarithmic: bool = False
 
@@ -86,9 +85,9 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: s
     Parameters
     ----------
     found : pandas.DataFrame
-        One row a result: `method`, `seed`, `measure` (of `MEASURES`), `value`.
+        One row for each result: `method`, `seed`, `measure` (of `MEASURES`), `value`.
     folder : pathlib.Path
-        Where to; it exists. Files of an earlier report are replaced.
+        An existing folder. Files of an earlier report are replaced.
     source : str
         Where the real rows come from.
     reference : str
@@ -113,7 +112,7 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: s
 
 
 def markdown(found: pd.DataFrame, *, reference: str) -> str:
-    """Write a row a method, the reference first, and a column a measure.
+    """Write a table with a row for each method, the reference first, and a column for each measure.
 
     Parameters
     ----------
@@ -141,7 +140,7 @@ def markdown(found: pd.DataFrame, *, reference: str) -> str:
 
 
 def figure(found: pd.DataFrame, *, source: str, reference: str) -> "Figure":
-    """Draw the main measures side by side: a point a seed, a stroke at their mean, a line at what real rows score.
+    """Draw the main measures: a point for each seed, a stroke at their mean, a line at the score of real rows.
 
     Parameters
     ----------
@@ -188,12 +187,12 @@ def _panel(axes: "Axes", rows: pd.DataFrame, measure: Measure, methods: list[str
     from matplotlib.ticker import LogLocator, NullFormatter
 
     values = rows["value"] * measure.scale
-    for place, method in enumerate(methods):
+    for y, method in enumerate(methods):
         own = values[rows["method"] == method]
         colour = COLOURS.get(method, GREY)
-        axes.plot(own, [place] * len(own), "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
+        axes.plot(own, [y] * len(own), "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
         if len(own):
-            axes.plot([own.mean()], [place], "|", color=colour, markersize=11, markeredgewidth=2)
+            axes.plot([own.mean()], [y], "|", color=colour, markersize=11, markeredgewidth=2)
     real = values[rows["method"] == reference]
     if len(real):
         axes.axvline(real.mean(), color=GREEN, linestyle="--", linewidth=1.2, zorder=0)
@@ -215,17 +214,17 @@ def _cell(values: pd.Series, measure: Measure, seeds: int) -> str:
     if values.empty:
         return "-"
     shown = values * measure.scale
-    text = measure.form(float(shown.mean()))
+    text = measure.format(float(shown.mean()))
     parts = []
     if len(shown) > 1:
-        parts.append(f"{measure.form(float(shown.min()))} to {measure.form(float(shown.max()))}")
+        parts.append(f"{measure.format(float(shown.min()))} to {measure.format(float(shown.max()))}")
     if len(shown) < seeds:
         parts.append(f"{len(shown)} of {seeds} seeds")
     return f"{text} ({'; '.join(parts)})" if parts else text
 
 
 def _methods(found: pd.DataFrame, reference: str) -> list[str]:
-    """Check the results, and give the methods in order: the reference, then the others as they come."""
+    """Check the results, and return the methods: the reference first, then the others in order of appearance."""
     lacking = [name for name in COLUMNS if name not in found.columns]
     if lacking:
         raise ForeseenError(f"the results lack the columns {', '.join(lacking)}; expected {', '.join(COLUMNS)}.")

@@ -20,7 +20,7 @@ def augmentation_curves(study: pd.DataFrame, *, source: str) -> bytes:
     Returns
     -------
     bytes
-        A PNG file: a panel an estimator, a line a synthesizer within its 95% interval.
+        A PNG file: a panel for each estimator, a line for each synthesizer within its 95% interval.
     """
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
-"""What makes synthetic rows: one interface, one module a method. No Dagster, no held-out rows.
+"""Synthesizers: one interface, one module for each method.
 
-Another method is a module with a `Synthesizer`, and a line in `_CLASSES`.
+To add a method, add a module with a `Synthesizer`, and a line in `_CLASSES`.
 """
 
 from pathlib import Path

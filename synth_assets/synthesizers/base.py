@@ -1,4 +1,4 @@
-"""The interface of everything that makes synthetic rows."""
+"""The interface of a synthesizer, its settings, and its files."""
 
 import json
 from abc import ABC, abstractmethod
@@ -120,7 +120,7 @@ class Synthesizer(ABC):
         checkpoints: Path | None = None,
         log: Log = silent,
     ) -> Self:
-        """Learn a table.
+        """Fit the synthesizer to a table.
 
         Parameters
         ----------
@@ -311,13 +311,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Raise if a model's folder holds a pickle.
-
-    Raises
-    ------
-    ModelError
-        With the names of the files.
-    """
+    """Raise a `ModelError` if a model's folder holds a pickle."""
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in PICKLES)
     if found:
         raise ModelError(

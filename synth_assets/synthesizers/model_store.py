@@ -156,20 +156,14 @@ class ModelStore:
 
         Parameters
         ----------
-        train : pandas.DataFrame
-            The train rows.
-        schema : TableSchema
-            The table's schema.
+        train, schema, seed, log
+            As in `Synthesizer.fit`.
         settings : SynthesizerSettings
             The settings of the synthesizer.
-        seed : int
-            The seed of everything random.
         base_models_dir : pathlib.Path, optional
             The folder in which the names of base models are looked up first.
         checkpoints_dir : pathlib.Path
-            Where checkpoints are kept, under the model's version, until the model is complete.
-        log : callable
-            Takes lines of progress.
+            Folder of the checkpoints, by the model's version, until the model is complete.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""SMOTE: rows between neighbours. A baseline."""
+"""Baseline: SMOTE, interpolation between neighbouring rows."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -139,31 +139,17 @@ class Generator:
 
 @dataclass(frozen=True)
 class _Level:
-    """A level of a column's trie, with the part of the head that scores its tokens: k nodes, u tokens.
+    """A level of a column's trie, with the part of the head that scores its tokens: k nodes, u tokens."""
 
-    Attributes
-    ----------
-    tokens, children, first, is_terminal : torch.Tensor
-        As in `TrieLevel`.
-    child_first, child_last : torch.Tensor
-        (k, u) codes that a token leads to; an empty range if it leads nowhere.
-    any_token : torch.Tensor
-        (k) index of a token that leads on.
-    weight : torch.Tensor
-        (C, u) weights of the head, divided by the temperature.
-    bias : torch.Tensor or None
-        (u) bias of the head, divided by the temperature.
-    """
-
-    tokens: torch.Tensor
+    tokens: torch.Tensor  # these four as in `TrieLevel`
     children: torch.Tensor
     first: torch.Tensor
     is_terminal: torch.Tensor
-    child_first: torch.Tensor
+    child_first: torch.Tensor  # (k, u) first and last code that a token leads to; an empty range if it leads nowhere
     child_last: torch.Tensor
-    any_token: torch.Tensor
-    weight: torch.Tensor
-    bias: torch.Tensor | None
+    any_token: torch.Tensor  # (k) index of a token that leads on
+    weight: torch.Tensor  # (C, u) weights of the head, divided by the temperature
+    bias: torch.Tensor | None  # (u) bias of the head, divided by the temperature
 
     @classmethod
     def build(cls, level: TrieLevel, head: Any, temperature: float) -> "_Level":
