@@ -92,12 +92,12 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: s
         Where the real rows come from.
     reference : str
         The method that is the reference: real rows.
-
-    Raises
-    ------
-    ForeseenError
-        If the results are not such a frame, or none are the reference's.
     """
+    for row in found[~np.isfinite(found["value"])].itertuples():
+        raise ForeseenError(
+            f"{row.measure!r} of {row.method!r} with seed {row.seed} is {row.value}; expected a number. Leave out what "
+            "could not be measured."
+        )
     table = markdown(found, reference=reference)
     note = f"Mean (least to greatest) over the seeds. Real rows: {source}."
     contents = {
@@ -112,20 +112,10 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: s
 
 
 def markdown(found: pd.DataFrame, *, reference: str) -> str:
-    """Write a table with a row for each method, the reference first, and a column for each measure.
+    """Return a Markdown table with a row for each method, the reference first, and a column for each measure.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As for `write_report`.
-    reference : str
-        The method that is the reference.
-
-    Returns
-    -------
-    str
-        A Markdown table. A cell is 'mean (least to greatest)' over the seeds, the value alone where there is one seed,
-        a dash where nothing was measured; it says so where a measure lacks some of its method's seeds.
+    A cell is 'mean (least to greatest)' over the seeds, the value alone for one seed, or a dash where nothing was
+    measured; it says so where a measure lacks some of its method's seeds.
     """
     methods = _methods(found, reference)
     measures = [name for name in MEASURES if name in set(found["measure"])]
@@ -142,19 +132,7 @@ def markdown(found: pd.DataFrame, *, reference: str) -> str:
 def figure(found: pd.DataFrame, *, source: str, reference: str) -> "Figure":
     """Draw the main measures: a point for each seed, a stroke at their mean, a line at the score of real rows.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As for `write_report`.
-    source : str
-        Where the real rows come from.
-    reference : str
-        The method that is the reference.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each of `DRAWN` that was measured, five in a row.
+    There is a panel for each of `DRAWN` that was measured, five in a row.
     """
     from matplotlib.lines import Line2D
 
@@ -224,34 +202,5 @@ def _cell(values: pd.Series, measure: Measure, seeds: int) -> str:
 
 
 def _methods(found: pd.DataFrame, reference: str) -> list[str]:
-    """Check the results, and return the methods: the reference first, then the others in order of appearance."""
-    lacking = [name for name in COLUMNS if name not in found.columns]
-    if lacking:
-        raise ForeseenError(f"the results lack the columns {', '.join(lacking)}; expected {', '.join(COLUMNS)}.")
-    unknown = sorted(set(found["measure"]) - set(MEASURES))
-    if unknown:
-        raise ForeseenError(
-            f"the results have the measures {', '.join(unknown)}; expected some of {', '.join(MEASURES)}. "
-            "Add how they are shown to MEASURES."
-        )
-    twice = found[found.duplicated(["method", "seed", "measure"])]
-    if len(twice):
-        one = twice.iloc[0]
-        raise ForeseenError(
-            f"the results have {one['measure']!r} of {one['method']!r} with seed {one['seed']} twice "
-            f"({len(twice)} such rows); expected each once. Leave one out."
-        )
-    wrong = found[~np.isfinite(found["value"])]
-    if len(wrong):
-        one = wrong.iloc[0]
-        raise ForeseenError(
-            f"{one['measure']!r} of {one['method']!r} with seed {one['seed']} is {one['value']} ({len(wrong)} such "
-            "rows); expected a number. Leave out what could not be measured: the table then says so."
-        )
-    methods = list(dict.fromkeys(found["method"]))
-    if reference not in methods:
-        raise ForeseenError(
-            f"the results have no method {reference!r}, the reference; they have {', '.join(methods)}. "
-            "Measure real rows too."
-        )
-    return [reference, *(method for method in methods if method != reference)]
+    """Return the methods: the reference first, then the others in order of appearance."""
+    return list(dict.fromkeys([reference, *found["method"]]))

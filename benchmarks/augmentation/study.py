@@ -2,7 +2,7 @@
 
 A synthesizer is fitted to subsamples of the train rows of growing size and draws up to ten times as many rows;
 estimators are trained on the subsample alone and on both, and scored on holdout rows. The synthesizer sees
-the subsample only. The study consists of trials (size, repeat, synthesizer) that depend on their own inputs only, so that a
+the subsample only. Trials (size, repeat, synthesizer) depend on their own inputs only, so that a
 finished trial is stored and not computed again.
 """
 
@@ -163,8 +163,8 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row for each synthesizer, estimator, size and ratio: `score` and `gain` (means over the repeats), each with its
-        95% interval `_low` to `_high`; NaN where there is one repeat or no score.
+        One row for each synthesizer, estimator, size and ratio: `score` and `gain` (means over repeats), with their
+        95% intervals `_low` to `_high`; NaN where there is one repeat or no score.
     """
     by = [*_TRIAL, "estimator", "metric", "resample"]
     alone = trials[trials["synthetic_ratio"] == 0].set_index(by)["score"]

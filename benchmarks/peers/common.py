@@ -32,12 +32,8 @@ Fit = Callable[[pd.DataFrame, list[str], int], Sampler]
 def run_peer(library: str, fit: Fit) -> None:
     """Run a peer from the command line: fit, sample, snap to the grid, write the rows and the report.
 
-    Parameters
-    ----------
-    library : str
-        The distribution whose version the report states.
-    fit : callable
-        Takes the train rows, the names of the category columns and a seed; returns what draws a number of rows.
+    The report states the version of the distribution `library`. `fit` takes the train rows, the names of the category
+    columns and a seed, and returns a function that samples a number of rows.
     """
     parser = argparse.ArgumentParser(description=f"Fit {library} to the rows of a table and sample new ones.")
     parser.add_argument("--train", type=Path, required=True, help="CSV file with the train rows")
@@ -73,23 +69,12 @@ def cpu_seconds() -> float:
 
 
 def coerce(rows: pd.DataFrame, train: pd.DataFrame, categories: list[str], count: int) -> pd.DataFrame:
-    """Return the rows with the columns, types, ranges and grids of the train rows.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        The rows that a peer drew.
-    train : pandas.DataFrame
-        The rows that it was fitted to.
-    categories : list of str
-        The columns that hold labels; the others hold numbers.
-    count : int
-        How many rows there must be.
+    """Return a peer's rows with the columns, types, ranges and grids of the train rows.
 
     Raises
     ------
     ValueError
-        If rows, values or labels are missing or unknown.
+        If there are not `count` rows, or values or labels are missing or unknown.
     """
     if len(rows) != count:
         raise ValueError(f"{len(rows)} rows were drawn; expected {count}")

@@ -62,22 +62,9 @@ def requirements_of(name: str) -> Path:
 
 
 def interpreter_of(name: str) -> Path:
-    """Return the interpreter that runs a peer, from an environment that is made if it is missing or outdated.
+    """Return a peer's interpreter, in an environment that is made if it is missing or outdated.
 
-    Parameters
-    ----------
-    name : str
-        One of `PEERS`.
-
-    Returns
-    -------
-    pathlib.Path
-        The interpreter in `benchmarks/.venvs/`. Peers with the same requirements share it.
-
-    Raises
-    ------
-    subprocess.CalledProcessError
-        If the environment cannot be made. The next call tries again.
+    Peers with the same requirements share it. If it cannot be made, the next call tries again.
     """
     peer = PEERS[name]
     requirements = requirements_of(name)

@@ -49,15 +49,7 @@ else:
 
 
 def create(settings: SynthesizerSettings, *, base_models_dir: Path | None = None) -> Synthesizer:
-    """Create the unfitted synthesizer that settings are for.
-
-    Parameters
-    ----------
-    settings : SynthesizerSettings
-        The settings.
-    base_models_dir : pathlib.Path, optional
-        The folder in which the names of base models are looked up first.
-    """
+    """Create the unfitted synthesizer that settings are for; `base_models_dir` is as in `Synthesizer`."""
     return SYNTHESIZERS[settings.type](settings, base_models_dir=base_models_dir)
 
 

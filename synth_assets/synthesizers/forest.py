@@ -84,20 +84,7 @@ class SequentialForest:
             self.forests.append((forest, forest.apply(features)))
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
-        """Generate rows.
-
-        Parameters
-        ----------
-        n : int
-            Number of rows.
-        seed : int
-            The seed of the draws.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, m) quantised rows, within the range of the train rows and on their grid.
-        """
+        """Generate n quantised rows, (n, m), within the bounds of the train rows and on their grid."""
         rng = np.random.default_rng(seed)
         quantised = np.zeros((n, len(self.row_encoder.columns)), np.int64)
         residuals = np.zeros(quantised.shape)
@@ -114,24 +101,12 @@ class SequentialForest:
         return quantised
 
     def resample(self, n: int, *, seed: int) -> np.ndarray:
-        """Generate rows, and correct their distribution by an estimated density ratio.
+        """Generate n quantised rows, (n, m), and correct their distribution by an estimated density ratio.
 
         A classifier of generated and train rows estimates the ratio of their densities (Sugiyama, Suzuki and Kanamori,
         *Density Ratio Estimation in Machine Learning*, 2012, chapter 4). Other generated rows, which it was not fitted
         to, are resampled with this ratio, systematically, so that a row of ratio 1 is kept once (Kitagawa, *Monte Carlo
-        Filter and Smoother*, 1996, appendix).
-
-        Parameters
-        ----------
-        n : int
-            Number of rows.
-        seed : int
-            The seed of the draws.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, m) quantised rows; rows of a high ratio occur more than once.
+        Filter and Smoother*, 1996, appendix); rows of a high ratio occur more than once.
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits

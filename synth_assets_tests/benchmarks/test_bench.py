@@ -57,7 +57,7 @@ def test_what_a_peer_wrote_is_used_again_while_nothing_has_changed(
     assert (folder / "runs").read_text() == "45444"
 
 
-def test_a_peer_that_failed_is_run_anew(bench: ModuleType, peer: Path, tmp_path: Path) -> None:
+def test_a_peer_that_failed_is_run_again(bench: ModuleType, peer: Path, tmp_path: Path) -> None:
     (tmp_path / "train.csv").touch()
     works = peer.read_text()
     bench.run("arf", 1, tmp_path, 10)
@@ -70,7 +70,7 @@ def test_a_peer_that_failed_is_run_anew(bench: ModuleType, peer: Path, tmp_path:
     assert (tmp_path / "runs").read_text() == "11"
 
 
-def test_our_engine_is_fitted_anew_each_time(
+def test_the_language_model_is_fitted_each_time(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
@@ -82,5 +82,5 @@ def test_our_engine_is_fitted_anew_each_time(
 
     monkeypatch.setattr(bench, "run_engine", run_engine)
     for _ in range(2):
-        assert bench.run("great", 3, tmp_path, 7)[1] == {"fit_cpu_s": 1.5}
-    assert runs == [("great", 3, 7)] * 2
+        assert bench.run("language_model", 3, tmp_path, 7)[1] == {"fit_cpu_s": 1.5}
+    assert runs == [("language_model", 3, 7)] * 2

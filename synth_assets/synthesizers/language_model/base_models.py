@@ -115,27 +115,9 @@ def make_scratch_base(
     seed: int,
     row_encoder: RowEncoder | None = None,
 ) -> tuple[Any, Any]:
-    """Make a GPT-2 with random weights, and the tokenizer of `scratch_tokenizer`.
+    """Make a GPT-2 with random weights, and the tokenizer of `scratch_tokenizer`, for rows as sentences.
 
-    Parameters
-    ----------
-    shape : ScratchSettings
-        Layers, heads, width, dropout.
-    rows : sequence of str
-        The rows as sentences: they give the characters, and the longest of them the number of positions.
-    names : sequence of str
-        The column names.
-    seed : int
-        The seed of the weights.
-    row_encoder : RowEncoder, optional
-        Encoder of the rows, for the tokenizer.
-
-    Returns
-    -------
-    model : transformers.GPT2LMHeadModel
-        The model.
-    tokenizer : transformers.PreTrainedTokenizerFast
-        The tokenizer.
+    The rows supply the characters, and the longest of them the number of positions. The encoder is for the tokenizer.
     """
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel

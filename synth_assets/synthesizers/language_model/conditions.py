@@ -12,21 +12,7 @@ from synth_assets.synthesizers.language_model.generation import Bounds
 
 
 def bounds_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) -> dict[int, Bounds]:
-    """Convert conditions to bounds.
-
-    Parameters
-    ----------
-    conditions : mapping of str to str
-        Conditions by column: an operator (`>=`, `<=`, `>`, `<`, `==`, `!=`) and a value.
-    row_encoder : RowEncoder
-        The table's row encoder.
-    n : int
-        Number of rows.
-
-    Returns
-    -------
-    dict of int to Bounds
-        Bounds by the column's position in the column order.
+    """Convert conditions on n rows to bounds, by the column's index in the column order.
 
     Raises
     ------

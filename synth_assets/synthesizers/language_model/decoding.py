@@ -63,21 +63,7 @@ class Decoder(ABC):
 
 
 class CachedDecoder(Decoder):
-    """Decoder of any model of transformers, with its key-value cache.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        The model below the head.
-    rows : int
-        Number of rows.
-    device : torch.device
-        The model's device.
-    ragged : bool
-        Whether `append` skips rows.
-    max_length : int
-        Maximum number of tokens of a row.
-    """
+    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head."""
 
     def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
         super().__init__(rows, device)

@@ -182,25 +182,13 @@ class _Level:
 
 
 def _stratified_choice(logits: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw a token for each row, by inversion of uniform numbers that are stratified over the rows.
+    """Draw a token for each row from logits, (n, u), by inversion of uniform numbers that are stratified over the rows.
 
     Each number is uniform and independent of the others of its row, so each row is a draw of the model; but the n
     numbers of one position lie in n different intervals of length 1/n: a Latin hypercube (McKay, Beckman and Conover,
     1979). Frequencies in a batch then vary less around the model's than in independent rows.
 
-    Parameters
-    ----------
-    logits : torch.Tensor
-        (n, u) scores; -inf for a token that cannot be chosen.
-    random : torch.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    choice : torch.Tensor
-        (n) index of the token of each row.
-    is_stuck : torch.Tensor
-        (n) whether the row has no token to choose.
+    Returns the index of each row's token, (n), and whether the row has no token to choose, (n).
     """
     n = len(logits)
     strata = torch.randperm(n, generator=random, device=logits.device)

@@ -23,7 +23,7 @@ def has_bfloat16() -> bool:
 
 
 def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Compute the last hidden states at some positions of every row.
+    """Compute what `backbone.hidden_states_at` states, for a model of which `backbone.is_plain_gpt2` is true.
 
     - The q, k, v of the first layer depend on the token and its position alone: they are computed once for each
       distinct pair, which saves nine in ten tokens of an abalone batch.
@@ -32,20 +32,6 @@ def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: tor
     - The last layer computes k and v only, except at `positions`.
     - In training, products with weights are in bfloat16 where the CPU has instructions for it; everything else, and
       the weights themselves, stay in single precision (Micikevicius et al., 2018, section 3.1).
-
-    Parameters
-    ----------
-    model : transformers.GPT2LMHeadModel
-        A model of which `backbone.is_plain_gpt2` is true.
-    ids : torch.Tensor
-        (B, T) token ids.
-    positions : torch.Tensor
-        (K) positions, ascending.
-
-    Returns
-    -------
-    torch.Tensor
-        (B, K, C) states.
     """
     gpt, config = model.transformer, model.config
     (B, T), vocab_size = ids.shape, gpt.wte.num_embeddings

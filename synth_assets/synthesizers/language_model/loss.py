@@ -55,17 +55,7 @@ class TokenBatch:
 def negative_log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
     """Compute the negative log-likelihood of rows under a model that sees only valid tokens, as in generation.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model.
-    batch : TokenBatch
-        The rows.
-
-    Returns
-    -------
-    torch.Tensor
-        A scalar, the sum over all rows and all tokens that are not fixed, in nats.
+    The result is a scalar in nats: the sum over all rows and all tokens that are not fixed.
     """
     slots = batch.slots[:, 1:]
     positions = (slots >= 0).any(0).nonzero()[:, 0]  # whose next token is not fixed in some row

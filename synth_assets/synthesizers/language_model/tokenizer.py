@@ -61,19 +61,9 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
 
 
 def subword_tokens(texts: Sequence[str], max_heads: int) -> list[list[str]]:
-    """Split numbers into subword tokens: two digits at a time from the right, until few different heads are left.
+    """Split each number into subword tokens, from left to right.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        The values of a column.
-    max_heads : int
-        Splitting ends when there are fewer different heads than this.
-
-    Returns
-    -------
-    list of list of str
-        The tokens of each value, from left to right.
+    Two digits at a time are split off from the right, until there are fewer than `max_heads` different heads.
     """
     values: list[list[str]] = [[text] for text in texts]
     while len({tokens[0] for tokens in values}) >= max_heads:

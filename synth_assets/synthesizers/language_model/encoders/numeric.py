@@ -105,17 +105,7 @@ class NumericEncoder:
         )
 
     def with_predictor(self, predictor: Predictor, quantised: np.ndarray, values: np.ndarray) -> "NumericEncoder":
-        """Return an encoder of the residuals of a predictor.
-
-        Parameters
-        ----------
-        predictor : Predictor
-            The predictor.
-        quantised : numpy.ndarray
-            (n, m) quantised train rows.
-        values : numpy.ndarray
-            (n) quantised values of this column in the same rows.
-        """
+        """Return an encoder of a predictor's residuals, fitted to train rows: quantised, (n, m), and this column, (n)."""
         step = self.prediction_step
         residuals = values - self._rounded(predictor(quantised))
         low, high = int(residuals.min()), int(residuals.max())

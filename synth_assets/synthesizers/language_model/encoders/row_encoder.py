@@ -85,33 +85,11 @@ class RowEncoder:
         return cls(tuple(str(name) for name in train.columns), tuple(columns))
 
     def quantise(self, frame: pd.DataFrame) -> np.ndarray:
-        """Quantise rows.
-
-        Parameters
-        ----------
-        frame : pandas.DataFrame
-            n rows with the table's columns.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, m) integers in the order of `columns`; an unknown label is -1.
-        """
+        """Quantise n rows to (n, m) integers in the order of `columns`; an unknown label is -1."""
         return np.column_stack([column.quantise(frame[column.name]) for column in self.columns])
 
     def codes(self, quantised: np.ndarray) -> np.ndarray:
-        """Encode quantised rows.
-
-        Parameters
-        ----------
-        quantised : numpy.ndarray
-            (n, m) quantised rows.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, m) codes from 0 to the column's cardinality - 1; -1 where a cell cannot be encoded.
-        """
+        """Encode quantised rows, (n, m), as codes from 0 to the cardinality - 1; -1 where a cell cannot be encoded."""
         codes = np.empty_like(quantised)
         for i, column in enumerate(self.columns):
             code, remainder = np.divmod(quantised[:, i] - column.offsets(quantised), column.grid_step)
