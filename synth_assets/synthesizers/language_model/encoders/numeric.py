@@ -105,7 +105,7 @@ class NumericEncoder:
         )
 
     def with_predictor(self, predictor: Predictor, quantised: np.ndarray, values: np.ndarray) -> "NumericEncoder":
-        """Return an encoder of a predictor's residuals, fitted to train rows: quantised, (n, m), and this column, (n)."""
+        """Return an encoder of a predictor's residuals, fitted to quantised train rows, (n, m), and their values, (n)."""
         step = self.prediction_step
         residuals = values - self._rounded(predictor(quantised))
         low, high = int(residuals.min()), int(residuals.max())
