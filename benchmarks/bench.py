@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 from bench_report import write_report
-from engines import Abalone, abalone
+from methods import Abalone, abalone
 from peers.environments import PEERS, interpreter_of, requirements_of, script_of
 
 from synth_assets.evaluation.metrics.attacks import attacks
@@ -31,7 +31,7 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import sha256
 from synth_assets.storage.paths import DataPaths
 
-ENGINES = ("language_model", "be_great")
+OWN_METHODS = ("language_model", "be_great")
 IMPOSSIBLE = "parts_within_whole"
 """The constraint of abalone's `defs.yaml` that an impossible row violates: its parts weigh more than the whole."""
 
@@ -52,7 +52,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table.train.to_csv(folder / "train.csv", index=False)
 
-    jobs = [(method, seed) for method in ENGINES for seed in arguments.seeds]
+    jobs = [(method, seed) for method in OWN_METHODS for seed in arguments.seeds]
     jobs += [(peer, seed) for peer in peers for seed in arguments.seeds[: PEERS[peer].max_seeds]]
     for peer in peers:
         interpreter_of(peer)
@@ -67,7 +67,7 @@ def main() -> None:
             found += _rows(method, seed, measured)
             print(f"{method}, seed {seed}: {', '.join(f'{k} {v:.3f}' for k, v in measured.items())}", flush=True)
     # After the others: nothing else may run while speeds are compared.
-    speed = run_engine("speed", 0, folder, len(table.train))
+    speed = run_method("speed", 0, folder, len(table.train))
     write_report(pd.DataFrame(found), folder, source=table.source, reference=REFERENCE)
     (folder / "speed.json").write_text(json.dumps(speed, indent=2) + "\n")
     print((folder / "bench.md").read_text())
@@ -92,8 +92,8 @@ def run(method: str, seed: int, folder: Path, rows: int) -> tuple[pd.DataFrame, 
     be_great are fitted each time.
     """
     out = folder / f"{method}-{seed}.csv"
-    if method in ENGINES:
-        report = run_engine(method, seed, folder, rows, "--out", str(out))
+    if method in OWN_METHODS:
+        report = run_method(method, seed, folder, rows, "--out", str(out))
         return pd.read_csv(out), report
     interpreter = interpreter_of(method)
     inputs = _hash_inputs(method, seed, folder, rows)
@@ -118,9 +118,9 @@ def _hash_inputs(peer: str, seed: int, folder: Path, rows: int) -> str:
     return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
-def run_engine(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
-    """Run one of `engines.py`'s methods."""
-    return _call([sys.executable, str(HERE / "engines.py"), "--method", method], method, seed, folder, rows, *more)
+def run_method(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
+    """Run one of `methods.py`'s methods."""
+    return _call([sys.executable, str(HERE / "methods.py"), "--method", method], method, seed, folder, rows, *more)
 
 
 def _call(command: list[str], method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from augmentation.figure import augmentation_curves
 from augmentation.study import REPEATS, answer, key_of, run_trial, summarise, trials_of
-from engines import abalone
+from methods import abalone
 
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths

@@ -4,6 +4,7 @@ A column is a pydantic model: YAML, JSON and the Python object are the same.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,7 +22,7 @@ MAX_LISTED = 10
 
 
 class TableError(ForeseenError):
-    """A table is not what its schema says; the message says what was found, what was expected, what to do."""
+    """A table does not match its schema; the message states what was found, what was expected and what to do."""
 
 
 class BaseColumn(BaseModel, ABC):
@@ -119,7 +120,7 @@ class Categorical(BaseColumn):
     @field_validator("categories")
     @classmethod
     def _are_unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({label for label in value if value.count(label) > 1}) if len(set(value)) < len(value) else []
+        twice = sorted(label for label, count in Counter(value).items() if count > 1)
         if twice:
             raise ValueError(f"found {_listed(twice)} twice; expected each label once")
         return value

@@ -162,10 +162,10 @@ def refuse_duplicates(frame: pd.DataFrame, origin: str) -> None:
 
 def refuse_reserved(names: Sequence[str]) -> None:
     """Raise a `TableError` if a column has one of the names in `RESERVED`."""
-    taken = sorted({name.lower() for name in names} & set(RESERVED))
-    if taken:
+    clashing = sorted({name.lower() for name in names} & set(RESERVED))
+    if clashing:
         raise TableError(
-            f"columns: {', '.join(taken)} would clash with a column that the pipeline adds; rename it in the source."
+            f"columns: {', '.join(clashing)} would clash with a column that the pipeline adds; rename it in the source."
         )
 
 

@@ -14,7 +14,7 @@ SourceKind = Literal["file", "openml", "placeholder"]
 
 
 class SourceError(TableError):
-    """A source of rows cannot be read; the message says what was found and what to do."""
+    """A source of rows cannot be read; the message states what was found and what to do."""
 
 
 @dataclass(frozen=True)

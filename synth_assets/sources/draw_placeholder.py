@@ -72,7 +72,7 @@ def _normal_correlation(spearman: np.ndarray) -> np.ndarray:
     # Pearson's correlation of the normal scores that gives this Spearman correlation (Kruskal, Ordinal Measures of
     # Association, 1958).
     pearson = 2 * np.sin(np.pi / 6 * spearman)
-    # Rounded figures need not be a correlation matrix: clip what is negative and give the diagonal its ones back.
+    # Rounded figures need not be a correlation matrix: clip negative eigenvalues and restore the unit diagonal.
     values, vectors = np.linalg.eigh(pearson)
     repaired = vectors @ np.diag(values.clip(min=1e-6)) @ vectors.T
     scale = np.sqrt(np.diag(repaired))

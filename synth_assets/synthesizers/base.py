@@ -14,10 +14,10 @@ from synth_assets.errors import ForeseenError
 from synth_assets.schema.table import TableSchema
 
 Log = Callable[[str], None]
-"""Takes one line of progress."""
+"""Receives one line of progress."""
 
 SYNTHESIZER_JSON = "synthesizer.json"
-"""In the folder of a saved synthesizer: its name, its settings, the table's schema, and what was learned."""
+"""In the folder of a saved synthesizer: its name, its settings, the table's schema, and the fitted state."""
 
 ROWS_FILE = "rows.safetensors"
 """In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
@@ -49,7 +49,7 @@ class SynthesizerSettings(BaseModel):
     type: str
 
     def inputs(self) -> dict[str, Any]:
-        """Return the settings that decide what is learned, as JSON values."""
+        """Return the settings that the fitted model depends on, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.execution_fields))
 
 
@@ -66,7 +66,7 @@ class SampleSettings(BaseModel):
 
 
 class Synthesizer(ABC):
-    """A method that learns a table from its train rows and draws synthetic rows.
+    """A method that is fitted to the train rows of a table and samples synthetic rows.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Synthesizer(ABC):
     supports_conditions: ClassVar[bool] = False
     supports_temperature: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
-    """Packages whose versions decide what is learned."""
+    """Packages whose versions the fitted model depends on."""
 
     settings: SynthesizerSettings
     schema: TableSchema
@@ -133,7 +133,7 @@ class Synthesizer(ABC):
         checkpoints : pathlib.Path, optional
             A folder for checkpoints of this fit alone. A fit that was interrupted resumes from there.
         log : callable
-            Takes lines of progress.
+            Receives lines of progress.
 
         Returns
         -------
@@ -175,7 +175,7 @@ class Synthesizer(ABC):
         temperature : float
             Temperature of the softmax over the next token; 1.0 samples the learned distribution.
         log : callable
-            Takes lines of progress.
+            Receives lines of progress.
 
         Returns
         -------
@@ -278,7 +278,7 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _save(self, folder: Path) -> dict[str, Any]:
-        """Write files to a folder, and return what else was learned, as JSON values."""
+        """Write files to a folder, and return the rest of the fitted state, as JSON values."""
 
     @abstractmethod
     def _load(self, folder: Path, learned: dict[str, Any]) -> None: ...

@@ -1,8 +1,8 @@
 """Sequential random-forest synthesizer. Generates the rows that the language model is pretrained on.
 
-Column by column, in the column order: a random forest predicts a column from those before it; a row falls into a leaf
-of one of its trees, and takes the value of one of the train rows there (Reiter, *Using CART to generate partially
-synthetic public use microdata*, 2005, section 3, with a forest in place of a tree). The forest works on unrounded
+Column by column, in the column order: a random forest predicts a column from those before it; a row is assigned to a
+leaf of one of its trees, and gets the value of one of the train rows there (Reiter, *Using CART to generate partially
+synthetic public use microdata*, 2005, section 3, with a forest instead of a tree). The forest works on unrounded
 residuals: a number is the prediction for this row plus the residual of another, which is seldom a value of the train
 rows; and the residual is smoothed within its leaf (Silverman, *Density Estimation*, 1986, section 6.4.1: the smoothed
 bootstrap, which keeps the variance). With one tree and no smoothing, it is sequential CART.
@@ -206,7 +206,7 @@ class Forest(Synthesizer):
 
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         del checkpoints
-        # Without smoothing, values are those of train rows: then there is no prediction to add residuals to.
+        # Without smoothing, values are copied from train rows, and residuals are not used.
         row_encoder = RowEncoder.fit(train, use_residuals=self.settings.kernel_bandwidth > 0)
         self._fit_forest(row_encoder, row_encoder.quantise(train), seed)
         log(f"forest: fitted to {len(train):,} rows")

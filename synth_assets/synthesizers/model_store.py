@@ -124,7 +124,7 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the store has no such model, or a file is missing or is not what was stored; the message names each.
+            If the store has no such model, or a file is missing or has changed; the message names each.
         """
         self.card(version)
         if damaged := verify_manifest(self.path(version)):
@@ -253,7 +253,7 @@ class ModelStore:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ModelError(
                 f"no model could be fitted and saved in {self.folder}: {reason}. On its disk "
-                f"{_free_megabytes(self.folder):,.0f} MB are free. What was stored is still there; once the cause is "
+                f"{_free_megabytes(self.folder):,.0f} MB are free. Stored models are unaffected; once the cause is "
                 "removed, a fit of a language model resumes from its last complete checkpoint."
             ) from error
 

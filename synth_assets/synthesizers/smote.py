@@ -26,7 +26,7 @@ class Smote(Synthesizer):
     al., SMOTE for Regression, 2013): a row is drawn, and one of its nearest neighbours; the new row lies at a random
     point of the line between the two. Distances are Euclidean, with every number at a standard deviation of 1 and two
     labels that differ as far apart as two numbers that differ by one standard deviation, as in the paper's SMOTE-NC.
-    Labels are those of the nearer end, and numbers are rounded to their column's grid.
+    Labels are copied from the nearer end, and numbers are rounded to their column's grid.
     """
 
     name: ClassVar[str] = "smote"

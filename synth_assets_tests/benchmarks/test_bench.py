@@ -75,12 +75,12 @@ def test_the_language_model_is_fitted_each_time(
 ) -> None:
     runs = []
 
-    def run_engine(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
+    def run_method(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
         runs.append((method, seed, rows))
         Path(more[1]).write_text("a\n1")
         return json.loads('{"fit_cpu_s": 1.5}')
 
-    monkeypatch.setattr(bench, "run_engine", run_engine)
+    monkeypatch.setattr(bench, "run_method", run_method)
     for _ in range(2):
         assert bench.run("language_model", 3, tmp_path, 7)[1] == {"fit_cpu_s": 1.5}
     assert runs == [("language_model", 3, 7)] * 2

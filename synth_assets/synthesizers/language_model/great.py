@@ -19,9 +19,9 @@ from synth_assets.synthesizers.language_model.settings import LanguageModelSetti
 
 
 class GReaT(be_great.GReaT):  # type: ignore[misc]
-    """A language model of rows that can be used in the place of `be_great.GReaT`.
+    """A language model of rows that replaces `be_great.GReaT`.
 
-    The constructor, LoRA and `save` are those of be_great. A model that be_great saved is loaded, and sampled as
+    The constructor, LoRA and `save` are inherited from be_great. A model that be_great saved is loaded, and sampled as
     be_great samples it, since it has no row encoder; a model that this class saved can be loaded by be_great.
 
     Parameters

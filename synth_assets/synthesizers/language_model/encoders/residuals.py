@@ -1,4 +1,4 @@
-"""Predictors of numeric columns from those before them, whose residuals are encoded in place of the values.
+"""Predictors of numeric columns from those before them, whose residuals are encoded instead of the values.
 
 Predictors are fractional polynomials (Royston and Altman, *Regression using fractional polynomials of continuous
 covariates*, 1994), fitted by least absolute deviations and kept if their residuals are short enough, cross-validated.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 POWERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"1/3": np.cbrt, "1": np.positive, "2": np.square}
-"""Powers of the inputs; the cube root takes a weight to a length."""
+"""Powers of the inputs; the cube root converts a weight to a length."""
 
 MIN_GAIN = 0.5
 """Nats a value that a predictor must save: the log ratio of mean absolute deviations, cross-validated."""

@@ -52,7 +52,7 @@ class RowEncoder:
         train : pandas.DataFrame
             Train rows: labels as `str`, numbers as numbers, none missing.
         column_order : sequence of str
-            Columns to generate first; all of them, to set the whole order.
+            Columns to generate first; all of them, to set the complete order.
         use_residuals : bool
             Whether predictable columns are encoded as residuals.
 
@@ -149,7 +149,7 @@ def _fit_column(values: pd.Series) -> ColumnEncoder:
 
 def _check(train: pd.DataFrame, column_order: Sequence[str]) -> None:
     if train.empty or not len(train.columns):
-        raise ModelError("there is no row to learn from; at least one is needed.")
+        raise ModelError("there is no row to learn from; expected at least one.")
     if not train.columns.is_unique:
         raise ModelError(f"a column name occurs twice: {', '.join(map(str, train.columns))}; each needs its own.")
     unknown = [name for name in column_order if name not in train.columns]

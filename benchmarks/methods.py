@@ -121,29 +121,29 @@ def measure_speed(arguments: argparse.Namespace, train: pd.DataFrame, folder: Pa
     del folder
     schema, epochs = settings().table_schema(), BE_GREAT.epochs
     stated = LanguageModelSettings.model_validate(settings().synthesizer.model_dump())
-    ours = stated.model_copy(
+    settings_without_pretraining = stated.model_copy(
         update={"epochs": epochs, "patience": epochs, "pretrain": stated.pretrain.model_copy(update={"rows": 0})}
     )
-    n_trained = len(train) - round(ours.validation_fraction * len(train))
+    n_trained = len(train) - round(settings_without_pretraining.validation_fraction * len(train))
     rounds = []
     for _ in range(ROUNDS):
-        one, other = LanguageModel(ours), BeGreat(BE_GREAT)
-        our_epoch = cpu_seconds(partial(one.fit, train, schema, seed=arguments.seed)) / epochs
-        our_rate = arguments.rows / cpu_seconds(partial(one.sample, arguments.rows, seed=arguments.seed))
-        their_epoch = cpu_seconds(partial(other.fit, train, schema, seed=arguments.seed)) / epochs
-        their_rows = arguments.rows // 5
-        their_rate = their_rows / cpu_seconds(
-            partial(other.sample, their_rows, seed=arguments.seed, temperature=TEMPERATURES["be_great"])
+        language_model, be_great = LanguageModel(settings_without_pretraining), BeGreat(BE_GREAT)
+        epoch_cpu_s = cpu_seconds(partial(language_model.fit, train, schema, seed=arguments.seed)) / epochs
+        rate = arguments.rows / cpu_seconds(partial(language_model.sample, arguments.rows, seed=arguments.seed))
+        be_great_epoch_cpu_s = cpu_seconds(partial(be_great.fit, train, schema, seed=arguments.seed)) / epochs
+        n_rows = arguments.rows // 5
+        be_great_rate = n_rows / cpu_seconds(
+            partial(be_great.sample, n_rows, seed=arguments.seed, temperature=TEMPERATURES["be_great"])
         )
         rounds.append(
             {
-                "our_epoch_cpu_s": our_epoch,
-                "be_great_epoch_cpu_s": their_epoch,
-                "epoch_ratio": their_epoch / our_epoch,
-                "fit_ratio": n_trained / our_epoch / (len(train) / their_epoch),
-                "our_sample_rows_per_cpu_s": our_rate,
-                "be_great_sample_rows_per_cpu_s": their_rate,
-                "sample_ratio": our_rate / their_rate,
+                "language_model_epoch_cpu_s": epoch_cpu_s,
+                "be_great_epoch_cpu_s": be_great_epoch_cpu_s,
+                "epoch_ratio": be_great_epoch_cpu_s / epoch_cpu_s,
+                "fit_ratio": n_trained / epoch_cpu_s / (len(train) / be_great_epoch_cpu_s),
+                "language_model_sample_rows_per_cpu_s": rate,
+                "be_great_sample_rows_per_cpu_s": be_great_rate,
+                "sample_ratio": rate / be_great_rate,
             }
         )
     return dict(pd.DataFrame(rounds).median())
