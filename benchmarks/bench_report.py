@@ -27,24 +27,12 @@ DPI = 130
 
 @dataclass(frozen=True)
 class Measure:
-    """How the values of a measure are shown.
+    """How the values of a measure are shown."""
 
-    Parameters
-    ----------
-    best : str
-        Which values are good.
-    format : callable
-        Formats a value for the table.
-    scale : float
-        Factor of a value.
-    logarithmic : bool
-        Whether methods differ by orders of magnitude.
-    """
-
-    best: str
+    best: str  # which values are good
     format: Callable[[float], str]
-    scale: float = 1.0
-    logarithmic: bool = False
+    scale: float = 1.0  # factor of a value
+    logarithmic: bool = False  # whether methods differ by orders of magnitude
 
 
 def _fixed(decimals: int) -> Callable[[float], str]:
@@ -80,18 +68,15 @@ DRAWN = (
 
 
 def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: str) -> None:
-    """Write `bench.md`, `bench.parquet` and `bench.png`.
+    """Write `bench.md`, `bench.parquet` and `bench.png` to an existing folder.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        One row for each result: `method`, `seed`, `measure` (of `MEASURES`), `value`.
-    folder : pathlib.Path
-        An existing folder. Files of an earlier report are replaced.
-    source : str
-        Where the real rows come from.
-    reference : str
-        The method that is the reference: real rows.
+    `found` has one row for each result: `method`, `seed`, `measure` (of `MEASURES`), `value`. `source` is the origin of
+    the real rows, and `reference` the method whose rows are real.
+
+    Raises
+    ------
+    ForeseenError
+        If a value is not finite.
     """
     for row in found[~np.isfinite(found["value"])].itertuples():
         raise ForeseenError(

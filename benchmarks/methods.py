@@ -1,13 +1,11 @@
-"""The package's synthesizers, with the command line of a peer (see `peers/common.py`), and two measurements of speed.
+"""The package's synthesizers, with the command line of a peer (see `peers/common.py`), and a comparison of speeds.
 
 `--method language_model`, `be_great`, `forest` or `smote` fits abalone's `defs.yaml` to the train rows and draws a
 sample. `--method speed` times the language model and be_great on the same base: an epoch, and sampled rows a second.
-`--method million` samples rows batch by batch and reports time and peak memory.
 """
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -77,7 +75,7 @@ def settings_of(method: str) -> SynthesizerSettings:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", choices=[*SYNTHESIZERS, "speed", "million"], required=True)
+    parser.add_argument("--method", choices=[*SYNTHESIZERS, "speed"], required=True)
     parser.add_argument("--train", type=Path, required=True, help="CSV of the train rows")
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -86,7 +84,7 @@ def main() -> None:
     parser.add_argument("--categories", nargs="*", help="known from defs.yaml; accepted as for peers")
     arguments = parser.parse_args()
     train = settings().table_schema().coerce(pd.read_csv(arguments.train), origin=arguments.train.name)
-    measure = {"speed": measure_speed, "million": measure_million}.get(arguments.method, measure_quality)
+    measure = measure_speed if arguments.method == "speed" else measure_quality
     with tempfile.TemporaryDirectory() as folder:
         found = measure(arguments, train, Path(folder))
     arguments.report.write_text(json.dumps(found, indent=2) + "\n")
@@ -147,23 +145,6 @@ def measure_speed(arguments: argparse.Namespace, train: pd.DataFrame, folder: Pa
             }
         )
     return dict(pd.DataFrame(rounds).median())
-
-
-def measure_million(arguments: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
-    """Write rows to a CSV file batch by batch with a model after one epoch: quality changes neither time nor memory."""
-    stated = LanguageModelSettings.model_validate(settings().synthesizer.model_dump())
-    quick = stated.model_copy(update={"epochs": 1, "pretrain": stated.pretrain.model_copy(update={"rows": 0})})
-    fitted = LanguageModel(quick).fit(train, settings().table_schema(), seed=arguments.seed)
-    started, rows = time.process_time(), 0
-    with (folder / "rows.csv").open("w") as file:
-        for batch in fitted.sample_batches(arguments.rows, seed=arguments.seed):
-            batch.to_csv(file, index=False, header=not rows)
-            rows += len(batch)
-    return {
-        "rows": rows,
-        "sample_cpu_s": time.process_time() - started,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -40,21 +40,11 @@ _ARM = ["synthesizer", "estimator", "metric", "real_rows", "synthetic_ratio"]
 
 @dataclass(frozen=True)
 class Trial:
-    """A part of the study that can be computed by itself.
+    """A part of the study that can be computed by itself."""
 
-    Parameters
-    ----------
-    real_rows : int
-        The size of the subsample.
-    repeat : int
-        Its number, from 0. Trials of one size and repeat share their subsample, whatever their synthesizer.
-    synthesizer : str
-        The name of the synthesizer in the study.
-    """
-
-    real_rows: int
-    repeat: int
-    synthesizer: str
+    real_rows: int  # size of the subsample
+    repeat: int  # its number, from 0; trials of one size and repeat share their subsample
+    synthesizer: str  # its name in the study
 
 
 def trials_of(repeats: Mapping[int, int], synthesizers: list[str], train_rows: int) -> list[Trial]:

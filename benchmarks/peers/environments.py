@@ -13,27 +13,13 @@ VENVS = HERE.parent / ".venvs"
 
 @dataclass(frozen=True)
 class Peer:
-    """A synthesizer to compare with; `<name>.py` here runs it.
+    """A synthesizer to compare with; `<name>.py` here runs it."""
 
-    Attributes
-    ----------
-    environment : str
-        The environment that it runs in. `<environment>.txt` here pins what is installed there.
-    by_default : bool
-        Whether it is measured by default: it takes seconds, and its environment is small.
-    uninstalled : tuple of str
-        Dependencies that are removed after installation.
-    without_dependencies : tuple of str
-        Requirements that are installed without their dependencies.
-    max_seeds : int, optional
-        Maximum number of seeds, where a fit takes long.
-    """
-
-    environment: str
-    by_default: bool = True
-    uninstalled: tuple[str, ...] = ()
-    without_dependencies: tuple[str, ...] = ()
-    max_seeds: int | None = None
+    environment: str  # `<environment>.txt` here pins what is installed in it
+    by_default: bool = True  # a fit takes seconds, and the environment is small
+    uninstalled: tuple[str, ...] = ()  # dependencies that are removed after installation
+    without_dependencies: tuple[str, ...] = ()  # requirements that are installed without their dependencies
+    max_seeds: int | None = None  # where a fit takes long
 
 
 PEERS = {

@@ -149,7 +149,7 @@ class _BlockWeights:
 
 
 class GPT2Decoder(Decoder):
-    """Decoder of a plain GPT-2 on a CPU.
+    """Decoder of a plain GPT-2 on a CPU; `gpt` is the module below the head.
 
     - Rows with the same prefix go through the model once. With `Rings` and `Sex` first, this saves a fifth of the
       arithmetic on the abalone table.
@@ -157,15 +157,6 @@ class GPT2Decoder(Decoder):
     - Products with weights are in bfloat16 where the CPU has instructions for it, as in training.
     - The cache is laid out as (T, 2C, B): attention from one token of many rows is then a few long vector operations,
       where torch's CPU kernels iterate over single heads of single rows.
-
-    Parameters
-    ----------
-    gpt : transformers.GPT2Model
-        The model below the head.
-    rows : int
-        Number of rows.
-    max_length : int
-        Maximum number of tokens of a row.
     """
 
     def __init__(self, gpt: Any, rows: int, max_length: int) -> None:

@@ -15,25 +15,11 @@ UNKNOWN = "<|unknown|>"
 
 
 def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: RowEncoder | None = None) -> Any:
-    """Make a tokenizer for the rows of a table.
+    """Make a tokenizer, of transformers, for the rows of a table as sentences, which supply the characters.
 
     As in GPT-2, a space belongs to the token after it. A column name is one token, as are ' is' and ','; anything else
-    is a character. Joined tokens are the text again.
-
-    Parameters
-    ----------
-    rows : sequence of str
-        The rows as sentences, which give the characters.
-    names : sequence of str
-        The column names.
-    row_encoder : RowEncoder, optional
-        Encoder whose values are one to three tokens each, and whose names are one with their surroundings
-        (', Length is').
-
-    Returns
-    -------
-    transformers.PreTrainedTokenizerFast
-        The tokenizer.
+    is a character. With a row encoder, a value is one to three tokens, and a name is one with its surroundings
+    (', Length is'). Joined tokens are the text again.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
