@@ -70,7 +70,7 @@ def test_a_gain_compares_the_same_rows_without_and_with_synthetic_ones(study: Mo
     assert "smote: R2 rose in" in study.answer(summary.reset_index())
 
 
-def test_a_stored_unit_is_for_its_own_inputs_alone(study: ModuleType) -> None:
+def test_the_key_of_a_trial_depends_on_its_own_inputs_only(study: ModuleType) -> None:
     trial = study.Trial(20, 0, "cart")
     tree = ForestSettings(n_estimators=1)
     key = study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, tree)
