@@ -253,7 +253,7 @@ class ModelStore:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ModelError(
                 f"no model could be fitted and saved in {self.folder}: {reason}. On its disk "
-                f"{_free_megabytes(self.folder):,.0f} MB are free. Every stored model is still there; once the cause is "
+                f"{_free_megabytes(self.folder):,.0f} MB are free. No stored model has changed; once the cause is "
                 "removed, a fit of a language model resumes from its last complete checkpoint."
             ) from error
 
