@@ -8,7 +8,7 @@ greatest).
 import argparse
 
 import pandas as pd
-from engines import BE_GREAT, Abalone, abalone
+from methods import BE_GREAT, Abalone, abalone
 
 from synth_assets.evaluation.metrics import FIDELITY, result_frame
 from synth_assets.evaluation.metrics.utility import compare_training_sets

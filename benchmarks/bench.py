@@ -1,4 +1,4 @@
-"""`make bench`: our engine, be_great as it is, and peers, side by side in one run on the same train and holdout rows.
+"""`make bench`: the language model, be_great, and peers, side by side on the same train and holdout rows.
 
 Each method fits the train rows and draws as many synthetic ones, in a process of its own, with several seeds; all are
 then evaluated by the metrics of the gates on the holdout rows, which no method sees. Results go to
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 from bench_report import write_report
-from engines import Abalone, abalone
+from methods import Abalone, abalone
 from peers.environments import PEERS, interpreter_of, requirements_of, script_of
 
 from synth_assets.evaluation.metrics.attacks import attacks
@@ -31,9 +31,9 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import sha256
 from synth_assets.storage.paths import DataPaths
 
-ENGINES = ("language_model", "be_great")
+OWN_METHODS = ("language_model", "be_great")
 IMPOSSIBLE = "parts_within_whole"
-"""The constraint of abalone's `defs.yaml` that an impossible row breaks: its parts weigh more than the whole."""
+"""The constraint of abalone's `defs.yaml` that an impossible row violates: its parts weigh more than the whole."""
 
 REFERENCE = "holdout real rows"
 HERE = Path(__file__).resolve().parent
@@ -45,29 +45,29 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[n for n, p in PEERS.items() if p.by_default])
     parser.add_argument("--slow-peers", action="store_true", help="measure every peer, also those that take minutes")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    asked = parser.parse_args()
-    peers = list(PEERS) if asked.slow_peers else asked.peers
+    arguments = parser.parse_args()
+    peers = list(PEERS) if arguments.slow_peers else arguments.peers
 
     table, folder = abalone(), DataPaths.from_environment().root / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     table.train.to_csv(folder / "train.csv", index=False)
 
-    jobs = [(method, seed) for method in ENGINES for seed in asked.seeds]
-    jobs += [(peer, seed) for peer in peers for seed in asked.seeds[: PEERS[peer].most_seeds]]
+    jobs = [(method, seed) for method in OWN_METHODS for seed in arguments.seeds]
+    jobs += [(peer, seed) for peer in peers for seed in arguments.seeds[: PEERS[peer].max_seeds]]
     for peer in peers:
         interpreter_of(peer)
     constraints = table.settings.constraints
     found = _rows(
         REFERENCE, 0, measure_real_rows(Samples(table.train, table.holdout, table.train, table.schema), constraints)
     )
-    with ProcessPoolExecutor(asked.processes) as pool:
+    with ProcessPoolExecutor(arguments.processes) as pool:
         running = {job: pool.submit(run_and_measure, *job, folder, table) for job in jobs}
         for (method, seed), result in running.items():
             measured = result.result()
             found += _rows(method, seed, measured)
             print(f"{method}, seed {seed}: {', '.join(f'{k} {v:.3f}' for k, v in measured.items())}", flush=True)
-    # Alone on the machine: a ratio of speeds.
-    speed = run_engine("speed", 0, folder, len(table.train))
+    # After the others: nothing else may run while speeds are compared.
+    speed = run_method("speed", 0, folder, len(table.train))
     write_report(pd.DataFrame(found), folder, source=table.source, reference=REFERENCE)
     (folder / "speed.json").write_text(json.dumps(speed, indent=2) + "\n")
     print((folder / "bench.md").read_text())
@@ -88,57 +88,49 @@ def run_and_measure(method: str, seed: int, folder: Path, table: Abalone) -> dic
 def run(method: str, seed: int, folder: Path, rows: int) -> tuple[pd.DataFrame, dict[str, float]]:
     """Fit a method and draw its rows, in a process of its own on one thread.
 
-    What a peer wrote is used again while nothing that it was made from has changed: the slow ones take hours. Our
-    engine and be_great are fitted anew each time.
+    The rows of a peer are reused while its inputs are unchanged: the slow ones take hours. The language model and
+    be_great are fitted each time.
     """
     out = folder / f"{method}-{seed}.csv"
-    if method in ENGINES:
-        report = run_engine(method, seed, folder, rows, "--out", str(out))
+    if method in OWN_METHODS:
+        report = run_method(method, seed, folder, rows, "--out", str(out))
         return pd.read_csv(out), report
     interpreter = interpreter_of(method)
-    made_from = _made_from(method, seed, folder, rows)
-    kept = folder / f"{method}-{seed}.made_from"
-    if not kept.is_file() or kept.read_text() != made_from:
-        kept.unlink(missing_ok=True)
+    inputs = _hash_inputs(method, seed, folder, rows)
+    stored = folder / f"{method}-{seed}.inputs"
+    if not stored.is_file() or stored.read_text() != inputs:
+        stored.unlink(missing_ok=True)
         _call([str(interpreter), str(script_of(method))], method, seed, folder, rows, "--out", str(out))
-        kept.write_text(made_from)
+        stored.write_text(inputs)
     return pd.read_csv(out), _report_of(method, seed, folder)
 
 
-def _made_from(peer: str, seed: int, folder: Path, rows: int) -> str:
+def _hash_inputs(peer: str, seed: int, folder: Path, rows: int) -> str:
     files = (script_of(peer), script_of(peer).with_name("common.py"), folder / "train.csv")
-    asked = [
+    inputs = [
         requirements_of(peer).read_text(),
-        PEERS[peer].unwanted,
-        PEERS[peer].alone,
+        PEERS[peer].uninstalled,
+        PEERS[peer].without_dependencies,
         *(sha256(file) for file in files),
         seed,
         rows,
     ]
-    return hashlib.sha256(repr(asked).encode()).hexdigest()
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
-def run_engine(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
-    """Run one of `engines.py`'s methods."""
-    return _call([sys.executable, str(HERE / "engines.py"), "--method", method], method, seed, folder, rows, *more)
+def run_method(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
+    """Run one of `methods.py`'s methods."""
+    return _call([sys.executable, str(HERE / "methods.py"), "--method", method], method, seed, folder, rows, *more)
 
 
 def _call(command: list[str], method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
     log = folder / f"{method}-{seed}.log"
-    arguments = [
-        "--train",
-        str(folder / "train.csv"),
-        "--rows",
-        str(rows),
-        "--seed",
-        str(seed),
-        "--report",
-        str(_report_path(method, seed, folder)),
-    ]
-    with log.open("w") as said:
+    report = _report_path(method, seed, folder)
+    options = ["--train", str(folder / "train.csv"), "--rows", str(rows), "--seed", str(seed), "--report", str(report)]
+    with log.open("w") as output:
         done = subprocess.run(
-            [*command, *arguments, *more, "--categories", "Sex"],
-            stdout=said,
+            [*command, *options, *more, "--categories", "Sex"],
+            stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=False,
@@ -171,7 +163,7 @@ def measure(samples: Samples, constraints: Sequence[Constraint]) -> dict[str, fl
 
 
 def measure_real_rows(samples: Samples, constraints: Sequence[Constraint]) -> dict[str, float]:
-    """Measure real rows: train rows against holdout rows, and holdout rows in the place of synthetic ones."""
+    """Measure real rows: train rows against holdout rows, and holdout rows instead of synthetic ones."""
     schema, half = samples.schema, samples.holdout.iloc
     # Every other one: an attack needs holdout rows that it does not know.
     unknown = Samples(samples.train, half[1::2], half[::2], schema)

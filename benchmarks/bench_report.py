@@ -1,7 +1,6 @@
 """The report of a benchmark: its tidy results as a Markdown table, a Parquet file and a figure.
 
-A result is a method, a seed, the name of a measure and a value. Belongs here: how results are shown. Does not belong
-here: how they are measured, see `bench.py`.
+A result is a method, a seed, the name of a measure and a value.
 """
 
 from collections.abc import Callable
@@ -21,31 +20,19 @@ if TYPE_CHECKING:
 
 COLUMNS = ["method", "seed", "measure", "value"]
 COLOURS = {"language_model": ORANGE, "be_great": BLUE}
-"""Our engine and its baseline stand out; peers are grey."""
+"""The language model and its baseline are coloured; peers are grey."""
 
 DPI = 130
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How the values of a measure are shown.
+    """How the values of a measure are shown."""
 
-    Parameters
-    ----------
-    best : str
-        Which values are good.
-    form : callable
-        Writes a value for the table.
-    scale : float
-        What a value is multiplied by first.
-    logarithmic : bool
-        Whether methods differ by orders of magnitude.
-    """
-
-    best: str
-    form: Callable[[float], str]
-    scale: float = 1.0
-    logarithmic: bool = False
+    best: str  # which values are good
+    format: Callable[[float], str]
+    scale: float = 1.0  # factor of a value
+    logarithmic: bool = False  # whether methods differ by orders of magnitude
 
 
 def _fixed(decimals: int) -> Callable[[float], str]:
@@ -81,24 +68,21 @@ DRAWN = (
 
 
 def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: str) -> None:
-    """Write `bench.md`, `bench.parquet` and `bench.png`.
+    """Write `bench.md`, `bench.parquet` and `bench.png` to an existing folder.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        One row a result: `method`, `seed`, `measure` (of `MEASURES`), `value`.
-    folder : pathlib.Path
-        Where to; it exists. Files of an earlier report are replaced.
-    source : str
-        Where the real rows come from.
-    reference : str
-        The method that is the reference: real rows.
+    `found` has one row for each result: `method`, `seed`, `measure` (of `MEASURES`), `value`. `source` is the origin of
+    the real rows, and `reference` the method whose rows are real.
 
     Raises
     ------
     ForeseenError
-        If the results are not such a frame, or none are the reference's.
+        If a value is not finite.
     """
+    for row in found[~np.isfinite(found["value"])].itertuples():
+        raise ForeseenError(
+            f"{row.measure!r} of {row.method!r} with seed {row.seed} is {row.value}; expected a number. Leave out what "
+            "could not be measured."
+        )
     table = markdown(found, reference=reference)
     note = f"Mean (least to greatest) over the seeds. Real rows: {source}."
     contents = {
@@ -113,20 +97,10 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: s
 
 
 def markdown(found: pd.DataFrame, *, reference: str) -> str:
-    """Write a row a method, the reference first, and a column a measure.
+    """Return a Markdown table with a row for each method, the reference first, and a column for each measure.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As for `write_report`.
-    reference : str
-        The method that is the reference.
-
-    Returns
-    -------
-    str
-        A Markdown table. A cell is 'mean (least to greatest)' over the seeds, the value alone where there is one seed,
-        a dash where nothing was measured; it says so where a measure lacks some of its method's seeds.
+    A cell is 'mean (least to greatest)' over the seeds, the value alone for one seed, or a dash where nothing was
+    measured; it says so where a measure lacks some of its method's seeds.
     """
     methods = _methods(found, reference)
     measures = [name for name in MEASURES if name in set(found["measure"])]
@@ -141,21 +115,9 @@ def markdown(found: pd.DataFrame, *, reference: str) -> str:
 
 
 def figure(found: pd.DataFrame, *, source: str, reference: str) -> "Figure":
-    """Draw the main measures side by side: a point a seed, a stroke at their mean, a line at what real rows score.
+    """Draw the main measures: a point for each seed, a stroke at their mean, a line at the score of real rows.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As for `write_report`.
-    source : str
-        Where the real rows come from.
-    reference : str
-        The method that is the reference.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each of `DRAWN` that was measured, five in a row.
+    There is a panel for each of `DRAWN` that was measured, five in a row.
     """
     from matplotlib.lines import Line2D
 
@@ -188,12 +150,12 @@ def _panel(axes: "Axes", rows: pd.DataFrame, measure: Measure, methods: list[str
     from matplotlib.ticker import LogLocator, NullFormatter
 
     values = rows["value"] * measure.scale
-    for place, method in enumerate(methods):
+    for y, method in enumerate(methods):
         own = values[rows["method"] == method]
         colour = COLOURS.get(method, GREY)
-        axes.plot(own, [place] * len(own), "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
+        axes.plot(own, [y] * len(own), "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
         if len(own):
-            axes.plot([own.mean()], [place], "|", color=colour, markersize=11, markeredgewidth=2)
+            axes.plot([own.mean()], [y], "|", color=colour, markersize=11, markeredgewidth=2)
     real = values[rows["method"] == reference]
     if len(real):
         axes.axvline(real.mean(), color=GREEN, linestyle="--", linewidth=1.2, zorder=0)
@@ -215,44 +177,15 @@ def _cell(values: pd.Series, measure: Measure, seeds: int) -> str:
     if values.empty:
         return "-"
     shown = values * measure.scale
-    text = measure.form(float(shown.mean()))
+    text = measure.format(float(shown.mean()))
     parts = []
     if len(shown) > 1:
-        parts.append(f"{measure.form(float(shown.min()))} to {measure.form(float(shown.max()))}")
+        parts.append(f"{measure.format(float(shown.min()))} to {measure.format(float(shown.max()))}")
     if len(shown) < seeds:
         parts.append(f"{len(shown)} of {seeds} seeds")
     return f"{text} ({'; '.join(parts)})" if parts else text
 
 
 def _methods(found: pd.DataFrame, reference: str) -> list[str]:
-    """Check the results, and give the methods in order: the reference, then the others as they come."""
-    lacking = [name for name in COLUMNS if name not in found.columns]
-    if lacking:
-        raise ForeseenError(f"the results lack the columns {', '.join(lacking)}; expected {', '.join(COLUMNS)}.")
-    unknown = sorted(set(found["measure"]) - set(MEASURES))
-    if unknown:
-        raise ForeseenError(
-            f"the results have the measures {', '.join(unknown)}; expected some of {', '.join(MEASURES)}. "
-            "Add how they are shown to MEASURES."
-        )
-    twice = found[found.duplicated(["method", "seed", "measure"])]
-    if len(twice):
-        one = twice.iloc[0]
-        raise ForeseenError(
-            f"the results have {one['measure']!r} of {one['method']!r} with seed {one['seed']} twice "
-            f"({len(twice)} such rows); expected each once. Leave one out."
-        )
-    wrong = found[~np.isfinite(found["value"])]
-    if len(wrong):
-        one = wrong.iloc[0]
-        raise ForeseenError(
-            f"{one['measure']!r} of {one['method']!r} with seed {one['seed']} is {one['value']} ({len(wrong)} such "
-            "rows); expected a number. Leave out what could not be measured: the table then says so."
-        )
-    methods = list(dict.fromkeys(found["method"]))
-    if reference not in methods:
-        raise ForeseenError(
-            f"the results have no method {reference!r}, the reference; they have {', '.join(methods)}. "
-            "Measure real rows too."
-        )
-    return [reference, *(method for method in methods if method != reference)]
+    """Return the methods: the reference first, then the others in order of appearance."""
+    return list(dict.fromkeys([reference, *found["method"]]))

@@ -1,4 +1,4 @@
-"""Synthetic tables that can be trusted: learn a table, draw rows, evaluate them, publish them."""
+"""Synthetic tables: fit a model to a table, sample rows, evaluate and publish them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -9,7 +9,7 @@ import pandas as pd
 
 from synth_assets.schema.columns import TableError
 from synth_assets.schema.infer import infer_schema
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import TableSchema, refuse_duplicates
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -28,25 +28,25 @@ def synthesize(
     synthesizer: "str | SynthesizerSettings | Synthesizer" = "language_model",
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Learn a table and draw synthetic rows.
+    """Fit a synthesizer to a table and sample synthetic rows.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        The real rows, without missing values. All of them are learned from: hold rows out before, if the synthetic
-        rows are to be evaluated.
+        The real rows, without missing values. The model is fitted to all of them: hold rows out before, if the
+        synthetic rows are to be evaluated.
     rows : int
         Number of synthetic rows.
     schema : TableSchema, optional
         The table's schema; inferred from the frame by default.
     target : str, optional
-        Name of the column that is predicted from the others; that of the schema by default.
+        Name of the column that is predicted from the others; the schema's target by default.
     seed : int
         Seed of everything random. The same frame, arguments and library versions give the same rows.
     synthesizer : str, SynthesizerSettings or Synthesizer
-        Name of a synthesizer, its settings, or a synthesizer, which is fitted in place.
+        Name of a synthesizer, its settings, or a synthesizer, which is then fitted itself.
     progress : bool
-        Whether progress is written to stderr: a bar on a terminal, else lines.
+        Whether progress is shown on stderr: a bar on a terminal, else lines.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def evaluate(
     schema : TableSchema, optional
         The table's schema; inferred from the real rows by default.
     target : str, optional
-        Name of the column that is predicted from the others; that of the schema by default.
+        Name of the column that is predicted from the others; the schema's target by default.
 
     Returns
     -------
@@ -135,12 +135,7 @@ def evaluate(
 def _require_frame(frame: pd.DataFrame, origin: str) -> None:
     if not isinstance(frame, pd.DataFrame):
         raise TableError(f"{origin}: found {type(frame).__name__}; expected a pandas.DataFrame.")
-    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
-    if twice:
-        raise TableError(
-            f"{origin}: the column{'s' if len(twice) > 1 else ''} {', '.join(map(repr, twice))} "
-            f"occur{'' if len(twice) > 1 else 's'} twice; every name must be unique."
-        )
+    refuse_duplicates(frame, origin)
 
 
 def _require_same_columns(frames: dict[str, pd.DataFrame]) -> None:
@@ -179,7 +174,7 @@ def _create(synthesizer: "str | SynthesizerSettings | Synthesizer") -> "Synthesi
 
 @contextmanager
 def _fit_log(progress: bool) -> "Iterator[Log]":
-    """Yield what takes the lines of a fit: one line that is rewritten on a terminal, else each on its own line."""
+    """Yield the `log` of a fit: on a terminal, one line that is updated; else a line each."""
     if progress and sys.stderr.isatty():
         with _bar(progress, bar_format="{desc} [{elapsed}]", desc="fitting") as bar:
             yield lambda line: bar.set_description_str(line)

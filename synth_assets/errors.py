@@ -1,4 +1,4 @@
-"""The errors that are meant for the user, and pydantic's in one sentence."""
+"""Errors for the user, and pydantic's validation errors as one sentence."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 class ForeseenError(Exception):
-    """Something that can go wrong did; the message says what was found, what was expected and what to do."""
+    """A foreseeable error; the message states what was found, what was expected and what to do."""
 
 
 def validation_message(error: "ValidationError") -> str:

@@ -59,7 +59,7 @@ _FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
     [
         (_FRAME.head(0), {}, r"^the frame has no row; at least 2"),
         (_FRAME.head(1), {}, r"^the frame has 1 row; at least 2"),
-        (_FRAME[["a", "b", "a"]], {}, r"^the frame: the column 'a' occurs twice"),
+        (_FRAME[["a", "b", "a"]], {}, r"^the frame has the column 'a' twice"),
         (_FRAME, {"target": "c"}, r"^target: 'c' is not a column of the table; the columns are 'a', 'b'\.$"),
         (_FRAME, {"rows": 0}, r"^rows is 0; expected the number of synthetic rows"),
         (_FRAME, {"rows": 2.5}, r"^rows is 2\.5; expected"),
@@ -96,7 +96,7 @@ def test_evaluate_returns_metrics_gates_and_a_verdict() -> None:
         ("synthetic", _real(0).drop(columns="x"), "^the columns of the synthetic frame differ .*: they lack 'x'. Pass"),
         ("holdout", _real(0).assign(z=1), "^the columns of the holdout frame differ .*: they have 'z'"),
         ("synthetic", _real(0).rename(columns={"x": "z"}), "they lack 'x' and have 'z'"),
-        ("train", _real(0)[["x", "y", "x"]], "^the train frame: the column 'x' occurs twice"),
+        ("train", _real(0)[["x", "y", "x"]], "^the train frame has the column 'x' twice"),
         ("synthetic", _real(0).head(0), "^the synthetic frame has no row"),
         ("holdout", _real(0).head(1), "^found 1 holdout row; an evaluation needs at least"),
         ("synthetic", _real(0).assign(x="tall"), "^the synthetic frame: column 'x' has 'tall' in data row 1, which is"),

@@ -8,19 +8,10 @@ COLOURS = {"language_model": "tab:orange", "smote": "tab:blue", "cart": "tab:gre
 
 
 def augmentation_curves(study: pd.DataFrame, *, source: str) -> bytes:
-    """Draw the gain by synthetic rows over the number of real rows, at the largest ratio.
+    """Draw the gain over the number of real rows at the largest ratio, as a PNG file.
 
-    Parameters
-    ----------
-    study : pandas.DataFrame
-        The result of `study.summarise`.
-    source : str
-        Origin of the real rows.
-
-    Returns
-    -------
-    bytes
-        A PNG file: a panel an estimator, a line a synthesizer within its 95% interval.
+    `study` is the result of `study.summarise`, `source` the origin of the real rows. There is a panel for each
+    estimator, and a line for each synthesizer within its 95% interval.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""`make augmentation`: what 1 to 10 synthetic rows per real row are worth, by the number of real rows.
+"""`make augmentation`: the gain by 1 to 10 synthetic rows per real row, by the number of real rows.
 
 Fits the language model, SMOTE and CART to 50 to 3,000 of abalone's train rows (some 20 CPU minutes). A study that was
 stopped resumes. Writes `study.csv`, `study.md` and `study.png` to `data/bench/augmentation/`.
@@ -13,8 +13,8 @@ import pandas as pd
 sys.path.append(str(Path(__file__).parents[1]))
 
 from augmentation.figure import augmentation_curves
-from augmentation.study import REPEATS, answer, key_of, run_unit, summarise, units_of
-from engines import abalone
+from augmentation.study import REPEATS, answer, key_of, run_trial, summarise, trials_of
+from methods import abalone
 
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=list(REPEATS), help="numbers of real rows")
     parser.add_argument("--repeats", type=int, help="subsamples of each size; by default 5, and 3 of 3,000")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     table = abalone()
     synthesizers: dict[str, SynthesizerSettings] = {
         "language_model": table.settings.synthesizer,
@@ -35,17 +35,19 @@ def main() -> None:
         "cart": ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
     }
     folder = DataPaths.from_environment().root / "bench" / "augmentation"
-    repeats = {size: asked.repeats or REPEATS.get(size, 5) for size in asked.sizes}
-    units = units_of(repeats, list(synthesizers), len(table.train))
+    repeats = {size: arguments.repeats or REPEATS.get(size, 5) for size in arguments.sizes}
+    trials = trials_of(repeats, list(synthesizers), len(table.train))
     results = []
-    for number, unit in enumerate(units, start=1):
-        settings = synthesizers[unit.synthesizer]
-        stored = folder / f"{key_of(unit, table.train, table.holdout, table.schema, settings)}.csv"
+    for number, trial in enumerate(trials, start=1):
+        settings = synthesizers[trial.synthesizer]
+        stored = folder / f"{key_of(trial, table.train, table.holdout, table.schema, settings)}.csv"
         if not stored.exists():
-            found = run_unit(unit, table.train, table.holdout, table.schema, settings, log=lambda line: None)
+            found = run_trial(trial, table.train, table.holdout, table.schema, settings, log=lambda line: None)
             atomic_write(stored, found.to_csv(index=False).encode())
         results.append(pd.read_csv(stored))
-        print(f"{number} of {len(units)}: {unit.real_rows:,} real rows, repeat {unit.repeat + 1}, {unit.synthesizer}")
+        print(
+            f"{number} of {len(trials)}: {trial.real_rows:,} real rows, repeat {trial.repeat + 1}, {trial.synthesizer}"
+        )
     study = summarise(pd.concat(results, ignore_index=True))
     atomic_write(folder / "study.csv", study.to_csv(index=False).encode())
     atomic_write(folder / "study.md", f"{answer(study)}\n\n{markdown(study)}\n".encode())
@@ -54,7 +56,7 @@ def main() -> None:
 
 
 def markdown(study: pd.DataFrame) -> str:
-    """Write the gains of the largest ratio as a Markdown table: a row a size, a column an estimator and synthesizer."""
+    """Write the gains of the largest ratio as a Markdown table: a row for each size, a column for each arm."""
     most = study[study["synthetic_ratio"] == study["synthetic_ratio"].max()]
     arms = list(most[["estimator", "synthesizer"]].drop_duplicates().itertuples(index=False, name=None))
     lines = [["real rows", *(f"{estimator}: {synthesizer}" for estimator, synthesizer in arms)]]

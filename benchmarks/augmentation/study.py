@@ -1,9 +1,9 @@
-"""From how many real rows on do synthetic rows no longer help? The augmentation study.
+"""Augmentation study: the gain by synthetic rows, by the number of real rows.
 
 A synthesizer is fitted to subsamples of the train rows of growing size and draws up to ten times as many rows;
-estimators are trained on the subsample alone and on both, and scored on holdout rows. Everything is decided within
-the subsample. The study consists of units (size, repeat, synthesizer) that depend on their own inputs only, so that a
-finished unit is stored and not computed again.
+estimators are trained on the subsample alone and on both, and scored on holdout rows. The synthesizer sees
+the subsample only. Trials (size, repeat, synthesizer) depend on their own inputs only, so that a
+finished trial is stored and not computed again.
 """
 
 import hashlib
@@ -32,33 +32,23 @@ RATIOS = (1.0, 3.0, 10.0)
 
 MIN_PRETRAIN_ROWS = 60_000
 """Fewest rows that the language model is pretrained on. From 100 real rows of abalone, the validation loss within the
-subsample was 42.8 nats a row with 20,000 pretraining rows, 42.3 with 60,000 and 43.5 with 300,000, each seen twice."""
+subsample was 42.8 nats a row with 20,000 pretraining rows, 42.3 with 60,000 and 43.5 with 300,000, for two epochs."""
 
-_UNIT = ["synthesizer", "real_rows", "repeat"]
+_TRIAL = ["synthesizer", "real_rows", "repeat"]
 _ARM = ["synthesizer", "estimator", "metric", "real_rows", "synthetic_ratio"]
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A part of the study that can be computed by itself.
+class Trial:
+    """A part of the study that can be computed by itself."""
 
-    Parameters
-    ----------
-    real_rows : int
-        The size of the subsample.
-    repeat : int
-        Its number, from 0. Units of one size and repeat share their subsample, whatever their synthesizer.
-    synthesizer : str
-        The name of the synthesizer in the study.
-    """
-
-    real_rows: int
-    repeat: int
-    synthesizer: str
+    real_rows: int  # size of the subsample
+    repeat: int  # its number, from 0; trials of one size and repeat share their subsample
+    synthesizer: str  # its name in the study
 
 
-def units_of(repeats: Mapping[int, int], synthesizers: list[str], train_rows: int) -> list[Unit]:
-    """List the units of a study, small ones first.
+def trials_of(repeats: Mapping[int, int], synthesizers: list[str], train_rows: int) -> list[Trial]:
+    """List the trials of a study, small ones first.
 
     Raises
     ------
@@ -67,18 +57,18 @@ def units_of(repeats: Mapping[int, int], synthesizers: list[str], train_rows: in
     """
     too_large = sorted(size for size in repeats if size > train_rows)
     if too_large:
-        raise SystemExit(f"found sizes {too_large} and {train_rows:,} train rows; ask for smaller sizes.")
+        raise SystemExit(f"found sizes {too_large} and {train_rows:,} train rows; state smaller sizes.")
     return [
-        Unit(size, repeat, name)
+        Trial(size, repeat, name)
         for size, count in sorted(repeats.items())
         for repeat in range(count)
         for name in synthesizers
     ]
 
 
-def subsample(train: pd.DataFrame, unit: Unit, *, seed: int) -> pd.DataFrame:
-    """Draw the real rows of a unit from the train rows, without replacement."""
-    drawn = np.random.default_rng([seed, unit.real_rows, unit.repeat]).permutation(len(train))[: unit.real_rows]
+def subsample(train: pd.DataFrame, trial: Trial, *, seed: int) -> pd.DataFrame:
+    """Draw the real rows of a trial from the train rows, without replacement."""
+    drawn = np.random.default_rng([seed, trial.real_rows, trial.repeat]).permutation(len(train))[: trial.real_rows]
     return train.iloc[drawn].reset_index(drop=True)
 
 
@@ -92,15 +82,15 @@ def settings_for(settings: SynthesizerSettings, real_rows: int, train_rows: int)
 
 
 def key_of(
-    unit: Unit, train: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema, settings: SynthesizerSettings
+    trial: Trial, train: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema, settings: SynthesizerSettings
 ) -> str:
-    """Hash everything that decides the result of a unit; other units do not."""
+    """Hash everything that decides the result of a trial; other trials do not."""
     inputs = {
-        "unit": asdict(unit),
-        "real_rows": content_hash(subsample(train, unit, seed=0)),
+        "trial": asdict(trial),
+        "real_rows": content_hash(subsample(train, trial, seed=0)),
         "holdout": content_hash(holdout),
         "schema": schema.model_dump(mode="json"),
-        "synthesizer": settings_for(settings, unit.real_rows, len(train)).model_dump(mode="json"),
+        "synthesizer": settings_for(settings, trial.real_rows, len(train)).model_dump(mode="json"),
         "ratios": RATIOS,
         "versions": [ALGORITHM_VERSION, learners.ALGORITHM_VERSION],
         "libraries": {name: version_of(name) for name in ("numpy", "scikit-learn", "torch")},
@@ -108,8 +98,8 @@ def key_of(
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def run_unit(
-    unit: Unit,
+def run_trial(
+    trial: Trial,
     train: pd.DataFrame,
     holdout: pd.DataFrame,
     schema: TableSchema,
@@ -123,12 +113,12 @@ def run_unit(
     Returns
     -------
     pandas.DataFrame
-        One row an estimator, ratio and resample: `synthesizer`, `real_rows`, `repeat`, `estimator`, `metric`,
+        One row for each estimator, ratio and resample: `synthesizer`, `real_rows`, `repeat`, `estimator`, `metric`,
         `synthetic_ratio`, `resample` (0: the holdout rows as they are; from 1: a bootstrap resample, the same one in
-        every unit), `score`.
+        every trial), `score`.
     """
-    real = subsample(train, unit, seed=0)
-    seed = int(np.random.SeedSequence([0, unit.real_rows, unit.repeat]).generate_state(1)[0])
+    real = subsample(train, trial, seed=0)
+    seed = int(np.random.SeedSequence([0, trial.real_rows, trial.repeat]).generate_state(1)[0])
     fitted = create(settings_for(settings, len(real), len(train))).fit(real, schema, seed=seed, log=log)
     synthetic = fitted.sample(round(RATIOS[-1] * len(real)), seed=seed, log=log)
     task = PredictionTask.of(schema, train, holdout)
@@ -144,11 +134,11 @@ def run_unit(
             scores = [score(y_true[drawn], predicted[drawn]) for drawn in resamples]
             frame = pd.DataFrame({"resample": range(len(scores)), "score": scores})
             found.append(frame.assign(estimator=name, metric=metric, synthetic_ratio=ratio))
-    result = pd.concat(found, ignore_index=True).assign(**asdict(unit))
-    return result[[*_UNIT, "estimator", "metric", "synthetic_ratio", "resample", "score"]]
+    result = pd.concat(found, ignore_index=True).assign(**asdict(trial))
+    return result[[*_TRIAL, "estimator", "metric", "synthetic_ratio", "resample", "score"]]
 
 
-def summarise(units: pd.DataFrame) -> pd.DataFrame:
+def summarise(trials: pd.DataFrame) -> pd.DataFrame:
     """Compute the gain by synthetic rows, with confidence intervals.
 
     A gain is paired: same subsample, holdout rows and seed. Its interval covers other real rows, fits and seeds, which
@@ -157,21 +147,21 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    units : pandas.DataFrame
-        The results of `run_unit`, concatenated.
+    trials : pandas.DataFrame
+        The results of `run_trial`, concatenated.
 
     Returns
     -------
     pandas.DataFrame
-        One row a synthesizer, estimator, size and ratio: `score` and `gain` (means over the repeats), each with its
-        95% interval `_low` to `_high`; NaN where there is one repeat or no score.
+        One row for each synthesizer, estimator, size and ratio: `score` and `gain` (means over repeats), with their
+        95% intervals `_low` to `_high`; NaN where there is one repeat or no score.
     """
-    by = [*_UNIT, "estimator", "metric", "resample"]
-    alone = units[units["synthetic_ratio"] == 0].set_index(by)["score"]
-    scores = units.set_index(by)["score"]
-    units = units.assign(gain=(scores - alone.reindex(scores.index)).to_numpy())
+    by = [*_TRIAL, "estimator", "metric", "resample"]
+    alone = trials[trials["synthetic_ratio"] == 0].set_index(by)["score"]
+    scores = trials.set_index(by)["score"]
+    trials = trials.assign(gain=(scores - alone.reindex(scores.index)).to_numpy())
     found = []
-    for names, arm in units.groupby(_ARM, sort=False):
+    for names, arm in trials.groupby(_ARM, sort=False):
         row: dict[str, Any] = dict(zip(_ARM, names, strict=True), repeats=arm["repeat"].nunique())
         for value in ("score", "gain"):
             values = arm.pivot(index="repeat", columns="resample", values=value).to_numpy()
@@ -182,7 +172,7 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(study: pd.DataFrame) -> str:
-    """Say in one sentence in how many cases (size, ratio, estimator) the rows of each synthesizer helped or hurt."""
+    """Return one sentence: in how many cases (size, ratio, estimator) scores rose and fell with each synthesizer."""
     cases = study[study["synthetic_ratio"] > 0]
     score = TITLES[cases["metric"].iloc[0]]
     found = "; ".join(

@@ -7,7 +7,7 @@ from common import Sampler, run_peer
 
 def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
     """Fit the forest and its densities; see `run_peer`."""
-    # The seed is that of the forests; what arfpy draws itself comes from NumPy's global generator.
+    # The seed is for the forests; arfpy's own draws come from NumPy's global generator.
     model = arf.arf(train.astype(dict.fromkeys(categories, "category")), random_state=seed, verbose=False)
     model.forde()
     return model.forge

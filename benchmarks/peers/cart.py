@@ -1,6 +1,6 @@
 """Sequential synthesis by classification and regression trees (synthpop, Nowok et al. 2016), by py-synthpop.
 
-py-synthpop is a port of the R package that its authors call alpha. Its trees are those of synthpop's defaults: leaves
+py-synthpop is a port of the R package that its authors call alpha. Its trees have synthpop's defaults: leaves
 of five rows or more, values drawn from the rows of a leaf, columns in the order of the table.
 """
 
@@ -13,7 +13,7 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
     """Fit a tree a column; see `run_peer`."""
     kinds = {"i": "int", "f": "float"}
     types = {name: "category" if name in categories else kinds[train[name].dtype.kind] for name in train}
-    # The seed is that of the trees; the draws from their leaves come from NumPy's global generator.
+    # The seed is for the trees; the draws from their leaves come from NumPy's global generator.
     model = Synthpop(seed=seed)
     model.fit(train.astype(dict.fromkeys(categories, "category")), types)
     return model.generate

@@ -1,4 +1,4 @@
-"""What the scripts of all peers share: their command line, their clock, and the grid that values are snapped to.
+"""Shared by the scripts of all peers: the command line, CPU times, and the grid that values are snapped to.
 
 A script runs in its peer's environment, so this needs nothing but pandas and numpy, of any version that a peer wants.
 """
@@ -22,22 +22,18 @@ import pandas as pd
 # package of that name; the scripts have found this module by now, and need nothing else from here.
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
 
-# More decimals than a table writes down: a column that needs them is taken as continuous.
-MOST_DECIMALS = 9
+MAX_DECIMALS = 9
+"""A column with more decimals is treated as continuous."""
 
 Sampler = Callable[[int], pd.DataFrame]
 Fit = Callable[[pd.DataFrame, list[str], int], Sampler]
 
 
 def run_peer(library: str, fit: Fit) -> None:
-    """Do what the command line asks for: fit, sample, snap to the grid, write the rows and the report.
+    """Run a peer from the command line: fit, sample, snap to the grid, write the rows and the report.
 
-    Parameters
-    ----------
-    library : str
-        The distribution whose version the report states.
-    fit : callable
-        Takes the train rows, the names of the category columns and a seed; returns what draws a number of rows.
+    The report states the version of the distribution `library`. `fit` takes the train rows, the names of the category
+    columns and a seed, and returns a function that samples a number of rows.
     """
     parser = argparse.ArgumentParser(description=f"Fit {library} to the rows of a table and sample new ones.")
     parser.add_argument("--train", type=Path, required=True, help="CSV file with the train rows")
@@ -46,24 +42,24 @@ def run_peer(library: str, fit: Fit) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV file for the synthetic rows")
     parser.add_argument("--report", type=Path, required=True, help="JSON file for CPU seconds and versions")
     parser.add_argument("--categories", nargs="*", default=[], metavar="COLUMN", help="columns that hold labels")
-    asked = parser.parse_args()
-    train = pd.read_csv(asked.train, dtype=dict.fromkeys(asked.categories, str), keep_default_na=False)
-    # Not every library takes a seed; those that do not draw from these.
-    random.seed(asked.seed)
-    np.random.seed(asked.seed)
+    arguments = parser.parse_args()
+    train = pd.read_csv(arguments.train, dtype=dict.fromkeys(arguments.categories, str), keep_default_na=False)
+    # Some libraries take no seed and draw from the global generators.
+    random.seed(arguments.seed)
+    np.random.seed(arguments.seed)
     start = cpu_seconds()
-    sampler = fit(train, asked.categories, asked.seed)
+    sampler = fit(train, arguments.categories, arguments.seed)
     fitted = cpu_seconds()
-    rows = sampler(asked.rows)
+    rows = sampler(arguments.rows)
     sampled = cpu_seconds()
-    conform(rows, train, asked.categories, asked.rows).to_csv(asked.out, index=False)
+    coerce(rows, train, arguments.categories, arguments.rows).to_csv(arguments.out, index=False)
     report = {
         "library": library,
         "version": version(library),
         "fit_cpu_s": round(fitted - start, 3),
         "sample_cpu_s": round(sampled - fitted, 3),
     }
-    asked.report.write_text(json.dumps(report, indent=2) + "\n")
+    arguments.report.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def cpu_seconds() -> float:
@@ -72,27 +68,16 @@ def cpu_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def conform(rows: pd.DataFrame, train: pd.DataFrame, categories: list[str], count: int) -> pd.DataFrame:
-    """Return the rows with the columns, types, ranges and grids of the train rows.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        What a peer drew.
-    train : pandas.DataFrame
-        What it was fitted to.
-    categories : list of str
-        The columns that hold labels; the others hold numbers.
-    count : int
-        How many rows there must be.
+def coerce(rows: pd.DataFrame, train: pd.DataFrame, categories: list[str], count: int) -> pd.DataFrame:
+    """Return a peer's rows with the columns, types, ranges and grids of the train rows.
 
     Raises
     ------
     ValueError
-        If rows, values or labels are missing or unknown: a peer whose rows need mending is not measured.
+        If there are not `count` rows, or values or labels are missing or unknown.
     """
     if len(rows) != count:
-        raise ValueError(f"{len(rows)} rows were drawn where {count} were asked for")
+        raise ValueError(f"{len(rows)} rows were drawn; expected {count}")
     result: dict[str, Any] = {}
     for column in train:
         values = rows[column].to_numpy()
@@ -125,16 +110,16 @@ def grid(train: np.ndarray) -> tuple[int, int] | None:
 
     The step of 0.455, 0.35 and 0.09 is (5, 3), that is 0.005. Values that need more than nine decimals have none.
     """
-    for decimals in range(MOST_DECIMALS + 1):
+    for decimals in range(MAX_DECIMALS + 1):
         scaled = train.astype(float) * 10**decimals
-        whole = np.rint(scaled)
-        if np.allclose(scaled, whole, rtol=1e-12, atol=1e-6):
-            return gcd(*map(int, whole)) or 1, decimals
+        rounded = np.rint(scaled)
+        if np.allclose(scaled, rounded, rtol=1e-12, atol=1e-6):
+            return gcd(*map(int, rounded)) or 1, decimals
     return None
 
 
 def fit_sdv(synthesizer: type) -> Fit:
-    """Return what fits a synthesizer of SDV with its own settings; three peers are such synthesizers."""
+    """Return the `Fit` of a synthesizer of SDV with its own settings."""
 
     def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
         import torch
@@ -146,7 +131,7 @@ def fit_sdv(synthesizer: type) -> Fit:
         columns = {name: {"sdtype": "categorical" if name in categories else "numerical"} for name in train}
         model = synthesizer(Metadata.load_from_dict({"tables": {"train": {"columns": columns}}}))
         model.fit({"train": train})
-        # SDV has no public way to state the seed of a sample: it draws the same rows for everybody.
+        # SDV has no public parameter for the seed of a sample; by default it always draws the same rows.
         model._set_random_state(seed)
         return lambda rows: model.sample(rows)["train"]
 

@@ -1,4 +1,4 @@
-"""The environments of the peers: each has its own, made once, so that none of them is a dependency of the project."""
+"""Virtual environments of the peers, made once, so that no peer is a dependency of the project."""
 
 import hashlib
 import shutil
@@ -13,27 +13,13 @@ VENVS = HERE.parent / ".venvs"
 
 @dataclass(frozen=True)
 class Peer:
-    """A synthesizer to compare with; `<name>.py` here runs it.
+    """A synthesizer to compare with; `<name>.py` here runs it."""
 
-    Attributes
-    ----------
-    environment : str
-        The environment that it runs in. `<environment>.txt` here pins what is installed there.
-    by_default : bool
-        Whether it is measured without being asked for: it takes seconds, and its environment is small.
-    unwanted : tuple of str
-        What the requirements bring along that is removed again.
-    alone : tuple of str
-        Requirements that are installed without what they ask for.
-    most_seeds : int, optional
-        With how many of the seeds it is measured, where a fit takes too long for all of them.
-    """
-
-    environment: str
-    by_default: bool = True
-    unwanted: tuple[str, ...] = ()
-    alone: tuple[str, ...] = ()
-    most_seeds: int | None = None
+    environment: str  # `<environment>.txt` here pins what is installed in it
+    by_default: bool = True  # a fit takes seconds, and the environment is small
+    uninstalled: tuple[str, ...] = ()  # dependencies that are removed after installation
+    without_dependencies: tuple[str, ...] = ()  # requirements that are installed without their dependencies
+    max_seeds: int | None = None  # where a fit takes long
 
 
 PEERS = {
@@ -41,18 +27,18 @@ PEERS = {
     "cart": Peer("cart"),
     "gaussian_copula": Peer("sdv"),
     "smote": Peer("smote"),
-    "realtabformer": Peer("realtabformer", by_default=False, most_seeds=1),  # half an hour of CPU a fit
+    "realtabformer": Peer("realtabformer", by_default=False, max_seeds=1),  # half an hour of CPU a fit
     # torchvision fails beside a torch that it was not built with, as PyPI's is beside a CPU build; it is not needed.
-    "tabular_argn": Peer("tabular_argn", by_default=False, unwanted=("torchvision", "torchaudio")),
-    # synthcity asks for torch below 2.3, and for 23 libraries that are of no use here.
-    "tabddpm": Peer("tabddpm", by_default=False, alone=("synthcity==0.2.12",)),
+    "tabular_argn": Peer("tabular_argn", by_default=False, uninstalled=("torchvision", "torchaudio")),
+    # synthcity requires torch below 2.3, and 23 libraries that this plugin does not use.
+    "tabddpm": Peer("tabddpm", by_default=False, without_dependencies=("synthcity==0.2.12",)),
     "ctgan": Peer("sdv", by_default=False),
     "tvae": Peer("sdv", by_default=False),
 }
 
 
 def script_of(name: str) -> Path:
-    """Return the script of a peer; `run_peer` in `common.py` says what its command line is."""
+    """Return the script of a peer; its command line is parsed by `common.run_peer`."""
     return HERE / f"{name}.py"
 
 
@@ -62,30 +48,17 @@ def requirements_of(name: str) -> Path:
 
 
 def interpreter_of(name: str) -> Path:
-    """Return the interpreter that runs a peer, from an environment that is made if it is missing or outdated.
+    """Return a peer's interpreter, in an environment that is made if it is missing or outdated.
 
-    Parameters
-    ----------
-    name : str
-        One of `PEERS`.
-
-    Returns
-    -------
-    pathlib.Path
-        The interpreter in `benchmarks/.venvs/`. Peers with the same requirements share it.
-
-    Raises
-    ------
-    subprocess.CalledProcessError
-        If the environment cannot be made. The next call tries anew.
+    Peers with the same requirements share it. If it cannot be made, the next call tries again.
     """
     peer = PEERS[name]
     requirements = requirements_of(name)
     folder = VENVS / peer.environment
     interpreter, marker = folder / "bin" / "python", folder / "installed"
-    asked = (requirements.read_text(), peer.unwanted, peer.alone, sys.version_info[:2])
-    wanted = hashlib.sha256(repr(asked).encode()).hexdigest()
-    if marker.is_file() and marker.read_text() == wanted:
+    inputs = (requirements.read_text(), peer.uninstalled, peer.without_dependencies, sys.version_info[:2])
+    expected = hashlib.sha256(repr(inputs).encode()).hexdigest()
+    if marker.is_file() and marker.read_text() == expected:
         return interpreter
     if folder.exists():
         shutil.rmtree(folder)
@@ -93,10 +66,10 @@ def interpreter_of(name: str) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     pip = [sys.executable, "-m", "pip", "--python", interpreter, "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--requirement", requirements], check=True)
-    if peer.alone:
-        subprocess.run([*pip, "install", "--no-deps", *peer.alone], check=True)
-    if peer.unwanted:
-        subprocess.run([*pip, "uninstall", "--yes", *peer.unwanted], check=True)
+    if peer.without_dependencies:
+        subprocess.run([*pip, "install", "--no-deps", *peer.without_dependencies], check=True)
+    if peer.uninstalled:
+        subprocess.run([*pip, "uninstall", "--yes", *peer.uninstalled], check=True)
     # Last, so that an installation that was cut short counts as none.
-    marker.write_text(wanted)
+    marker.write_text(expected)
     return interpreter

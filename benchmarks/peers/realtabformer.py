@@ -1,7 +1,7 @@
 """REaLTabFormer (Solatorio & Dupriez 2023): GPT-2 from random weights over the digits of the columns, by realtabformer.
 
-Its own settings but two, which make it affordable on a CPU: a GPT-2 of 4 layers of 128 in place of 6 of 768, and at
-most 100 epochs in place of 1,000. It ends sooner if its own test says that rows come too close to the train rows.
+Its own settings but two, which make it affordable on a CPU: a GPT-2 of 4 layers of 128 instead of 6 of 768, and at
+most 100 epochs instead of 1,000. It ends sooner if its own test finds rows too close to the train rows.
 """
 
 import tempfile
@@ -23,10 +23,10 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
             model_type="tabular",
             tabular_config=GPT2Config(n_layer=4, n_embd=128, n_head=4),
             epochs=100,
-            # The same 32 rows a step as its own 8 rows, accumulated four times.
+            # 32 rows a step, as by default: 8 rows, accumulated four times.
             batch_size=32,
             gradient_accumulation_steps=1,
-            # It takes 0 for no seed at all.
+            # It treats 0 as no seed.
             random_state=seed + 1,
             checkpoints_dir=str(Path(folder) / "checkpoints"),
             samples_save_dir=str(Path(folder) / "samples"),

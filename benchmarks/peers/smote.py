@@ -1,8 +1,8 @@
 """Interpolation between neighbours: SMOTE (Chawla et al. 2002), by imbalanced-learn.
 
-SMOTE makes up rows of rare classes. It makes a whole table here: the classes are the combinations of labels, as many
-new rows are asked of each as a draw from their shares among the train rows gives, and the train rows that
-imbalanced-learn hands back with them are left out. A new row lies between a train row and one of its five nearest
+SMOTE oversamples rare classes. Here it generates a table: the classes are the combinations of labels, the number of new
+rows of each is drawn from a multinomial of their shares among the train rows, and the train rows that imbalanced-learn
+returns with them are left out. A new row lies between a train row and one of its five nearest
 neighbours with the same labels, by distances in which every column has a standard deviation of one.
 """
 
@@ -13,7 +13,7 @@ from imblearn.over_sampling import SMOTE
 
 
 def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
-    """Keep the train rows: neighbours are looked for where rows are drawn; see `run_peer`."""
+    """Prepare the train rows; neighbours are searched for when rows are drawn. See `run_peer`."""
     numbers = train.drop(columns=categories)
     centre, scale = numbers.mean(), numbers.std().replace(0, 1)
     classes = train.groupby(categories, sort=True)
@@ -23,9 +23,9 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
     generator = np.random.RandomState(seed)
 
     def sample(rows: int) -> pd.DataFrame:
-        wanted = counts + generator.multinomial(rows, counts / len(train))
+        class_sizes = counts + generator.multinomial(rows, counts / len(train))
         # A generator and not the seed, which would draw the same rows and steps for each class.
-        smote = SMOTE(sampling_strategy=wanted.to_dict(), random_state=generator)
+        smote = SMOTE(sampling_strategy=class_sizes.to_dict(), random_state=generator)
         values, drawn = smote.fit_resample((numbers - centre) / scale, member)
         new = values.iloc[len(train) :].reset_index(drop=True) * scale + centre
         return new.join(labels.loc[drawn.iloc[len(train) :]].reset_index(drop=True))

@@ -1,8 +1,8 @@
 """Diffusion of numbers and labels (TabDDPM, Kotelnikov et al., ICML 2023), by synthcity's ddpm plugin.
 
-Its own settings, but for the steps: it takes 3,000 for 3,000 rows, with which rows are told far more easily; here there
+Its own settings, but for the steps: it takes 3,000 for 3,000 rows, with which detection is far easier; here there
 are 30,000, as in the authors' tuned setting for abalone (`exp/abalone/ddpm_cb_best` of their repository). Some rows
-diverge, to the least or greatest value of every column; of those that are alike the plugin keeps one, and draws on.
+diverge, to the least or greatest value of every column; the plugin keeps one of equal rows, and draws more.
 """
 
 import sys
@@ -35,10 +35,10 @@ NEVER_CALLED = {
     "xgboost",
     "xgbse",
 }
-"""What synthcity imports on the way to this plugin, for its metrics and its other plugins."""
+"""Packages that synthcity imports for its metrics and its other plugins only."""
 
 
-class StandIns(MetaPathFinder, Loader):
+class EmptyModules(MetaPathFinder, Loader):
     """Import nothing under these names, so that they need not be installed."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -53,9 +53,9 @@ class StandIns(MetaPathFinder, Loader):
         """Do nothing."""
 
 
-sys.meta_path.append(StandIns())
+sys.meta_path.append(EmptyModules())
 
-from synthcity.plugins.generic.plugin_ddpm import TabDDPMPlugin  # noqa: E402 - it needs the placeholders
+from synthcity.plugins.generic.plugin_ddpm import TabDDPMPlugin  # noqa: E402 - it needs the empty modules
 
 
 def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
@@ -63,13 +63,13 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
     import torch
 
     torch.set_num_threads(1)
-    # Whole numbers as others: the plugin cuts off the decimals of what it draws for them, where the grid rounds.
+    # Integers as floats: the plugin truncates the values that it draws for integers, where the grid rounds.
     table = train.astype({name: float for name in train if name not in categories})
     with tempfile.TemporaryDirectory() as folder:
         model = TabDDPMPlugin(
             n_iter=EPOCHS,
             random_state=seed,
-            # What it takes by itself, and the seed: it would be 0 here, and seed all that is drawn from then on.
+            # Its defaults, and the seed, which would be 0 otherwise and seed all later draws.
             model_params={"n_layers_hidden": 3, "n_units_hidden": 256, "dropout": 0.0, "random_state": seed},
             device=torch.device("cpu"),
             workspace=Path(folder),

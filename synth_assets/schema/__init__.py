@@ -1,1 +1,1 @@
-"""What a table is: columns, keys, split. No models, no Dagster."""
+"""Schema of a table: columns, constraints, encoding, split."""

@@ -4,6 +4,7 @@ A column is a pydantic model: YAML, JSON and the Python object are the same.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,21 +22,11 @@ MAX_LISTED = 10
 
 
 class TableError(ForeseenError):
-    """A table is not what its schema says; the message says what was found, what was expected, what to do."""
+    """A table does not match its schema; the message states what was found, what was expected and what to do."""
 
 
 class BaseColumn(BaseModel, ABC):
-    """Base of the column types.
-
-    Parameters
-    ----------
-    name : str
-        Name in the source.
-    description : str
-        Meaning of a value, in a sentence.
-    unit : str, optional
-        Unit of a value, as written on an axis.
-    """
+    """Base of the column types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,18 +80,7 @@ class BaseColumn(BaseModel, ABC):
 
     @abstractmethod
     def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Return, for each value, whether it is present and `coerce` accepts it.
-
-        Parameters
-        ----------
-        values : pandas.Series
-            n values of any dtype, for instance text that a language model generated.
-
-        Returns
-        -------
-        numpy.ndarray
-            n booleans.
-        """
+        """Return, for each value of any dtype, whether it is present and `coerce` accepts it."""
 
     @abstractmethod
     def has_dtype(self, values: pd.Series) -> bool:
@@ -108,34 +88,14 @@ class BaseColumn(BaseModel, ABC):
 
     @abstractmethod
     def in_range(self, values: pd.Series) -> np.ndarray:
-        """Return, for each value, whether it is one of the labels, or within the limits.
+        """Return, for each value in the column's dtype, whether it is one of the labels, or within the limits.
 
-        Parameters
-        ----------
-        values : pandas.Series
-            n values in the column's dtype.
-
-        Returns
-        -------
-        numpy.ndarray
-            n booleans; a missing or infinite value is not in range.
+        A missing or infinite value is not in range.
         """
 
     def count_out_of_range(self, values: pd.Series) -> int:
-        """Count the present values that are not in range.
-
-        Parameters
-        ----------
-        values : pandas.Series
-            Values in the column's dtype.
-
-        Returns
-        -------
-        int
-            How many; missing values do not count.
-        """
-        present = values.dropna()
-        return int((~self.in_range(present)).sum())
+        """Count the values that are not in range; missing ones do not count."""
+        return int((~self.in_range(values.dropna())).sum())
 
     @abstractmethod
     def encode(self, values: pd.Series) -> pd.Series:
@@ -149,13 +109,7 @@ class BaseColumn(BaseModel, ABC):
 
 
 class Categorical(BaseColumn):
-    """A column of labels.
-
-    Parameters
-    ----------
-    categories : tuple of str
-        Labels in the order of their codes.
-    """
+    """A column of labels."""
 
     sql_type: ClassVar[str] = "VARCHAR"
     is_numeric: ClassVar[bool] = False
@@ -166,7 +120,7 @@ class Categorical(BaseColumn):
     @field_validator("categories")
     @classmethod
     def _are_unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({label for label in value if value.count(label) > 1}) if len(set(value)) < len(value) else []
+        twice = sorted(label for label, count in Counter(value).items() if count > 1)
         if twice:
             raise ValueError(f"found {_listed(twice)} twice; expected each label once")
         return value
@@ -211,13 +165,7 @@ class Categorical(BaseColumn):
 
 
 class NumericColumn(BaseColumn):
-    """Base of the columns of numbers.
-
-    Parameters
-    ----------
-    minimum, maximum : float, optional
-        Limits of a plausible value, inclusive.
-    """
+    """Base of the columns of numbers."""
 
     is_numeric: ClassVar[bool] = True
     categories: ClassVar[tuple[str, ...]] = ()

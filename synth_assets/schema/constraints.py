@@ -22,17 +22,7 @@ _TYPES = {"DOUBLE": f"DECIMAL(27, {DECIMALS})"}
 
 
 class Constraint(BaseModel):
-    """A condition that rows of a table should satisfy.
-
-    Parameters
-    ----------
-    name : str
-        Name of the constraint.
-    sql : str
-        Condition on the raw columns, in DuckDB's SQL: `Diameter <= Length`.
-    description : str
-        Meaning, in a sentence.
-    """
+    """A condition that rows of a table should satisfy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

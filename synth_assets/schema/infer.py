@@ -4,13 +4,13 @@ import pandas as pd
 from pandas.api import types
 
 from synth_assets.schema.columns import MAX_EXACT_INTEGER, Categorical, Column, Float, Integer, TableError
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import TableSchema, refuse_duplicates
 
 MAX_LABELS = 1000
-"""The most labels of an inferred column."""
+"""Maximum number of labels of an inferred column."""
 
 MIN_ROWS = 2
-"""The least number of rows of which a schema is inferred."""
+"""Minimum number of rows that a schema is inferred from."""
 
 _UNSUPPORTED = {
     "bytes": "bytes",
@@ -68,12 +68,7 @@ def infer_schema(frame: pd.DataFrame, target: str | None = None, *, origin: str 
             f"{origin} has a column named {unnamed[0]!r}; expected names that are text. "
             "Rename it, for instance with `frame.columns = frame.columns.astype(str)`."
         )
-    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
-    if twice:
-        raise TableError(
-            f"{origin} has the column{'s' if len(twice) > 1 else ''} {', '.join(map(repr, twice))} twice; every name "
-            "must be unique."
-        )
+    refuse_duplicates(frame, origin)
     if len(frame) < MIN_ROWS:
         found = "no row" if frame.empty else "1 row"
         raise TableError(f"{origin} has {found}; at least {MIN_ROWS} are needed to learn a table.")

@@ -10,15 +10,7 @@ TRAIN, TEST = "train", "test"
 
 
 class Split(BaseModel):
-    """The arguments of `sklearn.model_selection.train_test_split`.
-
-    Parameters
-    ----------
-    train_size : int
-        Number of train rows; the rest is held out.
-    random_state : int
-        Seed of the shuffle.
-    """
+    """The arguments of `sklearn.model_selection.train_test_split`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -18,13 +18,6 @@ RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "r
 class TableSchema(BaseModel):
     """The columns of a table, and which of them is predicted from the others.
 
-    Parameters
-    ----------
-    columns : tuple of Column
-        Columns in the order of the table.
-    target : str, optional
-        Name of the column that is predicted from the others.
-
     Raises
     ------
     TableError
@@ -97,23 +90,11 @@ class TableSchema(BaseModel):
             raise TableError(f"the schema {path}: {validation_message(error)}") from error
 
     def with_target(self, target: str) -> "TableSchema":
-        """Return the schema with another target.
-
-        Raises
-        ------
-        TableError
-            If the target is not a column.
-        """
+        """Return the schema with another target; raise a `TableError` if it is not a column."""
         return TableSchema(columns=self.columns, target=target)
 
     def column(self, name: str) -> Column:
-        """Return the column of that name.
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-        """
+        """Return the column of that name; raise a `KeyError` if there is none."""
         for column in self.columns:
             if column.name == name:
                 return column
@@ -140,9 +121,7 @@ class TableSchema(BaseModel):
         TableError
             If a column is missing or occurs twice, there is no row, or a number cannot be read.
         """
-        twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
-        if twice:
-            raise TableError(f"{origin} has the column{_s(twice)} {_listed(twice)} twice; every name must be unique.")
+        refuse_duplicates(frame, origin)
         missing = [name for name in self.names if name not in frame.columns]
         if missing:
             raise TableError(
@@ -155,7 +134,7 @@ class TableSchema(BaseModel):
 
 
 def readable_rows(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    """Select the rows of which every cell is a value of its column, in the schema's order and dtypes.
+    """Select the rows in which every cell is a value of its column, in the schema's order and dtypes.
 
     Parameters
     ----------
@@ -174,18 +153,19 @@ def readable_rows(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     return pd.DataFrame({column.name: column.coerce(kept[column.name], origin="rows") for column in schema.columns})
 
 
-def refuse_reserved(names: Sequence[str]) -> None:
-    """Refuse the column names in `RESERVED`.
+def refuse_duplicates(frame: pd.DataFrame, origin: str) -> None:
+    """Raise a `TableError` if a frame has two columns of one name."""
+    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if twice:
+        raise TableError(f"{origin} has the column{_s(twice)} {_listed(twice)} twice; every name must be unique.")
 
-    Raises
-    ------
-    TableError
-        If there is one.
-    """
-    taken = sorted({name.lower() for name in names} & set(RESERVED))
-    if taken:
+
+def refuse_reserved(names: Sequence[str]) -> None:
+    """Raise a `TableError` if a column has one of the names in `RESERVED`."""
+    clashing = sorted({name.lower() for name in names} & set(RESERVED))
+    if clashing:
         raise TableError(
-            f"columns: {', '.join(taken)} would clash with a column that the pipeline adds; rename it in the source."
+            f"columns: {', '.join(clashing)} would clash with a column that the pipeline adds; rename it in the source."
         )
 
 
@@ -200,7 +180,7 @@ def content_hash(frame: pd.DataFrame) -> str:
     Returns
     -------
     str
-        A SHA-256 in hexadecimal, the same wherever the same values of the same kinds stand in the same order.
+        A SHA-256 in hexadecimal, equal for equal values of equal dtypes in the same order.
     """
     digest = hashlib.sha256(repr([str(name) for name in frame.columns]).encode())
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())

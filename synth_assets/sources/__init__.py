@@ -1,4 +1,4 @@
-"""Where the rows of a table come from. One module a kind of source, chosen by `type:` in the YAML."""
+"""Sources of the rows of a table: one module for each type, chosen by `type:` in the YAML."""
 
 from typing import Annotated
 

@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from synth_assets.sources.base import DataFile, LoadedTable, SourceError, SourceSettings, Variable
+from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable
 from synth_assets.sources.file import FileSource
 from synth_assets.sources.openml import OpenMLSource
 from synth_assets.sources.placeholder import PlaceholderSource
@@ -14,47 +14,27 @@ from synth_assets.sources.placeholder import PlaceholderSource
 log = logging.getLogger(__name__)
 
 
-class OpenMLDataSet(BaseModel):
-    """The `openml` key of a source of type auto."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1, description="Name of the data set.")
-    version: int = Field(default=1, ge=1, description="Version of the data set.")
-
-
-class AutoSource(SourceSettings):
+class AutoSource(Source):
     """The first of: the file, OpenML, the placeholder.
 
-    Only the absence of a file that nobody named leads on to OpenML: a file that the variable names must exist.
-
-    Parameters
-    ----------
-    path : str
-        CSV or Parquet file, inside the data folder.
-    variable : str, optional
-        Environment variable that names another file.
-    openml : OpenMLDataSet, optional
-        Data set on OpenML.
-    placeholder : str, optional
-        CSV file of the placeholder, inside the data folder.
+    OpenML is used only if no file is named: a file that the variable names must exist.
     """
 
     type: Literal["auto"] = "auto"
     path: DataFile = Field(description="CSV or Parquet file, inside the data folder.")
     variable: Variable | None = Field(default=None, description="Environment variable that names another file.")
-    openml: OpenMLDataSet | None = Field(default=None, description="Data set on OpenML.")
+    openml: OpenMLSource | None = Field(default=None, description="Data set on OpenML.")
     placeholder: DataFile | None = Field(
         default=None, description="CSV file of the placeholder, inside the data folder."
     )
 
     def load(self, data_dir: Path) -> LoadedTable:
         """Load the first source that is available. OpenML out of reach leads on to the placeholder, with a warning."""
-        if self._file.exists(data_dir) or not (self._openml or self._placeholder):
+        if self._file.exists(data_dir) or not (self.openml or self._placeholder):
             return self._file.load(data_dir)
-        if self._openml is not None:
+        if self.openml is not None:
             try:
-                return self._openml.load(data_dir)
+                return self.openml.load(data_dir)
             except SourceError as error:
                 if self._placeholder is None:
                     raise
@@ -69,15 +49,11 @@ class AutoSource(SourceSettings):
         """
         if self._file.exists(data_dir):
             return self._file.fingerprint(data_dir)
-        return (self._openml or self._placeholder or self._file).fingerprint(data_dir)
+        return (self.openml or self._placeholder or self._file).fingerprint(data_dir)
 
     @property
     def _file(self) -> FileSource:
         return FileSource(path=self.path, variable=self.variable)
-
-    @property
-    def _openml(self) -> OpenMLSource | None:
-        return OpenMLSource(name=self.openml.name, version=self.openml.version) if self.openml else None
 
     @property
     def _placeholder(self) -> PlaceholderSource | None:

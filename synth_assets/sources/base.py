@@ -1,8 +1,9 @@
-"""The protocol of a source, and the table that it loads."""
+"""The interface of a source, and the table that it loads."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -13,7 +14,7 @@ SourceKind = Literal["file", "openml", "placeholder"]
 
 
 class SourceError(TableError):
-    """A source of rows cannot be read; the message says what was found and what to do."""
+    """A source of rows cannot be read; the message states what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LoadedTable:
 
     @property
     def label(self) -> str:
-        """What is written where the table is shown, for instance on a plot."""
+        """Name of the table's origin, for instance on a plot."""
         return {
             "file": f"file {self.origin}",
             "openml": self.origin,
@@ -47,9 +48,12 @@ class LoadedTable:
         }[self.kind]
 
 
-class Source(Protocol):
-    """A source of rows."""
+class Source(BaseModel, ABC):
+    """A source of rows: its settings, and how they are loaded."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
     def load(self, data_dir: Path) -> LoadedTable:
         """Load the table.
 
@@ -63,28 +67,13 @@ class Source(Protocol):
         SourceError
             If the source is missing, unreachable or unreadable.
         """
-        ...
 
+    @abstractmethod
     def fingerprint(self, data_dir: Path) -> str:
         """Return a fingerprint of the rows that `load` would return, without loading them.
 
-        Parameters
-        ----------
-        data_dir : pathlib.Path
-            The project's data folder.
-
-        Raises
-        ------
-        SourceError
-            If the source is missing or unreachable.
+        Arguments and errors are as in `load`.
         """
-        ...
-
-
-class SourceSettings(BaseModel):
-    """Base of the sources: pydantic models, frozen, without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def inside_data_folder(value: str) -> str:

@@ -30,20 +30,10 @@ GRID_STEPS = {
 
 
 def draw_placeholder(summary: Mapping[str, Any], *, seed: int) -> pd.DataFrame:
-    """Draw a table from summary figures.
+    """Draw a table from summary figures, with as many rows of each sex as these state, in random order.
 
-    Parameters
-    ----------
-    summary : mapping
-        `quantile_levels` (length q) and, for each sex under `by_sex`, `rows`, `quantiles` (for each of the m numeric
-        columns its q quantiles) and `spearman` (m by m, in the order of the quantiles).
-    seed : int
-        The seed of the draw.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As many rows of each sex as the summary states, in random order: `Sex` and the m numeric columns.
+    `summary` holds `quantile_levels` (length q) and, for each sex under `by_sex`, `rows`, `quantiles` (for each of the
+    m numeric columns its q quantiles) and `spearman` (m by m, in the order of the quantiles).
     """
     from scipy.stats import norm
 
@@ -72,7 +62,7 @@ def _normal_correlation(spearman: np.ndarray) -> np.ndarray:
     # Pearson's correlation of the normal scores that gives this Spearman correlation (Kruskal, Ordinal Measures of
     # Association, 1958).
     pearson = 2 * np.sin(np.pi / 6 * spearman)
-    # Rounded figures need not be a correlation matrix: clip what is negative and give the diagonal its ones back.
+    # Rounded figures need not be a correlation matrix: clip negative eigenvalues and restore the unit diagonal.
     values, vectors = np.linalg.eigh(pearson)
     repaired = vectors @ np.diag(values.clip(min=1e-6)) @ vectors.T
     scale = np.sqrt(np.diag(repaired))

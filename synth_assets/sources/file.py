@@ -10,21 +10,13 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.schema.columns import TableError
-from synth_assets.sources.base import DataFile, LoadedTable, SourceError, SourceSettings, Variable
+from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable
 
 SUFFIXES = (".csv", ".parquet")
 
 
-class FileSource(SourceSettings):
-    """A CSV or Parquet file.
-
-    Parameters
-    ----------
-    path : str
-        The file, inside the data folder.
-    variable : str, optional
-        Environment variable that names another file.
-    """
+class FileSource(Source):
+    """A CSV or Parquet file."""
 
     type: Literal["file"] = "file"
     path: DataFile = Field(description="CSV or Parquet file, inside the data folder.")
@@ -88,13 +80,7 @@ def read_file(path: Path) -> pd.DataFrame:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises
-    ------
-    SourceError
-        If it cannot be read.
-    """
+    """Return the SHA-256 of a file; raise a `SourceError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -103,13 +89,7 @@ def hash_file(path: Path) -> str:
 
 
 def require_suffix(path: Path) -> None:
-    """Refuse a file name that does not tell the format of a table.
-
-    Raises
-    ------
-    TableError
-        If the suffix is neither .csv nor .parquet.
-    """
+    """Raise a `TableError` if a suffix is neither .csv nor .parquet."""
     if path.suffix.lower() not in SUFFIXES:
         raise TableError(f"{path}: the suffix is {path.suffix!r}; expected {' or '.join(SUFFIXES)}.")
 

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 from pydantic import Field
 
-from synth_assets.sources.base import LoadedTable, SourceError, SourceSettings
+from synth_assets.sources.base import LoadedTable, Source, SourceError
 
 API = "https://www.openml.org/api/v1/json"
 TIMEOUT_S = 20.0
@@ -30,16 +30,8 @@ CACHE = "openml"
 log = logging.getLogger(__name__)
 
 
-class OpenMLSource(SourceSettings):
-    """A data set on OpenML.
-
-    Parameters
-    ----------
-    name : str
-        Name of the data set.
-    version : int
-        Version of the data set.
-    """
+class OpenMLSource(Source):
+    """A data set on OpenML."""
 
     type: Literal["openml"] = "openml"
     name: str = Field(min_length=1, description="Name of the data set.")
@@ -63,7 +55,7 @@ class OpenMLSource(SourceSettings):
                     parser="liac-arff",
                     n_retries=1,
                 )
-        os.utime(cache)  # the newest folder is the one to take without network
+        os.utime(cache)  # the newest folder is used without network
         label = f"openml.org {self.name} v{self.version}"
         return LoadedTable(bunch.frame, "openml", label, _fingerprint(bunch.details["md5_checksum"]))
 
@@ -90,7 +82,7 @@ class OpenMLSource(SourceSettings):
             fetched = [path for path in folder.glob("*") if path.name.startswith(prefix)]
             if not fetched:
                 raise
-            log.info("OpenML cannot be reached (%r); the data set is taken as it was last fetched", error)
+            log.info("OpenML cannot be reached (%r); using the data set as last fetched", error)
             return max(fetched, key=lambda path: path.stat().st_mtime)
         cache.mkdir(parents=True, exist_ok=True)
         return cache

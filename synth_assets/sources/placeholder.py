@@ -5,18 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from synth_assets.sources.base import DataFile, LoadedTable, SourceError, SourceSettings
+from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError
 from synth_assets.sources.file import hash_file, read_file
 
 
-class PlaceholderSource(SourceSettings):
-    """A CSV file of rows that are not real data.
-
-    Parameters
-    ----------
-    path : str
-        The file, inside the data folder.
-    """
+class PlaceholderSource(Source):
+    """A CSV file of rows that are not real data."""
 
     type: Literal["placeholder"] = "placeholder"
     path: DataFile = Field(description="CSV file, inside the data folder.")

@@ -1,6 +1,6 @@
-"""What makes synthetic rows: one interface, one module a method. No Dagster, no held-out rows.
+"""Synthesizers: one interface, one module for each method.
 
-Another method is a module with a `Synthesizer`, and a line in `_CLASSES`.
+To add a method, add a module with a `Synthesizer`, and a line in `_CLASSES`.
 """
 
 from pathlib import Path
@@ -49,15 +49,7 @@ else:
 
 
 def create(settings: SynthesizerSettings, *, base_models_dir: Path | None = None) -> Synthesizer:
-    """Create the unfitted synthesizer that settings are for.
-
-    Parameters
-    ----------
-    settings : SynthesizerSettings
-        The settings.
-    base_models_dir : pathlib.Path, optional
-        The folder in which the names of base models are looked up first.
-    """
+    """Create the unfitted synthesizer that settings are for; `base_models_dir` is as in `Synthesizer`."""
     return SYNTHESIZERS[settings.type](settings, base_models_dir=base_models_dir)
 
 

@@ -1,4 +1,4 @@
-"""The interface of everything that makes synthetic rows."""
+"""The interface of a synthesizer, its settings, and its files."""
 
 import json
 from abc import ABC, abstractmethod
@@ -14,10 +14,13 @@ from synth_assets.errors import ForeseenError
 from synth_assets.schema.table import TableSchema
 
 Log = Callable[[str], None]
-"""Takes one line of progress."""
+"""Receives one line of progress."""
 
 SYNTHESIZER_JSON = "synthesizer.json"
-"""In the folder of a saved synthesizer: its name, its settings, the table's schema, and what was learned."""
+"""In the folder of a saved synthesizer: its name, its settings, the table's schema, and the fitted state."""
+
+ROWS_FILE = "rows.safetensors"
+"""In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that usually hold pickles: loading one may run arbitrary code."""
@@ -46,7 +49,7 @@ class SynthesizerSettings(BaseModel):
     type: str
 
     def inputs(self) -> dict[str, Any]:
-        """Return the settings that decide what is learned, as JSON values."""
+        """Return the settings that the fitted model depends on, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.execution_fields))
 
 
@@ -63,7 +66,7 @@ class SampleSettings(BaseModel):
 
 
 class Synthesizer(ABC):
-    """A method that learns a table from its train rows and draws synthetic rows.
+    """A method that is fitted to the train rows of a table and samples synthetic rows.
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ class Synthesizer(ABC):
     supports_conditions: ClassVar[bool] = False
     supports_temperature: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
-    """Packages whose versions decide what is learned."""
+    """Packages whose versions the fitted model depends on."""
 
     settings: SynthesizerSettings
     schema: TableSchema
@@ -117,7 +120,7 @@ class Synthesizer(ABC):
         checkpoints: Path | None = None,
         log: Log = silent,
     ) -> Self:
-        """Learn a table.
+        """Fit the synthesizer to a table.
 
         Parameters
         ----------
@@ -130,7 +133,7 @@ class Synthesizer(ABC):
         checkpoints : pathlib.Path, optional
             A folder for checkpoints of this fit alone. A fit that was interrupted resumes from there.
         log : callable
-            Takes lines of progress.
+            Receives lines of progress.
 
         Returns
         -------
@@ -145,7 +148,7 @@ class Synthesizer(ABC):
             If a value is missing or infinite, or the model cannot be fitted.
         """
         rows = schema.coerce(train, origin="train")
-        _refuse_missing(rows)
+        refuse_missing(rows)
         self.schema = schema
         self._fit(rows, seed=seed, checkpoints=checkpoints, log=log)
         return self
@@ -172,7 +175,7 @@ class Synthesizer(ABC):
         temperature : float
             Temperature of the softmax over the next token; 1.0 samples the learned distribution.
         log : callable
-            Takes lines of progress.
+            Receives lines of progress.
 
         Returns
         -------
@@ -275,7 +278,7 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _save(self, folder: Path) -> dict[str, Any]:
-        """Write files to a folder, and return what else was learned, as JSON values."""
+        """Write files to a folder, and return the rest of the fitted state, as JSON values."""
 
     @abstractmethod
     def _load(self, folder: Path, learned: dict[str, Any]) -> None: ...
@@ -308,13 +311,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Raise if a model's folder holds a pickle.
-
-    Raises
-    ------
-    ModelError
-        With the names of the files.
-    """
+    """Raise a `ModelError` if a model's folder holds a pickle."""
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in PICKLES)
     if found:
         raise ModelError(
@@ -323,11 +320,37 @@ def refuse_pickles(folder: Path) -> None:
         )
 
 
+def save_rows(quantised: np.ndarray, folder: Path) -> None:
+    """Save quantised train rows, for a synthesizer that is fitted to them again when it is loaded."""
+    from safetensors.numpy import save_file
+
+    save_file({"quantised": quantised}, folder / ROWS_FILE)
+
+
+def load_rows(folder: Path) -> np.ndarray:
+    """Load what `save_rows` saved.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        rows: np.ndarray = load_file(folder / ROWS_FILE)["quantised"]
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder / ROWS_FILE} cannot be read ({error}); fit the model again.") from error
+    return rows
+
+
 def _other_version(folder: Path) -> str:
     return f"{folder} holds no model that this version of synth_assets can read; fit the model again."
 
 
-def _refuse_missing(train: pd.DataFrame) -> None:
+def refuse_missing(train: pd.DataFrame) -> None:
+    """Raise a `ModelError` if a train row has a missing or infinite value."""
     counts = {}
     for name in train.columns:
         values = train[name]

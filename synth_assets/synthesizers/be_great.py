@@ -1,4 +1,4 @@
-"""`be_great.GReaT` as it is, behind the interface of a synthesizer. A baseline."""
+"""Baseline: a thin adapter of `be_great.GReaT` to the interface of a synthesizer."""
 
 import contextlib
 import io
@@ -16,13 +16,13 @@ from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, Synthes
 from synth_assets.synthesizers.language_model.settings import BaseModelSettings
 
 MAX_DRAWS = 20
-"""Maximum number of rows drawn for each row that is wanted."""
+"""Maximum number of rows drawn for each row of the sample."""
 
 BATCH_ROWS = 100
 """Rows that be_great generates in parallel."""
 
 LOGGING_STEPS = 100
-"""Training steps between two reports of the loss."""
+"""Training steps between two lines of the log."""
 
 LEARNED = ("columns", "num_cols", "conditional_col", "conditional_col_dist", "col_stats", "float_precision")
 """Attributes of `be_great.GReaT` that a fit sets."""
@@ -115,11 +115,11 @@ class BeGreat(Synthesizer):
             log(f"{kept:,} of {n:,} rows, {drawn:,} drawn")
             yield batch
 
-    def _too_few(self, drawn: int, kept: int, wanted: int, output: str) -> str:
+    def _too_few(self, drawn: int, kept: int, n: int, output: str) -> str:
         failures = re.findall(r"An error has occurred: ([^\x1b\n]*)", output)
         reason = f" be_great reports: {failures[-1]}" if failures else ""
         return (
-            f"be_great drew {drawn} rows, of which {kept} of the {wanted} wanted are rows of the table.{reason} "
+            f"be_great drew {drawn} rows, of which {kept} are rows of the table; expected {n}.{reason} "
             "Train it for more epochs, or sample at a lower temperature."
         )
 

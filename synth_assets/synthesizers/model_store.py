@@ -26,7 +26,7 @@ from synth_assets.storage.files import sync, verify_manifest, write_manifest
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 
-ALGORITHM_VERSION = 7
+ALGORITHM_VERSION = 8
 """Raised whenever this package would fit another model to the same inputs."""
 
 
@@ -124,7 +124,7 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the store has no such model, or a file is missing or is not what was stored; the message names each.
+            If the store has no such model, or a file is missing or has changed; the message names each.
         """
         self.card(version)
         if damaged := verify_manifest(self.path(version)):
@@ -156,20 +156,14 @@ class ModelStore:
 
         Parameters
         ----------
-        train : pandas.DataFrame
-            The train rows.
-        schema : TableSchema
-            The table's schema.
+        train, schema, seed, log
+            As in `Synthesizer.fit`.
         settings : SynthesizerSettings
             The settings of the synthesizer.
-        seed : int
-            The seed of everything random.
         base_models_dir : pathlib.Path, optional
             The folder in which the names of base models are looked up first.
         checkpoints_dir : pathlib.Path
-            Where checkpoints are kept, under the model's version, until the model is complete.
-        log : callable
-            Takes lines of progress.
+            Folder of the checkpoints, by the model's version, until the model is complete.
 
         Returns
         -------
@@ -259,7 +253,7 @@ class ModelStore:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ModelError(
                 f"no model could be fitted and saved in {self.folder}: {reason}. On its disk "
-                f"{_free_megabytes(self.folder):,.0f} MB are free. What was stored is still there; once the cause is "
+                f"{_free_megabytes(self.folder):,.0f} MB are free. No stored model has changed; once the cause is "
                 "removed, a fit of a language model resumes from its last complete checkpoint."
             ) from error
 

@@ -1,4 +1,4 @@
-"""SMOTE: rows between neighbours. A baseline."""
+"""Baseline: SMOTE, interpolation between neighbouring rows."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,11 +8,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
+from synth_assets.synthesizers.base import BATCH_ROWS, Log, Synthesizer, SynthesizerSettings, load_rows, save_rows
 from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
-
-UNITS_FILE = "rows.safetensors"
-"""The train rows as whole numbers."""
 
 
 class SmoteSettings(SynthesizerSettings):
@@ -27,9 +24,9 @@ class Smote(Synthesizer):
 
     SMOTE (Chawla et al., Journal of Artificial Intelligence Research 16, 2002) as it is used for regression (Torgo et
     al., SMOTE for Regression, 2013): a row is drawn, and one of its nearest neighbours; the new row lies at a random
-    place on the line between the two. Distances are Euclidean, with every number at a standard deviation of 1 and two
+    point of the line between the two. Distances are Euclidean, with every number at a standard deviation of 1 and two
     labels that differ as far apart as two numbers that differ by one standard deviation, as in the paper's SMOTE-NC.
-    Labels are those of the nearer end, and numbers are rounded to their column's grid.
+    Labels are copied from the nearer end, and numbers are rounded to their column's grid.
     """
 
     name: ClassVar[str] = "smote"
@@ -42,18 +39,18 @@ class Smote(Synthesizer):
         self._index(row_encoder, row_encoder.quantise(train))
         log(f"smote: indexed {len(train):,} rows")
 
-    def _index(self, row_encoder: RowEncoder, units: np.ndarray) -> None:
+    def _index(self, row_encoder: RowEncoder, quantised: np.ndarray) -> None:
         from sklearn.neighbors import NearestNeighbors
 
-        self.row_encoder, self.units = row_encoder, units
+        self.row_encoder, self.quantised = row_encoder, quantised
         features = []
-        for column, values in zip(row_encoder.columns, units.T, strict=True):
+        for column, values in zip(row_encoder.columns, quantised.T, strict=True):
             if isinstance(column, CategoricalEncoder):
                 features.append(np.sqrt(0.5) * (values[:, None] == np.arange(column.cardinality)))
             else:
                 features.append(values[:, None] / (values.std() or 1.0))
         points = np.hstack(features)
-        k = min(self.settings.n_neighbors + 1, len(units))  # a row is its own nearest neighbour, or one like it
+        k = min(self.settings.n_neighbors + 1, len(quantised))  # a row is its own nearest neighbour, or one like it
         self.neighbours = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
 
     def _sample_batches(
@@ -67,32 +64,23 @@ class Smote(Synthesizer):
 
     def _interpolate(self, n: int, rng: np.random.Generator) -> np.ndarray:
         k = self.neighbours.shape[1]
-        one = rng.integers(len(self.units), size=n)
-        other = self.neighbours[one, rng.integers(min(1, k - 1), k, size=n)]
+        row = rng.integers(len(self.quantised), size=n)
+        other = self.neighbours[row, rng.integers(min(1, k - 1), k, size=n)]
         share = rng.random(n)
-        nearer = self.units[np.where(share < 0.5, one, other)]
-        units = np.empty_like(nearer)
+        nearer = self.quantised[np.where(share < 0.5, row, other)]
+        interpolated = np.empty_like(nearer)
         for i, column in enumerate(self.row_encoder.columns):
             if isinstance(column, NumericEncoder):
-                exact = self.units[one, i] + share * (self.units[other, i] - self.units[one, i])
+                exact = self.quantised[row, i] + share * (self.quantised[other, i] - self.quantised[row, i])
                 steps = np.rint((exact - column.low) / column.grid_step).astype("int64")
-                units[:, i] = column.low + steps * column.grid_step
+                interpolated[:, i] = column.low + steps * column.grid_step
             else:
-                units[:, i] = nearer[:, i]
-        return units
+                interpolated[:, i] = nearer[:, i]
+        return interpolated
 
     def _save(self, folder: Path) -> dict[str, Any]:
-        from safetensors.numpy import save_file
-
-        save_file({"units": self.units}, folder / UNITS_FILE)
+        save_rows(self.quantised, folder)
         return {"row_encoder": self.row_encoder.to_json()}
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            units = load_file(folder / UNITS_FILE)["units"]
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{folder / UNITS_FILE} cannot be read ({error}); fit the model again.") from error
-        self._index(RowEncoder.from_json(learned["row_encoder"]), units)
+        self._index(RowEncoder.from_json(learned["row_encoder"]), load_rows(folder))

@@ -1,4 +1,4 @@
-"""The augmentation study: what a unit depends on, and what a gain is."""
+"""The augmentation study: what a trial depends on, and what a gain is."""
 
 from pathlib import Path
 from types import ModuleType
@@ -46,21 +46,21 @@ def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return study
 
 
-def test_units_of_a_size_and_repeat_share_their_real_rows(study: ModuleType) -> None:
-    units = study.units_of({20: 2, 10: 1}, ["smote", "cart"], len(TRAIN))
-    assert [(u.real_rows, u.repeat, u.synthesizer) for u in units] == [
+def test_trials_of_a_size_and_repeat_share_their_real_rows(study: ModuleType) -> None:
+    trials = study.trials_of({20: 2, 10: 1}, ["smote", "cart"], len(TRAIN))
+    assert [(u.real_rows, u.repeat, u.synthesizer) for u in trials] == [
         (10, 0, "smote"), (10, 0, "cart"), (20, 0, "smote"), (20, 0, "cart"), (20, 1, "smote"), (20, 1, "cart"),
     ]  # fmt: skip
-    subsamples = [study.subsample(TRAIN, unit, seed=0) for unit in units]
+    subsamples = [study.subsample(TRAIN, trial, seed=0) for trial in trials]
     pd.testing.assert_frame_equal(subsamples[2], subsamples[3])
     assert not subsamples[2].equals(subsamples[4])
     with pytest.raises(SystemExit, match="found sizes \\[61\\] and 60 train rows"):
-        study.units_of({61: 1}, ["smote"], len(TRAIN))
+        study.trials_of({61: 1}, ["smote"], len(TRAIN))
 
 
 def test_a_gain_compares_the_same_rows_without_and_with_synthetic_ones(study: ModuleType) -> None:
-    units = study.units_of({20: 2}, ["smote"], len(TRAIN))
-    found = [study.run_unit(unit, TRAIN, HOLDOUT, SCHEMA, SmoteSettings(), print) for unit in units]
+    trials = study.trials_of({20: 2}, ["smote"], len(TRAIN))
+    found = [study.run_trial(trial, TRAIN, HOLDOUT, SCHEMA, SmoteSettings(), print) for trial in trials]
     summary = study.summarise(pd.concat(found, ignore_index=True)).set_index("synthetic_ratio")
     alone = [result.query("synthetic_ratio == 0 and resample == 0")["score"].item() for result in found]
     most = [result.query("synthetic_ratio == 10 and resample == 0")["score"].item() for result in found]
@@ -70,13 +70,13 @@ def test_a_gain_compares_the_same_rows_without_and_with_synthetic_ones(study: Mo
     assert "smote: R2 rose in" in study.answer(summary.reset_index())
 
 
-def test_a_stored_unit_is_for_its_own_inputs_alone(study: ModuleType) -> None:
-    unit = study.Unit(20, 0, "cart")
+def test_the_key_of_a_trial_depends_on_its_own_inputs_only(study: ModuleType) -> None:
+    trial = study.Trial(20, 0, "cart")
     tree = ForestSettings(n_estimators=1)
-    key = study.key_of(unit, TRAIN, HOLDOUT, SCHEMA, tree)
-    assert key == study.key_of(unit, TRAIN, HOLDOUT, SCHEMA, tree)
-    assert key != study.key_of(unit, TRAIN, HOLDOUT.head(39), SCHEMA, tree)
-    assert key != study.key_of(unit, TRAIN, HOLDOUT, SCHEMA, ForestSettings(n_estimators=2))
+    key = study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, tree)
+    assert key == study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, tree)
+    assert key != study.key_of(trial, TRAIN, HOLDOUT.head(39), SCHEMA, tree)
+    assert key != study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, ForestSettings(n_estimators=2))
 
 
 def test_pretraining_rows_follow_the_number_of_real_rows(study: ModuleType) -> None:

@@ -70,17 +70,17 @@ def test_a_peer_that_failed_is_run_again(bench: ModuleType, peer: Path, tmp_path
     assert (tmp_path / "runs").read_text() == "11"
 
 
-def test_our_synthesizers_are_fitted_each_time(
+def test_the_language_model_is_fitted_each_time(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
 
-    def run_engine(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
+    def run_method(method: str, seed: int, folder: Path, rows: int, *more: str) -> dict[str, float]:
         runs.append((method, seed, rows))
         Path(more[1]).write_text("a\n1")
         return json.loads('{"fit_cpu_s": 1.5}')
 
-    monkeypatch.setattr(bench, "run_engine", run_engine)
+    monkeypatch.setattr(bench, "run_method", run_method)
     for _ in range(2):
         assert bench.run("language_model", 3, tmp_path, 7)[1] == {"fit_cpu_s": 1.5}
     assert runs == [("language_model", 3, 7)] * 2

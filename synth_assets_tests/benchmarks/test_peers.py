@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.peers import environments
-from benchmarks.peers.common import conform, grid, snap
+from benchmarks.peers.common import coerce, grid, snap
 from benchmarks.peers.environments import PEERS, interpreter_of, script_of
 
 TRAIN = pd.DataFrame({"Sex": ["F", "I", "M"], "Length": [0.455, 0.35, 0.53], "Rings": [15, 7, 9]})
@@ -44,7 +44,7 @@ def test_snapped_values_are_written_as_values_of_the_grid(train: list[int], draw
 
 def test_rows_get_the_order_and_the_types_of_the_train_rows() -> None:
     drawn = pd.DataFrame({"Rings": [8.4, 99.0], "Length": [0.4567, -1.0], "Sex": ["M", "F"]}, index=[7, 3])
-    found = conform(drawn, TRAIN, ["Sex"], 2)
+    found = coerce(drawn, TRAIN, ["Sex"], 2)
     expected = pd.DataFrame({"Sex": ["M", "F"], "Length": [0.455, 0.35], "Rings": [8, 15]})
     pd.testing.assert_frame_equal(found, expected)
 
@@ -59,12 +59,12 @@ def test_rows_get_the_order_and_the_types_of_the_train_rows() -> None:
 )
 def test_rows_that_need_mending_are_refused(changed: dict[str, list[object]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        conform(TRAIN.assign(**changed), TRAIN, ["Sex"], 3)
+        coerce(TRAIN.assign(**changed), TRAIN, ["Sex"], 3)
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 rows were drawn where 4"):
-        conform(TRAIN, TRAIN, ["Sex"], 4)
+    with pytest.raises(ValueError, match="3 rows were drawn; expected 4"):
+        coerce(TRAIN, TRAIN, ["Sex"], 4)
 
 
 def test_a_script_fits_samples_and_reports_and_may_have_the_name_of_its_library(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_script_fits_samples_and_reports_and_may_have_the_name_of_its_library(
 def test_a_peer_has_a_script_and_pinned_requirements(name: str) -> None:
     assert script_of(name).is_file()
     lines = (environments.HERE / f"{PEERS[name].environment}.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line) for line in [*lines, *PEERS[name].alone])
+    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line) for line in [*lines, *PEERS[name].without_dependencies])
 
 
 @pytest.mark.slow

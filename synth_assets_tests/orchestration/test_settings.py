@@ -36,7 +36,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         "type": "auto",
         "path": "abalone.csv",
         "variable": "ABALONE_CSV",
-        "openml": {"name": "abalone", "version": 1},
+        "openml": {"type": "openml", "name": "abalone", "version": 1},
         "placeholder": "abalone_placeholder.csv",
     }
 

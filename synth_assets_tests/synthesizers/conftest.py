@@ -108,8 +108,10 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([ids])).logits[0]
             shares.append(math.prod(float(logits[at, among].softmax(0)[chosen]) for at, among, chosen in choices))
-            shifts = [row_encoder.offsets(place, np.zeros((1, len(codes)), np.int64))[0] for place in range(len(codes))]
-            units.append([row_encoder.dequantise(i, np.array([c]), shifts[i])[0] for i, c in enumerate(codes)])
+            offsets = [column.offsets(np.zeros((1, len(codes)), np.int64))[0] for column in row_encoder.columns]
+            units.append(
+                [c * column.grid_step + o for c, column, o in zip(codes, row_encoder.columns, offsets, strict=True)]
+            )
         return row_encoder.to_frame(np.array(units)).assign(share=shares)
 
     return compute

@@ -1,4 +1,4 @@
-"""The adapter of be_great: the wanted rows, or an end with a reason."""
+"""The adapter of be_great: valid rows, or an error that states why."""
 
 import pandas as pd
 import pytest
@@ -19,7 +19,7 @@ def untrained_be_great(easy_rows: pd.DataFrame, easy_schema: TableSchema) -> BeG
 
 
 def test_a_model_that_writes_no_row_ends_with_a_message(untrained_be_great: BeGreat) -> None:
-    with pytest.raises(ModelError, match=r"be_great drew \d+ rows, of which 0 of the 25 wanted"):
+    with pytest.raises(ModelError, match=r"be_great drew \d+ rows, of which 0 are rows of the table; expected 25"):
         untrained_be_great.sample(25, seed=1)
 
 
@@ -39,7 +39,7 @@ def test_the_draws_are_bounded_where_few_rows_are_valid(
 ) -> None:
     invalid = easy_rows.head(10).assign(Colour="green")
     monkeypatch.setattr(untrained_be_great.great, "sample", lambda *_, **__: invalid)
-    with pytest.raises(ModelError, match="be_great drew 4000 rows, of which 0 of the 200"):
+    with pytest.raises(ModelError, match="be_great drew 4000 rows, of which 0 are rows of the table; expected 200"):
         untrained_be_great.sample(200)
 
 

@@ -36,7 +36,7 @@ def rows_of(table: pd.DataFrame, n: int, seed: int = 2, **spec: float) -> pd.Dat
     units = forest.sample(n, seed=seed)
     assert len(units) == n
     for place in range(len(row_encoder.columns)):
-        low, high = row_encoder.bounds(place)
+        low, high = row_encoder.columns[place].low, row_encoder.columns[place].high
         assert units[:, place].min() >= low
         assert units[:, place].max() <= high
     return row_encoder.to_frame(units)
@@ -163,7 +163,7 @@ def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
     rows = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)
     assert len(rows) == 6000
     assert len(np.unique(rows, axis=0)) > 0.8 * 6000
-    low, high = zip(*(row_encoder.bounds(place) for place in range(len(row_encoder.columns))), strict=True)
+    low, high = zip(*((column.low, column.high) for column in row_encoder.columns), strict=True)
     assert (rows.min(axis=0) >= low).all()
     assert (rows.max(axis=0) <= high).all()
     again = forest_of(table, row_encoder, n_estimators=10).resample(6000, seed=2)

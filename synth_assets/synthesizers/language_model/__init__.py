@@ -1,5 +1,1 @@
-"""The language model of rows: its base, its training, its sampling, its files.
-
-Belongs here: everything that touches be_great, transformers and torch, which are imported inside functions only, so
-that importing this package costs nothing. Does not belong here: Dagster, and any look at held-out rows.
-"""
+"""The language model of rows. Torch and transformers are imported inside functions: importing this package is fast."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from synth_assets.synthesizers.language_model import kernels
-from synth_assets.synthesizers.language_model.decoding import Decoder, GPT2Decoder
+from synth_assets.synthesizers.language_model.decoding import CachedDecoder, Decoder, GPT2Decoder
 
 
 def backbone(model: Any) -> Any:
@@ -54,27 +54,11 @@ def hidden_states_at(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> 
 
 
 def decoder_for(model: Any, rows: int, *, ragged: bool, max_length: int) -> Decoder:
-    """Return an incremental decoder for a model, with no token in it yet.
+    """Return an incremental decoder of `rows` rows of up to `max_length` tokens.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model.
-    rows : int
-        Number of rows generated in parallel.
-    ragged : bool
-        Whether `append` skips rows, so that rows may differ in length.
-    max_length : int
-        Maximum number of tokens of a row.
-
-    Returns
-    -------
-    Decoder
-        The decoder.
+    If `ragged`, its `append` may skip rows, so that rows may differ in length.
     """
     if is_plain_gpt2(model) and not ragged:
         return GPT2Decoder(model.transformer, rows, max_length)
-    from synth_assets.synthesizers.language_model.cached_decoding import CachedDecoder
-
     device = next(model.parameters()).device
     return CachedDecoder(backbone(model), rows, device, ragged=ragged, max_length=max_length)

@@ -1,4 +1,4 @@
-"""Base models: a small GPT-2 made from the table, or any that transformers loads by name or path."""
+"""Base models: a small GPT-2 for the table, or any model that transformers loads by name or path."""
 
 import hashlib
 from collections.abc import Sequence
@@ -60,16 +60,12 @@ def load_base(
 
     Parameters
     ----------
-    settings : BaseModelSettings
-        Names the base.
+    settings, seed, base_models_dir
+        As in `fingerprint`.
     train : pandas.DataFrame
         The train rows, whose columns and values the tokenizer of a 'scratch' base knows.
     row_encoder : RowEncoder, optional
         The encoder of the rows; without one, rows are the sentences of be_great.
-    seed : int
-        The seed of a 'scratch' base's weights.
-    base_models_dir : pathlib.Path, optional
-        The folder in which a base's name is looked up first.
 
     Returns
     -------
@@ -106,18 +102,7 @@ def _local_folder(base: str, base_models_dir: Path | None) -> Path | None:
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
-    """Return each row as the sentence of be_great, columns in the given order: 'Sex is 2, Length is 0.455, ...'.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        n rows.
-
-    Returns
-    -------
-    list of str
-        n sentences.
-    """
+    """Return each row as the sentence of be_great, columns in the given order: 'Sex is 2, Length is 0.455, ...'."""
     columns = [[f"{name} is {value}" for value in frame[name].tolist()] for name in frame.columns]
     return [", ".join(cells) for cells in zip(*columns, strict=True)]
 
@@ -130,29 +115,9 @@ def make_scratch_base(
     seed: int,
     row_encoder: RowEncoder | None = None,
 ) -> tuple[Any, Any]:
-    """Make a GPT-2 with random weights, and a tokenizer for these rows.
+    """Make a GPT-2 with random weights, and the tokenizer of `scratch_tokenizer`, for rows as sentences.
 
-    The tokenizer is `tokenizer.scratch_tokenizer`'s.
-
-    Parameters
-    ----------
-    shape : ScratchSettings
-        Layers, heads, width, dropout.
-    rows : sequence of str
-        The rows as sentences: they give the characters, and the longest of them the number of positions.
-    names : sequence of str
-        The column names.
-    seed : int
-        The seed of the weights.
-    row_encoder : RowEncoder, optional
-        Encoder of the rows, for the tokenizer.
-
-    Returns
-    -------
-    model : transformers.GPT2LMHeadModel
-        The model.
-    tokenizer : transformers.PreTrainedTokenizerFast
-        The tokenizer.
+    The rows supply the characters, and the longest of them the number of positions. The encoder is for the tokenizer.
     """
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel

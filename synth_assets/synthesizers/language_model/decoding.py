@@ -1,7 +1,7 @@
 """Incremental decoding: rows are extended token by token, and the hidden state of the last token is computed.
 
-`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, and `cached_decoding.CachedDecoder`,
-for any model of transformers. Both compute the same states, up to rounding.
+`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, and `CachedDecoder`, for any model of
+transformers. Both compute the same states, up to rounding.
 """
 
 from abc import ABC, abstractmethod
@@ -62,6 +62,60 @@ class Decoder(ABC):
         """
 
 
+class CachedDecoder(Decoder):
+    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head."""
+
+    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
+        super().__init__(rows, device)
+        self.model, self.ragged = model, ragged
+        self.cache = _preallocated_cache(model.config, max_length)
+        self.skipped: list[torch.Tensor] = []
+        self.attention_mask = torch.ones((rows, 0), dtype=torch.long, device=device)
+
+    def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
+        """Append a token to every row but those that are skipped; see `Decoder.append`."""
+        super().append(ids)
+        self.skipped.append(torch.zeros(self.rows, dtype=torch.bool, device=self.device) if skip is None else skip)
+
+    def forward(self) -> torch.Tensor:
+        """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
+        ids = torch.stack(self.pending, 1)  # (B, T)
+        arguments: dict[str, Any] = {}
+        if self.ragged:
+            self.attention_mask = torch.cat([self.attention_mask, (~torch.stack(self.skipped, 1)).long()], 1)
+            position_ids = (self.attention_mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            arguments = {"attention_mask": self.attention_mask, "position_ids": position_ids}
+        output = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **arguments)
+        self.pending, self.skipped = [], []
+        last: torch.Tensor = output.last_hidden_state[:, -1]
+        return last
+
+
+def _preallocated_cache(config: Any, max_length: int) -> Any:
+    """Return a key-value cache in memory allocated once; transformers' own copies its tensors at every token."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer  # takes longer than sampling with `GPT2Decoder`
+
+    class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
+        def update(
+            self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+                B, n_head, _T, hs = key_states.shape
+                self.buffers = [part.new_empty(B, n_head, max_length, hs) for part in (key_states, value_states)]
+            start = self.get_seq_length()
+            end = start + key_states.shape[-2]
+            for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+                buffer[:, :, start:end] = states
+            self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
+            return self.keys, self.values
+
+    cache = DynamicCache(config=config)
+    # Other kinds of layers, such as sliding windows, stay as they are.
+    cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
 @dataclass(frozen=True)
 class _BlockWeights:
     """The weights of a layer, in some precision and laid out for `torch.addmm`.
@@ -95,7 +149,7 @@ class _BlockWeights:
 
 
 class GPT2Decoder(Decoder):
-    """Decoder of a plain GPT-2 on a CPU.
+    """Decoder of a plain GPT-2 on a CPU; `gpt` is the module below the head.
 
     - Rows with the same prefix go through the model once. With `Rings` and `Sex` first, this saves a fifth of the
       arithmetic on the abalone table.
@@ -103,15 +157,6 @@ class GPT2Decoder(Decoder):
     - Products with weights are in bfloat16 where the CPU has instructions for it, as in training.
     - The cache is laid out as (T, 2C, B): attention from one token of many rows is then a few long vector operations,
       where torch's CPU kernels iterate over single heads of single rows.
-
-    Parameters
-    ----------
-    gpt : transformers.GPT2Model
-        The model below the head.
-    rows : int
-        Number of rows.
-    max_length : int
-        Maximum number of tokens of a row.
     """
 
     def __init__(self, gpt: Any, rows: int, max_length: int) -> None:

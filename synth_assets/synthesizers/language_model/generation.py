@@ -5,7 +5,7 @@ tokens that may come next in the column's trie, and those that lead out of the r
 that masking takes away is recorded, which makes rejection sampling and importance weights exact.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from synth_assets.synthesizers.language_model.backbone import decoder_for
-from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie, TrieLevel
 
 NEG_INF = float("-inf")
@@ -88,12 +88,12 @@ class Generator:
         quantised = np.zeros((n, len(self.row_encoder.columns)), np.int64)
         log_weights = torch.zeros(n, device=self.device)
         decoder = decoder_for(self.model, n, ragged=self.ragged, max_length=self.trie.max_length)
-        for i, column in enumerate(self.trie.columns):
+        for i, (column, encoder) in enumerate(zip(self.trie.columns, self.row_encoder.columns, strict=True)):
             decoder.prefill(column.prefix)
-            offsets = self.row_encoder.offsets(i, quantised)
-            train_bounds = Bounds(*(np.full(n, bound) for bound in self.row_encoder.bounds(i)))
-            train_low, train_high, _ = self._to_codes(i, train_bounds, offsets)
-            low, high, excluded = self._to_codes(i, bounds.get(i, train_bounds), offsets)
+            offsets = encoder.offsets(quantised)
+            train_bounds = Bounds(np.full(n, encoder.low), np.full(n, encoder.high))
+            train_low, train_high, _ = self._to_codes(encoder, train_bounds, offsets)
+            low, high, excluded = self._to_codes(encoder, bounds.get(i, train_bounds), offsets)
             low, high = torch.maximum(low, train_low), torch.minimum(high, train_high)
             low = low.masked_fill(low > high, UNREACHABLE)
             node = torch.zeros(n, dtype=torch.long, device=self.device)
@@ -121,17 +121,16 @@ class Generator:
                 code = torch.where(is_complete, code, level.first[child])
                 is_complete = is_complete | level.is_terminal[child]
                 node = torch.where(is_complete, 0, child)
-            quantised[:, i] = self.row_encoder.dequantise(i, code.cpu().numpy(), offsets)
+            quantised[:, i] = code.cpu().numpy() * encoder.grid_step + offsets
         return quantised, log_weights.cpu().numpy().astype("float64")
 
     def _to_codes(
-        self, i: int, bounds: Bounds, offsets: np.ndarray
+        self, encoder: ColumnEncoder, bounds: Bounds, offsets: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Convert bounds on the quantised values of a column to bounds on its codes."""
-        column = self.row_encoder.columns[i]
-        step = column.grid_step
+        step = encoder.grid_step
         low = torch.as_tensor(np.maximum(-((offsets - bounds.low) // step), 0), device=self.device)
-        high = torch.as_tensor(np.minimum((bounds.high - offsets) // step, column.cardinality - 1), device=self.device)
+        high = torch.as_tensor(np.minimum((bounds.high - offsets) // step, encoder.cardinality - 1), device=self.device)
         if bounds.excluded is None:
             return low, high, None
         code, remainder = np.divmod(bounds.excluded - offsets, step)
@@ -140,31 +139,17 @@ class Generator:
 
 @dataclass(frozen=True)
 class _Level:
-    """A level of a column's trie, with the part of the head that scores its tokens: k nodes, u tokens.
+    """A level of a column's trie, with the part of the head that scores its tokens: k nodes, u tokens."""
 
-    Attributes
-    ----------
-    tokens, children, first, is_terminal : torch.Tensor
-        As in `TrieLevel`.
-    child_first, child_last : torch.Tensor
-        (k, u) codes that a token leads to; an empty range if it leads nowhere.
-    any_token : torch.Tensor
-        (k) index of a token that leads on.
-    weight : torch.Tensor
-        (C, u) weights of the head, divided by the temperature.
-    bias : torch.Tensor or None
-        (u) bias of the head, divided by the temperature.
-    """
-
-    tokens: torch.Tensor
+    tokens: torch.Tensor  # these four as in `TrieLevel`
     children: torch.Tensor
     first: torch.Tensor
     is_terminal: torch.Tensor
-    child_first: torch.Tensor
+    child_first: torch.Tensor  # (k, u) first and last code that a token leads to; an empty range if it leads nowhere
     child_last: torch.Tensor
-    any_token: torch.Tensor
-    weight: torch.Tensor
-    bias: torch.Tensor | None
+    any_token: torch.Tensor  # (k) index of a token that leads on
+    weight: torch.Tensor  # (C, u) weights of the head, divided by the temperature
+    bias: torch.Tensor | None  # (u) bias of the head, divided by the temperature
 
     @classmethod
     def build(cls, level: TrieLevel, head: Any, temperature: float) -> "_Level":
@@ -197,25 +182,13 @@ class _Level:
 
 
 def _stratified_choice(logits: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw a token for each row, by inversion of uniform numbers that are stratified over the rows.
+    """Draw a token for each row from logits, (n, u), by inversion of uniform numbers that are stratified over the rows.
 
     Each number is uniform and independent of the others of its row, so each row is a draw of the model; but the n
     numbers of one position lie in n different intervals of length 1/n: a Latin hypercube (McKay, Beckman and Conover,
     1979). Frequencies in a batch then vary less around the model's than in independent rows.
 
-    Parameters
-    ----------
-    logits : torch.Tensor
-        (n, u) scores; -inf for a token that cannot be chosen.
-    random : torch.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    choice : torch.Tensor
-        (n) index of the token of each row.
-    is_stuck : torch.Tensor
-        (n) whether the row has no token to choose.
+    Returns the index of each row's token, (n), and whether the row has no token to choose, (n).
     """
     n = len(logits)
     strata = torch.randperm(n, generator=random, device=logits.device)
@@ -225,22 +198,3 @@ def _stratified_choice(logits: torch.Tensor, random: torch.Generator) -> tuple[t
     total = cumulative[:, -1]
     choice = torch.searchsorted(cumulative, (uniform * total)[:, None], right=True)[:, 0]
     return choice.clamp(max=logits.shape[1] - 1), total.isnan()
-
-
-def batches(n: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Split n rows into batches.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    batch_size : int
-        Rows of a batch.
-
-    Yields
-    ------
-    tuple of int
-        Number of the batch, and how many of its rows are used: all but in the last one.
-    """
-    for batch in range(-(-n // batch_size)):
-        yield batch, min(batch_size, n - batch * batch_size)

@@ -19,9 +19,9 @@ from synth_assets.synthesizers.language_model.settings import LanguageModelSetti
 
 
 class GReaT(be_great.GReaT):  # type: ignore[misc]
-    """A language model of rows that can be used in the place of `be_great.GReaT`.
+    """A language model of rows that replaces `be_great.GReaT`.
 
-    The constructor, LoRA and `save` are those of be_great. A model that be_great saved is loaded, and sampled as
+    The constructor, LoRA and `save` are inherited from be_great. A model that be_great saved is loaded, and sampled as
     be_great samples it, since it has no row encoder; a model that this class saved can be loaded by be_great.
 
     Parameters
@@ -61,12 +61,10 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             Columns that come first in a row.
         pretrain : PretrainSettings, optional
             The pretraining on rows of a forest.
-        seed : int
-            The seed of everything random.
+        seed, log
+            As in `Synthesizer.fit`.
         device : str
             As in be_great: 'auto', 'cpu', 'cuda', ...
-        log : callable
-            Takes lines of progress.
 
         Returns
         -------
@@ -114,18 +112,12 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         ----------
         n_samples : int
             Number of rows.
-        temperature : float
-            Temperature of the softmax over the next token.
         k : int
             Rows generated in parallel. Another number gives other rows.
-        conditions : mapping of str to str, optional
-            Conditions by column: `{"Rings": ">= 15", "Sex": "== 'I'"}`.
-        seed : int
-            The same model, seed, temperature, k and conditions give the same rows on the same machine.
+        temperature, conditions, seed, log
+            As in `Synthesizer.sample`.
         device : str
             As in be_great.
-        log : callable
-            Takes lines of progress.
         **arguments
             Arguments of be_great's own `sample`, for a model that be_great fitted.
 
@@ -161,23 +153,12 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
 
         Parameters
         ----------
-        df_miss : pandas.DataFrame
-            Rows with the table's columns; NaN or None where a cell is missing.
-        temperature : float
-            Temperature of the softmax over the next token.
+        df_miss, temperature, seed, log
+            As in `LanguageModel.impute`, as is the result.
         k : int
             Completions generated in parallel.
-        seed : int
-            The seed of the draws.
         device : str
             As in be_great.
-        log : callable
-            Takes lines of progress.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The same rows under the same index; known cells are as they were.
         """
         return self._row_model(device).impute(df_miss, seed=seed, temperature=temperature, batch_rows=k, log=log)
 

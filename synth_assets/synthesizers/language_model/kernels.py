@@ -23,7 +23,7 @@ def has_bfloat16() -> bool:
 
 
 def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Compute the last hidden states at some positions of every row.
+    """Compute what `backbone.hidden_states_at` states, for a model of which `backbone.is_plain_gpt2` is true.
 
     - The q, k, v of the first layer depend on the token and its position alone: they are computed once for each
       distinct pair, which saves nine in ten tokens of an abalone batch.
@@ -32,20 +32,6 @@ def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: tor
     - The last layer computes k and v only, except at `positions`.
     - In training, products with weights are in bfloat16 where the CPU has instructions for it; everything else, and
       the weights themselves, stay in single precision (Micikevicius et al., 2018, section 3.1).
-
-    Parameters
-    ----------
-    model : transformers.GPT2LMHeadModel
-        A model of which `backbone.is_plain_gpt2` is true.
-    ids : torch.Tensor
-        (B, T) token ids.
-    positions : torch.Tensor
-        (K) positions, ascending.
-
-    Returns
-    -------
-    torch.Tensor
-        (B, K, C) states.
     """
     gpt, config = model.transformer, model.config
     (B, T), vocab_size = ids.shape, gpt.wte.num_embeddings
@@ -87,20 +73,7 @@ def _is_new_prefix(ids: torch.Tensor) -> torch.Tensor:
 
 
 def _number_prefixes(is_new_prefix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Assign a number to each distinct prefix.
-
-    Parameters
-    ----------
-    is_new_prefix : torch.Tensor
-        (B, K), true in the first row.
-
-    Returns
-    -------
-    state_index : torch.Tensor
-        (B*K) number of each position's prefix; a position that shares it has the number of the position above.
-    first : torch.Tensor
-        (S) first position of each prefix, padded to a multiple of `GEMM_MULTIPLE`.
-    """
+    """Return the number of each position's prefix, (B*K), and each prefix's first position, (S), padded."""
     numbers = is_new_prefix.flatten().cumsum(0).sub_(1).view_as(is_new_prefix)
     first = is_new_prefix.flatten().nonzero()[:, 0]
     padding = first[:1].expand(-len(first) % GEMM_MULTIPLE)
@@ -159,38 +132,14 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        qkv: torch.Tensor,
-        query_index: torch.Tensor,
-        key_index: torch.Tensor,
-        mask: torch.Tensor,
+        qkv: torch.Tensor,  # (S, 3C) queries, keys and values of the distinct states
+        query_index: torch.Tensor,  # (B*K) the state at each position that queries
+        key_index: torch.Tensor,  # (B*T) the state at each position
+        mask: torch.Tensor,  # (K, T), minus infinity where a position does not see another
         n_head: int,
         scaling: float,
         dropout: Any,
-    ) -> torch.Tensor:
-        """Attend.
-
-        Parameters
-        ----------
-        ctx : object
-            Autograd's context.
-        qkv : torch.Tensor
-            (S, 3C) queries, keys and values of the distinct states.
-        query_index, key_index : torch.Tensor
-            (B*K) and (B*T): the state at each position that queries, and at each position.
-        mask : torch.Tensor
-            (K, T), minus infinity where a position does not see another.
-        n_head : int
-            Number of heads.
-        scaling : float
-            Factor of the scores.
-        dropout : torch.nn.Dropout
-            Dropout of the attention probabilities.
-
-        Returns
-        -------
-        torch.Tensor
-            (B*K, C).
-        """
+    ) -> torch.Tensor:  # (B*K, C)
         K, T = mask.shape
         q, k, v = (
             part.index_select(1, index).view(-1, length, part.shape[2])  # (nh*B, K or T, hs)

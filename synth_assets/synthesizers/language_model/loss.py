@@ -55,17 +55,7 @@ class TokenBatch:
 def negative_log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
     """Compute the negative log-likelihood of rows under a model that sees only valid tokens, as in generation.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model.
-    batch : TokenBatch
-        The rows.
-
-    Returns
-    -------
-    torch.Tensor
-        A scalar, the sum over all rows and all tokens that are not fixed, in nats.
+    The result is a scalar in nats: the sum over all rows and all tokens that are not fixed.
     """
     slots = batch.slots[:, 1:]
     positions = (slots >= 0).any(0).nonzero()[:, 0]  # whose next token is not fixed in some row
@@ -95,27 +85,12 @@ class _SlotCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        states: torch.Tensor,
-        weights: torch.Tensor,
-        targets: torch.Tensor,
-        counts: list[int],
-        sizes: list[int],
+        states: torch.Tensor,  # (N, C), slot after slot
+        weights: torch.Tensor,  # (V, C) rows of the head for the candidates, slot after slot
+        targets: torch.Tensor,  # (N) index of the true token among its slot's candidates
+        counts: list[int],  # states of each slot
+        sizes: list[int],  # candidates of each slot
     ) -> torch.Tensor:
-        """Compute the sum.
-
-        Parameters
-        ----------
-        ctx : object
-            Autograd's context.
-        states : torch.Tensor
-            (N, C) hidden states, slot after slot.
-        weights : torch.Tensor
-            (V, C) rows of the head for the candidates, slot after slot.
-        targets : torch.Tensor
-            (N) index of the true token among its slot's candidates.
-        counts, sizes : list of int
-            Number of states, and of candidates, of each slot.
-        """
         ctx.dtypes = states.dtype, weights.dtype
         states, weights, targets = states.float(), weights.float(), targets[:, None]
         d_states, d_weights = torch.empty_like(states), torch.empty_like(weights)

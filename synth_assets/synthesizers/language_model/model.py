@@ -1,4 +1,4 @@
-"""The GPT-2 of a 'scratch' base, written plainly: the reference that the faster `kernels` are tested against.
+"""A plain implementation of the GPT-2 of a 'scratch' base: the reference that the faster `kernels` are tested against.
 
 Learned positions, layer norm before each sublayer, causal self-attention, an MLP of four times the width, and a head
 that shares its weights with the token embedding (Radford et al., 2019, *Language models are unsupervised multitask

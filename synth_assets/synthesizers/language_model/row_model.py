@@ -6,7 +6,8 @@ Importing this module imports torch: do so inside functions only.
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
 from synth_assets.synthesizers.forest import SequentialForest
 from synth_assets.synthesizers.language_model.conditions import bounds_of
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
-from synth_assets.synthesizers.language_model.generation import Bounds, Generator, batches
+from synth_assets.synthesizers.language_model.generation import Bounds, Generator
 from synth_assets.synthesizers.language_model.loss import TokenBatch
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.language_model.token_trie import TokenTrie
@@ -40,7 +41,7 @@ PRETRAIN_EMA_DECAY = 0.998
 """Decay of the moving average of the weights in pretraining, which takes far more steps than fine-tuning."""
 
 PARTICLES = 64
-"""Completions drawn for a row with missing cells, of which one is taken by its weight."""
+"""Completions drawn for a row with missing cells, of which one is chosen by its weight."""
 
 
 def best_device() -> torch.device:
@@ -65,14 +66,11 @@ class RowModel:
     model: Any
     tokenizer: Any
     row_encoder: RowEncoder
-    _trie: TokenTrie | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def trie(self) -> TokenTrie:
         """The tokens of every value of every column."""
-        if self._trie is None:
-            self._trie = TokenTrie.build(self.row_encoder, self.tokenizer)
-        return self._trie
+        return TokenTrie.build(self.row_encoder, self.tokenizer)
 
     def fit(
         self,
@@ -90,16 +88,10 @@ class RowModel:
 
         Parameters
         ----------
-        rows : pandas.DataFrame
-            The train rows.
+        rows, seed, checkpoints, log
+            As in `Synthesizer.fit`.
         settings : LanguageModelSettings
             How the model is trained; its base is not read.
-        seed : int
-            The seed of everything random.
-        checkpoints : pathlib.Path, optional
-            A folder for checkpoints of this fit alone.
-        log : callable
-            Takes lines of progress.
 
         Returns
         -------
@@ -124,34 +116,35 @@ class RowModel:
         held_back = max(1, round(settings.validation_fraction * len(quantised)))
         order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(quantised))
         is_held_back[order[:held_back]] = len(quantised) > 1
-        seen, validation = quantised[~is_held_back], quantised[is_held_back] if is_held_back.any() else quantised
+        trained = quantised[~is_held_back]
+        validation = quantised[is_held_back] if is_held_back.any() else quantised
+        shared = {"batch_size": settings.batch_size, "patience": settings.patience}
         stages = []
         if settings.pretrain.rows:
             started = time.monotonic()
             forest = SequentialForest(
-                self.row_encoder, seen, settings.pretrain.forest, seed=derive_seed(seed, "trees")
-            ).resample(settings.pretrain.rows, seed=derive_seed(seed, "teacher"))
-            log(f"forest: generated {len(forest):,} rows in {time.monotonic() - started:.1f} s")
+                self.row_encoder, trained, settings.pretrain.forest, seed=derive_seed(seed, "forest")
+            )
+            generated = forest.resample(settings.pretrain.rows, seed=derive_seed(seed, "pretrain"))
+            log(f"forest: generated {len(generated):,} rows in {time.monotonic() - started:.1f} s")
             stages.append(
                 Stage(
-                    "pretrain",
-                    self._batch(forest),
-                    settings.pretrain.epochs,
-                    settings.batch_size,
-                    settings.pretrain.learning_rate,
-                    settings.patience,
-                    PRETRAIN_EMA_DECAY,
+                    name="pretrain",
+                    rows=self._batch(generated),
+                    epochs=settings.pretrain.epochs,
+                    learning_rate=settings.pretrain.learning_rate,
+                    ema_decay=PRETRAIN_EMA_DECAY,
+                    **shared,
                 )
             )
         stages.append(
             Stage(
-                "finetune",
-                self._batch(seen),
-                settings.epochs,
-                settings.batch_size,
-                settings.learning_rate,
-                settings.patience,
-                settings.ema_decay,
+                name="finetune",
+                rows=self._batch(trained),
+                epochs=settings.epochs,
+                learning_rate=settings.learning_rate,
+                ema_decay=settings.ema_decay,
+                **shared,
             )
         )
         with tempfile.TemporaryDirectory() as temporary:
@@ -189,25 +182,16 @@ class RowModel:
         """Sample rows, batch by batch.
 
         With conditions, rows are sampled within their bounds and kept with the probability that the unconditioned
-        model would have kept to them: what is kept is a sample of the model's rows that meet the conditions, by
-        rejection sampling (von Neumann, 1951). With one condition, on the first column in the column order, every row
+        model would have kept to them: they are a sample of the model's rows that meet the conditions, by rejection
+        sampling (von Neumann, 1951). With one condition, on the first column in the column order, every row
         is kept where its values are one token each.
 
         Parameters
         ----------
-        n : int
-            Number of rows.
-        seed : int
-            The same seed and arguments give the same rows on the same machine, and a longer sample begins with the
-            shorter one.
-        conditions : mapping of str to str, optional
-            Conditions by column.
-        temperature : float
-            Temperature of the softmax over the next token.
+        n, seed, conditions, temperature, log
+            As in `Synthesizer.sample`. A longer sample begins with the shorter one.
         batch_rows : int
             Rows generated in parallel. Another number gives other rows.
-        log : callable
-            Takes lines of progress.
 
         Yields
         ------
@@ -226,11 +210,11 @@ class RowModel:
         done = 0
         with threads_for(self.model):
             generator = Generator(self.model, self.row_encoder, self.trie, temperature=temperature)
-            for number, wanted in batches(n, batch_rows):
-                batch_seed = derive_seed(seed, number)
-                quantised = self._accepted(generator, batch_rows, wanted, bounds, batch_seed, conditions or {})
+            for batch in range(-(-n // batch_rows)):
+                n_batch, batch_seed = min(batch_rows, n - done), derive_seed(seed, batch)
+                quantised = self._accepted(generator, batch_rows, n_batch, bounds, batch_seed, conditions or {})
                 yield self.row_encoder.to_frame(quantised)
-                done += wanted
+                done += n_batch
                 now = time.monotonic()
                 if now - reported >= LOG_INTERVAL_S or done == n:
                     reported = now
@@ -241,7 +225,7 @@ class RowModel:
         self,
         generator: Generator,
         batch_rows: int,
-        wanted: int,
+        n: int,
         bounds: dict[int, Bounds],
         seed: int,
         conditions: Mapping[str, str],
@@ -249,7 +233,7 @@ class RowModel:
         parts: list[np.ndarray] = []
         accepted = drawn = 0
         rng = np.random.default_rng(seed)
-        while accepted < wanted:
+        while accepted < n:
             if drawn >= MAX_DRAWS * batch_rows:
                 raise ModelError(
                     f"of {drawn:,} rows that the model generated, {accepted} met {dict(conditions)}: too rare to be "
@@ -261,7 +245,7 @@ class RowModel:
             is_accepted &= np.isfinite(log_weights)
             parts.append(quantised[is_accepted])
             accepted, drawn = accepted + int(is_accepted.sum()), drawn + batch_rows
-        return np.concatenate(parts)[:wanted]
+        return np.concatenate(parts)[:n]
 
     def impute(
         self,
@@ -274,32 +258,16 @@ class RowModel:
     ) -> pd.DataFrame:
         """Fill in missing cells, given the rest of their row.
 
-        For each row, `PARTICLES` completions are generated with its known cells forced, and one is taken with the
+        For each row, `PARTICLES` completions are generated with its known cells forced, and one is chosen with the
         probability that the model gives to the known cells after the first missing one: importance resampling (Rubin,
         1987). It is exact where no known cell comes after a missing one in the column order.
 
         Parameters
         ----------
-        rows : pandas.DataFrame
-            Rows with the table's columns; NaN or None where a cell is missing.
-        seed : int
-            The seed of the draws.
-        temperature : float
-            Temperature of the softmax over the next token.
+        rows, seed, temperature, log
+            As in `LanguageModel.impute`, as are the result and the errors.
         batch_rows : int
             Completions generated in parallel.
-        log : callable
-            Takes lines of progress.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The same rows under the same index; known cells are as they were.
-
-        Raises
-        ------
-        ModelError
-            If a column is missing, or a known cell has a value that the model cannot generate in this row.
         """
         encoder = self.row_encoder
         if set(rows.columns) != set(encoder.names):
@@ -338,8 +306,7 @@ class RowModel:
 
 def _check_known(encoder: RowEncoder, quantised: np.ndarray, is_missing: np.ndarray, rows: pd.DataFrame) -> None:
     for i, column in enumerate(encoder.columns):
-        low, high = encoder.bounds(i)
-        is_outside = ~is_missing[:, i] & ((quantised[:, i] < low) | (quantised[:, i] > high))
+        is_outside = ~is_missing[:, i] & ((quantised[:, i] < column.low) | (quantised[:, i] > column.high))
         if is_outside.any():
             row = int(np.flatnonzero(is_outside)[0])
             raise ModelError(
@@ -356,12 +323,12 @@ def _completions(
     seed: int,
     index: pd.Index,
 ) -> np.ndarray:
-    many, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_missing, PARTICLES, axis=0)
-    bounds = {}
-    for i in range(len(encoder.columns)):
-        low, high = encoder.bounds(i)
-        bounds[i] = Bounds(np.where(gaps[:, i], low, many[:, i]), np.where(gaps[:, i], high, many[:, i]))
-    generated, log_weights = generator.generate(len(many), bounds, seed=seed)
+    known, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_missing, PARTICLES, axis=0)
+    bounds = {
+        i: Bounds(np.where(gaps[:, i], column.low, known[:, i]), np.where(gaps[:, i], column.high, known[:, i]))
+        for i, column in enumerate(encoder.columns)
+    }
+    generated, log_weights = generator.generate(len(known), bounds, seed=seed)
     log_weights = log_weights.reshape(len(quantised), PARTICLES)
     best = log_weights.max(axis=1, keepdims=True)
     if not np.isfinite(best).all():
@@ -373,6 +340,6 @@ def _completions(
     weights = np.exp(log_weights - best)
     cumulative = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
     drawn = np.random.default_rng(seed).random((len(quantised), 1))
-    taken = (cumulative < drawn).sum(axis=1)
-    found: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), taken]
-    return found
+    choice = (cumulative < drawn).sum(axis=1)
+    completed: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), choice]
+    return completed

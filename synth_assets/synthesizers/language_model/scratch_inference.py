@@ -39,14 +39,9 @@ def load_scratch(folder: Path) -> tuple["ScratchModel", "ScratchTokenizer"]:
 
 
 class ScratchModel:
-    """The weights of a GPT-2 in the places where transformers' `GPT2LMHeadModel` has them.
+    """The weights of a GPT-2, under the attributes of transformers' `GPT2LMHeadModel`.
 
-    Parameters
-    ----------
-    config : dict
-        The content of config.json.
-    weights : dict of str to torch.Tensor
-        The content of model.safetensors.
+    `config` is the content of config.json, `weights` of model.safetensors.
     """
 
     device = torch.device("cpu")
@@ -126,15 +121,7 @@ class ScratchModel:
 
 
 class ScratchTokenizer:
-    """A tokenizer, with what `TokenTrie` needs of transformers' interface.
-
-    Parameters
-    ----------
-    tokenizer : tokenizers.Tokenizer
-        The tokenizer.
-    eos_token, unk_token : str
-        The special tokens.
-    """
+    """A tokenizer, with the part of transformers' interface that `TokenTrie` needs."""
 
     def __init__(self, tokenizer: Any, eos_token: str, unk_token: str) -> None:
         self.tokenizer, self.eos_token, self.unk_token = tokenizer, eos_token, unk_token

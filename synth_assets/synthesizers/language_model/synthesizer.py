@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class LanguageModel(Synthesizer):
     """A language model of rows.
 
-    A row is a sentence ('Rings is 09, Sex is M, ...'). The model is pretrained on rows of a sequential forest, trained
-    on the train rows, and generates tokens of valid values only.
+    A row is a sentence ('Rings is 09, Sex is M, ...'). The model is pretrained on rows of a sequential forest,
+    fine-tuned on the train rows, and generates tokens of valid values only.
     """
 
     name: ClassVar[str] = "language_model"
@@ -70,7 +70,7 @@ class LanguageModel(Synthesizer):
         temperature : float
             Temperature of the softmax over the next token.
         log : callable
-            Takes lines of progress.
+            Receives lines of progress.
 
         Returns
         -------

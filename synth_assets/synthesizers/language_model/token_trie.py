@@ -72,19 +72,7 @@ class TokenTrie:
 
     @classmethod
     def build(cls, row_encoder: RowEncoder, tokenizer: Any) -> "TokenTrie":
-        """Tokenise every value of every column.
-
-        Parameters
-        ----------
-        row_encoder : RowEncoder
-            The encoder of the table.
-        tokenizer : transformers.PreTrainedTokenizerBase
-            A tokenizer that splits text before the space of a word, as GPT-2's and the one of 'scratch' bases do.
-
-        Returns
-        -------
-        TokenTrie
-            The tokens.
+        """Tokenise every value of every column, with a tokenizer that splits text before the space of a word.
 
         Raises
         ------
@@ -102,8 +90,8 @@ class TokenTrie:
             )
         columns: list[ColumnTokens] = []
         before = ""
-        for i, column in enumerate(row_encoder.columns):
-            texts = row_encoder.vocabulary(i)
+        for column in row_encoder.columns:
+            texts = column.vocabulary()
             start = f"{before}{column.name} is"
             sentences = tokenizer([f"{start} {text}" for text in texts])["input_ids"]
             start_ids = tokenizer(start)["input_ids"]

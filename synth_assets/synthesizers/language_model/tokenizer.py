@@ -5,7 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.encoders.numeric import SUFFIX_THRESHOLD
 
 END_OF_TEXT = "<|endoftext|>"
@@ -15,25 +15,11 @@ UNKNOWN = "<|unknown|>"
 
 
 def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: RowEncoder | None = None) -> Any:
-    """Make a tokenizer for the rows of a table.
+    """Make a tokenizer, of transformers, for the rows of a table as sentences, which supply the characters.
 
     As in GPT-2, a space belongs to the token after it. A column name is one token, as are ' is' and ','; anything else
-    is a character. Joined tokens are the text again.
-
-    Parameters
-    ----------
-    rows : sequence of str
-        The rows as sentences, which give the characters.
-    names : sequence of str
-        The column names.
-    row_encoder : RowEncoder, optional
-        Encoder whose values are one to three tokens each, and whose names are one with their surroundings
-        (', Length is').
-
-    Returns
-    -------
-    transformers.PreTrainedTokenizerFast
-        The tokenizer.
+    is a character. With a row encoder, a value is one to three tokens, and a name is one with its surroundings
+    (', Length is'). Joined tokens are the text again.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -41,10 +27,10 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     characters = sorted(set("".join(rows)) | set(string.printable.strip()))
     vocabulary = [END_OF_TEXT, UNKNOWN]
     patterns = []
-    for i, column in enumerate(row_encoder.columns if row_encoder else ()):
+    for column in row_encoder.columns if row_encoder else ():
         vocabulary += [f" {column.name} is", f", {column.name} is"]
         patterns.append(f",? {re.escape(column.name)} is(?= |$)")
-        value_tokens, value_patterns = _value_tokens(column, row_encoder.vocabulary(i) if row_encoder else [])
+        value_tokens, value_patterns = _value_tokens(column)
         vocabulary += value_tokens
         patterns += value_patterns
     vocabulary += [*(f" {name}" for name in names), " is", " "]
@@ -61,19 +47,9 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
 
 
 def subword_tokens(texts: Sequence[str], max_heads: int) -> list[list[str]]:
-    """Split numbers into subword tokens: two digits at a time from the right, until few different heads are left.
+    """Split each number into subword tokens, from left to right.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        The values of a column.
-    max_heads : int
-        Splitting ends when there are fewer different heads than this.
-
-    Returns
-    -------
-    list of list of str
-        The tokens of each value, from left to right.
+    Two digits at a time are split off from the right, until there are fewer than `max_heads` different heads.
     """
     values: list[list[str]] = [[text] for text in texts]
     while len({tokens[0] for tokens in values}) >= max_heads:
@@ -92,8 +68,9 @@ def _split_two_digits(text: str) -> list[str]:
     return [text[:at], text[at:]] if text[:at].strip("-") else [text]
 
 
-def _value_tokens(column: CategoricalEncoder | NumericEncoder, texts: list[str]) -> tuple[list[str], list[str]]:
+def _value_tokens(column: ColumnEncoder) -> tuple[list[str], list[str]]:
     """Return the tokens of a column's values, and the patterns that find them behind the column's name."""
+    texts = column.vocabulary()
     values = subword_tokens(texts, SUFFIX_THRESHOLD) if column.is_numeric else [[text] for text in texts]
     name = f" {re.escape(column.name)} is"
     vocabulary: list[str] = []

@@ -52,7 +52,7 @@ class Stage:
     patience : int
         Epochs without a better validation loss after which the stage ends.
     ema_decay : float
-        Decay of the exponential moving average of the weights, which is what is validated and kept (Polyak and
+        Decay of the exponential moving average of the weights, which are validated and kept (Polyak and
         Juditsky, 1992; Tarvainen and Valpola, 2017, section 2).
     """
 
@@ -155,7 +155,7 @@ def train(
 class _FlatWeights:
     """The trainable weights of a model, and their gradients, each as one vector of which the parameters are views.
 
-    A step is then a few long operations in place of many short ones.
+    A step is then a few long operations instead of many short ones.
     """
 
     def __init__(self, model: Any) -> None:
@@ -289,7 +289,7 @@ def _save_checkpoint(folder: Path, progress: dict[str, Any], tensors: dict[str, 
     temporary = folder / f".{uuid4().hex}.building"
     try:
         save_file(tensors, temporary, metadata={"progress": json.dumps(progress)})
-        # Its hash is part of its name, so that one rename puts both in place.
+        # Its hash is part of its name, so that one rename stores both.
         step = progress["step"]
         checkpoint = folder / f"checkpoint-{step}-{sha256(temporary)[:16]}.safetensors"
         temporary.replace(checkpoint)

@@ -41,11 +41,11 @@ GRID = pd.DataFrame(
 def met(name: str, condition: str) -> list[Any]:
     """Give the values that a condition leaves of a column of `GRID`."""
     row_encoder = RowEncoder.fit(GRID)
-    place = row_encoder.column_index(name)
+    place = [column.name for column in row_encoder.columns].index(name)
     limits = bounds_of({name: condition}, row_encoder, 2)[place]
     assert len(limits.low) == len(limits.high) == 2
     assert limits.low[0] == limits.low[1]
-    lowest, highest = row_encoder.bounds(place)
+    lowest, highest = row_encoder.columns[place].low, row_encoder.columns[place].high
     grid = range(lowest, highest + 1, row_encoder.columns[place].grid_step)
     excluded = None if limits.excluded is None else limits.excluded[0]
     left = [unit for unit in grid if limits.low[0] <= unit <= limits.high[0] and unit != excluded]
@@ -333,7 +333,10 @@ def test_a_row_that_no_completion_fits_is_refused(untrained: Callable[..., Any])
         }
     )
     great = untrained(table, ["a", "b"])
-    assert getattr(great.row_encoder.columns[great.row_encoder.column_index("c")], "predictor", None) is not None
+    assert (
+        getattr(next(column for column in great.row_encoder.columns if column.name == "c"), "predictor", None)
+        is not None
+    )
     gaps = pd.DataFrame({"a": [10], "b": [10], "c": [7000], "k": pd.Series([None], dtype="str")})
     with pytest.raises(ModelError, match="none of 64 completions fits"):
         great.impute(gaps)

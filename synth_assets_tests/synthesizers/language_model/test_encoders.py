@@ -39,7 +39,7 @@ def test_rows_survive_encoding(table: pd.DataFrame) -> None:
     assert (codes >= 0).all()
     back = np.zeros_like(quantised)
     for i in range(len(row_encoder.columns)):
-        back[:, i] = row_encoder.dequantise(i, codes[:, i], row_encoder.offsets(i, back))
+        back[:, i] = codes[:, i] * row_encoder.columns[i].grid_step + row_encoder.columns[i].offsets(back)
     pd.testing.assert_frame_equal(row_encoder.to_frame(back), table)
 
 
@@ -48,7 +48,7 @@ def test_rows_survive_encoding(table: pd.DataFrame) -> None:
 def test_texts_have_one_width_and_name_the_value(table: pd.DataFrame) -> None:
     row_encoder = RowEncoder.fit(table, use_residuals=False)
     for i, column in enumerate(row_encoder.columns):
-        texts = row_encoder.vocabulary(i)
+        texts = row_encoder.columns[i].vocabulary()
         assert len(set(texts)) == len(texts) == column.cardinality
         if isinstance(column, NumericEncoder):
             assert len({len(text.removeprefix("-")) for text in texts}) == 1
@@ -109,7 +109,7 @@ def test_outliers_do_not_bend_a_predictor() -> None:
     table["whole"] = table["whole"].round(4)
     row_encoder = RowEncoder.fit(table, ["a", "b"])
     quantised = row_encoder.quantise(table)
-    rest = quantised[:, 2] - row_encoder.predictions(2, quantised)
+    rest = quantised[:, 2] - row_encoder.columns[2].predictions(quantised)
     assert np.abs(rest[~off]).max() < 80  # what they exceed the sum by is up to 120, and symmetric around the middle
     assert np.abs(rest[off]).mean() > 500
 
@@ -125,7 +125,7 @@ def test_a_length_is_predicted_from_the_cube_root_of_a_weight() -> None:
     assert "1/3" in column.predictor.powers
     quantised = row_encoder.quantise(table)
     # Two in a hundred of a weight are two in three hundred of a length.
-    assert np.abs(quantised[:, 1] / row_encoder.predictions(1, quantised) - 1).mean() < 0.01
+    assert np.abs(quantised[:, 1] / row_encoder.columns[1].predictions(quantised) - 1).mean() < 0.01
 
 
 @pytest.mark.filterwarnings("error")
@@ -134,7 +134,7 @@ def test_a_column_that_others_determine_has_no_residuals() -> None:
     table["whole"] = (table["a"] + table["b"]).round(4)
     row_encoder = RowEncoder.fit(table, ["a", "b"])
     quantised = row_encoder.quantise(table)
-    assert np.abs(quantised[:, 2] - row_encoder.predictions(2, quantised)).max() < 1e-3
+    assert np.abs(quantised[:, 2] - row_encoder.columns[2].predictions(quantised)).max() < 1e-3
 
 
 def test_labels_are_sorted() -> None:
@@ -153,9 +153,9 @@ def test_too_many_values_are_rounded_and_recorded_as_lossy() -> None:
     ("table", "first", "words"),
     [
         (pd.DataFrame({"x": []}), [], "no row to learn from"),
-        (pd.DataFrame({"x": [1.0, np.nan]}), [], "column 'x' has no finite value in 1 of 2 rows"),
-        (pd.DataFrame({"x": [1.0, np.inf]}), [], "column 'x' has no finite value in 1 of 2 rows"),
-        (pd.DataFrame({"x": ["a", None]}), [], "column 'x' has no finite value in 1 of 2 rows"),
+        (pd.DataFrame({"x": [1.0, np.nan]}), [], "the 2 train rows have missing or infinite values .1 in 'x'"),
+        (pd.DataFrame({"x": [1.0, np.inf]}), [], "the 2 train rows have missing or infinite values .1 in 'x'"),
+        (pd.DataFrame({"x": ["a", None]}), [], "the 2 train rows have missing or infinite values .1 in 'x'"),
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), [], "occurs twice"),
         (pd.DataFrame({"x": [1]}), ["y"], "column_order names y; the columns are x"),
         (pd.DataFrame({"x": [1e17, 2.0]}), [], "divide them by a power of ten"),
@@ -189,14 +189,14 @@ def predictable(draw: st.DrawFn) -> tuple[pd.DataFrame, int, int]:
 def test_residuals_lose_nothing(drawn: tuple[pd.DataFrame, int, int]) -> None:
     table, _, _ = drawn
     row_encoder = RowEncoder.fit(table, ["a", "b"])
-    assert row_encoder.columns[row_encoder.column_index("c")].predictor is not None
+    assert next(column for column in row_encoder.columns if column.name == "c").predictor is not None
     quantised = row_encoder.quantise(table)
     codes = row_encoder.codes(quantised)
     assert (codes >= 0).all()
     back = np.zeros_like(quantised)
     for i in range(len(row_encoder.columns)):
-        back[:, i] = row_encoder.dequantise(i, codes[:, i], row_encoder.offsets(i, back))
-        low, high = row_encoder.bounds(i)
+        back[:, i] = codes[:, i] * row_encoder.columns[i].grid_step + row_encoder.columns[i].offsets(back)
+        low, high = row_encoder.columns[i].low, row_encoder.columns[i].high
         assert (low, high) == (quantised[:, i].min(), quantised[:, i].max())
     pd.testing.assert_frame_equal(row_encoder.to_frame(back), table)
 
@@ -206,17 +206,17 @@ def test_residuals_lose_nothing(drawn: tuple[pd.DataFrame, int, int]) -> None:
 def test_predictions_rounded_to_hundreds_keep_the_last_two_digits(drawn: tuple[pd.DataFrame, int, int]) -> None:
     table, _, _ = drawn
     row_encoder = RowEncoder.fit(table, ["a", "b"])
-    i = row_encoder.column_index("c")
+    i = [column.name for column in row_encoder.columns].index("c")
     column = row_encoder.columns[i]
     assert isinstance(column, NumericEncoder)
     assert column.has_suffix_token
     assert column.prediction_step % 100 == 0
     quantised = row_encoder.quantise(table)
-    texts = np.array(row_encoder.vocabulary(i), object)[row_encoder.codes(quantised)[:, i]]
+    texts = np.array(row_encoder.columns[i].vocabulary(), object)[row_encoder.codes(quantised)[:, i]]
     digits = [int(text.replace(".", "")[-2:]) for text in texts]
     assert digits == (quantised[:, i] % 100).tolist()
-    assert len({len(text) for text in row_encoder.vocabulary(i)}) == 1
-    assert not any(text.startswith("-") for text in row_encoder.vocabulary(i))
+    assert len({len(text) for text in row_encoder.columns[i].vocabulary()}) == 1
+    assert not any(text.startswith("-") for text in row_encoder.columns[i].vocabulary())
 
 
 @settings(max_examples=20, deadline=None)

@@ -54,7 +54,7 @@ def test_whatever_the_weights_every_row_is_on_the_grid_and_within_limits(
     untrained: Callable[..., Any], table: pd.DataFrame, byte_level: int
 ) -> None:
     great = untrained(table, byte_level=byte_level)
-    column = great.row_encoder.columns[great.row_encoder.column_index("c")]
+    column = next(column for column in great.row_encoder.columns if column.name == "c")
     assert isinstance(column, NumericEncoder)
     assert column.predictor is not None
     for seed in range(4):

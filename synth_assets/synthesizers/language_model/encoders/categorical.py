@@ -51,11 +51,11 @@ class CategoricalEncoder:
         return positions.astype(np.int64)
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
-        """Return what the codes are counted from: 0 for each row."""
+        """Return the prediction for each row: 0."""
         return np.zeros(len(quantised))
 
     def offsets(self, quantised: np.ndarray) -> np.ndarray:
-        """Return what is subtracted from each quantised value before the grid is counted off: 0."""
+        """Return the offset of each row: 0."""
         return np.zeros(len(quantised), np.int64)
 
     def to_values(self, quantised: np.ndarray) -> Any:

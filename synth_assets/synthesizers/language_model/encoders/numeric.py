@@ -29,9 +29,9 @@ RESIDUAL_MARGIN = 0.1
 class NumericEncoder:
     """Encoder of a column of numbers on a grid.
 
-    A quantised value is the number in units of its last decimal. What is encoded is the quantised value itself or,
+    A quantised value is the number in units of its last decimal. The quantised value itself is encoded or,
     with a `predictor`, its residual: predictions are rounded to whole hundreds of units, so that the last two digits,
-    and with them any habit of the scales that the value was read from, stay the value's own.
+    and with them any digit preference of the measurement, are preserved.
 
     Parameters
     ----------
@@ -105,17 +105,7 @@ class NumericEncoder:
         )
 
     def with_predictor(self, predictor: Predictor, quantised: np.ndarray, values: np.ndarray) -> "NumericEncoder":
-        """Return an encoder of the residuals of a predictor.
-
-        Parameters
-        ----------
-        predictor : Predictor
-            The predictor.
-        quantised : numpy.ndarray
-            (n, m) quantised train rows.
-        values : numpy.ndarray
-            (n) quantised values of this column in the same rows.
-        """
+        """Return an encoder of a predictor's residuals, fitted to quantised train rows, (n, m), and values, (n)."""
         step = self.prediction_step
         residuals = values - self._rounded(predictor(quantised))
         low, high = int(residuals.min()), int(residuals.max())
@@ -145,13 +135,13 @@ class NumericEncoder:
         return quantised.astype(np.int64)
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
-        """Return what residuals are taken from in (n, m) quantised rows; without a predictor, `code_low`."""
+        """Return the predictions for (n, m) quantised rows; without a predictor, `code_low`."""
         if self.predictor is None:
             return np.full(len(quantised), float(self.code_low))
         return self.predictor(quantised)
 
     def offsets(self, quantised: np.ndarray) -> np.ndarray:
-        """Return what is subtracted from each quantised value before the grid is counted off."""
+        """Return the offset of each row: code = (quantised value - offset) / grid step."""
         if self.predictor is None:
             return np.full(len(quantised), self.code_low, np.int64)
         return self._rounded(self.predictor(quantised)) - self.bias + self.code_low

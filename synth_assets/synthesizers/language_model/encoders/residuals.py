@@ -1,4 +1,4 @@
-"""Predictors of numeric columns from those before them, whose residuals are encoded in place of the values.
+"""Predictors of numeric columns from those before them, whose residuals are encoded instead of the values.
 
 Predictors are fractional polynomials (Royston and Altman, *Regression using fractional polynomials of continuous
 covariates*, 1994), fitted by least absolute deviations and kept if their residuals are short enough, cross-validated.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 POWERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"1/3": np.cbrt, "1": np.positive, "2": np.square}
-"""Powers of the inputs; the cube root takes a weight to a length."""
+"""Powers of the inputs; the cube root converts a weight to a length."""
 
 MIN_GAIN = 0.5
 """Nats a value that a predictor must save: the log ratio of mean absolute deviations, cross-validated."""
@@ -70,21 +70,10 @@ class Predictor:
 
 
 def fit_predictor(quantised: np.ndarray, target: int, inputs: Sequence[int]) -> Predictor | None:
-    """Fit a predictor of a column.
+    """Fit a predictor of the column `target` of quantised rows, (n, m), from the columns `inputs`.
 
-    Parameters
-    ----------
-    quantised : numpy.ndarray
-        (n, m) quantised train rows.
-    target : int
-        Index of the column to predict.
-    inputs : sequence of int
-        Indices of numeric columns before it that are not constant.
-
-    Returns
-    -------
-    Predictor or None
-        The predictor; None if there are too few rows, or the residuals save less than `MIN_GAIN`.
+    None if there are too few rows, or the residuals save less than `MIN_GAIN`. The inputs are numeric columns before
+    the target that are not constant.
     """
     if not inputs or len(quantised) < 10 * (len(POWERS) * len(inputs) + 1):
         return None
@@ -103,22 +92,8 @@ def fit_predictor(quantised: np.ndarray, target: int, inputs: Sequence[int]) -> 
 def order_by_predictability(names: Sequence[str], before: Sequence[str], quantised: dict[str, np.ndarray]) -> list[str]:
     """Order numeric columns so that each comes after those that predict it.
 
-    From the last place on, the column is taken whose fraction of variance that the remaining ones leave unexplained is
-    smallest, by least squares.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Columns to order.
-    before : sequence of str
-        Numeric columns that precede all of them.
-    quantised : dict of str to numpy.ndarray
-        Quantised values of each column.
-
-    Returns
-    -------
-    list of str
-        The names, ordered.
+    From the last position on, the column is chosen whose fraction of variance that the remaining ones leave
+    unexplained is smallest, by least squares. The columns in `before` precede all of them.
     """
     remaining, reversed_order = list(names), []
     while remaining:
@@ -136,23 +111,11 @@ def order_by_predictability(names: Sequence[str], before: Sequence[str], quantis
 
 
 def least_absolute_deviations(design: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Fit a linear regression that few outlying rows do not bend.
+    """Return the (p) coefficients of a regression of y, (n), on design, (n, p), that few outlying rows do not bend.
 
-    What most rows have in common, such as a sum of parts and a little more, is then found as it is, and the same
-    residual means the same all over the table. The fit is by iteratively reweighted least squares (Schlossmacher, *An
-    iterative technique for absolute deviations curve fitting*, 1973), in a twentieth of the time of a linear program.
-
-    Parameters
-    ----------
-    design : numpy.ndarray
-        (n, p) terms.
-    y : numpy.ndarray
-        (n) values.
-
-    Returns
-    -------
-    numpy.ndarray
-        (p) coefficients.
+    A relation that most rows share, such as a sum of parts and a remainder, is then found exactly. The fit is by
+    iteratively reweighted least squares (Schlossmacher, *An iterative technique for absolute deviations curve fitting*,
+    1973), in a twentieth of the time of a linear program.
     """
     coefficients: np.ndarray = np.linalg.lstsq(design, y, rcond=None)[0]
     for _ in range(MAX_ITERATIONS):

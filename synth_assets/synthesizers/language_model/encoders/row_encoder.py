@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.base import ModelError, refuse_missing
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
 from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
 
-ENCODERS: dict[str, type[CategoricalEncoder] | type[NumericEncoder]] = {
-    encoder.type: encoder for encoder in (CategoricalEncoder, NumericEncoder)
-}
+ColumnEncoder = CategoricalEncoder | NumericEncoder
+"""The encoder of a column."""
+
+ENCODERS = {encoder.type: encoder for encoder in (CategoricalEncoder, NumericEncoder)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RowEncoder:
     """
 
     names: tuple[str, ...]
-    columns: tuple[CategoricalEncoder | NumericEncoder, ...]
+    columns: tuple[ColumnEncoder, ...]
 
     @classmethod
     def fit(cls, train: pd.DataFrame, column_order: Sequence[str] = (), use_residuals: bool = True) -> "RowEncoder":
@@ -51,7 +52,7 @@ class RowEncoder:
         train : pandas.DataFrame
             Train rows: labels as `str`, numbers as numbers, none missing.
         column_order : sequence of str
-            Columns to generate first; all of them, to set the whole order.
+            Columns to generate first; all of them, to set the complete order.
         use_residuals : bool
             Whether predictable columns are encoded as residuals.
 
@@ -68,7 +69,7 @@ class RowEncoder:
         _check(train, column_order)
         encoders = {name: _fit_column(train[name]) for name in train.columns}
         values = {name: encoder.quantise(train[name]) for name, encoder in encoders.items()}
-        order = [*column_order]
+        order = list(column_order)
         order += [name for name, encoder in encoders.items() if not encoder.is_numeric and name not in column_order]
         rest = [name for name in train.columns if name not in order]
         order += order_by_predictability(rest, [name for name in order if encoders[name].is_numeric], values)
@@ -83,86 +84,17 @@ class RowEncoder:
                         columns[i] = encoder.with_predictor(predictor, quantised, quantised[:, i])
         return cls(tuple(str(name) for name in train.columns), tuple(columns))
 
-    def column_index(self, name: str) -> int:
-        """Return the index of a column in `columns`."""
-        return [column.name for column in self.columns].index(name)
-
     def quantise(self, frame: pd.DataFrame) -> np.ndarray:
-        """Quantise rows.
-
-        Parameters
-        ----------
-        frame : pandas.DataFrame
-            n rows with the table's columns.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, m) integers in the order of `columns`; an unknown label is -1.
-        """
+        """Quantise n rows to (n, m) integers in the order of `columns`; an unknown label is -1."""
         return np.column_stack([column.quantise(frame[column.name]) for column in self.columns])
 
-    def predictions(self, i: int, quantised: np.ndarray) -> np.ndarray:
-        """Predict a column.
-
-        Parameters
-        ----------
-        i : int
-            Index of the column.
-        quantised : numpy.ndarray
-            (n, m) quantised rows, of which only columns before `i` are read.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n) predictions; without a predictor, the smallest number that is encoded.
-        """
-        return self.columns[i].predictions(quantised)
-
-    def offsets(self, i: int, quantised: np.ndarray) -> np.ndarray:
-        """Return what is subtracted from the quantised values of a column: code = (value - offset) / grid step.
-
-        Parameters
-        ----------
-        i : int
-            Index of the column.
-        quantised : numpy.ndarray
-            (n, m) quantised rows, of which only columns before `i` are read.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n) integers.
-        """
-        return self.columns[i].offsets(quantised)
-
     def codes(self, quantised: np.ndarray) -> np.ndarray:
-        """Encode quantised rows.
-
-        Parameters
-        ----------
-        quantised : numpy.ndarray
-            (n, m) quantised rows.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, m) codes from 0 to the column's cardinality - 1; -1 where a cell cannot be encoded.
-        """
+        """Encode quantised rows, (n, m), as codes from 0 to the cardinality - 1; -1 where a cell cannot be encoded."""
         codes = np.empty_like(quantised)
         for i, column in enumerate(self.columns):
-            code, remainder = np.divmod(quantised[:, i] - self.offsets(i, quantised), column.grid_step)
+            code, remainder = np.divmod(quantised[:, i] - column.offsets(quantised), column.grid_step)
             codes[:, i] = np.where((remainder == 0) & (code >= 0) & (code < column.cardinality), code, -1)
         return codes
-
-    def dequantise(self, i: int, codes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Return the quantised values of a column from its codes and `offsets`."""
-        quantised: np.ndarray = codes * self.columns[i].grid_step + offsets
-        return quantised
-
-    def bounds(self, i: int) -> tuple[int, int]:
-        """Return the smallest and the largest quantised value of a column in the train rows."""
-        return self.columns[i].low, self.columns[i].high
 
     def to_frame(self, quantised: np.ndarray) -> pd.DataFrame:
         """Return quantised rows as rows of the table, with its column order, types and labels."""
@@ -185,12 +117,8 @@ class RowEncoder:
                 f"row {row} has {frame[name].iloc[row]!r} in column {name!r}, which is not on the grid, or too far "
                 "from the rows that the model learned from; fit a model to a table that has such rows."
             )
-        texts = {c.name: np.array(self.vocabulary(i), object)[codes[:, i]] for i, c in enumerate(self.columns)}
+        texts = {c.name: np.array(c.vocabulary(), object)[codes[:, i]] for i, c in enumerate(self.columns)}
         return pd.DataFrame(texts).astype("str")
-
-    def vocabulary(self, i: int) -> list[str]:
-        """Return the text of each code of a column."""
-        return self.columns[i].vocabulary()
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON data."""
@@ -214,14 +142,14 @@ class RowEncoder:
             ) from error
 
 
-def _fit_column(values: pd.Series) -> CategoricalEncoder | NumericEncoder:
+def _fit_column(values: pd.Series) -> ColumnEncoder:
     is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     return NumericEncoder.fit(values) if is_numeric else CategoricalEncoder.fit(values)
 
 
 def _check(train: pd.DataFrame, column_order: Sequence[str]) -> None:
     if train.empty or not len(train.columns):
-        raise ModelError("there is no row to learn from; at least one is needed.")
+        raise ModelError("there is no row to learn from; expected at least one.")
     if not train.columns.is_unique:
         raise ModelError(f"a column name occurs twice: {', '.join(map(str, train.columns))}; each needs its own.")
     unknown = [name for name in column_order if name not in train.columns]
@@ -229,13 +157,4 @@ def _check(train: pd.DataFrame, column_order: Sequence[str]) -> None:
         raise ModelError(
             f"column_order names {', '.join(unknown)}; the columns are {', '.join(map(str, train.columns))}."
         )
-    for name in train.columns:
-        values = train[name]
-        missing = values.isna()
-        if pd.api.types.is_numeric_dtype(values):
-            missing |= ~np.isfinite(values.astype("float64"))
-        if missing.any():
-            raise ModelError(
-                f"column {name!r} has no finite value in {int(missing.sum())} of {len(train)} rows; "
-                "leave these rows out, or fill them, before a model is fitted."
-            )
+    refuse_missing(train)

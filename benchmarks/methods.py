@@ -1,8 +1,7 @@
-"""Our synthesizers with the command line of a peer (see `peers/common.py`), and two measurements of speed.
+"""The package's synthesizers, with the command line of a peer (see `peers/common.py`), and a comparison of speeds.
 
 `--method language_model`, `be_great`, `forest` or `smote` fits abalone's `defs.yaml` to the train rows and draws a
 sample. `--method speed` times the language model and be_great on the same base: an epoch, and sampled rows a second.
-`--method million` writes rows batch by batch and reports time and peak memory.
 """
 
 import argparse
@@ -38,7 +37,7 @@ TEMPERATURES = {"be_great": 0.7}
 """be_great's own sampling temperature; the others sample at 1."""
 
 ROUNDS = 3
-"""Turns in which speeds are compared."""
+"""Repetitions of the comparison of speeds."""
 
 
 def settings() -> SyntheticTableSettings:
@@ -84,25 +83,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="CSV of the synthetic rows")
     parser.add_argument("--report", type=Path, required=True, help="JSON of what was measured")
     parser.add_argument("--categories", nargs="*", help="known from defs.yaml; accepted as for peers")
-    asked = parser.parse_args()
-    train = settings().table_schema().coerce(pd.read_csv(asked.train), origin=asked.train.name)
-    measure = {"speed": measure_speed, "million": measure_million}.get(asked.method, measure_quality)
+    arguments = parser.parse_args()
+    train = settings().table_schema().coerce(pd.read_csv(arguments.train), origin=arguments.train.name)
+    measure = {"speed": measure_speed, "million": measure_million}.get(arguments.method, measure_quality)
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(asked, train, Path(folder))
-    asked.report.write_text(json.dumps(found, indent=2) + "\n")
+        found = measure(arguments, train, Path(folder))
+    arguments.report.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def measure_quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+def measure_quality(arguments: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
     """Fit, save, load and sample; loading counts as sampling, as in `synth-assets sample`."""
     schema = settings().table_schema()
     started = time.process_time()
-    create(settings_of(asked.method)).fit(train, schema, seed=asked.seed, log=print).save(folder / "model")
+    create(settings_of(arguments.method)).fit(train, schema, seed=arguments.seed, log=print).save(folder / "model")
     after_fit = time.process_time()
     fitted = load(folder / "model")
-    rows = fitted.sample(asked.rows, seed=asked.seed, temperature=TEMPERATURES.get(asked.method, 1.0), log=print)
+    rows = fitted.sample(
+        arguments.rows, seed=arguments.seed, temperature=TEMPERATURES.get(arguments.method, 1.0), log=print
+    )
     done = time.process_time()
-    rows.to_csv(asked.out, index=False)
-    library = "be-great" if asked.method == BeGreat.name else "synth-assets"
+    rows.to_csv(arguments.out, index=False)
+    library = "be-great" if arguments.method == BeGreat.name else "synth-assets"
     return {
         "fit_cpu_s": round(after_fit - started, 3),
         "sample_cpu_s": round(done - after_fit, 3),
@@ -111,57 +112,54 @@ def measure_quality(asked: argparse.Namespace, train: pd.DataFrame, folder: Path
     }
 
 
-def measure_speed(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+def measure_speed(arguments: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
     """Time an epoch and sampling of the language model and be_great, with the same base and number of epochs.
 
-    They take turns, since the load of the machine varies; medians over the turns are reported, of the ratios too.
+    They alternate, since the load of the machine varies; medians over the rounds are reported, of the ratios too.
     """
     del folder
     schema, epochs = settings().table_schema(), BE_GREAT.epochs
     stated = LanguageModelSettings.model_validate(settings().synthesizer.model_dump())
-    ours = stated.model_copy(
+    settings_without_pretraining = stated.model_copy(
         update={"epochs": epochs, "patience": epochs, "pretrain": stated.pretrain.model_copy(update={"rows": 0})}
     )
-    learned = len(train) - round(ours.validation_fraction * len(train))
+    n_trained = len(train) - round(settings_without_pretraining.validation_fraction * len(train))
     rounds = []
     for _ in range(ROUNDS):
-        one, other = LanguageModel(ours), BeGreat(BE_GREAT)
-        our_epoch = cpu_seconds(partial(one.fit, train, schema, seed=asked.seed)) / epochs
-        our_rate = asked.rows / cpu_seconds(partial(one.sample, asked.rows, seed=asked.seed))
-        their_epoch = cpu_seconds(partial(other.fit, train, schema, seed=asked.seed)) / epochs
-        their_rows = asked.rows // 5
-        their_rate = their_rows / cpu_seconds(
-            partial(other.sample, their_rows, seed=asked.seed, temperature=TEMPERATURES["be_great"])
+        language_model, be_great = LanguageModel(settings_without_pretraining), BeGreat(BE_GREAT)
+        epoch_cpu_s = cpu_seconds(partial(language_model.fit, train, schema, seed=arguments.seed)) / epochs
+        rate = arguments.rows / cpu_seconds(partial(language_model.sample, arguments.rows, seed=arguments.seed))
+        be_great_epoch_cpu_s = cpu_seconds(partial(be_great.fit, train, schema, seed=arguments.seed)) / epochs
+        n_rows = arguments.rows // 5
+        be_great_rate = n_rows / cpu_seconds(
+            partial(be_great.sample, n_rows, seed=arguments.seed, temperature=TEMPERATURES["be_great"])
         )
         rounds.append(
             {
-                "our_epoch_cpu_s": our_epoch,
-                "be_great_epoch_cpu_s": their_epoch,
-                "epoch_ratio": their_epoch / our_epoch,
-                "fit_ratio": learned / our_epoch / (len(train) / their_epoch),
-                "our_sample_rows_per_cpu_s": our_rate,
-                "be_great_sample_rows_per_cpu_s": their_rate,
-                "sample_ratio": our_rate / their_rate,
+                "language_model_epoch_cpu_s": epoch_cpu_s,
+                "be_great_epoch_cpu_s": be_great_epoch_cpu_s,
+                "epoch_ratio": be_great_epoch_cpu_s / epoch_cpu_s,
+                "fit_ratio": n_trained / epoch_cpu_s / (len(train) / be_great_epoch_cpu_s),
+                "language_model_sample_rows_per_cpu_s": rate,
+                "be_great_sample_rows_per_cpu_s": be_great_rate,
+                "sample_ratio": rate / be_great_rate,
             }
         )
     return dict(pd.DataFrame(rounds).median())
 
 
-def measure_million(asked: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
+def measure_million(arguments: argparse.Namespace, train: pd.DataFrame, folder: Path) -> dict[str, object]:
     """Write rows to a CSV file batch by batch with a model after one epoch: quality changes neither time nor memory."""
     stated = LanguageModelSettings.model_validate(settings().synthesizer.model_dump())
     quick = stated.model_copy(update={"epochs": 1, "pretrain": stated.pretrain.model_copy(update={"rows": 0})})
-    fitted = LanguageModel(quick).fit(train, settings().table_schema(), seed=asked.seed)
-    started, rows = time.process_time(), 0
+    fitted = LanguageModel(quick).fit(train, settings().table_schema(), seed=arguments.seed)
+    started, n_rows = time.process_time(), 0
     with (folder / "rows.csv").open("w") as file:
-        for batch in fitted.sample_batches(asked.rows, seed=asked.seed):
-            batch.to_csv(file, index=False, header=not rows)
-            rows += len(batch)
-    return {
-        "rows": rows,
-        "sample_cpu_s": time.process_time() - started,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+        for batch in fitted.sample_batches(arguments.rows, seed=arguments.seed):
+            batch.to_csv(file, index=False, header=not n_rows)
+            n_rows += len(batch)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rows": n_rows, "sample_cpu_s": time.process_time() - started, "peak_mb": peak_mb}
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
