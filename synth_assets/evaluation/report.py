@@ -20,13 +20,13 @@ from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.schema.constraints import Constraint
 
 MAX_TABLE_ROWS = 200
-"""Numbers of a metric that the report lists, the worst first; the warehouse stores all."""
+"""Maximum number of rows of a table of the report, the worst ones; the warehouse stores all."""
 
 SCALE = 96 / FILE_DPI
-"""Page pixels for a pixel of a figure: its text is as large as the page's, and sharp on paper."""
+"""Pixels of the page for each pixel of a figure, so that its text is as large as the page's."""
 
 FOLDED = 12
-"""A longer table is folded on the screen, as is one that equals its reference everywhere."""
+"""Longer tables are folded on the screen, as are tables that equal their references everywhere."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Picture:
     caption : str
         What it shows, and how it is read.
     alt : str
-        What it shows, for readers who cannot see it.
+        Its text alternative.
     """
 
     gate: str
@@ -99,20 +99,7 @@ PICTURES = {
 
 
 def figure_names(*, history: bool, target: bool) -> list[str]:
-    """Return the names of the figures that a report shows.
-
-    Parameters
-    ----------
-    history : bool
-        Whether there are samples of several dates.
-    target : bool
-        Whether the table has a target.
-
-    Returns
-    -------
-    list of str
-        Names in `PICTURES`.
-    """
+    """Return the names in `PICTURES` of a report's figures; `history`: it has several dates, `target`: a target."""
     return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
 
 

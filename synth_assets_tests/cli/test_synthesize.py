@@ -36,7 +36,7 @@ def run(*arguments: str) -> Result:
 OUTPUT = ("-n", "60", "-o", "rows.csv", "--synthesizer", "stub")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("fast_evaluation")
 def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> None:
     done = run("table.csv", *OUTPUT, "--report", "report.html")
 

@@ -18,7 +18,6 @@ from synth_assets.evaluation.figures import (
     BLUE,
     ORANGE,
     as_png,
-    augmentation_curves,
     correlation_matrices,
     density_grid,
     distance_histograms,
@@ -93,18 +92,6 @@ PAIRS = pd.DataFrame({"column_name": ["Size", "Size, Legs", "Colour, Legs"], "va
 DISTANCES = (np.array([0.0, 0.1, 0.2]), np.array([0.1, 0.1, 0.3]), np.array([0.2, 0.4]))
 
 
-def _study() -> pd.DataFrame:
-    rows = [
-        (generator, regressor, size, ratio, 0.01 * ratio * i, 0.01 * ratio * i - 0.005, 0.01 * ratio * i + 0.005)
-        for i, generator in enumerate(["smote", "cart"])
-        for regressor in ("linear", "forest")
-        for size in (1000, 50)
-        for ratio in (0.0, 1.0, 5.0)
-    ]
-    names = ["generator", "regressor", "real_rows", "synthetic_ratio", "gain", "gain_low", "gain_high"]
-    return pd.DataFrame(rows, columns=names).assign(metric="r2")
-
-
 def _history() -> pd.DataFrame:
     dates = ["2026-11-03", "2026-11-01"]
     return pd.concat(
@@ -146,7 +133,6 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, TableSchema], Figure]] 
     "distances": lambda *_: distance_histograms(*DISTANCES, **WORDS),
     "dots": lambda *_: metric_dots(_results(*RESULTS), **WORDS),
     "history": lambda *_: metric_history(_history(), **WORDS),
-    "curves": lambda *_: augmentation_curves(_study(), **WORDS),
 }
 
 
@@ -636,11 +622,11 @@ def test_a_metric_says_in_which_direction_it_is_better_and_in_what_unit() -> Non
     labels = [axes.get_xlabel() for axes in _points().axes]
 
     assert "R2" in labels[0]
-    assert "more is better" in labels[0]
+    assert "higher is better" in labels[0]
     for name, label in zip(("RMSE", "MAE"), labels[1:3], strict=True):
         assert name in label
         assert "legs" in label
-        assert "less is better" in label
+        assert "lower is better" in label
     assert labels[3] == "change of R2 against real rows"
 
 
@@ -661,26 +647,3 @@ def test_the_loss_is_drawn_over_the_epochs() -> None:
     assert line.get_xydata().tolist() == [[1.0, 3.0], [2.0, 1.5]]
     assert axes.get_xlabel() == "epoch"
     assert "nats" in axes.get_ylabel()
-
-
-def test_the_gain_has_a_panel_a_ratio_and_regressor_and_a_line_a_generator() -> None:
-    figure = augmentation_curves(_study(), ratios=(1.0, 5.0), **WORDS)
-
-    assert _titles(figure) == [
-        "linear, 1 synthetic row a real one",
-        "linear, 5 synthetic rows a real one",
-        "forest, 1 synthetic row a real one",
-        "forest, 5 synthetic rows a real one",
-    ]
-    assert figure.axes[0].get_ylabel() == "gain of R2"
-    zero, smote, cart = figure.axes[3].lines
-    assert list(zero.get_ydata()) == [0.0, 0.0]
-    assert smote.get_xydata().tolist() == [[50.0, 0.0], [1000.0, 0.0]]
-    assert cart.get_xydata().tolist() == [[50.0, 0.05], [1000.0, 0.05]]
-    assert figure.axes[2].get_xscale() == "log"
-    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["50", "1,000"]
-
-
-def test_a_ratio_that_was_not_studied_is_refused() -> None:
-    with pytest.raises(ForeseenError, match="no row of the study at the ratios 7; it has 0, 1, 5"):
-        augmentation_curves(_study(), ratios=(1.0, 7.0), **WORDS)
