@@ -168,9 +168,9 @@ def test_intervals_cover_other_rows_to_learn_from(monkeypatch: pytest.MonkeyPatc
         row = _arm(_compare(few, few, HELD_OUT), REAL).loc[("linear", "rmse")]
         return float(row["ci_high"] - row["ci_low"])
 
-    drawn_anew = width()
+    resampled = width()
     monkeypatch.setattr(utility._TrainingSets, "resample", lambda self, rng: self)
-    assert drawn_anew > 1.5 * width()
+    assert resampled > 1.5 * width()
 
 
 @pytest.mark.usefixtures("linear_only")
@@ -248,7 +248,7 @@ def test_a_constant_target_has_errors_but_no_r2(monkeypatch: pytest.MonkeyPatch)
 # A categorical target
 
 
-def test_a_category_is_told_by_classifiers() -> None:
+def test_a_category_is_predicted_by_classifiers() -> None:
     real, held_out = (
         rows.assign(Kind=(rows["Size"] > 5).astype("int").astype("str")) for rows in (REAL_ROWS, HELD_OUT)
     )
@@ -294,7 +294,7 @@ def test_the_benchmarks_scores_are_the_reports() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("difference", "verdict"),
     [
         ((0.002, -0.006, 0.010), "no difference at this size: +0.002, 95% interval -0.006 to 0.010"),
         ((0.020, 0.010, 0.030), "better: +0.020, 95% interval 0.010 to 0.030"),
@@ -305,5 +305,5 @@ def test_the_benchmarks_scores_are_the_reports() -> None:
     ],
     ids=["around 0", "above", "below", "touching 0", "no -0.000", "none"],
 )
-def test_the_verdict_says_what_the_interval_says(difference: tuple[float, float, float], said: str) -> None:
-    assert verdict_on(*difference) == said
+def test_the_verdict_says_what_the_interval_says(difference: tuple[float, float, float], verdict: str) -> None:
+    assert verdict_on(*difference) == verdict
