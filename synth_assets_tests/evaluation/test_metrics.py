@@ -54,7 +54,7 @@ def schema() -> TableSchema:
 def _small_classifiers() -> Iterator[None]:
     """Train fewer and smaller classifiers; everything else is as shipped."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"N_FOLDS": 2, "N_REPEATS": 1, "REFERENCE_SPLITS": 4, "N_TREES": 20}.items():
+        for name, value in {"N_FOLDS": 2, "N_REPEATS": 1, "REFERENCE_SPLITS": 3, "N_TREES": 20}.items():
             patch.setattr(detection, name, value)
         patch.setitem(HistGradientBoostingClassifier.__init__.__kwdefaults__, "max_iter", 20)
         yield
