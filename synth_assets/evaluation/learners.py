@@ -45,12 +45,7 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 class PredictionTask:
     """Prediction of a table's target from its other columns.
 
-    Parameters
-    ----------
-    schema : TableSchema
-        The table's schema, with a target.
-    labels : mapping of str to tuple of str
-        By categorical column: the labels in the order of their codes. Of the target, those that occur.
+    `labels` has the labels of each categorical column in the order of their codes; of the target, those that occur.
     """
 
     schema: TableSchema
@@ -105,22 +100,12 @@ class PredictionTask:
         return target
 
     def predict(self, estimator: Estimator, train: pd.DataFrame, rows: pd.DataFrame, *, seed: int) -> np.ndarray:
-        """Fit an estimator and predict the target of other rows.
-
-        Parameters
-        ----------
-        estimator : callable
-            One of `estimators`.
-        train, rows : pandas.DataFrame
-            Encoded rows: n to fit, m to predict.
-        seed : int
-            Seed of the estimator.
+        """Fit an estimator to encoded rows, and predict the target of others.
 
         Returns
         -------
         numpy.ndarray
-            m numbers; for a categorical target, m by k probabilities of its k classes. A class that no training row
-            has gets the probability 0.
+            m numbers; for a categorical target, m by k probabilities of its k classes, 0 for classes that `train` lacks.
         """
         from sklearn.dummy import DummyClassifier
         from threadpoolctl import threadpool_limits

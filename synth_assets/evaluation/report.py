@@ -105,17 +105,7 @@ def figure_names(*, history: bool, target: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class Utility:
-    """Scores of estimators trained on the sample; see `metrics.utility.Comparison`.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`.
-    verdict : str
-        Whether synthetic rows improve the scores, in words.
-    unit : str
-        Unit of the target.
-    """
+    """Scores, verdict and unit of the target, of estimators trained on the sample; see `metrics.utility.Comparison`."""
 
     scores: pd.DataFrame
     verdict: str
@@ -157,7 +147,7 @@ def report_html(
     utility: Utility | None,
     pictures: Mapping[str, bytes],
 ) -> str:
-    """Render the report of a sample.
+    """Render the report of a sample as an HTML page. Everything that comes from data is escaped.
 
     Parameters
     ----------
@@ -173,11 +163,6 @@ def report_html(
         Scores of estimators, where the table has a target.
     pictures : mapping of str to bytes
         PNG files, by their names in `PICTURES`.
-
-    Returns
-    -------
-    str
-        An HTML page, the same for the same input. Everything that comes from data is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -288,7 +273,7 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
 
 
 def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
-    """Return scores as a table with a column for each metric."""
+    """Return scores as a table with a column a metric."""
     metrics = list(dict.fromkeys(scores["metric"]))
     cells = {(row.regressor, row.trained_on, row.metric): row for row in scores.itertuples()}
     rows = list(dict.fromkeys((row.regressor, row.trained_on) for row in scores.itertuples()))

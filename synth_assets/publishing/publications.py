@@ -240,20 +240,10 @@ class Publications:
         self.link_for_consumers(publication)
 
     def rollback(self, id_: str | None = None) -> Publication:
-        """Make an earlier publication current again.
+        """Make an earlier publication current again; by default the one before the current one.
 
         The next publication builds on it, and again adds the samples in the warehouse that passed their gates. To
         remove a sample permanently, delete it.
-
-        Parameters
-        ----------
-        id_ : str, optional
-            The publication; by default the one before the current one.
-
-        Returns
-        -------
-        Publication
-            The current publication.
 
         Raises
         ------

@@ -40,21 +40,9 @@ __all__ = [
 
 
 def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, source: str) -> "dict[str, Figure]":
-    """Draw densities, correlations, and the pairs by which synthetic rows are detected best.
+    """Draw 'densities', 'correlations' and 'pairs', from rows and metric results of fidelity.
 
-    Parameters
-    ----------
-    samples : Samples
-        The rows.
-    results : pandas.DataFrame
-        Metric results of fidelity.
-    title, source : str
-        Name of the sample and origin of the real rows.
-
-    Returns
-    -------
-    dict of str to matplotlib.figure.Figure
-        'densities', 'correlations' where there are numeric columns, 'pairs' where there are two columns.
+    Without numeric columns, there are no correlations; without two columns, no pairs.
     """
     rows, schema = samples.subsample, samples.schema
     drawn = {

@@ -32,15 +32,7 @@ _DIGITS = 9
 
 @dataclass(frozen=True)
 class Attack:
-    """Scores of an attack for real rows; a higher score means that the row is more likely a train row.
-
-    Parameters
-    ----------
-    metric : str
-        Name of the metric: the area under the attack's ROC curve.
-    train, holdout : numpy.ndarray
-        A score for each row.
-    """
+    """Scores of an attack, whose AUC is `metric`, for real rows; a higher score means a train row is more likely."""
 
     metric: str
     train: np.ndarray

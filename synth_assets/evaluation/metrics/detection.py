@@ -44,14 +44,8 @@ _MAX_CATEGORIES = 255
 class Detection:
     """How well a classifier distinguishes synthetic rows from holdout rows.
 
-    Parameters
-    ----------
-    auc : float
-        Mean area under the ROC curve over the repeats.
-    low, high : float
-        95% bootstrap interval of `auc`; NaN if not computed.
-    importances : mapping of str to float
-        Permutation importance of each column (Breiman, Random Forests, 2001, section 10); empty if not computed.
+    `auc` is the mean area under the ROC curve over the repeats, `low` to `high` its 95% bootstrap interval (NaN if not
+    computed), `importances` the permutation importance of each column (Breiman, Random Forests, 2001, section 10).
     """
 
     auc: float
