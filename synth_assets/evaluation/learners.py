@@ -105,7 +105,7 @@ class PredictionTask:
         Returns
         -------
         numpy.ndarray
-            m numbers; for a categorical target, m by k probabilities of its k classes, 0 for classes that `train` lacks.
+            m numbers; for a categorical target, m by k probabilities of its k classes, 0 for classes absent in `train`.
         """
         from sklearn.dummy import DummyClassifier
         from threadpoolctl import threadpool_limits

@@ -7,17 +7,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.figures.style import (
-    BAND,
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    legend,
-    new_figure,
-    short,
-)
+from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, GREEN, ORANGE, PURPLE, legend, new_figure, short
 from synth_assets.evaluation.metrics import METRICS
 from synth_assets.evaluation.metrics.utility import AUGMENTED, REAL, SYNTHETIC
 
