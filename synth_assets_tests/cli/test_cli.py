@@ -407,4 +407,6 @@ def test_rows_are_drawn_from_the_current_model(first_run: tuple[World, Outcome])
     assert done.stderr.startswith("--seed ")
     done = run(world, "sample", "--where", "Wings > 1")
     assert done.exit_code == 1
-    assert "conditions name 'Wings', which is no column; the columns are Sex, Length, Rings" in done.stderr
+    assert (
+        "conditions name 'Wings', which is no column; the columns are Sex, Length, Class_number_of_rings" in done.stderr
+    )

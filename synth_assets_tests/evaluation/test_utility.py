@@ -37,7 +37,7 @@ def _little_work() -> Iterator[None]:
     """Repeat less, and fit fewer trees: a few show what many do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utility, "SEEDS", 2)
-        patch.setattr(utility, "REPEATS", 3)
+        patch.setattr(utility, "REPEATS", 4)
         patch.setattr(intervals, "RESAMPLES", 60)
         patch.setitem(learners.FOREST_SETTINGS, "n_estimators", 8)
         patch.setitem(learners.BOOSTING_SETTINGS, "max_iter", 20)
