@@ -28,21 +28,21 @@ def synthesize(
     synthesizer: "str | SynthesizerSettings | Synthesizer" = "language_model",
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Fit a synthesizer to a table and sample synthetic rows.
+    """Fit a synthesizer to a table and draw synthetic rows.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        The real rows, without missing values. The model is fitted to all of them: hold rows out before, if the
+        The real rows, without missing values. The synthesizer is fitted to all of them: hold rows out before, if the
         synthetic rows are to be evaluated.
     rows : int
         Number of synthetic rows.
     schema : TableSchema, optional
         The table's schema; inferred from the frame by default.
     target : str, optional
-        Name of the column that is predicted from the others; the schema's target by default.
+        Name of the column that is predicted from the others; by default the schema's target.
     seed : int
-        Seed of everything random. The same frame, arguments and library versions give the same rows.
+        Random seed. The same frame, arguments and library versions give the same rows.
     synthesizer : str, SynthesizerSettings or Synthesizer
         Name of a synthesizer, its settings, or a synthesizer, which is then fitted itself.
     progress : bool
@@ -86,20 +86,20 @@ def evaluate(
     schema: TableSchema | None = None,
     target: str | None = None,
 ) -> "Evaluation":
-    """Evaluate synthetic rows beside real rows that were not learned from.
+    """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
 
     Parameters
     ----------
     synthetic : pandas.DataFrame
         The synthetic rows.
     train : pandas.DataFrame
-        The real rows that the synthesizer learned from.
+        The real rows that the synthesizer was fitted to.
     holdout : pandas.DataFrame
-        Real rows of the same table that it did not learn from.
+        Real rows of the same table that the synthesizer was not fitted to.
     schema : TableSchema, optional
         The table's schema; inferred from the real rows by default.
     target : str, optional
-        Name of the column that is predicted from the others; the schema's target by default.
+        Name of the column that is predicted from the others; by default the schema's target.
 
     Returns
     -------

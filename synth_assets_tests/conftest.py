@@ -58,12 +58,23 @@ def _no_settings_of_this_shell() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def fast_evaluation() -> Iterator[None]:
+    """Evaluate with few splits, repeats, resamples and trees, and draw small: for tests that need no numbers."""
+    from synth_assets_tests.fast_evaluation import reduce_constants, reduce_libraries
+
+    with pytest.MonkeyPatch.context() as patch:
+        reduce_constants(patch)
+        reduce_libraries(patch)
+        yield
+
+
 _REAL_TABLE = os.environ.get("ABALONE_CSV")
 
 
 @pytest.fixture(scope="session")
 def real_csv() -> Path:
-    """Give the real abalone table, which is no part of the repository."""
+    """Return the real abalone table, which is no part of the repository."""
     if not _REAL_TABLE:
         pytest.skip("needs the real abalone table: set ABALONE_CSV to its file")
     return Path(_REAL_TABLE).resolve()
@@ -76,13 +87,13 @@ def placeholder_csv() -> Path:
 
 @pytest.fixture(params=["placeholder_csv", "real_csv"])
 def abalone_csv(request: pytest.FixtureRequest) -> Path:
-    """Give the placeholder, then the real table where there is one."""
+    """Return the placeholder, then the real table where there is one."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def small_schema() -> TableSchema:
-    """Give three columns, one of each kind."""
+    """Return three columns, one of each type."""
     return TableSchema(
         columns=(
             Categorical(name="Colour", categories=("blue", "red")),
@@ -95,7 +106,7 @@ def small_schema() -> TableSchema:
 
 @pytest.fixture
 def small_table() -> pd.DataFrame:
-    """Give 60 rows of `small_schema`, in which the target depends on the size."""
+    """Return 60 rows of `small_schema`, in which the target depends on the size."""
     rng = np.random.default_rng(1)
     size = rng.uniform(1, 9, 60).round(2)
     return pd.DataFrame(
@@ -121,7 +132,7 @@ def publisher(warehouse: Warehouse) -> Publisher:
 
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a data folder with `toy.raw` and samples of two days, published. Do not change it: `toy` has a copy."""
+    """Return a data folder with `toy.raw` and samples of two days, published. Do not change it: `toy` has a copy."""
     folder = DataPaths(tmp_path_factory.mktemp("published"))
     warehouse = Warehouse(folder)
     write(warehouse, "raw", ["old"])
@@ -133,7 +144,7 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toy(toy_folder: Path, tmp_path: Path) -> Publisher:
-    """Give the publisher of a copy of `toy_folder`."""
+    """Return the publisher of a copy of `toy_folder`."""
     shutil.copytree(toy_folder, tmp_path / "data", symlinks=True)
     folder = DataPaths(tmp_path / "data")
     return Publisher(folder, warehouse=Warehouse(folder))
@@ -180,6 +191,6 @@ def world(finished: Path, tmp_path: Path) -> World:
 
 @pytest.fixture
 def empty_world(tmp_path: Path) -> World:
-    """Give an empty data folder."""
+    """Return an empty data folder."""
     (tmp_path / "data").mkdir()
     return World(tmp_path / "data")

@@ -1,7 +1,8 @@
 """Makes an evaluation cheap, for tests of what is written and not of the numbers.
 
 One place reduces everything: splits, repeats and resamples (constants of `synth_assets.evaluation`), trees, and the
-resolution of figures. The gates themselves are tested with the shipped constants (`test_gates_of_abalone`).
+resolution of figures. The gates themselves are tested with the shipped constants (`test_gates_of_abalone`). The fixture
+`fast_evaluation` does both for the tests of a module.
 """
 
 import importlib
@@ -46,6 +47,9 @@ def reduce_libraries(patch: pytest.MonkeyPatch) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.ensemble._forest import BaseForest
 
+    from synth_assets.evaluation.learners import BOOSTING_SETTINGS
+
+    patch.setitem(BOOSTING_SETTINGS, "max_iter", TREES)
     for boosting in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
         patch.setitem(boosting.__init__.__kwdefaults__, "max_iter", TREES)
     fit, savefig = BaseForest.fit, Figure.savefig

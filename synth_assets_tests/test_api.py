@@ -80,7 +80,7 @@ def _real(seed: int, n: int = 80) -> pd.DataFrame:
     return pd.DataFrame({"x": x, "y": x + rng.normal(size=n), "label": np.where(x > 0, "high", "low")})
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("fast_evaluation")
 def test_evaluate_returns_metrics_gates_and_a_verdict() -> None:
     evaluation = evaluate(_real(0)[["label", "x", "y"]], _real(1), _real(2))
 

@@ -13,7 +13,7 @@ from synth_assets.storage.paths import VARIABLE, DataPaths
 
 
 class _Commands(click.Group):
-    """Turns a `ForeseenError` into one message, and lets the reader of a pipe close it."""
+    """Reports a `ForeseenError` as one message, and accepts that the reader of a pipe closes it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -61,7 +61,7 @@ Completion in bash (zsh, fish):
     envvar=VARIABLE,
     show_envvar=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Data folder; by default that of the project.",
+    help="Data folder; by default data/ of the project.",
 )
 @click.pass_context
 def main(ctx: click.Context, folder: Path | None) -> None:
@@ -69,7 +69,7 @@ def main(ctx: click.Context, folder: Path | None) -> None:
 
     Data goes to stdout, messages to stderr. Every command reads one complete publication, the current one.
     """
-    ctx.obj = DataPaths(folder.expanduser().resolve()) if folder else DataPaths.from_environment()
+    ctx.obj = DataPaths.from_environment(folder)
 
 
 @main.command()

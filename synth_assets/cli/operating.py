@@ -33,9 +33,6 @@ def publications(paths: DataPaths, as_json: bool) -> None:
         }
         for each in store.all()
     ]
-    if as_json:
-        click.echo(output.as_json(rows, indent=1))
-        return
     cells = [
         (
             row["publication"],
@@ -45,7 +42,7 @@ def publications(paths: DataPaths, as_json: bool) -> None:
         )
         for row in rows
     ]
-    output.write_text(["publication", "", "samples", "MB"], [cells], sys.stdout)
+    output.write_list(rows, ["publication", "", "samples", "MB"], cells, as_json=as_json)
 
 
 @click.command()
@@ -54,9 +51,6 @@ def publications(paths: DataPaths, as_json: bool) -> None:
 def history(paths: DataPaths, as_json: bool) -> None:
     """List every change of the current publication, newest first."""
     entries = Publications(paths).history()[::-1]
-    if as_json:
-        click.echo(output.as_json(entries, indent=1))
-        return
     cells = [
         (
             entry["at"][:19],
@@ -66,7 +60,7 @@ def history(paths: DataPaths, as_json: bool) -> None:
         )
         for entry in entries
     ]
-    output.write_text(["at (UTC)", "action", "publication", ""], [cells], sys.stdout)
+    output.write_list(entries, ["at (UTC)", "action", "publication", ""], cells, as_json=as_json)
 
 
 @click.command()

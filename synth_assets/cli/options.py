@@ -39,15 +39,14 @@ def format_option(*formats: str) -> Callable[[Any], Any]:
     )
 
 
-def _paths(ctx: click.Context) -> DataPaths:
+def _publications(ctx: click.Context) -> Publications:
     # During completion no command has run: only the environment and --data are known.
-    folder = ctx.find_root().params.get("folder")
-    return DataPaths(folder.expanduser().resolve()) if folder else DataPaths.from_environment()
+    return Publications(DataPaths.from_environment(ctx.find_root().params.get("folder")))
 
 
 def _complete_published(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     try:
-        tables = Publications(_paths(ctx)).current().manifest["tables"]
+        tables = _publications(ctx).current().manifest["tables"]
     except ForeseenError:
         return []
     names = [*tables, *(f"{table}.{name}" for table, entry in tables.items() for name in entry["tables"])]
@@ -59,7 +58,7 @@ def _complete_table(ctx: click.Context, parameter: click.Parameter, incomplete: 
 
 
 def _complete_publication(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    return [each.id for each in Publications(_paths(ctx)).all() if each.id.startswith(incomplete)]
+    return [each.id for each in _publications(ctx).all() if each.id.startswith(incomplete)]
 
 
 def name_argument(**options: Any) -> Callable[[Any], Any]:

@@ -70,7 +70,7 @@ def write_json(names: Sequence[str], rows: Iterable[Sequence[Sequence[Any]]], fi
     between = "\n"
     for batch in rows:
         for row in batch:
-            file.write(between + as_json(dict(zip(names, row, strict=True))))
+            file.write(between + to_json(dict(zip(names, row, strict=True))))
             between = ",\n"
     file.write("\n]\n")
 
@@ -83,7 +83,15 @@ def write_text(names: Sequence[str], rows: Iterable[Sequence[Sequence[Any]]], fi
         file.write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
-def as_json(value: Any, *, indent: int | None = None) -> str:
+def write_list(entries: Sequence[Any], names: Sequence[str], cells: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+    """Print entries as JSON, or their cells as text."""
+    if as_json:
+        click.echo(to_json(entries, indent=1))
+    else:
+        write_text(names, [cells], sys.stdout)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
     """Return a value as JSON; dates in ISO 8601, NaN as null."""
     return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
 
@@ -167,7 +175,7 @@ def _as_text(value: Any) -> str:
         case datetime() | date():
             return value.isoformat()
         case list() | dict():
-            return as_json(value)
+            return to_json(value)
         case _:
             return str(value)
 

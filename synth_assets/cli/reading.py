@@ -45,7 +45,7 @@ def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
             }
             for table in found
         ]
-        click.echo(output.as_json(listed, indent=1))
+        click.echo(output.to_json(listed, indent=1))
     elif name is None:
         rows = [(table.full_name, "view" if table.is_view else "table", table.description) for table in found]
         output.write_text(["name", "type", "description"], [rows], sys.stdout)
@@ -67,15 +67,9 @@ def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: 
     A query reads published tables only: it cannot change them, and has no access to files or the network. If only one
     source table is published, its name before the dot may be left out.
     """
-    import duckdb
-
     with client.connect(paths.root) as connection:
-        _restrict(connection)
-        try:
-            connection.execute(sys.stdin.read() if sql == "-" else sql)
-            _write_rows(connection, format_, path, guard_formulas)
-        except duckdb.Error as error:
-            raise client.ReadError(str(error)) from error
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        _export(connection, sys.stdin.read() if sql == "-" else sql, None, format_, path, guard_formulas)
 
 
 @click.command()
@@ -115,11 +109,7 @@ def export(
 )
 @click.option("--table", help="Source table; not needed if only one is published.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Random seed.")
-@click.option(
-    "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Sampling temperature.",
-)
+@click.option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Sampling temperature.")
 @format_option("csv", "parquet", "arrow", "json", "table")
 @guard_option
 @output_option
@@ -157,7 +147,7 @@ def sample(
         )
     with duckdb.connect() as connection:
         connection.register("rows", rows)
-        _export(connection, "SELECT * FROM rows", [], format_, path, guard_formulas)
+        _export(connection, "SELECT * FROM rows", None, format_, path, guard_formulas)
 
 
 COMMANDS = (tables, query, export, sample)
@@ -166,7 +156,7 @@ COMMANDS = (tables, query, export, sample)
 def _export(
     connection: "duckdb.DuckDBPyConnection",
     sql: str,
-    values: list[str],
+    values: list[str] | None,
     format_: str,
     path: Path | None,
     guard_formulas: bool,
@@ -181,25 +171,15 @@ def _export(
                 output.write_file(connection.sql(sql, params=values), format_, file)
         else:
             connection.execute(sql, values)
-            _write_rows(connection, format_, path, guard_formulas)
+            names = [column[0] for column in connection.description or []]
+            rows = output.batches(connection)
+            with output.text_to(path) as text:
+                match format_:
+                    case "csv":
+                        output.write_csv(names, rows, text, guard_formulas=guard_formulas)
+                    case "json":
+                        output.write_json(names, rows, text)
+                    case _:
+                        output.write_text(names, rows, text)
     except duckdb.Error as error:
         raise client.ReadError(str(error)) from error
-
-
-def _write_rows(connection: "duckdb.DuckDBPyConnection", format_: str, path: Path | None, guard_formulas: bool) -> None:
-    if guard_formulas and format_ != "csv":
-        raise click.UsageError("--guard-formulas requires --format csv.")
-    names = [column[0] for column in connection.description or []]
-    rows = output.batches(connection)
-    with output.text_to(path) as file:
-        match format_:
-            case "csv":
-                output.write_csv(names, rows, file, guard_formulas=guard_formulas)
-            case "json":
-                output.write_json(names, rows, file)
-            case _:
-                output.write_text(names, rows, file)
-
-
-def _restrict(connection: "duckdb.DuckDBPyConnection") -> None:
-    connection.execute("SET enable_external_access = false; SET lock_configuration = true")

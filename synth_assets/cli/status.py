@@ -43,7 +43,7 @@ def status(paths: DataPaths, as_json: bool) -> None:
         },
     }
     if as_json:
-        click.echo(output.as_json(found, indent=1))
+        click.echo(output.to_json(found, indent=1))
         return
     for table in found["tables"]:
         _print(table)
@@ -74,7 +74,7 @@ def report(paths: DataPaths, table: str | None, resample_date: str | None, show:
     if not page.exists():
         raise client.ReadError(f"there is no report {page}; materialize {table}/report of that resample date.")
     found = {"table": table, "resample_date": resample_date, "report": str(page)}
-    click.echo(output.as_json(found) if as_json else str(page))
+    click.echo(output.to_json(found) if as_json else str(page))
     if show:
         click.launch(page.as_uri())
 
@@ -162,7 +162,7 @@ def _print(summary: dict[str, Any]) -> None:
         click.echo("verdicts on later samples cannot be read: a run is writing to the warehouse")
     for title, rows in (
         ("Fidelity of the table, with the same metric of real rows as reference:", summary["fidelity"]),
-        ("Models trained on it and scored on held-out rows, with 95% intervals:", summary["scores"]),
+        ("Models trained on it and scored on holdout rows, with 95% intervals:", summary["scores"]),
     ):
         if rows:
             click.echo(f"\n{title}")

@@ -21,12 +21,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("file", type=_FILE)
 @click.option("--rows", "-n", type=click.IntRange(min=1), required=True, help="Number of synthetic rows.")
 @click.option("--output", "-o", type=_FILE, required=True, help="File for the rows: .csv or .parquet.")
-@click.option("--target", help="Column that is predicted from the others; the report compares models of it.")
+@click.option("--target", help="Column to predict from the others; the report compares estimators of it.")
 @click.option("--report", type=_FILE, help="File for the report of the evaluation: one HTML page.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
 @click.option("--schema", "schema_file", type=_FILE, help="YAML file with the columns; otherwise they are inferred.")
 @click.option("--synthesizer", default="language_model", show_default=True, help="Name of the synthesizer.")
-@click.option("--no-holdout", is_flag=True, help="Learn from all rows; nothing is evaluated.")
+@click.option("--no-holdout", is_flag=True, help="Fit to all rows; nothing is evaluated.")
 def synthesize(
     file: Path,
     rows: int,
@@ -38,9 +38,9 @@ def synthesize(
     synthesizer: str,
     no_holdout: bool,
 ) -> None:
-    """Learn the table in FILE (.csv or .parquet), write synthetic rows, and evaluate them.
+    """Fit a synthesizer to the table in FILE (.csv or .parquet), write synthetic rows, and evaluate them.
 
-    A fifth of the rows is held out from learning: the synthetic rows are evaluated beside them.
+    A fifth of the rows is held out: the synthesizer is not fitted to it, and the synthetic rows are compared with it.
     """
     from synth_assets import api
     from synth_assets.schema.infer import infer_schema
@@ -52,9 +52,9 @@ def synthesize(
         raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
     for table_file in (file, output):
         require_suffix(table_file)
-    for written in (output, report):
-        if written is not None and not written.parent.is_dir():
-            raise ForeseenError(f"{written} cannot be written: there is no folder {written.parent}.")
+    for result in (output, report):
+        if result is not None and not result.parent.is_dir():
+            raise ForeseenError(f"{result} cannot be written: there is no folder {result.parent}.")
 
     frame = read_file(file)
     if schema_file is None:
@@ -73,7 +73,7 @@ def synthesize(
     _require_enough(file, len(table), held_out, rows)
     membership = Split(train_size=len(table) - held_out, random_state=seed).membership(len(table))
     train, holdout = select(table, membership, "train"), select(table, membership, "test")
-    _say(f"A fifth of them, {held_out:,} rows, is held out for the report (--no-holdout learns from all).")
+    _say(f"A fifth of them, {held_out:,} rows, is held out for the report (--no-holdout fits to all).")
     synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
     _write(synthetic, output)
     _say("Evaluating the rows.")
@@ -92,11 +92,11 @@ def _require_enough(file: Path, rows: int, held_out: int, synthetic: int) -> Non
     if held_out < MIN_ROWS:
         raise ForeseenError(
             f"{file} has {rows:,} rows, of which {held_out} would be held out; an evaluation needs at least {MIN_ROWS} "
-            "held-out rows. Use a larger table, or pass --no-holdout to learn from all rows without an evaluation."
+            "holdout rows. Use a larger table, or pass --no-holdout to fit to all rows without an evaluation."
         )
     if synthetic < MIN_ROWS:
         raise ForeseenError(
-            f"--rows is {synthetic}; an evaluation needs at least {MIN_ROWS} synthetic rows. Ask for more, or pass "
+            f"--rows is {synthetic}; an evaluation needs at least {MIN_ROWS} synthetic rows. Request more, or pass "
             "--no-holdout for rows without an evaluation."
         )
 

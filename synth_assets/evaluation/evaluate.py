@@ -63,13 +63,7 @@ class Evaluation:
         return is_publishable(self.gates)
 
     def figures(self) -> "dict[str, Figure]":
-        """Draw the figures of the report.
-
-        Returns
-        -------
-        dict of str to matplotlib.figure.Figure
-            By their names in `report.PICTURES`.
-        """
+        """Draw the figures of the report, by their names in `report.PICTURES`."""
         from synth_assets.evaluation import figures
 
         options = {"title": f"{self.title}, synthetic sample", "source": self.source}
@@ -109,13 +103,7 @@ class Evaluation:
         )
 
     def save_html(self, path: str | Path) -> None:
-        """Write the report to a file.
-
-        Parameters
-        ----------
-        path : str or pathlib.Path
-            The file; it is replaced.
-        """
+        """Write the report to a file, which is replaced."""
         Path(path).write_text(self.html, encoding="utf-8")
 
     @property
@@ -178,20 +166,7 @@ def evaluate(
 
 
 def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = ()) -> pd.DataFrame:
-    """Compute the metrics of similarity, detection and validity.
-
-    Parameters
-    ----------
-    samples : Samples
-        The rows.
-    constraints : sequence of Constraint
-        Constraints that rows should satisfy.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Metric results.
-    """
+    """Compute the metrics of similarity, detection and validity."""
     return _compute(FIDELITY, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}})
 
 

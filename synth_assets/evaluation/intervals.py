@@ -11,20 +11,7 @@ _PERCENTILES = (2.5, 97.5)
 
 
 def bootstrap_rows(n: int, *, seed: int) -> list[np.ndarray]:
-    """Return the positions of the rows as they are, and of 200 bootstrap resamples of them.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    seed : int
-        Seed of the resamples.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        201 arrays of n positions.
-    """
+    """Return the positions of n rows as they are, then of bootstrap resamples."""
     return [np.arange(n), *np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))]
 
 
@@ -51,7 +38,7 @@ def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[
     low, high : float
         NaN where there is one repeat, or no score.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n_repeats, n_resamples = scores.shape[0], scores.shape[1] - 1
     if n_repeats < 2 or np.isnan(value):
@@ -67,23 +54,15 @@ def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[
     interaction = float((rest**2).sum()) / (n_repeats - 1) / (resampled.shape[1] - 1) / averaged
     variance = max(between + of_holdout - interaction, between, of_holdout)
     freedom = (between + of_holdout) ** 2 / (between**2 / (n_repeats - 1) + of_holdout**2 / (n_resamples - 1))
-    margin = float(t.ppf(0.975, freedom) * np.sqrt(variance))
+    margin = float(stdtrit(freedom, 0.975) * np.sqrt(variance))
     return value - margin, value + margin
 
 
 def roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the area under the ROC curve.
+    """Return the area under the ROC curve, from the scores of both classes.
 
-    Parameters
-    ----------
-    positive, negative : numpy.ndarray
-        Scores of both classes.
-
-    Returns
-    -------
-    float
-        The share of pairs in which the positive score is greater; ties count half (Hanley and McNeil, Radiology 143,
-        1982).
+    It is the share of pairs in which the positive score is greater; ties count half (Hanley and McNeil, Radiology 143,
+    1982).
     """
     ordered = np.sort(negative)
     wins = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
@@ -93,6 +72,8 @@ def roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
 def roc_interval(scores: list[tuple[np.ndarray, np.ndarray]], *, seed: int) -> tuple[float, float]:
     """Return the 95% percentile bootstrap interval of a mean area under ROC curves.
 
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+
     Parameters
     ----------
     scores : list of tuple of numpy.ndarray
@@ -100,11 +81,6 @@ def roc_interval(scores: list[tuple[np.ndarray, np.ndarray]], *, seed: int) -> t
         rows in each repeat.
     seed : int
         Seed of the resamples.
-
-    Returns
-    -------
-    low, high : float
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     rng = np.random.default_rng(seed)
     n_positive, n_negative = (len(part) for part in scores[0])
@@ -117,20 +93,7 @@ def roc_interval(scores: list[tuple[np.ndarray, np.ndarray]], *, seed: int) -> t
 
 
 def roc_permutation_reference(positive: np.ndarray, negative: np.ndarray, *, seed: int) -> Reference:
-    """Return the area under the ROC curve where the classes of the same scores are random.
-
-    Parameters
-    ----------
-    positive, negative : numpy.ndarray
-        Scores of both classes.
-    seed : int
-        Seed of the 200 permutations.
-
-    Returns
-    -------
-    Reference
-        0.5, and the 95% interval of the permutations.
-    """
+    """Return 0.5, with the 95% interval of the area under the ROC curve where the same scores get random classes."""
     rng = np.random.default_rng(seed)
     scores = np.concatenate([positive, negative])
     areas = []

@@ -13,7 +13,7 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.intervals import roc_area
-from synth_assets.evaluation.samples import all_categories
+from synth_assets.evaluation.samples import all_categories, encode_features
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -45,12 +45,7 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 class PredictionTask:
     """Prediction of a table's target from its other columns.
 
-    Parameters
-    ----------
-    schema : TableSchema
-        The table's schema, with a target.
-    labels : mapping of str to tuple of str
-        By categorical column: the labels in the order of their codes. Of the target, those that occur.
+    `labels` has the labels of each categorical column in the order of their codes; of the target, those that occur.
     """
 
     schema: TableSchema
@@ -58,19 +53,7 @@ class PredictionTask:
 
     @classmethod
     def of(cls, schema: TableSchema, *sets: pd.DataFrame) -> "PredictionTask":
-        """Derive the task from the rows of training and of scoring.
-
-        Parameters
-        ----------
-        schema : TableSchema
-            The table's schema.
-        *sets : pandas.DataFrame
-            Rows of the table.
-
-        Returns
-        -------
-        PredictionTask
-            With every label that occurs.
+        """Derive the task from the rows of training and of scoring; it has every label that occurs in them.
 
         Raises
         ------
@@ -78,7 +61,7 @@ class PredictionTask:
             If the schema has no target.
         """
         if schema.target is None:
-            raise ForeseenError("the schema has no target column to predict; state one as `target`.")
+            raise ForeseenError("the schema has no target column to predict; pass its name as `target`.")
         labels = {name: all_categories(name, schema, *sets) for name in schema.categorical}
         if schema.target in labels:
             occurring = {str(label) for rows in sets for label in rows[schema.target].unique()}
@@ -105,30 +88,11 @@ class PredictionTask:
     def estimators(self) -> Mapping[str, Estimator]:
         """Estimators, by name."""
         features = [name for name in self.schema.categorical if name != self.target]
-        return _classifiers(features) if self.classes else _regressors(features)
+        return _estimators(features, classify=bool(self.classes))
 
     def encode(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Encode rows as numbers.
-
-        Parameters
-        ----------
-        rows : pandas.DataFrame
-            n rows of the table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            n rows in the schema's columns; labels as codes.
-        """
-        largest = float(np.finfo(np.float32).max)  # forests compute in single precision
-        return pd.DataFrame(
-            {
-                name: pd.Categorical(rows[name].astype("str"), categories=list(self.labels[name])).codes.astype("int64")
-                if name in self.labels
-                else rows[name].to_numpy("float64").clip(-largest, largest)
-                for name in self.schema.names
-            }
-        )
+        """Encode rows as numbers, in the schema's columns; labels as codes."""
+        return encode_features(rows[self.schema.names], self.labels)
 
     def y_true(self, encoded: pd.DataFrame) -> np.ndarray:
         """Return the target of encoded rows: numbers, or positions in `classes`."""
@@ -136,22 +100,12 @@ class PredictionTask:
         return target
 
     def predict(self, estimator: Estimator, train: pd.DataFrame, rows: pd.DataFrame, *, seed: int) -> np.ndarray:
-        """Fit an estimator and predict the target of other rows.
-
-        Parameters
-        ----------
-        estimator : callable
-            One of `estimators`.
-        train, rows : pandas.DataFrame
-            Encoded rows: n to fit, m to predict.
-        seed : int
-            Seed of the estimator.
+        """Fit an estimator to encoded rows, and predict the target of others.
 
         Returns
         -------
         numpy.ndarray
-            m numbers; for a categorical target, m by k probabilities of its k classes. A class that no training row
-            has gets the probability 0.
+            m numbers; for a categorical target, m by k probabilities of its k classes, 0 for classes absent in `train`.
         """
         from sklearn.dummy import DummyClassifier
         from threadpoolctl import threadpool_limits
@@ -172,22 +126,7 @@ class PredictionTask:
 
 
 def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray) -> Any:
-    """Fit an estimator of scikit-learn such that its predictions are the same to the last digit each time.
-
-    Parameters
-    ----------
-    estimator : sklearn.base.BaseEstimator
-        The estimator; it may fit in threads.
-    features : pandas.DataFrame
-        n rows.
-    y_true : numpy.ndarray
-        n values.
-
-    Returns
-    -------
-    sklearn.base.BaseEstimator
-        The fitted estimator.
-    """
+    """Fit an estimator of scikit-learn so that its predictions never differ, even if it fits in threads."""
     fitted = estimator.fit(features, y_true)
     if "n_jobs" in fitted.get_params():
         # A forest sums its trees in the order in which its threads end: the last digits would vary.
@@ -195,41 +134,28 @@ def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray)
     return fitted
 
 
-def _regressors(categories: list[str]) -> Mapping[str, Estimator]:
-    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
-    from sklearn.linear_model import LinearRegression
-    from sklearn.neighbors import KNeighborsRegressor
+def _estimators(categories: list[str], *, classify: bool) -> Mapping[str, Estimator]:
+    from sklearn import ensemble, linear_model, neighbors
     from sklearn.pipeline import make_pipeline
 
-    return {
-        LINEAR: lambda rows, seed: make_pipeline(_scaled(categories), LinearRegression()),
-        NEIGHBOURS: lambda rows, seed: make_pipeline(
-            _scaled(categories), KNeighborsRegressor(min(NEAREST, rows), weights="distance")
-        ),
-        FOREST: lambda rows, seed: RandomForestRegressor(
-            **FOREST_SETTINGS, max_samples=_tree_rows(rows), random_state=seed, n_jobs=-1
-        ),
-        BOOSTING: lambda rows, seed: HistGradientBoostingRegressor(
-            **BOOSTING_SETTINGS, min_samples_leaf=_leaf(rows), categorical_features=categories, random_state=seed
-        ),
-    }
+    suffix = "Classifier" if classify else "Regressor"
+    neighbours, forest, boosting = (
+        getattr(module, f"{name}{suffix}")
+        for module, name in ((neighbors, "KNeighbors"), (ensemble, "RandomForest"), (ensemble, "HistGradientBoosting"))
+    )
 
-
-def _classifiers(categories: list[str]) -> Mapping[str, Estimator]:
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
+    def linear() -> Any:
+        return linear_model.LogisticRegression(max_iter=1000) if classify else linear_model.LinearRegression()
 
     return {
-        LOGISTIC: lambda rows, seed: make_pipeline(_scaled(categories), LogisticRegression(max_iter=1000)),
+        LOGISTIC if classify else LINEAR: lambda rows, seed: make_pipeline(_scaled(categories), linear()),
         NEIGHBOURS: lambda rows, seed: make_pipeline(
-            _scaled(categories), KNeighborsClassifier(min(NEAREST, rows), weights="distance")
+            _scaled(categories), neighbours(min(NEAREST, rows), weights="distance")
         ),
-        FOREST: lambda rows, seed: RandomForestClassifier(
+        FOREST: lambda rows, seed: forest(
             **FOREST_SETTINGS, max_samples=_tree_rows(rows), random_state=seed, n_jobs=-1
         ),
-        BOOSTING: lambda rows, seed: HistGradientBoostingClassifier(
+        BOOSTING: lambda rows, seed: boosting(
             **BOOSTING_SETTINGS, min_samples_leaf=_leaf(rows), categorical_features=categories, random_state=seed
         ),
     }
@@ -288,7 +214,7 @@ def _balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     return float(np.mean([right[y_true == code].mean() for code in np.unique(y_true)]))
 
 
-# Tens of thousands of scores take a second so, and twenty with scikit-learn's, which check each argument.
+# scikit-learn's own scores check each argument, which takes twenty times as long for tens of thousands of scores.
 REGRESSION: Mapping[str, Score] = {"r2": _r2, "rmse": _rmse, "mae": _mae}
 """Scores of regressors; all but R2 in the target's unit."""
 

@@ -16,13 +16,7 @@ SPLITS = 20
 
 @dataclass(frozen=True)
 class RealSplit:
-    """A random split of the real rows.
-
-    Parameters
-    ----------
-    train, holdout : numpy.ndarray
-        Positions among the real rows (train rows, then holdout rows), as many as in the actual split.
-    """
+    """A random split of the real rows: positions among the train rows followed by the holdout rows."""
 
     train: np.ndarray
     holdout: np.ndarray
@@ -30,15 +24,7 @@ class RealSplit:
 
 @dataclass(frozen=True)
 class Reference:
-    """What real rows score.
-
-    Parameters
-    ----------
-    mean : float
-        Mean over the splits.
-    low, high : float
-        95% prediction interval of the score of one more split.
-    """
+    """The score of real rows: its mean over the splits, and the 95% prediction interval of one more split."""
 
     mean: float
     low: float
@@ -46,21 +32,9 @@ class Reference:
 
 
 def real_splits(n_train: int, n_holdout: int, *, n_splits: int = SPLITS, seed: int = 0) -> Iterator[RealSplit]:
-    """Split the real rows at random, repeatedly.
+    """Split the real rows at random, repeatedly, into parts of the sizes of train and holdout.
 
-    Parameters
-    ----------
-    n_train, n_holdout : int
-        Sizes of the parts.
-    n_splits : int
-        Number of splits.
-    seed : int
-        Seed of the shuffles; the first splits do not depend on how many follow.
-
-    Yields
-    ------
-    RealSplit
-        Every row is in exactly one of its parts.
+    The first splits do not depend on how many follow.
     """
     rng = np.random.default_rng(seed)
     for _ in range(n_splits):
@@ -69,20 +43,12 @@ def real_splits(n_train: int, n_holdout: int, *, n_splits: int = SPLITS, seed: i
 
 
 def reference_of(scores: Sequence[float] | np.ndarray) -> Reference:
-    """Summarise the scores of real rows.
+    """Summarise the scores of real rows, one a split; undefined (NaN) ones are left out.
 
-    Parameters
-    ----------
-    scores : sequence of float
-        One score a split; NaN where a split has none.
-
-    Returns
-    -------
-    Reference
-        With Student's prediction interval for one further score (Hahn and Meeker, Statistical Intervals, 1991,
-        section 4.7). The interval is NaN for fewer than two scores, and so is the mean for none.
+    The interval is Student's prediction interval for one further score (Hahn and Meeker, Statistical Intervals, 1991,
+    section 4.7). It is NaN for fewer than two scores, and so is the mean for none.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # the quantile of Student's t, without the checks of scipy.stats
 
     defined = np.asarray(scores, dtype="float64")
     defined = defined[~np.isnan(defined)]
@@ -90,5 +56,5 @@ def reference_of(scores: Sequence[float] | np.ndarray) -> Reference:
     if n < 2:
         return Reference(float(defined.mean()) if n else float("nan"), float("nan"), float("nan"))
     mean = float(defined.mean())
-    margin = float(t.ppf(0.975, n - 1) * defined.std(ddof=1) * np.sqrt(1 + 1 / n))
+    margin = float(stdtrit(n - 1, 0.975) * defined.std(ddof=1) * np.sqrt(1 + 1 / n))
     return Reference(mean, mean - margin, mean + margin)

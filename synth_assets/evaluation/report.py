@@ -20,13 +20,13 @@ from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.schema.constraints import Constraint
 
 MAX_TABLE_ROWS = 200
-"""Numbers of a metric that the report lists, the worst first; the warehouse stores all."""
+"""Maximum number of rows of a table of the report, the worst ones; the warehouse stores all."""
 
 SCALE = 96 / FILE_DPI
-"""Page pixels for a pixel of a figure: its text is as large as the page's, and sharp on paper."""
+"""Pixels of the page for each pixel of a figure, so that its text is as large as the page's."""
 
 FOLDED = 12
-"""A longer table is folded on the screen, as is one that equals its reference everywhere."""
+"""Longer tables are folded on the screen, as are tables that equal their references everywhere."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Picture:
     caption : str
         What it shows, and how it is read.
     alt : str
-        What it shows, for readers who cannot see it.
+        Its text alternative.
     """
 
     gate: str
@@ -99,36 +99,13 @@ PICTURES = {
 
 
 def figure_names(*, history: bool, target: bool) -> list[str]:
-    """Return the names of the figures that a report shows.
-
-    Parameters
-    ----------
-    history : bool
-        Whether there are samples of several dates.
-    target : bool
-        Whether the table has a target.
-
-    Returns
-    -------
-    list of str
-        Names in `PICTURES`.
-    """
+    """Return the names in `PICTURES` of a report's figures; `history`: it has several dates, `target`: a target."""
     return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
 
 
 @dataclass(frozen=True)
 class Utility:
-    """Scores of estimators trained on the sample; see `metrics.utility.Comparison`.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`.
-    verdict : str
-        Whether synthetic rows improve the scores, in words.
-    unit : str
-        Unit of the target.
-    """
+    """Scores, verdict and unit of the target, of estimators trained on the sample; see `metrics.utility.Comparison`."""
 
     scores: pd.DataFrame
     verdict: str
@@ -170,7 +147,7 @@ def report_html(
     utility: Utility | None,
     pictures: Mapping[str, bytes],
 ) -> str:
-    """Render the report of a sample.
+    """Render the report of a sample as an HTML page. Everything that comes from data is escaped.
 
     Parameters
     ----------
@@ -186,11 +163,6 @@ def report_html(
         Scores of estimators, where the table has a target.
     pictures : mapping of str to bytes
         PNG files, by their names in `PICTURES`.
-
-    Returns
-    -------
-    str
-        An HTML page, the same for the same input. Everything that comes from data is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -301,7 +273,7 @@ def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> di
 
 
 def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
-    """Return scores as a table with a column for each metric."""
+    """Return scores as a table with a column a metric."""
     metrics = list(dict.fromkeys(scores["metric"]))
     cells = {(row.regressor, row.trained_on, row.metric): row for row in scores.itertuples()}
     rows = list(dict.fromkeys((row.regressor, row.trained_on) for row in scores.itertuples()))

@@ -1,6 +1,6 @@
 """The rows of one evaluation: train, holdout and synthetic, checked once, with everything that metrics share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -77,17 +77,9 @@ class Samples:
         return list(real_splits(len(self.train), len(self.holdout), n_splits=SPLITS, seed=self.seed))
 
     def comparisons(self, n_splits: int = SPLITS) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-        """Yield pairs of sets to compare: first synthetic and holdout rows, then the two parts of each real split.
+        """Yield pairs of sets to compare: synthetic and holdout rows, then the two parts of each real split.
 
-        Parameters
-        ----------
-        n_splits : int
-            Number of real splits, at most `reference.SPLITS`.
-
-        Yields
-        ------
-        tuple of pandas.DataFrame
-            The first of the pair has as many rows as `subsample`.
+        The first of a pair has at most as many rows as `subsample`.
         """
         yield self.subsample, self.holdout
         for split in self.splits[:n_splits]:
@@ -115,22 +107,7 @@ def cached(function: Callable[Concatenate[Samples, P], T]) -> Callable[Concatena
 
 
 def all_categories(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str]:
-    """List the labels of a categorical column: the schema's in order, then others that occur in the rows.
-
-    Parameters
-    ----------
-    name : str
-        The column.
-    schema : TableSchema
-        The table's schema.
-    *sets : pandas.DataFrame
-        Rows of the table.
-
-    Returns
-    -------
-    list of str
-        Each label once.
-    """
+    """List the labels of a categorical column: the schema's in order, then others that occur in the rows."""
     seen = sorted({str(label) for rows in sets for label in rows[name].unique()})
     return list(dict.fromkeys((*schema.column(name).categories, *seen)))
 
@@ -143,15 +120,14 @@ def to_features(rows: pd.DataFrame, basis: pd.DataFrame, schema: TableSchema) ->
     rows : pandas.DataFrame
         n rows of the table.
     basis : pandas.DataFrame
-        Rows that standardisation and labels are taken from.
+        Rows that provide means, standard deviations and labels.
     schema : TableSchema
         The table's schema.
 
     Returns
     -------
     numpy.ndarray
-        n by d: numbers standardised by mean and standard deviation of `basis`, labels one-hot. A label that `basis`
-        and schema lack is all zeros.
+        n by d: standardised numbers, one-hot labels. A label that `basis` and schema lack is all zeros.
     """
     columns = []
     for name in schema.numeric:
@@ -165,34 +141,31 @@ def to_features(rows: pd.DataFrame, basis: pd.DataFrame, schema: TableSchema) ->
     return np.column_stack(columns)
 
 
-def to_estimator_features(rows: pd.DataFrame, schema: TableSchema, *others: pd.DataFrame) -> pd.DataFrame:
+def encode_features(rows: pd.DataFrame, labels: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Encode rows as scikit-learn's estimators take them.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        n rows of the table; columns that they lack are left out.
-    schema : TableSchema
-        The table's schema.
-    *others : pandas.DataFrame
-        More rows whose labels get codes.
+        n rows of the table.
+    labels : mapping of str to sequence of str
+        By categorical column: the labels in the order of their codes.
 
     Returns
     -------
     pandas.DataFrame
-        n rows: numbers as `float64`, clipped to single precision since forests compute in it; labels as codes.
+        n rows in the same columns: numbers as `float64`, clipped to single precision since forests compute in it;
+        labels as codes.
     """
     largest = float(np.finfo(np.float32).max)
-    columns: dict[str, Any] = {}
-    for name in (*schema.numeric, *schema.categorical):
-        if name not in rows:
-            continue
-        if name in schema.numeric:
-            columns[name] = rows[name].astype("float64").clip(-largest, largest).to_numpy()
-        else:
-            labels = all_categories(name, schema, rows, *others)
-            columns[name] = pd.Categorical(rows[name].astype("str"), categories=labels).codes.astype("int64")
-    return pd.DataFrame(columns)
+    return pd.DataFrame(
+        {
+            name: pd.Categorical(values.astype("str"), categories=list(labels[name])).codes.astype("int64")
+            if name in labels
+            else values.to_numpy("float64").clip(-largest, largest)
+            for name, values in rows.items()
+        }
+    )
 
 
 def _check(name: str, rows: pd.DataFrame, schema: TableSchema) -> None:

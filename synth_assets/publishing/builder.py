@@ -16,14 +16,7 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema
 from synth_assets.storage.files import sha256
 from synth_assets.storage.sql import quoted
-from synth_assets.storage.warehouse import (
-    CATALOG,
-    INPUTS,
-    PROVENANCE,
-    PROVENANCE_COLUMNS,
-    RESAMPLE_DATE,
-    Warehouse,
-)
+from synth_assets.storage.warehouse import CATALOG, INPUTS, PROVENANCE, PROVENANCE_COLUMNS, RESAMPLE_DATE, Warehouse
 from synth_assets.synthesizers.base import SampleSettings
 
 if TYPE_CHECKING:
@@ -144,17 +137,10 @@ class PublicationBuilder:
     def publishable_samples(
         self, spec: PublishSpec, warehouse: Warehouse
     ) -> tuple[dict[str, Verdicts], dict[str, str]]:
-        """Return the samples in the warehouse that may be published.
+        """Return the samples in the warehouse that may be published, and why the others may not.
 
         A sample may be published if it passed all blocking gates, and if its verdicts and metrics were computed from
         the rows that are stored now. The warehouse stays attached, and so locked against writing, until `finish`.
-
-        Parameters
-        ----------
-        spec : PublishSpec
-            The table.
-        warehouse : Warehouse
-            The warehouse.
 
         Returns
         -------
@@ -193,7 +179,7 @@ class PublicationBuilder:
         spec : PublishSpec
             What is published.
         new : mapping of str to list of dict
-            The samples that are copied from the warehouse: their verdicts, by resample date.
+            The verdicts on the samples that are copied from the warehouse, by resample date.
         carried_over : collection of str
             The resample dates whose samples are copied from the base.
         """
@@ -207,17 +193,9 @@ class PublicationBuilder:
         self._add(spec, {_BASE: sorted(resample_dates)}, {})
 
     def finish(self, *, previous: str | None) -> dict[str, Any]:
-        """Copy the remaining tables of the base, close the file, and return the manifest.
+        """Copy the remaining tables of the base, close the file, and return the manifest without the hashes of files.
 
-        Parameters
-        ----------
-        previous : str, optional
-            The id of the current publication.
-
-        Returns
-        -------
-        dict
-            The manifest, without the hashes of files.
+        `previous` is the id of the current publication.
         """
         for table in self._base.manifest["tables"] if self._base else ():
             if table not in self._tables:
@@ -398,7 +376,7 @@ class PublicationBuilder:
         return samples
 
     def _share(self, file: Path) -> None:
-        # A file that did not change is a hard link to that of the base.
+        # An unchanged file is a hard link to the one of the base.
         if self._base is None:
             return
         before, built = self._base.folder / file, self.folder / file

@@ -39,19 +39,7 @@ class ReadError(ForeseenError, ValueError):
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table or view.
-
-    Parameters
-    ----------
-    namespace, name : str
-        Its namespace (the name of the source table), and its name.
-    is_view : bool
-        Whether it is a view.
-    description : str
-        The comment on it.
-    columns : dict of str to (str, str)
-        Type in DuckDB and description of each column.
-    """
+    """A published table or view: its namespace is the source table, `columns` holds type and description of each."""
 
     namespace: str
     name: str
@@ -79,7 +67,7 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     Parameters
     ----------
     data : str or pathlib.Path, optional
-        The data folder; by default the one in `SYNTH_ASSETS_DATA`, or that of the project.
+        The data folder; by default the one in `SYNTH_ASSETS_DATA`, or `data/` of the project.
 
     Returns
     -------
@@ -93,7 +81,7 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     """
     import duckdb
 
-    publications = Publications(data_paths(data))
+    publications = Publications(DataPaths.from_environment(data))
     while True:
         id_ = publications.current_id()
         try:
@@ -175,20 +163,13 @@ def read_table(
                 case _:
                     return relation.pl()
         except duckdb.Error as error:
-            raise ReadError(f"{name} cannot be read as asked: {error}") from error
+            raise ReadError(f"{name} cannot be read as requested: {error}") from error
 
 
 def select(
     connection: "duckdb.DuckDBPyConnection", name: str, *, where: str | None = None, date: str | dt.date | None = None
 ) -> tuple[str, list[str]]:
-    """Return the query of `read_table`.
-
-    Returns
-    -------
-    str
-        The query.
-    list of str
-        The parameters of the query.
+    """Return the query of `read_table`, and its parameters.
 
     Raises
     ------
@@ -296,14 +277,13 @@ def sample_current_model(
     from synth_assets.publishing.builder import PublishSpec
     from synth_assets.synthesizers.model_store import ModelStore
 
-    paths = data_paths(data)
+    paths = DataPaths.from_environment(data)
     publication = Publications(paths).current()
     publication.require_format()
     version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
     spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
-    aliases = {
-        spec.encoding.target_name: spec.encoding.schema.target
-    }  # conditions may name the target as encoded_split does
+    # Conditions may name the target as encoded_split does.
+    aliases = {spec.encoding.target_name: spec.encoding.schema.target}
     by_column = {str(aliases.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
     synthesizer = ModelStore(paths.models(table)).load(version)
     return synthesizer.sample(
@@ -347,11 +327,6 @@ def latest_resample_date(publication: Publication, table: str) -> str:
     if not publication.samples(table):
         raise ReadError(f"no sample of {table} is published.")
     return max(publication.samples(table))
-
-
-def data_paths(data: str | Path | None) -> DataPaths:
-    """Return the layout of a data folder; by default the one of the environment."""
-    return DataPaths.from_environment() if data is None else DataPaths(Path(data).expanduser().resolve())
 
 
 def _iso_date(date: str | dt.date) -> str:

@@ -219,20 +219,7 @@ class Publications:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, building: Path, manifest: Mapping[str, Any]) -> Publication:
-        """Turn a finished folder into a publication: hash its files and flush them. It is not yet current.
-
-        Parameters
-        ----------
-        building : pathlib.Path
-            The folder from `building`, with its files.
-        manifest : mapping
-            The manifest, without the hashes of files.
-
-        Returns
-        -------
-        Publication
-            The publication.
-        """
+        """Turn a finished folder from `building` into a publication, not yet current: hash and flush its files."""
         number = 1 + max((each.manifest["number"] for each in self.all()), default=0)
         publication = Publication(
             self.folder / manifest["publication"], write_manifest(building, number=number, **manifest)
@@ -242,25 +229,9 @@ class Publications:
         return publication
 
     def make_current(self, publication: Publication, action: str, **details: Any) -> None:
-        """Switch consumers to a publication.
-
-        Parameters
-        ----------
-        publication : Publication
-            The publication.
-        action : str
-            The reason: 'publish', 'rollback' or 'delete'.
-        **details
-            Further values of the history's entry.
-        """
-        entry = {
-            "at": now(),
-            "action": action,
-            "publication": publication.id,
-            "previous": self.current_id(),
-            **details,
-        }
-        entries = json.dumps([*self.history(), entry], indent=1, ensure_ascii=False)
+        """Switch consumers to a publication: a 'publish', 'rollback' or 'delete'; details are added to the history."""
+        change = {"at": now(), "action": action, "publication": publication.id, "previous": self.current_id()}
+        entries = json.dumps([*self.history(), {**change, **details}], indent=1, ensure_ascii=False)
         unfinished = self.folder / f"{_UNFINISHED}{uuid4().hex}"
         unfinished.write_text(entries, encoding="utf-8")
         sync(unfinished)
@@ -269,20 +240,10 @@ class Publications:
         self.link_for_consumers(publication)
 
     def rollback(self, id_: str | None = None) -> Publication:
-        """Make an earlier publication current again.
+        """Make an earlier publication current again; by default the one before the current one.
 
         The next publication builds on it, and again adds the samples in the warehouse that passed their gates. To
         remove a sample permanently, delete it.
-
-        Parameters
-        ----------
-        id_ : str, optional
-            The publication; by default the one before the current one.
-
-        Returns
-        -------
-        Publication
-            The current publication.
 
         Raises
         ------
@@ -309,15 +270,7 @@ class Publications:
         shutil.rmtree(removed)
 
     def prune(self, *, keep: int, grace: timedelta) -> None:
-        """Remove old publications.
-
-        Parameters
-        ----------
-        keep : int
-            Number of newest publications that are kept for rollbacks.
-        grace : datetime.timedelta
-            Time that a publication is kept for its readers after it was current.
-        """
+        """Remove all but the newest publications; one that was current is kept for its readers during `grace`."""
         entries = self.history()
         replaced_at = {entry["previous"]: datetime.fromisoformat(entry["at"]) for entry in entries}
         for publication in self.all()[keep:]:

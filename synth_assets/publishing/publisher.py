@@ -141,13 +141,6 @@ class Publisher:
         Consumers get a publication without it; earlier publications with it are removed. After a kill, delete again.
         Models and the event log of Dagster are not changed.
 
-        Parameters
-        ----------
-        table : str
-            The source table.
-        resample_date : str
-            An ISO date.
-
         Returns
         -------
         int

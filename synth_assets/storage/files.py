@@ -41,20 +41,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def write_manifest(folder: Path, **manifest: Any) -> dict[str, Any]:
-    """Write the manifest of a complete folder, and flush the folder to the disk.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder.
-    **manifest
-        Further entries of the manifest.
-
-    Returns
-    -------
-    dict
-        The manifest, with its `files`.
-    """
+    """Write the manifest of a complete folder, with further entries; flush the folder; return the manifest."""
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
@@ -68,14 +55,7 @@ def write_manifest(folder: Path, **manifest: Any) -> dict[str, Any]:
 
 
 def verify_manifest(folder: Path, manifest: Mapping[str, Any] | None = None) -> list[str]:
-    """Compare every file of a folder with its manifest.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder.
-    manifest : mapping, optional
-        Its manifest; by default it is read from the folder.
+    """Compare every file of a folder with its manifest, by default the one in the folder.
 
     Returns
     -------

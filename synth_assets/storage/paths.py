@@ -21,9 +21,9 @@ class DataPaths:
     root: Path
 
     @classmethod
-    def from_environment(cls) -> "DataPaths":
-        """Return the layout of the folder in `SYNTH_ASSETS_DATA`, or of `data/` beside the package."""
-        named = os.environ.get(VARIABLE)
+    def from_environment(cls, folder: str | Path | None = None) -> "DataPaths":
+        """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package."""
+        named = folder or os.environ.get(VARIABLE)
         return cls(Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data")
 
     @property
@@ -48,10 +48,6 @@ class DataPaths:
     def checkpoints(self, checkpoints_dir: str) -> Path:
         """Return the folder of training checkpoints, as the settings of a table name it."""
         return self.root / checkpoints_dir
-
-    def augmentation(self, table: str) -> Path:
-        """Return the folder of the intermediate results of an augmentation study."""
-        return self.root / "augmentation" / table
 
     def plots(self, table: str, resample_date: str) -> Path:
         """Return the folder of the full-size figures of a sample."""

@@ -7,5 +7,5 @@ def quoted(*names: str) -> str:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether an error of DuckDB means that its file is damaged: it has no exception class for that."""
+    """Return whether an error of DuckDB means that its file is damaged; there is no exception class for that."""
     return any(phrase in str(error) for phrase in ("Corrupt ", "not a valid DuckDB", "Could not read enough bytes"))

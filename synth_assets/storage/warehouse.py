@@ -36,10 +36,7 @@ PROVENANCE_COLUMNS = {
     "code_version": ("VARCHAR", "Version of the asset's code."),
     "data_version": ("VARCHAR", "Hash of the rows."),
     "row_count": ("BIGINT", "Number of rows."),
-    "details": (
-        "JSON",
-        "Settings and results; `inputs` holds the data version of each table that was read.",
-    ),
+    "details": ("JSON", "Settings and results; `inputs` holds the data version of each table that was read."),
 }
 """Type and description of each column of the provenance table."""
 
@@ -138,51 +135,25 @@ class Warehouse:
                 rows = f"SELECT CAST($1 AS DATE) AS {quoted(RESAMPLE_DATE)}, * FROM new_rows"
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [resample_date])
                 self._check_columns(connection, f"{namespace}.{table}", target, rows, resample_date)
-                connection.execute(
-                    f"DELETE FROM {target} WHERE {quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)",
-                    [resample_date],
-                )
+                is_date = f"{quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)"
+                connection.execute(f"DELETE FROM {target} WHERE {is_date}", [resample_date])
                 connection.execute(f"INSERT INTO {target} BY NAME {rows}", [resample_date])
             _record(connection, namespace, table, resample_date, len(frame), provenance)
 
     def record(self, namespace: str, asset: str, *, provenance: Provenance, resample_date: str | None = None) -> None:
-        """Record a materialization that wrote no table.
-
-        Parameters
-        ----------
-        namespace, asset : str
-            The namespace, and the name of the asset.
-        provenance : Provenance
-            The record.
-        resample_date : str, optional
-            The ISO date of the sample that was materialized.
+        """Record a materialization that wrote no table, for a namespace and the name of an asset.
 
         Raises
         ------
         WarehouseError
             If the file cannot be written.
         """
-        with (
-            self._connection() as connection,
-            _transaction(connection, f"{namespace}.{PROVENANCE}"),
-        ):
+        with self._connection() as connection, _transaction(connection, f"{namespace}.{PROVENANCE}"):
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, namespace)}")
             _record(connection, namespace, asset, resample_date, None, provenance)
 
     def delete_sample(self, namespace: str, resample_date: str) -> int:
-        """Delete the rows of a resample date from all tables of a namespace, and their provenance.
-
-        Parameters
-        ----------
-        namespace : str
-            The namespace.
-        resample_date : str
-            An ISO date.
-
-        Returns
-        -------
-        int
-            Number of deleted rows.
+        """Delete the rows of a resample date from all tables of a namespace, and their provenance; return their number.
 
         Raises
         ------
@@ -213,18 +184,6 @@ class Warehouse:
     def read(self, namespace: str, table: str, *, resample_date: str | None = None) -> "pd.DataFrame":
         """Read a table, or the rows of one resample date without that column, in the order of writing.
 
-        Parameters
-        ----------
-        namespace, table : str
-            The table.
-        resample_date : str, optional
-            An ISO date.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The rows.
-
         Raises
         ------
         WarehouseError
@@ -235,13 +194,7 @@ class Warehouse:
     def read_with_version(
         self, namespace: str, table: str, *, resample_date: str | None = None
     ) -> "tuple[pd.DataFrame, str | None]":
-        """Read a table as `read` does, with its recorded data version, if it has one.
-
-        Raises
-        ------
-        WarehouseError
-            If there is no such table, or it has no row of the date.
-        """
+        """Read a table as `read` does, with its recorded data version, if it has one."""
         import duckdb
 
         name = f"{namespace}.{table}"
@@ -272,12 +225,7 @@ class Warehouse:
         return frame, recorded[0] if recorded else None
 
     def verify(self) -> int:
-        """Read every row of every table: DuckDB compares every block with its checksum.
-
-        Returns
-        -------
-        int
-            Number of rows.
+        """Read every row of every table and return their number; DuckDB compares every block with its checksum.
 
         Raises
         ------
@@ -322,14 +270,9 @@ class Warehouse:
         return details
 
     def attach_to(self, connection: "duckdb.DuckDBPyConnection", alias: str) -> None:
-        """Attach the warehouse, read-only, to a connection to another file.
+        """Attach the warehouse, read-only, to a connection to another file, under an alias.
 
-        Parameters
-        ----------
-        connection : duckdb.DuckDBPyConnection
-            The connection; while it is open, nothing can be written to the warehouse.
-        alias : str
-            The name of the warehouse in queries.
+        While the connection is open, nothing can be written to the warehouse.
 
         Raises
         ------

@@ -41,8 +41,8 @@ def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     from augmentation import study
 
-    every = learners._regressors
-    monkeypatch.setattr(learners, "_regressors", lambda categories: {"linear": every(categories)["linear"]})
+    every = learners.PredictionTask.estimators.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(learners.PredictionTask, "estimators", property(lambda task: {"linear": every(task)["linear"]}))
     return study
 
 

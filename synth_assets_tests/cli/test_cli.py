@@ -88,7 +88,7 @@ for heavy, *arguments in (
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["nothing"], 2, "No such command 'nothing'"),
         (["query"], 2, "Missing argument 'SQL'"),
@@ -112,10 +112,10 @@ for heavy, *arguments in (
         (["delete", "toy", WEDNESDAY], 1, f"toy has no sample of {WEDNESDAY}"),
     ],
 )
-def test_what_is_wrong_is_one_message_on_stderr(toy: Publisher, arguments: list[str], code: int, said: str) -> None:
+def test_what_is_wrong_is_one_message_on_stderr(toy: Publisher, arguments: list[str], code: int, message: str) -> None:
     done = run(toy, *arguments)
     assert done.exit_code == code, done.output
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
 
 
@@ -142,7 +142,7 @@ def test_tables_are_listed_and_described(toy: Publisher) -> None:
     }
 
 
-def test_a_query_is_answered_in_the_format_that_is_asked_for(toy: Publisher) -> None:
+def test_a_query_is_answered_in_the_requested_format(toy: Publisher) -> None:
     sql = "select x, x / 3 as third, resample_date as day, x > 3 as many, null as nothing from toy.synthetic_latest"
     assert answer(toy, "query", sql).splitlines() == [
         "x  third    day         many   nothing",
@@ -407,4 +407,6 @@ def test_rows_are_drawn_from_the_current_model(first_run: tuple[World, Outcome])
     assert done.stderr.startswith("--seed ")
     done = run(world, "sample", "--where", "Wings > 1")
     assert done.exit_code == 1
-    assert "conditions name 'Wings', which is no column; the columns are Sex, Length, Rings" in done.stderr
+    assert (
+        "conditions name 'Wings', which is no column; the columns are Sex, Length, Class_number_of_rings" in done.stderr
+    )

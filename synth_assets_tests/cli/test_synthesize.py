@@ -36,7 +36,7 @@ def run(*arguments: str) -> Result:
 OUTPUT = ("-n", "60", "-o", "rows.csv", "--synthesizer", "stub")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("fast_evaluation")
 def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> None:
     done = run("table.csv", *OUTPUT, "--report", "report.html")
 
@@ -49,7 +49,7 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert "<!DOCTYPE html>" in Path("report.html").read_text()
 
 
-def test_without_holdout_all_rows_are_learned_and_formats_go_by_suffix(table: pd.DataFrame) -> None:
+def test_without_holdout_all_rows_are_fitted_and_formats_go_by_suffix(table: pd.DataFrame) -> None:
     Path("schema.yaml").write_text("columns: [{name: x, type: float}, {name: count, type: integer}]")
     table.to_parquet("table.parquet")
 

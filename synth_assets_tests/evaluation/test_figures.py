@@ -18,7 +18,6 @@ from synth_assets.evaluation.figures import (
     BLUE,
     ORANGE,
     as_png,
-    augmentation_curves,
     correlation_matrices,
     density_grid,
     distance_histograms,
@@ -75,34 +74,22 @@ def _differences() -> pd.DataFrame:
 
 
 def _results(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
-    """Give numbers (metric, column, value, floor), each 0.01 from either end of its interval."""
+    """Return results (metric, column, value, reference), each 0.01 from either end of its interval."""
     wide = [(m, c, v, v - 0.01, v + 0.01, f, f - 0.01, f + 0.01) for m, c, v, f in rows]
     return pd.DataFrame(wide, columns=list(RESULT_COLUMNS)).astype({"column_name": "str"})
 
 
 @pytest.fixture(autouse=True)
 def _made_up_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, goal, best, worst in (("likeness", "maximize", 1.0, 0.0), ("attack", "minimize", 0.5, 1.0)):
+    for name, goal, best, worst in (("similarity", "maximize", 1.0, 0.0), ("attack", "minimize", 0.5, 1.0)):
         monkeypatch.setitem(
             METRICS, name, Metric(name, f"The {name}", goal, best, worst, (), "Meant.", "A paper", list)
         )  # type: ignore[arg-type]
 
 
-RESULTS = [("likeness", "Size", 0.8, 0.9), ("likeness", "Legs", 0.6, 0.9), ("attack", None, 0.7, 0.5)]
+RESULTS = [("similarity", "Size", 0.8, 0.9), ("similarity", "Legs", 0.6, 0.9), ("attack", None, 0.7, 0.5)]
 PAIRS = pd.DataFrame({"column_name": ["Size", "Size, Legs", "Colour, Legs"], "value": [0.9, 0.8, 0.7]})
 DISTANCES = (np.array([0.0, 0.1, 0.2]), np.array([0.1, 0.1, 0.3]), np.array([0.2, 0.4]))
-
-
-def _study() -> pd.DataFrame:
-    rows = [
-        (generator, regressor, size, ratio, 0.01 * ratio * i, 0.01 * ratio * i - 0.005, 0.01 * ratio * i + 0.005)
-        for i, generator in enumerate(["smote", "cart"])
-        for regressor in ("linear", "forest")
-        for size in (1000, 50)
-        for ratio in (0.0, 1.0, 5.0)
-    ]
-    names = ["generator", "regressor", "real_rows", "synthetic_ratio", "gain", "gain_low", "gain_high"]
-    return pd.DataFrame(rows, columns=names).assign(metric="r2")
 
 
 def _history() -> pd.DataFrame:
@@ -146,7 +133,6 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame, TableSchema], Figure]] 
     "distances": lambda *_: distance_histograms(*DISTANCES, **WORDS),
     "dots": lambda *_: metric_dots(_results(*RESULTS), **WORDS),
     "history": lambda *_: metric_history(_history(), **WORDS),
-    "curves": lambda *_: augmentation_curves(_study(), **WORDS),
 }
 
 
@@ -179,7 +165,7 @@ def test_more_dots_an_inch_make_more_pixels() -> None:
 # Densities
 
 
-def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
+def test_the_grid_has_a_panel_a_column_that_states_value_and_reference(
     small_table: pd.DataFrame, other_table: pd.DataFrame, small_schema: TableSchema
 ) -> None:
     fidelity = pd.DataFrame(
@@ -196,8 +182,8 @@ def test_the_grid_has_a_panel_a_column_that_states_value_and_floor(
 
     numbers = {"Colour": ("0.300", "0.700"), "Size": ("0.200", "0.800"), "Legs": ("0.123", "0.988")}
     assert len(titles) == len(numbers)
-    for title, (column, (value, floor)) in zip(titles, numbers.items(), strict=True):
-        assert title == f"{column}: {value}, real {floor}"
+    for title, (column, (value, reference)) in zip(titles, numbers.items(), strict=True):
+        assert title == f"{column}: {value}, real {reference}"
     assert "Beside each name: similarity to holdout rows" in _texts(figure)
 
 
@@ -241,7 +227,7 @@ def test_both_densities_have_the_bandwidth_of_the_real_rows(
         assert y == pytest.approx(bumps.mean(axis=1), rel=1e-6)
 
 
-def test_the_axis_is_that_of_the_real_rows_and_values_outside_are_counted(
+def test_the_axis_covers_the_real_rows_and_values_outside_are_counted(
     small_schema: TableSchema, small_table: pd.DataFrame
 ) -> None:
     synthetic = small_table.copy()
@@ -289,7 +275,7 @@ def test_a_column_without_a_value_has_no_synthetic_line(small_schema: TableSchem
     assert [line.get_color() for line in figure.axes[1].lines] == [BLUE]
 
 
-def test_of_a_long_sample_as_many_rows_as_were_learned_from_are_drawn(
+def test_of_a_long_sample_as_many_rows_as_train_rows_are_drawn(
     small_schema: TableSchema, small_table: pd.DataFrame
 ) -> None:
     long = pd.concat([small_table, *[small_table.assign(Size=9.0)] * 3], ignore_index=True)
@@ -330,7 +316,7 @@ def test_the_band_holds_95_in_100_of_other_rows_of_the_same_source_and_few_of_an
     assert least < np.mean(within) < most
 
 
-def test_a_band_is_the_floor_at_each_place() -> None:
+def test_a_band_is_the_reference_at_each_place() -> None:
     band = _band(np.array([5.0, 1.0]), [(np.array([1.0, 2.0]), np.array([0.0, 2.0]))] * 3)
 
     assert band == pytest.approx(np.array([[6.0, 1.0], [6.0, 1.0]]))  # no split differs from another: no width
@@ -414,7 +400,7 @@ def test_names_and_labels_are_drawn_as_they_are(awkward: TableSchema) -> None:
     title = r"$\sum$ of <b>"
     words = {"title": title, "source": "$HOME/$x$.csv"}
     pairs = pd.DataFrame({"column_name": [f"{awkward.names[0]}, {awkward.names[1]}"], "value": [0.6]})
-    results = _results(("likeness", awkward.names[0], 0.5, 0.6))
+    results = _results(("similarity", awkward.names[0], 0.5, 0.6))
 
     for figure in (
         density_grid(rows, rows, rows, awkward, NOTHING_MEASURED, **words),
@@ -501,8 +487,8 @@ def test_rows_beyond_the_axes_of_a_pair_are_counted(small_schema: TableSchema, s
     assert [axes.get_xlabel() for axes in figure.axes] == ["Size, mm", "Size, mm; 2 not drawn"]
 
 
-def test_no_pair_to_draw_is_said(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
-    with pytest.raises(ForeseenError, match="none of 1 rows names a pair of columns, such as 'Colour, Size'"):
+def test_no_pair_to_draw_is_refused(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
+    with pytest.raises(ForeseenError, match="rows of pairs names a pair of columns, such as 'Colour, Size'"):
         pair_grid(small_table, small_table, small_schema, PAIRS.head(1), **WORDS)
 
 
@@ -531,18 +517,21 @@ def test_distances_that_are_none_are_refused(wrong: np.ndarray) -> None:
         distance_histograms(DISTANCES[0], wrong, DISTANCES[2], **WORDS)
 
 
-# Evidence
+# Metric results
 
 
 def test_the_dots_stand_where_the_numbers_are_the_worst_first() -> None:
     figure = metric_dots(_results(*RESULTS).assign(limit=[0.7, 0.75, 0.55]), **WORDS)
 
-    assert _titles(figure) == ["whole table; lower is better, 0.5 is best", "The likeness; higher is better"]
+    assert _titles(figure) == ["whole table; lower is better, 0.5 is best", "The similarity; higher is better"]
+    assert _titles(metric_dots(_results(("similarity", None, 0.8, 0.9)), **WORDS)) == [
+        "whole table; higher is better, 1 is best"
+    ]
     whole, columns = figure.axes
     assert [label.get_text() for label in whole.get_yticklabels()] == ["The attack"]
     assert [label.get_text() for label in columns.get_yticklabels()] == ["Legs", "Size"]
-    floors, values, limits = (line.get_xdata().tolist() for line in columns.lines)
-    assert (floors, values, limits) == ([0.9, 0.9], [0.6, 0.8], [0.75, 0.7])
+    references, values, limits = (line.get_xdata().tolist() for line in columns.lines)
+    assert (references, values, limits) == ([0.9, 0.9], [0.6, 0.8], [0.75, 0.7])
     assert [(band.get_x(), band.get_width()) for band in columns.patches] == [pytest.approx((0.89, 0.02))] * 2
     (intervals,) = columns.collections
     assert np.array(intervals.get_segments())[:, :, 0] == pytest.approx(np.array([[0.59, 0.61], [0.79, 0.81]]))
@@ -550,9 +539,10 @@ def test_the_dots_stand_where_the_numbers_are_the_worst_first() -> None:
     assert low > high
 
 
-def test_a_number_that_is_not_defined_is_the_worst_and_no_floor_is_the_best_value() -> None:
+def test_a_number_that_is_not_defined_is_the_worst_and_no_reference_is_the_best_value() -> None:
     figure = metric_dots(
-        _results(("likeness", "a", 0.1, np.nan), ("likeness", "b", np.nan, 0.9), ("likeness", "c", 0.1, 0.5)), **WORDS
+        _results(("similarity", "a", 0.1, np.nan), ("similarity", "b", np.nan, 0.9), ("similarity", "c", 0.1, 0.5)),
+        **WORDS,
     )
 
     _assert_png(as_png(figure, dpi=DPI), figure)
@@ -560,21 +550,21 @@ def test_a_number_that_is_not_defined_is_the_worst_and_no_floor_is_the_best_valu
 
 
 def test_of_many_numbers_the_worst_are_drawn() -> None:
-    results = _results(*(("likeness", f"c{i}", 1 - i / 100, 1.0) for i in range(60)))
+    results = _results(*(("similarity", f"c{i}", 1 - i / 100, 1.0) for i in range(60)))
 
     (axes,) = metric_dots(results, **WORDS).axes
 
-    assert axes.get_title(loc="left") == f"The likeness; higher is better; the worst {MOST_LINES} of 60"
+    assert axes.get_title(loc="left") == f"The similarity; higher is better; the worst {MOST_LINES} of 60"
     assert axes.get_yticklabels()[0].get_text() == "c59"
 
 
 def test_the_history_is_in_the_order_of_the_dates_of_the_worst_column() -> None:
     figure = metric_history(_history(), **WORDS)
 
-    assert _titles(figure) == ["The likeness\nLegs", "The attack"]
-    floor, values, limit = figure.axes[0].lines
+    assert _titles(figure) == ["The similarity\nLegs", "The attack"]
+    reference, values, limit = figure.axes[0].lines
     assert values.get_ydata().tolist() == pytest.approx([0.5, 0.6])
-    assert floor.get_ydata().tolist() == [0.9, 0.9]
+    assert reference.get_ydata().tolist() == [0.9, 0.9]
     assert limit.get_ydata().tolist() == [0.4, 0.4]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2026-11-01", "2026-11-03"]
 
@@ -582,31 +572,31 @@ def test_the_history_is_in_the_order_of_the_dates_of_the_worst_column() -> None:
 def test_the_history_follows_one_column_though_others_are_worse_on_some_dates() -> None:
     days = {"2026-11-01": (0.5, 0.8), "2026-11-02": (0.8, 0.7)}
     history = pd.concat(
-        [_results(("likeness", "a", a, 0.9), ("likeness", "b", b, 0.9)).assign(resample_date=day)
+        [_results(("similarity", "a", a, 0.9), ("similarity", "b", b, 0.9)).assign(resample_date=day)
          for day, (a, b) in days.items()]
     )  # fmt: skip
 
     (axes,) = metric_history(history, **WORDS).axes
 
-    assert axes.get_title(loc="left") == "The likeness\na"
+    assert axes.get_title(loc="left") == "The similarity\na"
     assert axes.lines[1].get_ydata().tolist() == [0.5, 0.8]
 
 
 @pytest.mark.parametrize("draw", [metric_dots, metric_history])
 def test_a_metric_that_is_as_in_real_rows_is_named_and_not_drawn(draw: Callable[..., Figure]) -> None:
-    same = [("likeness", "Size", 0.9, 0.9), ("likeness", "Legs", 0.8, 0.8), ("attack", None, 0.7, 0.5)]
+    same = [("similarity", "Size", 0.9, 0.9), ("similarity", "Legs", 0.8, 0.8), ("attack", None, 0.7, 0.5)]
     results = _results(*same).assign(resample_date="2026-11-01")
 
     figure = draw(results, **WORDS)
 
     assert len(figure.axes) == 1
-    assert "Equal to real rows, not drawn: The likeness" in " ".join(_texts(figure).split())
+    assert "Equal to real rows, not drawn: The similarity" in " ".join(_texts(figure).split())
     only_same = draw(results.head(2), **WORDS)
     assert len(only_same.axes) == 1  # rather than none
 
 
 @pytest.mark.parametrize("draw", [metric_dots, metric_history])
-def test_no_results_is_said(draw: Callable[..., Figure]) -> None:
+def test_no_results_are_refused(draw: Callable[..., Figure]) -> None:
     with pytest.raises(ForeseenError, match="found no number to draw"):
         draw(_results(), **WORDS)
 
@@ -636,11 +626,11 @@ def test_a_metric_says_in_which_direction_it_is_better_and_in_what_unit() -> Non
     labels = [axes.get_xlabel() for axes in _points().axes]
 
     assert "R2" in labels[0]
-    assert "more is better" in labels[0]
+    assert "higher is better" in labels[0]
     for name, label in zip(("RMSE", "MAE"), labels[1:3], strict=True):
         assert name in label
         assert "legs" in label
-        assert "less is better" in label
+        assert "lower is better" in label
     assert labels[3] == "change of R2 against real rows"
 
 
@@ -661,26 +651,3 @@ def test_the_loss_is_drawn_over_the_epochs() -> None:
     assert line.get_xydata().tolist() == [[1.0, 3.0], [2.0, 1.5]]
     assert axes.get_xlabel() == "epoch"
     assert "nats" in axes.get_ylabel()
-
-
-def test_the_gain_has_a_panel_a_ratio_and_regressor_and_a_line_a_generator() -> None:
-    figure = augmentation_curves(_study(), ratios=(1.0, 5.0), **WORDS)
-
-    assert _titles(figure) == [
-        "linear, 1 synthetic row a real one",
-        "linear, 5 synthetic rows a real one",
-        "forest, 1 synthetic row a real one",
-        "forest, 5 synthetic rows a real one",
-    ]
-    assert figure.axes[0].get_ylabel() == "gain of R2"
-    zero, smote, cart = figure.axes[3].lines
-    assert list(zero.get_ydata()) == [0.0, 0.0]
-    assert smote.get_xydata().tolist() == [[50.0, 0.0], [1000.0, 0.0]]
-    assert cart.get_xydata().tolist() == [[50.0, 0.05], [1000.0, 0.05]]
-    assert figure.axes[2].get_xscale() == "log"
-    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["50", "1,000"]
-
-
-def test_a_ratio_that_was_not_studied_is_refused() -> None:
-    with pytest.raises(ForeseenError, match="no row of the study at the ratios 7; it has 0, 1, 5"):
-        augmentation_curves(_study(), ratios=(1.0, 7.0), **WORDS)

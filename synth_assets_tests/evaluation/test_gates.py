@@ -107,7 +107,7 @@ def test_tolerances_can_be_changed_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"likeness": 0.1}, "name likeness; its metrics are like, copies"),
+        ({"beauty": 0.1}, "name beauty; its metrics are like, copies"),
         ({"like": -0.1}, "negative tolerance for like"),
         ({"like": np.nan}, "negative tolerance for like"),
     ],

@@ -1,13 +1,16 @@
 """Tests of the metrics: their declarations, known answers, and that real rows lie within their references."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ks_2samp, spearmanr, wasserstein_distance
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from synth_assets.evaluation.evaluate import fidelity_results, privacy_results
 from synth_assets.evaluation.gates import GATES
-from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric
+from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric, detection
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, leaked_rows
 from synth_assets.evaluation.metrics.copies import agreeing_cells, exact_copies, partial_copies
 from synth_assets.evaluation.metrics.detection import detection_auc
@@ -47,8 +50,18 @@ def schema() -> TableSchema:
     return TableSchema(columns=columns, target="Legs")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_classifiers() -> Iterator[None]:
+    """Train fewer and smaller classifiers; everything else is as shipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"N_FOLDS": 2, "N_REPEATS": 1, "REFERENCE_SPLITS": 3, "N_TREES": 20}.items():
+            patch.setattr(detection, name, value)
+        patch.setitem(HistGradientBoostingClassifier.__init__.__kwdefaults__, "max_iter", 20)
+        yield
+
+
 @pytest.fixture(scope="module")
-def of_real_rows(schema: TableSchema) -> pd.DataFrame:
+def real_results(schema: TableSchema) -> pd.DataFrame:
     samples = Samples(TRAIN, HOLDOUT, OTHER, schema)
     return pd.concat([fidelity_results(samples, [LEGS]), privacy_results(samples)], ignore_index=True)
 
@@ -73,16 +86,16 @@ def test_each_metric_with_a_tolerance_belongs_to_one_gate() -> None:
     assert sorted(gated) == sorted(name for name, metric in METRICS.items() if metric.tolerance is not None)
 
 
-def test_real_rows_lie_within_their_references(of_real_rows: pd.DataFrame) -> None:
-    assert tuple(of_real_rows) == RESULT_COLUMNS
-    assert set(of_real_rows["metric"]) == set(METRICS) - {"tstr_score", "leaked_row"}
-    inside = of_real_rows["value"].between(of_real_rows["reference_low"], of_real_rows["reference_high"])
+def test_real_rows_lie_within_their_references(real_results: pd.DataFrame) -> None:
+    assert tuple(real_results) == RESULT_COLUMNS
+    assert set(real_results["metric"]) == set(METRICS) - {"tstr_score", "leaked_row"}
+    inside = real_results["value"].between(real_results["reference_low"], real_results["reference_high"])
     assert inside.mean() > 0.85
-    assert (of_real_rows["reference_low"] <= of_real_rows["reference"]).all()
+    assert (real_results["reference_low"] <= real_results["reference"]).all()
 
 
-def test_similarities_and_distances_are_scipys(of_real_rows: pd.DataFrame) -> None:
-    found = values(of_real_rows)
+def test_similarities_and_distances_are_scipys(real_results: pd.DataFrame) -> None:
+    found = values(real_results)
     real = pd.concat([TRAIN, HOLDOUT])
     blue = [(part["Colour"] == "blue").mean() for part in (OTHER, HOLDOUT)]
     spearman = [spearmanr(part["Size"], part["Legs"]).statistic for part in (OTHER, HOLDOUT)]
@@ -179,7 +192,7 @@ def test_a_copy_is_found_anywhere_in_a_long_sample(schema: TableSchema) -> None:
     assert exact_copies(long, TRAIN, schema) * len(long) == pytest.approx(1)
 
 
-def test_attacks_find_copied_rows_which_are_listed_by_their_row_id(of_real_rows: pd.DataFrame) -> None:
+def test_attacks_find_copied_rows_which_are_listed_by_their_row_id(real_results: pd.DataFrame) -> None:
     rng = np.random.default_rng(0)
     train, holdout, other = (
         pd.DataFrame(rng.normal(size=(n, 4)).round(6), columns=["a", "b", "c", "d"]) for n in (200, 150, 100)
@@ -188,7 +201,7 @@ def test_attacks_find_copied_rows_which_are_listed_by_their_row_id(of_real_rows:
     samples = Samples(train, holdout, pd.concat([train.head(100), other]), TableSchema(columns=columns))
 
     found = values(privacy_results(samples, row_ids=range(1000, 1200)))
-    real = values(of_real_rows)
+    real = values(real_results)
 
     for attack in ("membership_auc", "domias_auc", "levenshtein_auc"):
         assert real[attack, None] == pytest.approx(0.5, abs=0.08)

@@ -66,7 +66,7 @@ class Page(HTMLParser):
         return found
 
     def row(self, heading: str) -> str:
-        """Give the words of the one row that begins so."""
+        """Return the text of the only row that begins with a heading."""
         (found,) = [row.words for row in self.all("tr") if row.words.startswith(heading)]
         return found
 
@@ -109,7 +109,7 @@ LEARNED = Utility(SCORES, "Adding them made no difference.", "legs")
 
 
 def _numbers(*rows: tuple[str, str | None, float, float]) -> pd.DataFrame:
-    """Give numbers (metric, column, value, floor), each 0.01 from either end of its interval."""
+    """Return results (metric, column, value, reference), each 0.01 from either end of its interval."""
     wide = [(m, c, v, v - 0.01, v + 0.01, f, f - 0.01, f + 0.01) for m, c, v, f in rows]
     return pd.DataFrame(wide, columns=list(RESULT_COLUMNS)).astype({"column_name": "str"})
 
@@ -145,7 +145,7 @@ def _html(
 
 
 def _with(name: str, *rows: tuple[str, str | None, float, float]) -> dict[str, pd.DataFrame]:
-    """Give the results with more numbers in one of its tables."""
+    """Return the results with more numbers in one of its tables."""
     return {**RESULTS, name: pd.concat([RESULTS[name], _numbers(*rows)], ignore_index=True)}
 
 
@@ -174,10 +174,10 @@ def test_a_failed_gate_says_what_was_found_expected_and_to_do() -> None:
     assert page.one("title").words.endswith(": not publishable")
     assert page.one("p", id="verdict").words.endswith(" Not publishable")
     assert "The sample fails the gate privacy." in page.one("main").words
-    (said,) = [item.words for item in page.all("li") if "failed" in item.words]
-    assert said.startswith("Privacy ✗ failed")
+    (text,) = [item.words for item in page.all("li") if "failed" in item.words]
+    assert text.startswith("Privacy ✗ failed")
     for part in ("Attack by density ratio (DOMIAS): 0.9000", "expected at most 0.5400", SHIPPED["privacy"].remediation):
-        assert part in said
+        assert part in text
     assert page.row("Attack by density ratio (DOMIAS)").endswith("✗ failed")
 
 
@@ -193,12 +193,12 @@ def test_a_gate_that_stops_nothing_warns() -> None:
     page = Page(_html({**RESULTS, "utility": _numbers(("tstr_score", "linear", 0.1, 0.5))}))
 
     assert page.one("p", id="verdict").words.endswith(" Publishable")
-    (said,) = [item.words for item in page.all("li") if "warning" in item.words]
-    assert said.startswith("Utility ! warning")
+    (text,) = [item.words for item in page.all("li") if "warning" in item.words]
+    assert text.startswith("Utility ! warning")
     assert page.row("linear 0.1000").endswith("! warning")
 
 
-def test_no_status_is_told_by_colour_alone() -> None:
+def test_no_status_is_shown_by_colour_alone() -> None:
     page = Page(_html(_with("privacy", ("domias_auc", None, 0.9, 0.5))))
 
     coloured = [
@@ -223,7 +223,7 @@ def test_a_placeholder_has_a_banner(is_real: bool) -> None:
 # The numbers
 
 
-def test_every_number_of_the_results_is_in_a_row_with_its_floor_and_intervals() -> None:
+def test_every_number_of_the_results_is_in_a_row_with_its_reference_and_intervals() -> None:
     page = Page(_html())
 
     rows = [row.words for row in page.all("tr")]
@@ -238,7 +238,7 @@ def test_every_number_of_the_results_is_in_a_row_with_its_floor_and_intervals() 
         assert [r for r in rows if r.startswith(named) and " ".join(expected) in r], (named, expected)
 
 
-def test_limits_are_those_of_the_gates_and_what_no_gate_asks_about_has_none() -> None:
+def test_metrics_of_gates_have_limits_and_other_metrics_have_none() -> None:
     page = Page(_html())
 
     assert page.row("Length 0.9123").endswith("0.8834 ✓ passed")  # 0.9234 - 0.01, and 0.03 less
@@ -288,7 +288,7 @@ def test_of_very_many_numbers_the_worst_are_listed_and_the_rest_counted() -> Non
     assert listed[0].words.startswith(f"c{MAX_TABLE_ROWS + 49} ")
 
 
-def test_a_rule_is_told_with_its_condition_and_the_rate_of_real_rows() -> None:
+def test_a_constraint_is_listed_with_its_condition_and_the_rate_of_real_rows() -> None:
     row = Page(_html()).row("light_parts")
 
     assert "The parts weigh no more than the whole. a + b <= whole 0.0456" in row
@@ -312,7 +312,7 @@ def test_utility_has_its_verdict_and_scores_with_intervals() -> None:
     assert "Adding them made no difference." in page.one("main").words
     assert page.row("linear real rows") == "linear real rows 0.5100 (0.4700 to 0.5500) 2.5000 (2.2500 to 2.7500)"
     assert page.row("linear both") == "linear both 0.5200 (0.4800 to 0.5600) —"
-    assert "RMSE, legs, less is better" in page.row("Model Trained on")
+    assert "RMSE, legs, lower is better" in page.row("Model Trained on")
 
 
 def test_every_metric_is_explained_with_direction_range_and_source() -> None:
@@ -334,7 +334,7 @@ def test_every_metric_is_explained_with_direction_range_and_source() -> None:
     assert "Only training with differential privacy comes with a proof." in words
 
 
-def test_it_says_what_it_was_made_from() -> None:
+def test_the_origin_is_stated() -> None:
     page = Page(_html())
 
     for row in (

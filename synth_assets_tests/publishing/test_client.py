@@ -69,7 +69,7 @@ def test_a_new_connection_is_never_a_stale_one(published: Publisher) -> None:
 
 
 @pytest.mark.parametrize("as_", ["pandas", "arrow"])
-def test_a_table_is_read_as_it_is_asked_for(data: Path, as_: client.Library) -> None:
+def test_a_table_is_read_in_each_library(data: Path, as_: client.Library) -> None:
     def values(name: str, **options: object) -> list[object]:
         found = read_table(name, as_=as_, data=data, **options)  # type: ignore[arg-type]
         assert isinstance(found, pd.DataFrame if as_ == "pandas" else pa.Table)
@@ -98,7 +98,7 @@ def test_polars_gives_its_own_or_says_how_to_get_it(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             {"name": "nothing"},
@@ -108,13 +108,13 @@ def test_polars_gives_its_own_or_says_how_to_get_it(data: Path) -> None:
         ({"name": "toy", "date": "2026-02-30"}, "date is '2026-02-30'; expected a date as 'YYYY-MM-DD'"),
         ({"name": "toy", "date": WEDNESDAY}, f"has no rows of {WEDNESDAY}; it has rows of {MONDAY}, {TUESDAY}"),
         ({"name": "toy.raw", "date": MONDAY}, r"toy\.raw has no resample date"),
-        ({"name": "toy", "where": "y > 1"}, 'toy cannot be read as asked: Binder Error: .*"y" not found'),
-        ({"name": "toy", "where": "x >"}, "toy cannot be read as asked: Parser Error"),
+        ({"name": "toy", "where": "y > 1"}, 'toy cannot be read as requested: Binder Error: .*"y" not found'),
+        ({"name": "toy", "where": "x >"}, "toy cannot be read as requested: Parser Error"),
         ({"name": "toy", "as_": "excel"}, "as_ is 'excel'; expected one of pandas, arrow, polars"),
     ],
 )
-def test_what_cannot_be_read_is_said(data: Path, options: dict[str, str], said: str) -> None:
-    with pytest.raises(ReadError, match=said):
+def test_what_cannot_be_read_is_refused(data: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(ReadError, match=message):
         read_table(**options, data=data)  # type: ignore[arg-type]
 
 

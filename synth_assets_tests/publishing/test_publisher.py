@@ -41,7 +41,7 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def days(publisher: Publisher) -> dict[str, list[Any]]:
-    """Give the published samples, by day."""
+    """Return the published samples, by day."""
     found: dict[str, list[Any]] = {}
     for day, value in rows(publisher.path, "SELECT resample_date::VARCHAR, x FROM toy.synthetic_all"):
         found.setdefault(day, []).append(value)
@@ -49,7 +49,7 @@ def days(publisher: Publisher) -> dict[str, list[Any]]:
 
 
 def state(publisher: Publisher) -> dict[str, Any]:
-    """Give every file of what is published, and where links lead."""
+    """Return every published file, and the targets of links."""
     folder = publisher.path.parent
     return {
         path.relative_to(folder).as_posix(): str(path.readlink()) if path.is_symlink() else path.read_bytes()
@@ -101,14 +101,14 @@ def test_the_file_holds_the_offered_tables_as_they_are_in_the_warehouse(
 
 
 def test_every_table_view_and_column_says_what_it_is(publisher: Publisher, published: Path) -> None:
-    said = dict(
+    stated = dict(
         rows(
             published,
             "SELECT table_name, comment FROM duckdb_tables() UNION ALL "
             "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal",
         )
     )
-    assert said == {
+    assert stated == {
         **{table: f"It's {table}." for table in TABLES},
         "synthetic_latest": "The synthetic rows of the latest resample date.",
         "synthetic_all": "The synthetic rows of all resample dates.",
@@ -220,7 +220,7 @@ def test_what_did_not_pass_is_not_published_with_a_later_day(
     assert b"666" not in (publisher.publications.current().folder / "manifest.json").read_bytes()
 
 
-def test_of_a_day_that_fails_when_made_anew_consumers_keep_the_last_good_sample(
+def test_consumers_keep_the_last_good_sample_of_a_date_whose_new_sample_fails(
     warehouse: Warehouse, publisher: Publisher, published: Path
 ) -> None:
     write_sample(warehouse, MONDAY, [666], passed=False)
@@ -240,26 +240,26 @@ def test_of_a_day_that_fails_when_made_anew_consumers_keep_the_last_good_sample(
 
 
 def test_a_verdict_on_other_rows_does_not_count(warehouse: Warehouse, publisher: Publisher, published: Path) -> None:
-    """The sample of a day is made anew, and not yet judged, when another day is published."""
+    """The sample of a day is drawn again, and not yet evaluated, when another day is published."""
     write(warehouse, "raw", ["new"])
-    judged = content_hash(warehouse.read("toy", "synthetic_sample", resample_date=MONDAY))
-    for table, said in (("synthetic_sample", "fidelity, report"), ("fidelity", "report")):
+    evaluated = content_hash(warehouse.read("toy", "synthetic_sample", resample_date=MONDAY))
+    for table, stale in (("synthetic_sample", "fidelity, report"), ("fidelity", "report")):
         warehouse_before = warehouse.path.read_bytes()
         frame = warehouse.read("toy", table, resample_date=MONDAY)
         frame["x"] = 666
-        inputs = {"synthetic_sample": judged} if table == "fidelity" else {}
+        inputs = {"synthetic_sample": evaluated} if table == "fidelity" else {}
         new = Provenance("another run", data_version=content_hash(frame), details={"inputs": inputs})
         warehouse.write("toy", table, frame, provenance=new, resample_date=MONDAY)
 
         done = publisher.publish(spec())
 
         reason = done.left_out[MONDAY]
-        assert reason == f"{said} was computed from other rows than those stored now; materialize again"
+        assert reason == f"{stale} was computed from other rows than those stored now; materialize again"
         assert days(publisher)[MONDAY] == [1, 2]
         warehouse.path.write_bytes(warehouse_before)
 
 
-def test_a_sample_that_no_gate_has_judged_is_not_published(warehouse: Warehouse, publisher: Publisher) -> None:
+def test_a_sample_that_no_gate_has_evaluated_is_not_published(warehouse: Warehouse, publisher: Publisher) -> None:
     write(warehouse, "synthetic_sample", [1], MONDAY)
 
     with pytest.raises(PublicationError, match=r"toy has no sample that passed its gates\. 2026-01-05: no gate"):
@@ -364,8 +364,8 @@ def test_columns_may_be_called_anything(warehouse: Warehouse, publisher: Publish
     sample, version = "synthetic_sample", content_hash(frame)
     warehouse.write("toy", sample, frame, provenance=Provenance("r", data_version=version), resample_date=MONDAY)
     report = pd.DataFrame({"gate": [ODD], "blocking": [True], "passed": [True], "message": [ODD]})
-    judged = Provenance("r", data_version=content_hash(report), details={"inputs": {sample: version}})
-    warehouse.write("toy", "report", report, provenance=judged, resample_date=MONDAY)
+    evaluated = Provenance("r", data_version=content_hash(report), details={"inputs": {sample: version}})
+    warehouse.write("toy", "report", report, provenance=evaluated, resample_date=MONDAY)
     described = spec(tables=("synthetic_sample", "report"))
     columns = {ODD: "Odd; it's said.", "it's": ODD}
     tables = {name: replace(table, columns=columns, description=ODD) for name, table in described.tables.items()}
@@ -373,10 +373,10 @@ def test_columns_may_be_called_anything(warehouse: Warehouse, publisher: Publish
     publisher.publish(replace(described, tables=tables))
 
     assert rows(publisher.path, 'SELECT "x""; drop table y; --", "it\'s" FROM toy.synthetic_latest') == [("it's", 1)]
-    said = (
+    query = (
         "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'synthetic_sample' AND comment NOT NULL"
     )
-    assert dict(rows(publisher.path, said)) == columns
+    assert dict(rows(publisher.path, query)) == columns
 
 
 def test_the_file_needs_nothing_but_itself(warehouse: Warehouse, published: Path, tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ def test_nothing_is_left_beside(warehouse: Warehouse, publisher: Publisher, publ
     assert {path.name for path in published.parent.iterdir()} == {"publications", "synthetic.duckdb", "toy"}
 
 
-def test_who_has_the_old_file_open_goes_on_reading_it_and_gets_the_new_one_by_connecting_anew(
+def test_open_connections_read_the_old_file_and_new_connections_the_new_one(
     warehouse: Warehouse, publisher: Publisher, published: Path
 ) -> None:
     write(warehouse, "raw", ["new"])

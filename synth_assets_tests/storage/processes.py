@@ -76,14 +76,14 @@ def result_of(code: str, *arguments: object, prefix: Sequence[str] = ()) -> Any:
 
 
 def on_a_small_disk(folder: Path, size: str = "4m") -> list[str]:
-    """Give the prefix of a command that finds a small disk mounted on a folder; nobody else sees it."""
+    """Return the prefix of a command that finds a small disk mounted on a folder; nobody else sees it."""
     mount = 'mount -t tmpfs -o size="$1" tmpfs "$0" && shift && exec "$@"'
     prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(folder), size]
     return _usable(prefix, "needs to mount a tmpfs in a namespace of its own")
 
 
 def bound_by_permissions() -> list[str]:
-    """Give the prefix of a command that permissions bind, as they do not bind root."""
+    """Return the prefix of a command that permissions bind, as they do not bind root."""
     if os.geteuid() != 0:
         return []
     lost = "-dac_override,-dac_read_search"
@@ -116,7 +116,7 @@ def files_limited_to(size: int) -> Iterator[None]:
 
 
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Give all rows of all tables of a DuckDB file, in the order in which they are stored."""
+    """Return all rows of all tables of a DuckDB file, in the order in which they are stored."""
     with duckdb.connect(str(path), read_only=True) as connection:
         tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
         return {

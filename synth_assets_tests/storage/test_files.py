@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders whose files are told by their hashes."""
+"""Atomic writes of files, and folders that are verified by the hashes of their files."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def test_what_is_sealed_is_as_it_was(sealed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda folder: (folder / "one.txt").unlink(), "one.txt is missing"),
         (lambda folder: (folder / "one.txt").write_text("o"), "one.txt has 1 bytes instead of 3"),
@@ -36,10 +36,10 @@ def test_what_is_sealed_is_as_it_was(sealed: Path) -> None:
         (lambda folder: (folder / MANIFEST).write_text('{"files": {"one.txt": 3}}'), "manifest.json cannot be read"),
     ],
 )
-def test_each_damaged_file_is_named(sealed: Path, change: Callable[[Path], object], said: str) -> None:
+def test_each_damaged_file_is_named(sealed: Path, change: Callable[[Path], object], message: str) -> None:
     change(sealed)
     (damage,) = verify_manifest(sealed)
-    assert damage.startswith(said)
+    assert damage.startswith(message)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:

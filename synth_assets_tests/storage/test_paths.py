@@ -66,7 +66,6 @@ def test_the_layout(tmp_path: Path) -> None:
         "base_models": paths.base_models,
         "models/abalone": paths.models("abalone"),
         "trainer_abalone": paths.checkpoints("trainer_abalone"),
-        "augmentation/abalone": paths.augmentation("abalone"),
         "plots/abalone/2025-01-01": paths.plots("abalone", "2025-01-01"),
         "reports/abalone/2025-01-01.html": paths.report("abalone", "2025-01-01"),
     }

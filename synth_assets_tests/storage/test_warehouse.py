@@ -50,7 +50,7 @@ def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def filled(warehouse: Warehouse, filled_file: Path) -> Warehouse:
-    """Give a warehouse with a copy of `filled_file`."""
+    """Return a warehouse with a copy of `filled_file`."""
     warehouse.path.parent.mkdir()
     shutil.copy(filled_file, warehouse.path)
     return warehouse
@@ -325,7 +325,7 @@ def test_a_step_that_is_retried_is_on_record_once(warehouse: Warehouse) -> None:
     assert warehouse.read("toy", "a", resample_date=MONDAY)["x"].tolist() == [1, 2]
 
 
-def test_details_of_what_was_never_materialized_are_asked_for_in_vain(filled: Warehouse) -> None:
+def test_details_of_an_asset_that_was_never_materialized_are_refused(filled: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="toy/other was never materialized"):
         filled.latest_details("toy", "other")
     with pytest.raises(WarehouseError, match="toy/other of 2020-01-01 was never materialized"):

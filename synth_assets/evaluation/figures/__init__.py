@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from synth_assets.evaluation.figures.rows import correlation_matrices, density_grid, distance_histograms, pair_grid
-from synth_assets.evaluation.figures.scores import (
-    augmentation_curves,
-    loss_curve,
-    metric_dots,
-    metric_history,
-    regression_points,
-)
+from synth_assets.evaluation.figures.scores import loss_curve, metric_dots, metric_history, regression_points
 from synth_assets.evaluation.figures.style import BLUE, FILE_DPI, GREEN, GREY, INLINE_DPI, ORANGE, as_png, new_figure
 from synth_assets.evaluation.metrics.copies import closest_distances
 from synth_assets.evaluation.samples import Samples, to_features
@@ -31,7 +25,6 @@ __all__ = [
     "INLINE_DPI",
     "ORANGE",
     "as_png",
-    "augmentation_curves",
     "correlation_matrices",
     "density_grid",
     "distance_figure",
@@ -47,21 +40,9 @@ __all__ = [
 
 
 def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, source: str) -> "dict[str, Figure]":
-    """Draw densities, correlations, and the pairs by which synthetic rows are detected best.
+    """Draw 'densities', 'correlations' and 'pairs', from rows and metric results of fidelity.
 
-    Parameters
-    ----------
-    samples : Samples
-        The rows.
-    results : pandas.DataFrame
-        Metric results of fidelity.
-    title, source : str
-        Name of the sample and origin of the real rows.
-
-    Returns
-    -------
-    dict of str to matplotlib.figure.Figure
-        'densities', 'correlations' where there are numeric columns, 'pairs' where there are two columns.
+    Without numeric columns, there are no correlations; without two columns, no pairs.
     """
     rows, schema = samples.subsample, samples.schema
     drawn = {
@@ -76,20 +57,7 @@ def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, sou
 
 
 def distance_figure(samples: Samples, *, title: str, source: str) -> "Figure":
-    """Draw distances to the closest record, of synthetic and of holdout rows.
-
-    Parameters
-    ----------
-    samples : Samples
-        The rows.
-    title, source : str
-        Name of the sample and origin of the real rows.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        As `distance_histograms` draws it.
-    """
+    """Draw distances to the closest record, of synthetic and of holdout rows."""
     # Equal numbers of train and holdout rows: the more rows there are, the closer is the closest.
     size = min(len(samples.train), len(samples.holdout))
     train, holdout = (

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS = 10_000
-"""Rows of a set that are drawn: the first ones, since their order says nothing. More of them would look the same."""
+"""Maximum number of rows of a set that are drawn, the first ones: their order is random."""
 
 MOST_LABELS = 12
-"""Labels of a category that are drawn: those that most rows have."""
+"""Maximum number of labels of a column that are drawn, the most frequent ones."""
 
 MOST_NUMBERED = 15
-"""Numeric columns up to which a matrix has its numbers written in it."""
+"""Maximum number of numeric columns of a correlation matrix with numbers in its cells."""
 
 _SHAPES = ("ks_complement", "tv_complement")
 
@@ -45,24 +45,20 @@ def density_grid(
     Parameters
     ----------
     synthetic, train, holdout : pandas.DataFrame
-        Rows in the raw table's columns and types; synthetic cells may be empty.
+        Rows of the table; synthetic cells may be empty.
     schema : TableSchema
-        The raw table's schema.
+        The table's schema.
     fidelity : pandas.DataFrame
         Metric results; each panel states the similarity of its column and the reference.
-    title : str
-        What sample this is.
-    source : str
-        Where the real rows come from.
+    title, source : str
+        Name of the sample and origin of the real rows.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a column: Gaussian kernels for numbers, bars for categories. An axis spans what the holdout rows
-        span, but for values far from all others; how many rows are not drawn is stated. The band is the pointwise
-        95% prediction interval of the line of as many real rows, from the differences between the two parts of each of
-        20 random splits of the real rows.
-
+        One panel a column: Gaussian kernels for numbers, bars for categories. An axis covers the range of the holdout
+        rows without outliers; the number of rows outside is stated. The band is the pointwise 95% prediction interval
+        for as many real rows, from the differences between the two parts of 20 random splits of the real rows.
     """
     train, holdout = train.head(MOST_ROWS), holdout.head(MOST_ROWS)
     drawn = synthetic.head(len(train))
@@ -99,23 +95,7 @@ def density_grid(
 def correlation_matrices(
     real: pd.DataFrame, synthetic: pd.DataFrame, schema: TableSchema, *, title: str, source: str
 ) -> "Figure":
-    """Draw the Spearman correlations of the numeric columns: real, synthetic, and their difference.
-
-    Parameters
-    ----------
-    real, synthetic : pandas.DataFrame
-        Rows in the raw table's columns and types.
-    schema : TableSchema
-        The raw table's schema.
-    title, source : str
-        What sample this is, and where the real rows come from.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Three matrices; the difference is synthetic minus real, on a scale of its own.
-
-    """
+    """Draw the Spearman correlations of the numeric columns: real, synthetic, and their difference on its own scale."""
     from matplotlib import colormaps
 
     matrices = {"real": correlations(real, schema), "synthetic": correlations(synthetic, schema)}
@@ -156,39 +136,39 @@ def pair_grid(
     title: str,
     source: str,
 ) -> "Figure":
-    """Draw the pairs of columns by which synthetic rows are detected best: on the same axes.
+    """Draw the pairs of columns by which synthetic rows are detected best, real beside synthetic, on the same axes.
 
     Parameters
     ----------
     synthetic, holdout : pandas.DataFrame
-        Rows in the raw table's columns and types; as many of each are drawn.
+        Rows of the table; equally many of each are drawn.
     schema : TableSchema
-        The raw table's schema.
+        The table's schema.
     pairs : pandas.DataFrame
-        `column_name` is 'one, other', `value` the area under the ROC curve of a classifier that saw this pair alone;
-        the highest come first. Rows of single columns are left out.
+        `column_name` is 'one, other', `value` the area under the ROC curve of a classifier that sees only this pair,
+        highest first. Rows of single columns are ignored.
     most : int
-        How many pairs are drawn.
+        Maximum number of pairs.
     title, source : str
-        What sample this is, and where the real rows come from.
+        Name of the sample and origin of the real rows.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Two panels a pair. Labels and whole numbers are scattered around their place. Axes are as in `density_grid`; how
-        many rows lie outside is stated.
+        Two panels a pair. Labels and integers are jittered. Axes are as in `density_grid`, the number of rows outside
+        is stated.
 
     Raises
     ------
     ForeseenError
-        If there is no pair of the schema's columns among `pairs`.
+        If `pairs` has no pair of the schema's columns.
     """
     named = {f"{one.name}, {other.name}": (one, other) for one, other in combinations(schema.columns, 2)}
     found = pairs[pairs["column_name"].isin(named)].head(most)
     if found.empty:
         raise ForeseenError(
-            f"none of {len(pairs)} rows names a pair of columns, such as {next(iter(named), 'one, other')!r}; give the "
-            "table of what gave the sample away."
+            f"none of the {len(pairs)} rows of pairs names a pair of columns, such as "
+            f"{next(iter(named), 'one, other')!r}. Pass the results of detection_auc_pair."
         )
     count = min(len(synthetic), len(holdout), MOST_ROWS)
     sets = {"real": (holdout.head(count), BLUE), "synthetic": (synthetic.head(count), ORANGE)}
@@ -198,11 +178,11 @@ def pair_grid(
         for i, pair in enumerate(found.itertuples()):
             one, other = named[pair.column_name]
             spans = [_span(holdout[column.name], column) for column in (one, other)]
-            for j, (called, (rows, colour)) in enumerate(sets.items()):
+            for j, (name, (rows, colour)) in enumerate(sets.items()):
                 axes = figure.add_subplot(down, 2 * across, 2 * i + j + 1)
                 x, y = (_places(rows[column.name], column) for column in (one, other))
-                seen = (spans[0][0] <= x) & (x <= spans[0][1]) & (spans[1][0] <= y) & (y <= spans[1][1])
-                left_out = f"{count - int(seen.sum()):,} not drawn" if not seen.all() else ""
+                inside = (spans[0][0] <= x) & (x <= spans[0][1]) & (spans[1][0] <= y) & (y <= spans[1][1])
+                left_out = f"{count - int(inside.sum()):,} not drawn" if not inside.all() else ""
                 axes.scatter(_jittered(x, one, 0), _jittered(y, other, 1), s=6, color=colour, alpha=0.35, linewidths=0)
                 axes.set_xlim(spans[0])
                 axes.set_ylim(spans[1])
@@ -210,7 +190,7 @@ def pair_grid(
                     if not column.is_numeric:
                         axis.set_ticks(range(len(column.categories)), [short(c, 10) for c in column.categories])
                 _label_below(axes, _label(one), left_out)
-                if called == "real":
+                if name == "real":
                     axes.set_title(f"real; AUC of this pair alone {pair.value:.3f}")
                     axes.set_ylabel(_label(other))
                 else:
@@ -233,23 +213,22 @@ def distance_histograms(
     Parameters
     ----------
     synthetic_to_train, synthetic_to_holdout : numpy.ndarray
-        The distances of the synthetic rows to the closest train row and to the closest holdout row, of as many of
-        either: the more rows there are, the closer is the closest.
+        Distances of the synthetic rows to the closest train row, and to the closest of as many holdout rows: among more
+        rows, the closest is closer.
     holdout_to_train : numpy.ndarray
-        The distances of the holdout rows to the closest of the same train rows: what real rows do.
+        Distances of the holdout rows to the closest of the same train rows.
     title, source : str
-        What sample this is, and where the real rows come from.
+        Name of the sample and origin of the real rows.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel; its axis ends where all but 1 in 100 of the distances are smaller. The legend states the medians
-        and the shares of rows with a copy.
+        One panel; its axis ends at the 99th percentile. The legend states the medians and the shares of copies.
 
     Raises
     ------
     ForeseenError
-        If there are no distances of one kind, or one is not finite.
+        If a set of distances is empty, or one is not finite.
     """
     distances = {
         "holdout to train": (holdout_to_train, BLUE, "-"),
@@ -260,7 +239,7 @@ def distance_histograms(
         if not len(found) or not np.isfinite(found).all():
             raise ForeseenError(
                 f"found {len(found)} distances, {int((~np.isfinite(found)).sum())} of them not finite, of {name} rows; "
-                "expected at least 1, all finite. Leave rows with empty cells out before distances are taken."
+                "expected at least 1, all finite. Drop rows with empty cells before computing distances."
             )
     end = float(np.quantile(np.concatenate([found for found, _, _ in distances.values()]), 0.99)) or 1.0
     edges = np.linspace(0.0, end, 41)
@@ -305,7 +284,7 @@ def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Spli
     grid = np.linspace(low, high, 400)
     parts = [part for split in splits for part in split]
     sets = [_finite_places(values, column) for values in (real, synthetic, *parts)]
-    # One bandwidth for all, that of the real rows: another would draw the same rows differently.
+    # All lines have the bandwidth of the real rows, so that equal rows have equal lines.
     bandwidth = next((_bandwidth(values) for values in sets[:2] if len(np.unique(values)) > 1), 1.0)
     densities = _kernel_densities(sets, grid, bandwidth)
     if len(np.unique(sets[0])) > 1:
@@ -323,12 +302,12 @@ def _densities(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Spli
 
 
 def _bandwidth(values: np.ndarray) -> float:
-    """Scott, Multivariate Density Estimation, 1992, section 6.3, for one dimension."""
+    """Return Scott's bandwidth for one dimension (Multivariate Density Estimation, 1992, section 6.3)."""
     return float(values.std(ddof=1) * len(values) ** -0.2)
 
 
 def _kernel_densities(sets: Sequence[np.ndarray], grid: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Return the density of each set on the grid: sets by places. Rows that are equal share their kernel."""
+    """Return the density of each set on the grid, sets by grid points. Equal values share a kernel."""
     places, codes = np.unique(np.concatenate(sets), return_inverse=True)
     ends = np.cumsum([len(values) for values in sets])
     weights = np.stack(
@@ -340,7 +319,7 @@ def _kernel_densities(sets: Sequence[np.ndarray], grid: np.ndarray, bandwidth: f
 
 
 def _band(real: np.ndarray | pd.Series, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return the lower and the upper end, for each place of the line of the real rows."""
+    """Return the lower and the upper end of the band around the line of the real rows."""
     differences = np.stack([np.asarray(one) - np.asarray(other) for one, other in splits])
     references = [reference_of(differences[:, i].tolist()) for i in range(differences.shape[1])]
     ends = np.array([[each.low for each in references], [each.high for each in references]])

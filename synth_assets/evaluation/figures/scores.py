@@ -1,25 +1,13 @@
 """Figures of metric results, scores and losses."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.figures.style import (
-    BAND,
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    legend,
-    new_figure,
-    short,
-)
+from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, GREEN, ORANGE, PURPLE, legend, new_figure, short
 from synth_assets.evaluation.metrics import METRICS
 from synth_assets.evaluation.metrics.utility import AUGMENTED, REAL, SYNTHETIC
 
@@ -29,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 MOST_LINES = 12
-"""Numbers that a panel draws, the worst ones; the tables list all."""
+"""Maximum number of lines of a panel, the worst ones; the tables of the report list all."""
 
 _COLOURS = {REAL: BLUE, SYNTHETIC: ORANGE, AUGMENTED: GREEN}
 
@@ -37,13 +25,12 @@ TRAINED_ON = {REAL: "real rows", SYNTHETIC: "synthetic rows", AUGMENTED: "both"}
 """Labels of the training sets of a comparison."""
 
 SCORE_LABELS = {
-    "r2": "R2, more is better",
-    "rmse": "RMSE, {unit}, less is better",
-    "mae": "MAE, {unit}, less is better",
-    "roc_auc": "ROC AUC, more is better",
-    "accuracy": "accuracy, more is better",
-    "balanced_accuracy": "balanced accuracy, more is better",
-    "log_loss": "log loss, nats, less is better",
+    "r2": "R2, higher is better",
+    "rmse": "RMSE, {unit}, lower is better",
+    "mae": "MAE, {unit}, lower is better",
+    "roc_auc": "ROC AUC, higher is better",
+    "accuracy": "accuracy, higher is better",
+    "balanced_accuracy": "balanced accuracy, higher is better",
 }
 
 
@@ -53,24 +40,22 @@ def metric_dots(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
     Parameters
     ----------
     results : pandas.DataFrame
-        Rows with the columns of `metrics.RESULT_COLUMNS`; a verdict's findings have a `limit` too.
+        The columns of `metrics.RESULT_COLUMNS`; findings of a verdict have a `limit` too.
     title, source : str
-        What sample this is, and where the real rows come from.
+        Name of the sample and origin of the real rows.
 
     Returns
     -------
     matplotlib.figure.Figure
         One line a number, the worst relative to its reference first; one panel a metric of columns, and one for each
-        range and goal of the other metrics. Of more than `MOST_LINES` numbers in a panel, the worst are drawn. An
-        undefined number has no point. Metrics that equal their references everywhere are named in the title instead.
+        range and goal of the other metrics. A panel draws at most `MOST_LINES` numbers, the worst ones. An undefined
+        number has no point. The title names the metrics that equal their references everywhere.
 
     Raises
     ------
     ForeseenError
         If there is no number.
     """
-    if results.empty:
-        raise ForeseenError("found no number to draw; expected at least one. Evaluate the sample again.")
     results, title = _without_equal(results, title)
     panels = list(_panels(results))
     heights = [len(numbers) + 0.4 for _, numbers in panels]
@@ -105,24 +90,22 @@ def metric_history(results: pd.DataFrame, *, title: str, source: str) -> "Figure
     Parameters
     ----------
     results : pandas.DataFrame
-        Rows with `resample_date` and the columns of `metrics.RESULT_COLUMNS`, and perhaps a `limit`.
+        `resample_date`, the columns of `metrics.RESULT_COLUMNS`, and optionally `limit`.
     title, source : str
-        Which table this is, and where the real rows come from.
+        Name of the table and origin of the real rows.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel a metric, over the dates: the value with its interval, the reference with its interval, the limit. Of
-        a metric of several columns, the column that is worst at any date. Metrics that equal their references
-        everywhere are named in the title instead.
+        One panel a metric: the value with its interval, the reference with its interval, and the limit by date. A
+        metric of several columns shows the column that is worst at any date. The title names the metrics that equal
+        their references everywhere.
 
     Raises
     ------
     ForeseenError
         If there is no number.
     """
-    if results.empty:
-        raise ForeseenError("found no number to draw; expected at least one. Evaluate the samples again.")
     results, title = _without_equal(results, title)
     dated = results.assign(
         resample_date=pd.to_datetime(results["resample_date"]), short=shortfall(results)
@@ -163,11 +146,11 @@ def regression_points(
     Parameters
     ----------
     scores, differences : pandas.DataFrame
-        As in `Comparison`: `regressor`, `trained_on`, `metric`, `value`, `ci_low`, `ci_high`.
+        As in `Comparison`.
     unit : str
-        The target's unit.
+        Unit of the target.
     title, source : str
-        What sample this is, and where the real rows come from.
+        Name of the sample and origin of the real rows.
 
     Returns
     -------
@@ -195,69 +178,6 @@ def regression_points(
     return figure
 
 
-def augmentation_curves(study: pd.DataFrame, *, ratios: Sequence[float] = (1.0,), title: str, source: str) -> "Figure":
-    """Draw the gain by synthetic rows against the number of real rows.
-
-    Parameters
-    ----------
-    study : pandas.DataFrame
-        What `augmentation_study` gave, of one metric: `generator`, `regressor`, `metric`, `real_rows`,
-        `synthetic_ratio`, `gain`, `gain_low`, `gain_high`.
-    ratios : sequence of float
-        Which ratios of synthetic to real rows are drawn.
-    title, source : str
-        Which table this is, and where the real rows come from.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel for each regressor and ratio, in it a line for each generator, within the interval of its gain.
-
-    Raises
-    ------
-    ForeseenError
-        If the study has no row at one of these ratios.
-    """
-    absent = [ratio for ratio in ratios if ratio not in set(study["synthetic_ratio"])]
-    if absent or not ratios:
-        known = ", ".join(f"{ratio:g}" for ratio in sorted(set(study["synthetic_ratio"]))) or "none"
-        raise ForeseenError(
-            f"found no row of the study at the ratios {', '.join(f'{ratio:g}' for ratio in absent)}; it has {known}."
-        )
-    regressors, generators = (list(dict.fromkeys(study[name])) for name in ("regressor", "generator"))
-    score = SCORE_LABELS[study["metric"].iloc[0]].split(",")[0]
-    colours = dict(zip(generators, cycle((ORANGE, BLUE, GREEN, PURPLE, GREY)), strict=False))
-    sizes = sorted(set(study["real_rows"]))
-    panels = [(ratio, regressor) for regressor in regressors for ratio in ratios]
-    across = len(ratios) if len(ratios) > 1 else min(2, len(regressors))
-    down = -(-len(panels) // across)
-    with new_figure((5.0 if across < 3 else 3.6) * across, 2.5 * down + 1.1, title, source) as figure:
-        # Each regressor has a scale of its own: a linear model of 50 rows swings so widely that nothing would be seen
-        # of the others on one scale with it.
-        grid = figure.subplots(down, across, sharex=True, sharey="row" if len(ratios) > 1 else False, squeeze=False)
-        for axes in grid.ravel()[len(panels) :]:
-            axes.set_visible(False)
-        for axes, (ratio, regressor) in zip(grid.flat, panels, strict=False):
-            axes.axhline(0.0, color=BLACK, linewidth=0.8)
-            of_panel = study[(study["regressor"] == regressor) & (study["synthetic_ratio"] == ratio)]
-            for generator, colour in colours.items():
-                line = of_panel[of_panel["generator"] == generator].sort_values("real_rows")
-                axes.fill_between(
-                    line["real_rows"], line["gain_low"], line["gain_high"], color=colour, alpha=0.15, linewidth=0
-                )
-                axes.plot(line["real_rows"], line["gain"], "o-", color=colour, markersize=4, linewidth=1.4)
-            axes.set_xscale("log")
-            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-            axes.set_xticks([], minor=True)
-            axes.set_title(f"{regressor}, {ratio:g} synthetic row{'' if ratio == 1 else 's'} a real one")
-        for axes in grid[-1]:
-            axes.set_xlabel("real rows to learn from")
-        for axes in grid[:, 0]:
-            axes.set_ylabel(f"gain of {score}")
-        legend(figure, [_line(generator, color=colour, marker="o") for generator, colour in colours.items()])
-    return figure
-
-
 def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str) -> "Figure":
     """Draw the training loss over the epochs.
 
@@ -266,7 +186,7 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
     losses : sequence of mapping
         'epoch' and 'loss' in nats per token; in nats per row where there is an 'eval_loss', of the validation rows.
     title, source : str
-        What model this is, and where its rows come from.
+        Name of the model and origin of its rows.
 
     Returns
     -------
@@ -287,15 +207,15 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
 
 
 def _panels(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the panels: heading, and numbers with their labels, the worst first."""
+    """Yield each panel: its heading, and its numbers with labels, the worst first."""
     ordered = results.assign(short=shortfall(results)).sort_values("short", ascending=False, kind="stable")
     whole = ordered[ordered["column_name"].isna()]
     ranges = [(METRICS[name].better, METRICS[name].best, METRICS[name].worst) for name in whole["metric"]]
-    for kind in dict.fromkeys(ranges):
-        numbers = whole[[kind == other for other in ranges]]
+    for range_ in dict.fromkeys(ranges):
+        numbers = whole[[range_ == other for other in ranges]]
         titles = [METRICS[name].title for name in numbers["metric"]]
         yield (
-            f"whole table; {'higher' if kind[0] == 'maximize' else 'lower'} is better, {kind[1]:g} is best",
+            f"whole table; {range_[0]} is better, {range_[1]:g} is best",
             numbers.assign(label=titles),
         )
     for name, metric in METRICS.items():
@@ -309,6 +229,8 @@ def _panels(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _without_equal(results: pd.DataFrame, title: str) -> tuple[pd.DataFrame, str]:
     """Drop the metrics that equal their references everywhere, and name them in the title."""
+    if results.empty:
+        raise ForeseenError("found no number to draw; expected at least one. Evaluate the sample again.")
     same = (results["value"] == results["reference"]).groupby(results["metric"]).all()
     named = [METRICS[name].title for name in METRICS if same.get(name, False)]
     if not named or len(named) == len(same):

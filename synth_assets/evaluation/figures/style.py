@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-# Okabe and Ito, Color Universal Design, 2008; the greys are ours.
+# Okabe and Ito, Color Universal Design, 2008, and two greys.
 BLUE, ORANGE, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 GREY, BAND = "#666666", "#BDBDBD"
 
 INLINE_DPI, FILE_DPI = 80, 160
-"""Pixels an inch: of a picture in the UI, and of one in a file."""
+"""Pixels per inch of a picture in the UI, and of one in a file."""
 
 _STYLE: Any = {
     "font.size": 9,
@@ -35,24 +35,11 @@ _STYLE: Any = {
 }
 
 _LETTERS_AN_INCH = 11
-"""Of a title, about."""
+"""Average width of the letters of a title."""
 
 
 def as_png(figure: "Figure", *, dpi: int) -> bytes:
-    """Render a figure.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to render.
-    dpi : int
-        Pixels an inch.
-
-    Returns
-    -------
-    bytes
-        A PNG file of 256 colours, a third of the size of one in full colour.
-    """
+    """Render a figure as a PNG file of 256 colours, a third of the size of one in full colour."""
     from PIL import Image
 
     drawn, file = io.BytesIO(), io.BytesIO()
@@ -66,19 +53,14 @@ def as_png(figure: "Figure", *, dpi: int) -> bytes:
 
 @contextmanager
 def new_figure(width: float, height: float, title: str, source: str) -> Iterator["Figure"]:
-    """Create a figure in this style, which applies while panels are drawn.
+    """Create a figure without panels in this style, which applies while panels are drawn.
 
     Parameters
     ----------
     width, height : float
         In inches.
     title, source : str
-        What is shown, in a line or more, and where the real rows come from.
-
-    Yields
-    ------
-    matplotlib.figure.Figure
-        Without a panel yet.
+        Title, in one line or more, and origin of the real rows.
     """
     from matplotlib.figure import Figure
 
@@ -93,13 +75,13 @@ def new_figure(width: float, height: float, title: str, source: str) -> Iterator
 
 
 def legend(figure: "Figure", handles: "Sequence[Artist]") -> None:
-    """Put a legend between the panels and the source, in as many lines as its letters need."""
+    """Put a legend between the panels and the source, in as many lines as it needs."""
     width, height = figure.get_size_inches()
     letters = [8 + len(str(handle.get_label())) for handle in handles]
     room = 1.2 * _LETTERS_AN_INCH * width
     columns = len(handles) if sum(letters) <= room else max(1, int(room / max(letters)))
     lines = -(-len(handles) // columns)
-    # The layout makes room for the higher of legend and stamp, not for both: empty lines in the stamp do.
+    # The layout reserves space for the higher of legend and stamp only; empty lines in the stamp reserve it for both.
     stamp = figure.get_supxlabel()
     figure.supxlabel("\n" * (2 * lines) + stamp, x=0.01, ha="left", fontsize=8, color=GREY)
     lifted = 0.16 * (1 + stamp.count("\n")) / height

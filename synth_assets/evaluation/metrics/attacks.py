@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.intervals import roc_area, roc_interval, roc_permutation_reference
-from synth_assets.evaluation.metrics.base import ANY, Metric, ResultRow, result_row
+from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, ResultRow, result_row
 from synth_assets.evaluation.metrics.copies import PAIRS_AT_ONCE, agreeing_cells, closest_distances, random_orders
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, cached
@@ -27,20 +27,12 @@ MIN_ATTACKS = 2
 LEAKED_ROW = "leaked_row"
 
 _DIGITS = 9
-"""Digits of decimal numbers in the text that edit distances are computed of."""
+"""Digits of decimal numbers in the text whose edit distances are computed."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """Scores of an attack for real rows; a higher score means that the row is more likely a train row.
-
-    Parameters
-    ----------
-    metric : str
-        Name of the metric: the area under the attack's ROC curve.
-    train, holdout : numpy.ndarray
-        A score for each row.
-    """
+    """Scores of an attack, whose AUC is `metric`, for real rows; a higher score means a train row is more likely."""
 
     metric: str
     train: np.ndarray
@@ -54,19 +46,11 @@ class Attack:
 
 @cached
 def attacks(samples: Samples) -> list[Attack]:
-    """Run three attacks; the attacker knows the subsample.
+    """Run three membership inference attacks; the attacker knows the subsample.
 
-    Parameters
-    ----------
-    samples : Samples
-        The rows.
-
-    Returns
-    -------
-    list of Attack
-        By the distance to the closest synthetic row (GAN-Leaks), by density ratio (DOMIAS; each half of the holdout
-        rows is the reference for the other half and for half of the train rows; Gaussian kernels with Scott's
-        bandwidth), and by the least edit distance to a synthetic row as text (LevAtt).
+    By distance to the closest synthetic row (GAN-Leaks); by density ratio (DOMIAS; each half of the holdout rows is the
+    reference for the other half and for half of the train rows; Gaussian kernels with Scott's bandwidth); by the least
+    edit distance to a synthetic row as text (LevAtt).
     """
     synthetic, train, holdout = (samples.features[name] for name in ("synthetic", "train", "holdout"))
     text = [_as_text(rows, samples.schema) for rows in (samples.subsample, samples.train, samples.holdout)]
@@ -79,11 +63,6 @@ def attacks(samples: Samples) -> list[Attack]:
 
 def leaked_rows(samples: Samples) -> pd.DataFrame:
     """Return the train rows that at least two attacks suspect.
-
-    Parameters
-    ----------
-    samples : Samples
-        The rows.
 
     Returns
     -------
@@ -160,10 +139,7 @@ def _density_ratios(
 
 
 def _log_density(sample: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the log of a Gaussian kernel density up to a constant, with Scott's bandwidth.
-
-    Scott, Multivariate Density Estimation, 1992, section 6.3.
-    """
+    """Return the log of a Gaussian kernel density up to a constant, with Scott's bandwidth (1992, section 6.3)."""
     from scipy.spatial.distance import cdist
     from scipy.special import logsumexp
 
@@ -199,9 +175,7 @@ METRICS = (
     Metric(
         "membership_auc",
         "Attack by distance to the closest synthetic row",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "Area under the ROC curve of a membership inference attack that scores a real row by its distance to the "
         "closest synthetic row; 0.5 is chance. Other attacks may succeed where this one fails.",
@@ -214,9 +188,7 @@ METRICS = (
     Metric(
         "domias_auc",
         "Attack by density ratio (DOMIAS)",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "Area under the ROC curve of a membership inference attack that scores a real row by the density of synthetic "
         "rows divided by the density of holdout rows; 0.5 is chance. Other attacks may succeed where this one fails.",
@@ -228,9 +200,7 @@ METRICS = (
     Metric(
         "levenshtein_auc",
         "Attack by edit distance (LevAtt)",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "Area under the ROC curve of a membership inference attack that scores a real row by its edit distance, as "
         "text, to the closest synthetic row: language models may repeat strings of digits; 0.5 is chance. Other "
@@ -243,9 +213,7 @@ METRICS = (
     Metric(
         "leaked_rows",
         "Train rows that at least two attacks suspect",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Share of the train rows that at least two of the three attacks score above 999 in 1,000 holdout rows. The "
         "reference is the share where train and holdout rows are exchanged at random.",
@@ -257,9 +225,7 @@ METRICS = (
     Metric(
         LEAKED_ROW,
         "A train row that at least two attacks suspect",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "One of these rows, by its row_id: share of its cells that agree with the most similar synthetic row.",
         "As above",

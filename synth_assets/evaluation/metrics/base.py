@@ -24,6 +24,15 @@ NUMERIC, CATEGORICAL = ("integer", "float"), ("categorical",)
 ANY = (*NUMERIC, *CATEGORICAL)
 
 
+Goal = Literal["maximize", "minimize"]
+
+# Goal, best and worst value of a metric.
+SHARE: tuple[Goal, float, float] = ("minimize", 0.0, 1.0)
+AREA: tuple[Goal, float, float] = ("minimize", 0.5, 1.0)
+SIMILARITY: tuple[Goal, float, float] = ("maximize", 1.0, 0.0)
+DISTANCE: tuple[Goal, float, float] = ("minimize", 0.0, float("inf"))
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric of synthetic rows.
@@ -47,12 +56,12 @@ class Metric:
     compute : callable
         Takes `Samples` and returns rows of results.
     tolerance : float, optional
-        How much worse than real rows a sample may be, in the metric's unit; None where no gate looks at the metric.
+        How much worse than real rows a sample may be, in the metric's unit; None where no gate uses the metric.
     """
 
     name: str
     title: str
-    goal: Literal["maximize", "minimize"]
+    goal: Goal
     best: float
     worst: float
     column_types: tuple[str, ...]

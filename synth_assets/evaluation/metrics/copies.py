@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.metrics.base import ANY, Metric, ResultRow, result_row
+from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, ResultRow, result_row
 from synth_assets.evaluation.reference import SPLITS, reference_of
 from synth_assets.evaluation.samples import Samples, cached
 from synth_assets.schema.table import TableSchema
@@ -17,7 +17,7 @@ PAIRS_AT_ONCE = 2_000_000
 """Pairs of rows that are compared at once: about 10 MB, however long the tables are."""
 
 _DIGITS = 9
-"""Decimal numbers are equal that agree to so many digits of their column's largest train value."""
+"""Decimal numbers are equal if they agree to this many digits of their column's largest train value."""
 
 _ROWS_AT_ONCE = 100_000
 
@@ -25,18 +25,7 @@ _ROWS_AT_ONCE = 100_000
 def agreeing_cells(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
     """Count the cells in which each row agrees with the train row that it agrees with most.
 
-    Parameters
-    ----------
-    rows, train : pandas.DataFrame
-        Rows of the table.
-    schema : TableSchema
-        The table's schema.
-
-    Returns
-    -------
-    numpy.ndarray
-        A count for each of `rows`, from 0 to the number of columns. Decimal numbers are compared after rounding:
-        0.1 + 0.2 agrees with 0.3.
+    Decimal numbers are compared after rounding: 0.1 + 0.2 agrees with 0.3.
     """
     cells = [_cell_codes(rows[column.name], train[column.name], column.type == "float") for column in schema.columns]
     most = np.zeros(len(rows), dtype=np.int64)
@@ -151,9 +140,7 @@ METRICS = (
     Metric(
         "exact_copies",
         "Exact copies",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Share of the synthetic rows that equal a train row in every cell.",
         "A count",
@@ -164,9 +151,7 @@ METRICS = (
     Metric(
         "partial_copies",
         "Partial copies",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Share of the synthetic rows that agree with one train row in more than half of the cells.",
         "A count",
@@ -177,9 +162,7 @@ METRICS = (
     Metric(
         "dcr_share",
         "DCR share: rows closer to train than to holdout rows",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "Share of the synthetic rows whose distance to the closest record is smaller for train rows than for as many "
         "holdout rows; 0.5 where the sample is equally close to both.",

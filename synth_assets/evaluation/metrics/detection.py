@@ -17,9 +17,9 @@ import pandas as pd
 
 from synth_assets.evaluation.intervals import roc_area, roc_interval
 from synth_assets.evaluation.learners import fit_reproducibly
-from synth_assets.evaluation.metrics.base import ANY, Metric, ResultRow, result_row
+from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
-from synth_assets.evaluation.samples import Samples, cached, to_estimator_features
+from synth_assets.evaluation.samples import Samples, all_categories, cached, encode_features
 from synth_assets.schema.table import TableSchema
 
 Classifier = Literal["gradient boosting", "random forest", "logistic regression"]
@@ -44,14 +44,8 @@ _MAX_CATEGORIES = 255
 class Detection:
     """How well a classifier distinguishes synthetic rows from holdout rows.
 
-    Parameters
-    ----------
-    auc : float
-        Mean area under the ROC curve over the repeats.
-    low, high : float
-        95% bootstrap interval of `auc`; NaN if not computed.
-    importances : mapping of str to float
-        Permutation importance of each column (Breiman, Random Forests, 2001, section 10); empty if not computed.
+    `auc` is the mean area under the ROC curve over the repeats, `low` to `high` its 95% bootstrap interval (NaN if not
+    computed), `importances` the permutation importance of each column (Breiman, Random Forests, 2001, section 10).
     """
 
     auc: float
@@ -83,10 +77,8 @@ def detection_auc(
         The classifier.
     repeats : int
         Number of cross-validations, each with another shuffle and seed.
-    interval : bool
-        Whether to compute the interval.
-    importance : bool
-        Whether to compute permutation importances.
+    interval, importance : bool
+        Whether to compute the interval, and permutation importances.
     seed : int
         Seed of the first repeat; the others count up from it.
 
@@ -115,7 +107,7 @@ def detection_auc(
 
 @cached
 def _detections(samples: Samples, classifier: Classifier) -> list[Detection]:
-    """Return the detection of the sample, then of real rows in each of six splits."""
+    """Return the detection of the sample, then of real rows in each real split."""
     importance = classifier == "gradient boosting"
     return [
         detection_auc(
@@ -147,7 +139,7 @@ def _importance(samples: Samples) -> Iterator[ResultRow]:
 
 
 def _pairwise(samples: Samples) -> list[ResultRow]:
-    """Return the pairs, the most easily detected first. In real rows pairs differ by chance alone: one reference."""
+    """Return the pairs, the most easily detected first. Pairs of real rows differ by chance alone: one reference."""
     first, *real = [
         _pair_areas(*both, samples.schema, samples.seed) for both in samples.comparisons(PAIR_REFERENCE_SPLITS)
     ]
@@ -194,7 +186,8 @@ def _cross_validate(
 
 
 def _features(synthetic: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    return to_estimator_features(pd.concat([synthetic, holdout], ignore_index=True), schema)
+    rows = pd.concat([synthetic, holdout], ignore_index=True)[[*schema.numeric, *schema.categorical]]
+    return encode_features(rows, {name: all_categories(name, schema, rows) for name in schema.categorical})
 
 
 def _estimator(classifier: Classifier, features: pd.DataFrame, schema: TableSchema, seed: int) -> Any:
@@ -224,9 +217,7 @@ METRICS = (
     Metric(
         "detection_auc_boosting",
         "Detection by gradient boosting",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "Area under the ROC curve of gradient boosted trees that distinguish synthetic rows from holdout rows, in "
         "5-fold cross-validation: 0.5 is chance, 1 is perfect detection.",
@@ -238,9 +229,7 @@ METRICS = (
     Metric(
         "detection_auc_forest",
         "Detection by a random forest",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "The same with a forest of full-grown trees, which detects single values where boosting sees bins.",
         "Lopez-Paz and Oquab, as above",
@@ -250,9 +239,7 @@ METRICS = (
     Metric(
         "detection_auc_logistic",
         "Detection by logistic regression",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "The same with a logistic regression. It detects little more than differences of means: a low area says almost "
         "nothing.",
@@ -262,9 +249,7 @@ METRICS = (
     Metric(
         "detection_importance",
         "Importance of a column for detection",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Decrease of the area of gradient boosting when the column is permuted in the scored rows: columns by which "
         "synthetic rows are detected, alone or together with others.",
@@ -274,9 +259,7 @@ METRICS = (
     Metric(
         "detection_auc_pair",
         "Detection by two columns alone",
-        "minimize",
-        0.5,
-        1.0,
+        *AREA,
         ANY,
         "Detection by gradient boosting (30 trees of 8 leaves) that sees two columns only: pairs by which synthetic "
         "rows are detected.",

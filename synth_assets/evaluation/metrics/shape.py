@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.metrics.base import ANY, CATEGORICAL, NUMERIC, Metric, ResultRow, result_row
+from synth_assets.evaluation.metrics.base import (
+    ANY,
+    CATEGORICAL,
+    DISTANCE,
+    NUMERIC,
+    SIMILARITY,
+    Metric,
+    ResultRow,
+    result_row,
+)
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, cached, to_features
 from synth_assets.schema.columns import Column
@@ -15,20 +24,7 @@ N_PROJECTIONS = 50
 
 
 def column_similarity(rows: pd.Series, holdout: pd.Series, column: Column) -> float:
-    """Return the KS complement of two sets of numbers, or the TV complement of two sets of labels.
-
-    Parameters
-    ----------
-    rows, holdout : pandas.Series
-        Values; their lengths may differ.
-    column : Column
-        The column that they belong to.
-
-    Returns
-    -------
-    float
-        From 0 (disjoint) to 1 (equal distributions).
-    """
+    """Return the KS complement of two sets of numbers, or the TV complement of two sets of labels: from 0 to 1."""
     from sdmetrics.single_column import KSComplement, TVComplement
 
     return float((KSComplement if column.is_numeric else TVComplement).compute(holdout, rows))
@@ -91,9 +87,7 @@ METRICS = (
     Metric(
         "ks_complement",
         "Similarity of a numeric column",
-        "maximize",
-        1.0,
-        0.0,
+        *SIMILARITY,
         NUMERIC,
         "1 minus the two-sample Kolmogorov-Smirnov statistic: the greatest difference between the cumulative "
         "distributions of the column in synthetic and in holdout rows.",
@@ -105,9 +99,7 @@ METRICS = (
     Metric(
         "tv_complement",
         "Similarity of a categorical column",
-        "maximize",
-        1.0,
-        0.0,
+        *SIMILARITY,
         CATEGORICAL,
         "1 minus the total variation distance: half the sum of the absolute differences between the shares of the "
         "labels in synthetic and in holdout rows.",
@@ -118,9 +110,7 @@ METRICS = (
     Metric(
         "column_shapes",
         "Mean similarity of the columns",
-        "maximize",
-        1.0,
-        0.0,
+        *SIMILARITY,
         ANY,
         "Mean of the KS complement and the TV complement over all columns.",
         "SDMetrics, Column Shapes",
@@ -129,9 +119,7 @@ METRICS = (
     Metric(
         "wasserstein_distance",
         "Wasserstein distance of a numeric column",
-        "minimize",
-        0.0,
-        float("inf"),
+        *DISTANCE,
         NUMERIC,
         "Mean distance by which the synthetic values have to be moved to get the distribution of the holdout values, "
         "in standard deviations of the real values.",
@@ -141,9 +129,7 @@ METRICS = (
     Metric(
         "sliced_wasserstein_distance",
         "Sliced Wasserstein distance of whole rows",
-        "minimize",
-        0.0,
-        float("inf"),
+        *DISTANCE,
         ANY,
         "Mean Wasserstein distance of the rows' projections on 50 random directions; numbers are standardised and "
         "labels one-hot. It covers the dependence between columns.",

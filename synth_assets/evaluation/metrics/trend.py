@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.metrics.base import ANY, NUMERIC, Metric, ResultRow, result_row
+from synth_assets.evaluation.metrics.base import ANY, NUMERIC, SIMILARITY, Metric, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, cached
 from synth_assets.schema.columns import Column
@@ -21,20 +21,7 @@ _Pair = tuple[str, str]
 
 
 def correlations(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    """Return the Spearman correlations of the numeric columns.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Rows of the table.
-    schema : TableSchema
-        The table's schema.
-
-    Returns
-    -------
-    pandas.DataFrame
-        m by m, for the m numeric columns; the correlations of a constant column are 0.
-    """
+    """Return the matrix of Spearman correlations of the numeric columns; a constant column has correlations of 0."""
     found = frame[schema.numeric].corr(method="spearman").fillna(0.0).to_numpy(copy=True)
     np.fill_diagonal(found, 1.0)
     return pd.DataFrame(found, index=schema.numeric, columns=schema.numeric)
@@ -112,9 +99,7 @@ METRICS = (
     Metric(
         "correlation_similarity",
         "Similarity of the correlation of two columns",
-        "maximize",
-        1.0,
-        0.0,
+        *SIMILARITY,
         NUMERIC,
         "1 minus half the absolute difference between the Spearman correlations of two numeric columns in synthetic "
         "and in holdout rows.",
@@ -126,9 +111,7 @@ METRICS = (
     Metric(
         "contingency_similarity",
         "Similarity of the joint distribution of two columns",
-        "maximize",
-        1.0,
-        0.0,
+        *SIMILARITY,
         ANY,
         "1 minus the total variation distance of the joint distributions of two columns, at least one of them "
         "categorical; a numeric column is cut into ten quantile bins.",
@@ -140,9 +123,7 @@ METRICS = (
     Metric(
         "pair_trends",
         "Mean similarity of the pairs of columns",
-        "maximize",
-        1.0,
-        0.0,
+        *SIMILARITY,
         ANY,
         "Mean of the correlation similarity and the contingency similarity over all pairs of columns.",
         "SDMetrics, Column Pair Trends",

@@ -51,14 +51,7 @@ class Comparison:
     verdict: str
 
     def table(self) -> pd.DataFrame:
-        """Return the scores with the differences beside them.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The scores, with `difference`, `difference_ci_low`, `difference_ci_high` and `verdict`, missing where there
-            is no difference.
-        """
+        """Return the scores, with the differences in the columns `difference` (with its interval) and `verdict`."""
         differences = self.differences.rename(
             columns={"value": "difference", "ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}
         )
@@ -67,12 +60,7 @@ class Comparison:
 
 @cached
 def compare_training_sets(samples: Samples) -> Comparison:
-    """Train on real rows, on synthetic rows and on both, and score on holdout rows.
-
-    Parameters
-    ----------
-    samples : Samples
-        The rows. The synthetic ones are the subsample.
+    """Train on real rows, on synthetic rows (the subsample) and on both, and score on holdout rows.
 
     Returns
     -------
@@ -123,20 +111,7 @@ def compare_training_sets(samples: Samples) -> Comparison:
 
 
 def holdout_scores(samples: Samples, rows: pd.DataFrame) -> dict[str, float]:
-    """Return the first score of each estimator trained on some rows, as in `compare_training_sets`, without intervals.
-
-    Parameters
-    ----------
-    samples : Samples
-        The holdout rows and the schema, with a target.
-    rows : pandas.DataFrame
-        Training rows.
-
-    Returns
-    -------
-    dict of str to float
-        By estimator.
-    """
+    """Return the first score of each estimator trained on some rows, as in `compare_training_sets`."""
     task = PredictionTask.of(samples.schema, samples.train, rows, samples.holdout)
     holdout, encoded = task.encode(samples.holdout), task.encode(rows)
     score, y_true = next(iter(task.scores.values())), task.y_true(holdout)
@@ -153,17 +128,12 @@ def _predictions(
 
 
 def utility_results(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Return a comparison's table as metric results: training on synthetic rows beside training on real rows.
+    """Return `tstr_score` of each estimator: training on synthetic rows, with training on real rows as the reference.
 
     Parameters
     ----------
     comparison : pandas.DataFrame
         As `Comparison.table` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The results of `tstr_score`, one row an estimator.
     """
     first = comparison[comparison["metric"] == comparison["metric"].iloc[0]].set_index(["regressor", "trained_on"])
     rows = []
@@ -176,18 +146,7 @@ def utility_results(comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_on(difference: float, low: float, high: float) -> str:
-    """Return a difference of scores and its 95% interval in words.
-
-    Parameters
-    ----------
-    difference, low, high : float
-        The difference of a score that is to be maximised.
-
-    Returns
-    -------
-    str
-        Such as 'no difference at this size: +0.002, 95% interval -0.006 to 0.010'.
-    """
+    """Return the difference of a score that is to be maximised, and its 95% interval, in words."""
     if np.isnan([difference, low, high]).any():
         return "no score: all holdout rows have the same target value"
     found = "better" if low > 0 else "worse" if high < 0 else "no difference at this size"

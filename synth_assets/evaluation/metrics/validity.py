@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.metrics.base import ANY, NUMERIC, Metric, ResultRow, result_row
+from synth_assets.evaluation.metrics.base import ANY, NUMERIC, SHARE, Metric, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.columns import Column
@@ -66,9 +66,7 @@ METRICS = (
     Metric(
         "missing_cells",
         "Missing cells of a column",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Share of the synthetic cells that are missing.",
         "A count",
@@ -78,9 +76,7 @@ METRICS = (
     Metric(
         "out_of_range",
         "Cells of a column out of range",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Share of the synthetic cells with a label that the schema lacks, or a number outside the schema's limits.",
         "A count",
@@ -90,9 +86,7 @@ METRICS = (
     Metric(
         "off_grid",
         "Numbers of a column off the grid",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         NUMERIC,
         "Share of the synthetic numbers that are not a whole number of steps from the least real one; the step is the "
         "greatest common divisor of the differences between real values.",
@@ -104,9 +98,7 @@ METRICS = (
     Metric(
         CONSTRAINT_VIOLATIONS,
         "Rows that violate the constraint",
-        "minimize",
-        0.0,
-        1.0,
+        *SHARE,
         ANY,
         "Share of the synthetic rows for which the constraint is not true.",
         "A count",
