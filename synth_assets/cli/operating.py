@@ -27,7 +27,7 @@ def publications(paths: DataPaths, as_json: bool) -> None:
             "current": each.id == current,
             "published_at": each.manifest["published_at"],
             "samples": {table: len(each.samples(table)) for table in each.manifest["tables"]},
-            "latest": {table: max(each.samples(table), default=None) for table in each.manifest["tables"]},
+            "newest": {table: max(each.samples(table), default=None) for table in each.manifest["tables"]},
             "bytes": sum(file["bytes"] for file in each.manifest["files"].values()),
             "folder": str(each.folder),
         }
@@ -37,7 +37,7 @@ def publications(paths: DataPaths, as_json: bool) -> None:
         (
             row["publication"],
             "current" if row["current"] else "",
-            ", ".join(f"{table}: {n} up to {row['latest'][table]}" for table, n in row["samples"].items()),
+            ", ".join(f"{table}: {n} up to {row['newest'][table]}" for table, n in row["samples"].items()),
             f"{row['bytes'] / 1e6:.1f}",
         )
         for row in rows

@@ -36,7 +36,7 @@ def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
         listed = [
             {
                 "name": table.full_name,
-                "type": "view" if table.is_view else "table",
+                "kind": "view" if table.is_view else "table",
                 "description": table.description,
                 "columns": [
                     {"name": column, "type": type_, "description": description}

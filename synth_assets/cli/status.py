@@ -73,7 +73,7 @@ def report(paths: DataPaths, table: str | None, resample_date: str | None, show:
     page = paths.report(table, resample_date)
     if not page.exists():
         raise client.ReadError(f"there is no report {page}; materialize {table}/report of that resample date.")
-    found = {"table": table, "resample_date": resample_date, "report": str(page)}
+    found = {"table": table, "day": resample_date, "report": str(page)}
     click.echo(output.to_json(found) if as_json else str(page))
     if show:
         click.launch(page.as_uri())
@@ -85,7 +85,7 @@ COMMANDS = (status, report)
 def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str, Any]:
     samples = publication.samples(table)
     if not samples:
-        return {"table": table, "latest": None, "samples": 0}
+        return {"table": table, "newest": None, "samples": 0}
     latest = max(samples)
     page = paths.report(table, latest)
     with client.connect(paths.root) as connection:
@@ -106,17 +106,17 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
         verdict = _details(connection, table, "regression_comparison", latest).get("verdict")
     return {
         "table": table,
-        "latest": latest,
+        "newest": latest,
         "days_old": (datetime.now(UTC).date() - date.fromisoformat(latest)).days,
         "samples": len(samples),
         "rows": samples[latest]["rows"],
         "model_version": samples[latest]["model_version"],
-        "source": source,
+        "real_rows": source,
         "gates": samples[latest]["gates"],
         "fidelity": metrics,
         "scores": scores,
         "verdict": verdict,
-        "failed": _failed_later(paths, table, latest),
+        "stopped": _failed_later(paths, table, latest),
         "report": str(page) if page.exists() else None,
         "plots": [str(path) for path in sorted(paths.plots(table, latest).glob("*.png"))],
     }
@@ -145,20 +145,20 @@ def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, A
 
 def _print(summary: dict[str, Any]) -> None:
     table = summary["table"]
-    if summary["latest"] is None:
+    if summary["newest"] is None:
         click.echo(f"{table}: no sample is published\n")
         return
     click.echo(
-        f"{table}: {summary['rows']:,} synthetic rows of {summary['latest']}, model {summary['model_version']}, "
-        f"source: {summary['source']}"
+        f"{table}: {summary['rows']:,} synthetic rows of {summary['newest']}, model {summary['model_version']}, "
+        f"source: {summary['real_rows']}"
     )
     click.echo(f"{_age(summary['days_old'])}; published samples: {summary['samples']}\n")
     for gate in summary["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
         click.echo(f"{gate['gate']} {mark}: {gate['message']}")
-    for failed in summary["failed"] or []:
+    for failed in summary["stopped"] or []:
         click.echo(f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}")
-    if summary["failed"] is None:
+    if summary["stopped"] is None:
         click.echo("verdicts on later samples cannot be read: a run is writing to the warehouse")
     for title, rows in (
         ("Fidelity of the table, with the same metric of real rows as reference:", summary["fidelity"]),

@@ -136,7 +136,7 @@ def test_tables_are_listed_and_described(toy: Publisher) -> None:
     found = {each["name"]: each for each in json.loads(answer(toy, "tables", "--json"))}
     assert found["toy.raw"] == {
         "name": "toy.raw",
-        "type": "table",
+        "kind": "table",
         "description": "It's raw.",
         "columns": [{"name": "x", "type": "VARCHAR", "description": "The x of raw; it's one."}],
     }
@@ -255,7 +255,7 @@ def test_publications_rollback_and_history(toy: Publisher) -> None:
     kept = json.loads(answer(toy, "publications", "--json"))
     assert [(each["publication"], each["current"]) for each in kept] == [(second, True), (first, False)]
     assert kept[0]["samples"] == {"toy": 3}
-    assert kept[0]["latest"] == {"toy": WEDNESDAY}
+    assert kept[0]["newest"] == {"toy": WEDNESDAY}
     assert f"{second}  current  toy: 3 up to {WEDNESDAY}" in answer(toy, "publications")
     assert answer(toy, "rollback") == f"{first}\n"
     assert answer(toy, "query", "select max(x) as x from synthetic_all", "--format", "csv") == "x\n4\n"
@@ -288,7 +288,7 @@ def test_the_report_of_the_newest_published_sample_is_found(toy: Publisher) -> N
     assert answer(toy, "report") == f"{page}\n"
     assert json.loads(answer(toy, "report", "--json")) == {
         "table": "toy",
-        "resample_date": TUESDAY,
+        "day": TUESDAY,
         "report": str(page),
     }
 
@@ -359,7 +359,7 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     for day in (MONDAY, TUESDAY):
         toy.delete("toy", day)
 
-    assert json.loads(answer(toy, "status", "--json"))["tables"][1] == {"table": "toy", "latest": None, "samples": 0}
+    assert json.loads(answer(toy, "status", "--json"))["tables"][1] == {"table": "toy", "newest": None, "samples": 0}
     lines = answer(toy, "status").splitlines()
     assert lines[0] == f"other: 2 synthetic rows of {MONDAY}, model m1, source: unknown"
     assert "fidelity passed: As expected." in lines
@@ -384,12 +384,12 @@ def test_status_tells_how_it_stands(first_run: tuple[World, Outcome], monkeypatc
 
     found = json.loads(answer(world, "status", "--json"))
     (table,) = found["tables"]
-    assert (table["latest"], table["rows"], table["model_version"]) == (DAY, 40, model)
+    assert (table["newest"], table["rows"], table["model_version"]) == (DAY, 40, model)
     assert table["days_old"] == (datetime.now(UTC).date() - datetime.fromisoformat(DAY).date()) / timedelta(days=1)
     assert {gate["gate"]: gate["passed"] for gate in table["gates"] if gate["blocking"]} == {
         "fidelity": True, "validity": True, "privacy": True,
     }  # fmt: skip
-    assert table["failed"] == []
+    assert table["stopped"] == []
 
 
 @pytest.mark.slow
