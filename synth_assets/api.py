@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from synth_assets.schema.columns import TableError
 from synth_assets.schema.infer import infer_schema
 from synth_assets.schema.table import TableSchema, refuse_duplicates
+from synth_assets.schema.validation import refuse_invalid
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -62,11 +64,12 @@ def synthesize(
     --------
     >>> synthetic = synthesize(train, 1000, target="Rings")  # doctest: +SKIP
     """
-    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-        raise TableError(f"rows is {rows!r}; expected the number of synthetic rows, at least 1.")
+    rows = _integer(rows, "rows", "the number of synthetic rows, at least 1", least=1)
+    seed = _integer(seed, "seed", "an integer from 0 to 4294967295", least=0, most=2**32 - 1)
     _require_frame(frame, "the frame")
     schema = _resolve_schema(frame, schema, target, origin="the frame")
     train = schema.coerce(frame, origin="the frame")
+    refuse_invalid(train, schema, origin="the frame")
     chosen = _create(synthesizer)
     with _fit_log(progress) as log:
         chosen.fit(train, schema, seed=seed, log=log)
@@ -85,6 +88,8 @@ def evaluate(
     *,
     schema: TableSchema | None = None,
     target: str | None = None,
+    title: str = "the table",
+    source: str = "the rows given",
 ) -> "Evaluation":
     """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
 
@@ -100,6 +105,8 @@ def evaluate(
         The table's schema; inferred from the real rows by default.
     target : str, optional
         Name of the column that is predicted from the others; by default the schema's target.
+    title, source : str
+        Name of the table and origin of the real rows, for the report.
 
     Returns
     -------
@@ -129,7 +136,15 @@ def evaluate(
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.samples import Samples
 
-    return evaluate_samples(Samples(**typed, schema=schema))
+    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source)
+
+
+def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:
+    """Return an integer argument, which may be one of NumPy's."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or int(value) < least or (most is not None and int(value) > most):  # type: ignore[call-overload]
+        raise TableError(f"{name} is {value!r}; expected {expected}.")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def _require_frame(frame: pd.DataFrame, origin: str) -> None:

@@ -42,6 +42,7 @@ Exit codes:
   0  done
   1  failed; the message says why, and what to do
   2  invalid command line
+  3  synthesize: the rows are written, but fail a gate
 
 \b
 Completion in bash (zsh, fish):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 HOLDOUT_SHARE = 0.2
 """The share of the rows that is held out for the report."""
 
+GATE_FAILED = 3
+"""Exit code after rows that fail a blocking gate."""
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -25,7 +28,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--report", type=_FILE, help="File for the report of the evaluation: one HTML page.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
 @click.option("--schema", "schema_file", type=_FILE, help="YAML file with the columns; otherwise they are inferred.")
-@click.option("--synthesizer", default="language_model", show_default=True, help="Name of the synthesizer.")
+@click.option(
+    "--synthesizer", default="language_model", show_default=True, help="language_model, be_great, forest or smote."
+)
 @click.option("--no-holdout", is_flag=True, help="Fit to all rows; nothing is evaluated.")
 def synthesize(
     file: Path,
@@ -41,28 +46,36 @@ def synthesize(
     """Fit a synthesizer to the table in FILE (.csv or .parquet), write synthetic rows, and evaluate them.
 
     A fifth of the rows is held out: the synthesizer is not fitted to it, and the synthetic rows are compared with it.
+    Exit code 3 means that the rows are written, but fail a gate: do not publish them.
     """
     from synth_assets import api
     from synth_assets.schema.infer import infer_schema
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.table import TableSchema
+    from synth_assets.schema.validation import refuse_invalid
     from synth_assets.sources.file import read_file, require_suffix
+    from synth_assets.synthesizers import SYNTHESIZERS
 
     if no_holdout and report is not None:
         raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
     for table_file in (file, output):
         require_suffix(table_file)
+    _require_different_files(FILE=file, **{"--schema": schema_file, "--output": output, "--report": report})
+    if synthesizer not in SYNTHESIZERS:
+        raise click.BadParameter(f"{synthesizer!r} is not one of {', '.join(SYNTHESIZERS)}", param_hint="--synthesizer")
     for result in (output, report):
         if result is not None and not result.parent.is_dir():
             raise ForeseenError(f"{result} cannot be written: there is no folder {result.parent}.")
 
-    frame = read_file(file)
     if schema_file is None:
+        frame = read_file(file)
         schema = infer_schema(frame, target, origin=str(file))
     else:
         schema = TableSchema.from_yaml(schema_file)
         schema = schema if target is None else schema.with_target(target)
+        frame = read_file(file, text_columns=schema.categorical)
     table = schema.coerce(frame, origin=str(file))
+    refuse_invalid(table, schema, origin=str(file))
     _say(f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''}.")
 
     if no_holdout:
@@ -77,13 +90,23 @@ def synthesize(
     synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
     _write(synthetic, output)
     _say("Evaluating the rows.")
-    evaluation = api.evaluate(synthetic, train, holdout, schema=schema)
+    evaluation = api.evaluate(synthetic, train, holdout, schema=schema, title=file.stem, source=file.name)
     for verdict in evaluation.gates:
         _say(f"{verdict.gate.name}: {verdict.status}. {verdict.message}")
     if report is not None:
         with bytes_to(report) as unfinished:
             evaluation.save_html(unfinished)
         _say(f"The report is in {report}.")
+    if not evaluation.passed:
+        click.get_current_context().exit(GATE_FAILED)
+
+
+def _require_different_files(**paths: Path | None) -> None:
+    named = {name: path.resolve() for name, path in paths.items() if path is not None}
+    for name in ("--output", "--report"):
+        for other, path in named.items():
+            if other != name and name in named and named[name] == path:
+                raise ForeseenError(f"{name} and {other} are the same file, {paths[name]}; name another file.")
 
 
 def _require_enough(file: Path, rows: int, held_out: int, synthetic: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
 from synth_assets.evaluation.metrics import FIDELITY, PRIVACY, Metric, result_frame
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW
@@ -24,7 +25,7 @@ LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "sdmetrics")
 """Libraries on which the numbers depend."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The evaluation of a synthetic sample.
 
@@ -103,8 +104,17 @@ class Evaluation:
         )
 
     def save_html(self, path: str | Path) -> None:
-        """Write the report to a file, which is replaced."""
-        Path(path).write_text(self.html, encoding="utf-8")
+        """Write the report to a file, which is replaced.
+
+        Raises
+        ------
+        ForeseenError
+            If the file cannot be written.
+        """
+        try:
+            Path(path).write_text(self.html, encoding="utf-8")
+        except OSError as error:
+            raise ForeseenError(f"{path} cannot be written: {error.strerror}.") from error
 
     @property
     def _unit(self) -> str:
@@ -113,7 +123,11 @@ class Evaluation:
     def _repr_html_(self) -> str:
         from synth_assets.evaluation.report import summary_html
 
-        return summary_html(self.gates)
+        return summary_html(self.gates, self.metrics)
+
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{each.gate.name} {each.status}" for each in self.gates)
+        return f"Evaluation({verdicts}; {len(self.metrics)} metric results)"
 
 
 def target_unit(samples: Samples) -> str:

@@ -86,15 +86,15 @@ GATES = {
                 "detection_auc_boosting",
                 "detection_auc_forest",
             ),
-            "The sample is not published. Train for more epochs or on more rows; the report lists the columns and "
-            "pairs by which synthetic rows are detected.",
+            "Do not publish the sample. Fit the synthesizer to more rows or for more epochs; the report lists the "
+            "columns and pairs by which synthetic rows are detected.",
         ),
         _gate(
             "validity",
             "Synthetic rows are valid: in range, on the grid, and within the constraints.",
             ("missing_cells", "out_of_range", "off_grid", "constraint_violations"),
-            "The sample is not published. Inspect the invalid rows; if real rows are invalid too, correct the limits "
-            "or the constraint in the table's settings.",
+            "Do not publish the sample. Inspect the invalid rows; if real rows are invalid too, correct the limits or "
+            "the constraint in the table's settings.",
         ),
         _gate(
             "privacy",
@@ -108,8 +108,8 @@ GATES = {
                 "domias_auc",
                 "levenshtein_auc",
             ),
-            "The sample is not published: it repeats train rows, which the report lists. Train for fewer epochs or on "
-            "more rows.",
+            "Do not publish or share the sample: it repeats train rows, which the report lists. Fit the synthesizer to "
+            "more rows or for fewer epochs, or use one that copies less.",
         ),
         _gate(
             "utility",

@@ -202,14 +202,16 @@ def report_html(
     )
 
 
-def summary_html(verdicts: Sequence[Verdict]) -> str:
-    """Return the verdicts as a short HTML list, for notebooks."""
+def summary_html(verdicts: Sequence[Verdict], metrics: pd.DataFrame) -> str:
+    """Return the verdicts and the metrics of the whole table as short HTML, for notebooks."""
     from html import escape
 
     items = "".join(
         f"<li><strong>{escape(each.gate.name)}</strong> {each.status}: {escape(each.message)}</li>" for each in verdicts
     )
-    return f"<p><strong>{'Passed' if is_publishable(verdicts) else 'Failed'}</strong></p><ul>{items}</ul>"
+    whole = metrics.loc[metrics["column_name"].isna(), ["metric", "value", "reference"]]
+    table = whole.to_html(index=False, float_format="{:.3f}".format, border=0)
+    return f"<p><strong>{'Passed' if is_publishable(verdicts) else 'Failed'}</strong></p><ul>{items}</ul>{table}"
 
 
 def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:

@@ -2,8 +2,21 @@
 
 import pandas as pd
 
-from synth_assets.schema.columns import describe_type
+from synth_assets.schema.columns import TableError, describe_type
 from synth_assets.schema.table import TableSchema
+
+
+def refuse_invalid(frame: pd.DataFrame, schema: TableSchema, *, origin: str) -> None:
+    """Refuse rows with an unknown label or a number outside the limits of its column.
+
+    Raises
+    ------
+    TableError
+        With every such column.
+    """
+    problems = validate(frame, schema)
+    if found := [*problems["labels"], *problems["ranges"]]:
+        raise TableError(f"{origin}: {'; '.join(found)}. Correct the rows, or the schema.")
 
 
 def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1) -> dict[str, list[str]]:

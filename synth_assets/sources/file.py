@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -51,13 +53,15 @@ class FileSource(Source):
         return path
 
 
-def read_file(path: Path) -> pd.DataFrame:
+def read_file(path: Path, *, text_columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table from a file; the suffix tells the format.
 
     Parameters
     ----------
     path : pathlib.Path
         A `.parquet` file; a file with any other suffix is read as CSV.
+    text_columns : sequence of str
+        Columns of a CSV file that are read as text: `02116` keeps its zero.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def read_file(path: Path) -> pd.DataFrame:
     try:
         if not path.stat().st_size:
             raise SourceError(f"{path} is empty; expected a header and at least one row.")
-        return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+        return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, text_columns)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -115,7 +119,7 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str) -> None:
         connection.from_df(frame).write_parquet(str(path), compression="zstd")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
     with path.open("rb") as file:
         if file.read(4) == b"PAR1":
             raise SourceError(f"{path} is a Parquet file; rename it to {path.stem}.parquet.")
@@ -123,11 +127,23 @@ def _read_csv(path: Path) -> pd.DataFrame:
         # pandas renames the second 'a' to 'a.1', so the header is read as a row first.
         header = pd.read_csv(path, header=None, nrows=1, dtype="str", index_col=False).iloc[0]
         # Without index_col=False, a comma at the end of each line would make the first column the index.
-        frame = pd.read_csv(path, index_col=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(path, index_col=False, dtype=dict.fromkeys(text_columns, "str"))
     except pd.errors.EmptyDataError as error:
         raise SourceError(f"{path} is empty; expected a header and at least one row.") from error
+    except pd.errors.ParserWarning as error:
+        raise SourceError(
+            f"{path} has rows with more cells than its header has names; expected a comma-separated table, with a "
+            "point in decimal numbers. Save it again as one."
+        ) from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not a CSV table in UTF-8: {str(error).strip()}. Save it again as one.") from error
+    if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in str(header.iloc[0])), None)):
+        raise SourceError(
+            f"{path} has one column, {header.iloc[0]!r}: its separator seems to be {separator!r}; expected commas. "
+            "Save it again with commas."
+        )
     twice = [repr(name) for name, count in Counter(header.dropna()).items() if count > 1]
     if twice:
         raise SourceError(
