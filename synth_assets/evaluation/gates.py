@@ -137,7 +137,7 @@ def gates_with(tolerances: Mapping[str, Mapping[str, float]]) -> dict[str, Gate]
     return {name: gate.with_tolerances(tolerances.get(name, {})) for name, gate in GATES.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The outcome of a gate.
 
@@ -152,6 +152,9 @@ class Verdict:
 
     gate: Gate
     findings: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.gate.name} {self.status}: {self.message})"
 
     @property
     def passed(self) -> bool:

@@ -217,6 +217,10 @@ class Synthesizer(ABC):
             raise ModelError(f"this {self.name} synthesizer is not fitted; call fit first.")
         if conditions and not self.supports_conditions:
             raise ModelError(f"the {self.name} synthesizer takes no conditions; use 'language_model', which does.")
+        if not isinstance(conditions or {}, Mapping) or not all(
+            isinstance(c, str) for c in (conditions or {}).values()
+        ):
+            raise ModelError(f'conditions are {conditions!r}; expected texts by column, such as {{"Rings": ">= 15"}}.')
         if temperature != 1.0 and not self.supports_temperature:
             raise ModelError(f"the {self.name} synthesizer has no temperature; leave it at 1.")
         for batch in self._sample_batches(n, seed=seed, conditions=conditions or {}, temperature=temperature, log=log):

@@ -74,6 +74,9 @@ def test_conditions_are_refused_where_they_are_not_supported(easy_rows: pd.DataF
     smote = SYNTHESIZERS["smote"]().fit(easy_rows, easy_schema)
     with pytest.raises(ModelError, match="smote synthesizer takes no conditions"):
         smote.sample(1, conditions={"Size": "> 1"})
+    smote.supports_conditions = True
+    with pytest.raises(ModelError, match="expected texts by column"):
+        smote.sample(1, conditions={"Size": 1})
     with pytest.raises(ModelError, match="smote synthesizer has no temperature"):
         smote.sample(1, temperature=0.5)
 
