@@ -162,7 +162,8 @@ def test_a_backfill_ends_and_runs_of_one_day_at_once_do_no_harm(server: Server, 
     days = [tag["value"] for run in of_backfill for tag in run["tags"] if tag["key"] == "dagster/partition"]
     assert sorted(days) == sorted(DAYS)  # each once
     assert at_once(of_backfill) == 1  # the pool of the language model
-    assert _samples(data_folder) == [
+    # The tick of the next test may have fired by now, and sampled today.
+    assert [sample for sample in _samples(data_folder) if sample[0] in (*DAYS, DAY)] == [
         (day, tiny_location.SAMPLE_ROWS, tiny_location.SAMPLE_ROWS) for day in sorted([*DAYS, DAY])
     ]
 
@@ -311,7 +312,7 @@ def _launch(server: Server, day: str) -> str:
 
 
 def _samples(data_folder: Path) -> list[tuple[str, int, int]]:
-    """Give, by day, how many rows there are, and how many different ones by number."""
+    """Return the number of rows by day, and of different sample ids."""
     with duckdb.connect(data_folder / "warehouse.duckdb", read_only=True) as connection:
         return connection.execute(
             "SELECT resample_date::VARCHAR, count(*), count(DISTINCT sample_id) FROM abalone.synthetic_sample "

@@ -192,7 +192,7 @@ def test_a_version_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_fit_resumes_and_gives_the_same_weights(fitted, arguments: list[str], tmp_path: Path) -> None:
     uninterrupted, card, _ = fitted
-    killed = fit_elsewhere(tmp_path, arguments, kill_at="fine-tuning: ")
+    killed = fit_elsewhere(tmp_path, arguments, kill_at="finetune: ")
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "models" / card.version).exists()
