@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def pickles_in(folder: Path) -> list[str]:
-    """Give the files below a folder that are pickles, or archives (as torch writes them) that hold one."""
+    """Return the files below a folder that are pickles, or archives (as torch writes them) that hold one."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and _holds(path))
 
 

@@ -60,7 +60,7 @@ class World:
             return connection.execute(sql).fetchall()
 
     def stored(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Give everything in the warehouse but the record of runs, and the published file's bytes."""
+        """Return everything in the warehouse but the record of runs, and the published file's bytes."""
         tables = self.query("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'provenance' ORDER BY ALL")
         rows = {name: self.query(f"FROM abalone.{name} ORDER BY ALL") for (name,) in tables}
         return {**rows, "published": [(self.paths.published.read_bytes(),)]}

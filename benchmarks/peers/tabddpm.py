@@ -17,7 +17,7 @@ import pandas as pd
 from common import Sampler, run_peer
 
 EPOCHS = 10_000
-"""Of three batches each, where there are 3,000 rows."""
+"""Each is three batches where there are 3,000 rows."""
 
 NEVER_CALLED = {
     "PIL",

@@ -42,7 +42,7 @@ class WatchfulRunLauncher(DefaultRunLauncher):
 def _health(pid: int, *, started_before: float) -> CheckRunHealthResult:
     try:
         process = psutil.Process(pid)
-        # Process ids are reused: a process that started after the record is not that of the run.
+        # Process ids are reused: a process that started after the record is another one.
         alive = process.create_time() <= started_before and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         alive = False

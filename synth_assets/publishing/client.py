@@ -122,7 +122,7 @@ def read_table(
     ----------
     name : str
         A table such as `abalone.fidelity`. The name of a source table, such as `abalone`, stands for its latest
-        synthetic rows, or for those of `date`.
+        synthetic rows, or for the rows of `date`.
     where : str, optional
         A condition in SQL: `"Length > 0.5 AND Sex = 'F'"`.
     date : str or datetime.date, optional

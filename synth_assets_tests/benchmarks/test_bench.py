@@ -22,7 +22,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def peer(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a peer's script that notes each of its runs in 'runs'."""
+    """Return a peer's script that notes each of its runs in 'runs'."""
     script = tmp_path / "peer" / "arf.py"
     script.parent.mkdir()
     script.with_name("common.py").touch()

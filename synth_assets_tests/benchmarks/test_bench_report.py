@@ -95,7 +95,7 @@ def _panel(drawn: Figure, name: str) -> Axes:
 
 
 def _marks(axes: Axes, marker: str) -> dict[int, list[float]]:
-    """Give what is drawn with a marker: the values by the place of their method."""
+    """Return what is drawn with a marker: the values by the place of their method."""
     return {
         int(line.get_ydata()[0]): [round(float(x), 9) for x in line.get_xdata()]
         for line in axes.lines

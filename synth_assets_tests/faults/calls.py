@@ -103,7 +103,7 @@ def fill_the_disk(
 
 
 def stored_in(root: Path) -> tuple[Any, ...]:
-    """Give what is stored: the rows of the warehouse, what is published, the models; each is whole."""
+    """Return what is stored: the rows of the warehouse, what is published, the models; each is whole."""
     paths = DataPaths(root)
     assert_models_whole(paths)
     return rows_of(root), assert_published(paths).id, models_of(root)

@@ -39,19 +39,19 @@ def full() -> bool:
 
 @pytest.fixture
 def record() -> Record:
-    """Give the record of what was injected and survived."""
+    """Return the record of what was injected and survived."""
     return _RECORD
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
-    """Give the random numbers of a test, by which faults are drawn."""
+    """Return the random numbers of a test, by which faults are drawn."""
     return random.Random(f"{SEED}/{request.node.name}")
 
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
-    """Give a process that has imported everything."""
+    """Return a process that has imported everything."""
     with WarmProcess(tmp_path_factory.mktemp("warm")) as process:
         yield process
 

@@ -59,11 +59,11 @@ class Record:
             atomic_write(self.file, json.dumps(self.as_json(), indent=1).encode())
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as JSON takes it."""
+        """Return it as JSON takes it."""
         return {kind: {**asdict(counts), "lost": counts.lost} for kind, counts in self.kinds.items()}
 
     def as_markdown(self) -> str:
-        """Give it as a table."""
+        """Return it as a table."""
         lines = ["| fault | injected | survived | lost | and |", "| --- | ---: | ---: | ---: | --- |"]
         for kind, counts in self.kinds.items():
             noted = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.noted.items())

@@ -103,7 +103,7 @@ def make_states(warm: WarmProcess, finished: Path, folder: Path) -> States:
 
 
 def rows_of(root: Path) -> Rows:
-    """Give all rows of the warehouse but the record of runs; of a model, its version: the rest tells the time."""
+    """Return all rows of the warehouse but the record of runs; of a model, its version: the rest tells the time."""
     found = contents(DataPaths(root).warehouse)
     del found[f"{TABLE}.provenance"]
     if f"{TABLE}.fine_tuned_model" in found:
@@ -112,7 +112,7 @@ def rows_of(root: Path) -> Rows:
 
 
 def state_of(root: Path) -> str:
-    """Give the hash of all published rows."""
+    """Return the hash of all published rows."""
     return str(Publications(DataPaths(root)).current().manifest["state"])
 
 
@@ -146,13 +146,13 @@ def assert_models_whole(paths: DataPaths) -> None:
 
 
 def models_of(root: Path) -> dict[str, bytes]:
-    """Give the weights of all models."""
+    """Return the weights of all models."""
     store = ModelStore(DataPaths(root).models(TABLE))
     return {version: (store.path(version) / "model.safetensors").read_bytes() for version in store.versions()}
 
 
 def left_behind(paths: DataPaths) -> list[str]:
-    """Give what was begun and not finished, and the locks that nobody lets go of."""
+    """Return what was begun and not finished, and the locks that nobody lets go of."""
     published = paths.published.parent
     begun = [
         *published.glob(".*"),
@@ -169,5 +169,5 @@ def left_behind(paths: DataPaths) -> list[str]:
 
 
 def warehouse_of(paths: DataPaths) -> Warehouse:
-    """Give the warehouse of a data folder."""
+    """Return the warehouse of a data folder."""
     return Warehouse(DataPaths(paths.root))

@@ -36,7 +36,7 @@ def flip(path: Path, rng: random.Random) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Give a file another content, and not the files that it shares its place on the disk with."""
+    """Return a file another content, and not the files that it shares its place on the disk with."""
     path.unlink()
     path.write_bytes(content)
 
@@ -51,7 +51,7 @@ def name_of(damage: Damage, what: str) -> str:
 
 
 def verified(paths: DataPaths) -> tuple[int, str]:
-    """Give the exit code of `synth-assets verify`, and what it says."""
+    """Return the exit code of `synth-assets verify`, and what it says."""
     done = CliRunner().invoke(main, ["--data", str(paths.root), "verify"])
     return done.exit_code, done.output
 

@@ -30,7 +30,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def on_the_disk(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
-    """Give a process that finds a small disk mounted on the folder `disk`, as nobody else does."""
+    """Return a process that finds a small disk mounted on the folder `disk`, as nobody else does."""
     with WarmProcess(tmp_path_factory.mktemp("warm_on_disk"), on_a_small_disk(disk, "64m")) as process:
         yield process
 

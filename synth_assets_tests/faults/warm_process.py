@@ -61,7 +61,7 @@ class WarmProcess:
         return [forked[call] for call in sorted(forked)]
 
     def next(self) -> dict[str, Any]:
-        """Give what is told next."""
+        """Return what is told next."""
         return self._early.pop(0) if self._early else self._told()
 
     def until_ended(self, hear: Callable[[dict[str, Any]], None] = lambda _: None) -> list[tuple[int, Any]]:

@@ -9,7 +9,7 @@ ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def runs(server: Server, **tags: str) -> list[dict[str, Any]]:
-    """Give the runs with these tags of Dagster's."""
+    """Return the runs with these tags of Dagster's."""
     found = server.ask(
         """query Runs($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs { results {
             id status startTime endTime tags { key value }

@@ -51,7 +51,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Give what the GraphQL API answers to a query."""
+        """Return what the GraphQL API answers to a query."""
         request = urllib.request.Request(
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": variables}).encode(),
@@ -65,7 +65,7 @@ class Server:
         return dict(answer["data"])
 
     def last_lines(self, count: int = 200) -> str:
-        """Give the end of the log."""
+        """Return the end of the log."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
 

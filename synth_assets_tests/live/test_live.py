@@ -79,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tick: da
 
 @pytest.fixture
 def page(browser: Browser, server: Server, tmp_path: Path) -> Iterator[Page]:
-    """Give a page of the server, and leave a picture of it behind."""
+    """Return a page of the server, and leave a picture of it behind."""
     page = _new_page(browser, server)
     yield page
     page.screenshot(path=tmp_path / "page.png")

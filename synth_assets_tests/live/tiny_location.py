@@ -41,7 +41,7 @@ _TINY: dict[str, Any] = {
 
 
 def tiny_settings(**changes: Any) -> SyntheticTableSettings:
-    """Give abalone's settings with a tiny model and sample; `changes` replace whole keys of `defs.yaml`."""
+    """Return abalone's settings with a tiny model and sample; `changes` replace whole keys of `defs.yaml`."""
     attributes: dict[str, Any] = yaml.safe_load(DEFS_YAML.read_text(encoding="utf-8"))["attributes"]
     tiny: dict[str, Any] = {
         key: {**attributes.get(key, {}), **values} if isinstance(values, dict) else values
@@ -52,19 +52,19 @@ def tiny_settings(**changes: Any) -> SyntheticTableSettings:
 
 
 def tiny_definitions(**changes: Any) -> dg.Definitions:
-    """Give the lineage of `tiny_settings`, and the resources in the data folder that the environment names."""
+    """Return the lineage of `tiny_settings`, and the resources in the data folder that the environment names."""
     table = dg.build_defs_for_component(SyntheticTable(tiny_settings(**changes)))
     return dg.Definitions.merge(table, dg.Definitions(resources=shared_resources(), executor=step_executor))
 
 
 def tiny_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the first rows of a table, with few different values: what the tiny model can learn."""
+    """Return the first rows of a table, with few different values: what the tiny model can learn."""
     return table.head(ROWS).round(1)
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Give the lineage; a test that waits for a tick says in `TINY_TICK` when (hour:minute, UTC)."""
+    """Return the lineage; a test that waits for a tick says in `TINY_TICK` when (hour:minute, UTC)."""
     fast_evaluation.reduce_constants(pytest.MonkeyPatch())  # of this process, which is the server's or a run's
     tick = os.environ.get("TINY_TICK")
     if tick is None:

@@ -23,7 +23,7 @@ class Watch:
         self.cursor: str | None = None
 
     def tick(self) -> dg.RunRequest | str:
-        """Give the run that it asks for, or why it asks for none."""
+        """Return the run that it asks for, or why it asks for none."""
         definitions = tiny_definitions()
         sensor = definitions.resolve_sensor_def("abalone_source")
         context = dg.build_sensor_context(

@@ -49,7 +49,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 @pytest.fixture(scope="module")
 def rows(placeholder_csv: Path) -> pd.DataFrame:
-    """Give a few rows in the abalone table's columns."""
+    """Return a few rows in the abalone table's columns."""
     return pd.read_csv(placeholder_csv).head(20)
 
 

@@ -84,9 +84,7 @@ def _checks(table: Table, minimum_rows: int) -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(name, asset=key, description=description, blocking=True)
         for name, description in blocking.items()
     ]
-    specs.append(
-        dg.AssetCheckSpec("is_real", asset=key, description="The rows are real, not those of the placeholder.")
-    )
+    specs.append(dg.AssetCheckSpec("is_real", asset=key, description="The rows are real, not of the placeholder."))
 
     # The UI can run checks without the asset only if they can be subset.
     @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)

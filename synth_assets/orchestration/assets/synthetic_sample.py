@@ -26,7 +26,7 @@ NAME = "synthetic_sample"
 
 
 class SampleConfig(dg.Config):
-    """Settings of a single run, in place of those of defs.yaml.
+    """Settings of a single run, which replace the ones in defs.yaml.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def tiny() -> pd.DataFrame:
 
 @pytest.fixture
 def large() -> pd.DataFrame:
-    """Give a column with so many values that each is written in two pieces, and two labels."""
+    """Return a column with so many values that each is written in two pieces, and two labels."""
     return pd.DataFrame({"x": np.arange(400) * 3, "k": pd.Series(["p", "q"] * 200, dtype="str")})
 
 
@@ -39,7 +39,7 @@ GRID = pd.DataFrame(
 
 
 def met(name: str, condition: str) -> list[Any]:
-    """Give the values that a condition leaves of a column of `GRID`."""
+    """Return the values that a condition leaves of a column of `GRID`."""
     row_encoder = RowEncoder.fit(GRID)
     place = [column.name for column in row_encoder.columns].index(name)
     limits = bounds_of({name: condition}, row_encoder, 2)[place]
