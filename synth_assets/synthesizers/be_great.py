@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -144,11 +145,14 @@ class BeGreat(Synthesizer):
 @contextlib.contextmanager
 def _output_to(log: Log) -> Iterator[None]:
     """Pass the losses that transformers prints to `log`; be_great's progress bar goes nowhere."""
+    stdout, stderr = sys.stdout, sys.stderr
 
     class Lines(io.StringIO):
         def write(self, text: str) -> int:
             if "'loss'" in text:
-                log(text.strip())
+                # `log` may print.
+                with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                    log(text.strip())
             return len(text)
 
     with contextlib.redirect_stdout(Lines()), contextlib.redirect_stderr(io.StringIO()):
