@@ -55,7 +55,7 @@ baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two 
 bench: $(VENV)/installed ## Measure the language model, be_great and peers side by side, three seeds each (half an hour; SLOW=1 adds slow peers)
 	$(BIN)/python benchmarks/bench.py $(if $(SLOW),--slow-peers)
 
-augmentation: $(VENV)/installed ## Measure what synthetic rows add to 50 to 3,000 real ones (some 20 CPU minutes)
+augmentation: $(VENV)/installed ## Measure what synthetic rows add to 50 to 3,000 real ones (some 12 CPU minutes)
 	$(BIN)/python benchmarks/augmentation/main.py
 
 lint: $(VENV)/installed-dev ## Run linters and type checks

@@ -4,6 +4,8 @@ import io
 
 import pandas as pd
 
+from synth_assets.evaluation.learners import TITLES
+
 COLOURS = {"language_model": "tab:orange", "smote": "tab:blue", "cart": "tab:green"}
 
 
@@ -19,7 +21,9 @@ def augmentation_curves(study: pd.DataFrame, *, source: str) -> bytes:
     most = study[study["synthetic_ratio"] == ratio]
     estimators = list(dict.fromkeys(most["estimator"]))
     figure = Figure(figsize=(10, 2.6 * -(-len(estimators) // 2) + 0.8), layout="constrained")
-    figure.suptitle(f"Gain of {most['metric'].iloc[0]} on holdout rows by {ratio:g} synthetic rows per real row")
+    figure.suptitle(
+        f"Gain of {TITLES[most['metric'].iloc[0]]} on holdout rows by {ratio:g} synthetic rows per real row"
+    )
     axes_of = figure.subplots(-(-len(estimators) // 2), 2, sharex=True, squeeze=False).ravel()
     for axes, estimator in zip(axes_of, estimators, strict=False):
         axes.axhline(0.0, color="black", linewidth=0.8)

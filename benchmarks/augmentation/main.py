@@ -1,6 +1,6 @@
 """`make augmentation`: the gain by 1 to 10 synthetic rows per real row, by the number of real rows.
 
-Fits the language model, SMOTE and CART to 50 to 3,000 of abalone's train rows (some 20 CPU minutes). A study that was
+Fits the language model, SMOTE and CART to 50 to 3,000 of abalone's train rows (some 12 CPU minutes). A study that was
 stopped resumes. Writes `study.csv`, `study.md` and `study.png` to `data/bench/augmentation/`.
 """
 
