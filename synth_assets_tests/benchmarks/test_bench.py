@@ -1,4 +1,4 @@
-"""The run of the benchmark: what is fitted anew, and what is used again."""
+"""The run of the benchmark: what is fitted each time, and what is reused."""
 
 import json
 import sys

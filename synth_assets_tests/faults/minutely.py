@@ -1,4 +1,4 @@
-"""A code location whose schedule ticks every minute, and makes the real table anew each time."""
+"""A code location whose schedule ticks every minute, and changes the real table each time."""
 
 import os
 from pathlib import Path

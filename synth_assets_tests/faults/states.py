@@ -30,7 +30,7 @@ class States:
     Parameters
     ----------
     before : pathlib.Path
-        The first day was made; then the real table has changed, so that the second makes everything anew.
+        The first day was made; then the real table changed, so that the second day makes everything again.
     after : pathlib.Path
         The same after the second day.
     seconds : dict of str to float
@@ -95,7 +95,7 @@ def make_states(warm: WarmProcess, finished: Path, folder: Path) -> States:
     ((_, done),) = warm.until_ended(hear)
     assert done["success"], done
     old, new = rows_of(before), rows_of(after)
-    assert [table for table in new if new[table] == old[table]] == [], "something was not made anew"
+    assert [table for table in new if new[table] == old[table]] == [], "something was not made again"
     assert len(models_of(after)) == 2
     (making / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
     making.rename(folder)

@@ -1,4 +1,4 @@
-"""Readers that poll what is published while it is published anew, again and again: no error, no torn read."""
+"""Readers that poll what is published while it is published again and again: no error, no torn read."""
 
 import json
 import time

@@ -287,7 +287,7 @@ def _state(server: Server, backfill_id: str) -> str:
 
 
 def _launch(server: Server, day: str) -> str:
-    """Launch a run that samples a day anew; give its id."""
+    """Launch a run that samples a day again, and return its id."""
     launched = server.ask(
         """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
             __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message }

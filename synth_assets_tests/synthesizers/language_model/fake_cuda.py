@@ -1,7 +1,7 @@
 """A CUDA device for machines without one: tensors on it compute on the CPU, under torch's own rules for devices.
 
 Each operation first goes through torch's `FakeTensorMode`, whose tensors have a device and no data, and which raises
-where the tensors of an operation lie on different devices. Autocast is that of the CPU.
+where the tensors of an operation lie on different devices. Autocast is the one for CPUs.
 """
 
 from collections.abc import Iterator
