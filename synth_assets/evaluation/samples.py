@@ -109,7 +109,7 @@ def cached(function: Callable[Concatenate[Samples, P], T]) -> Callable[Concatena
 def all_categories(name: str, schema: TableSchema, *sets: pd.DataFrame) -> list[str]:
     """List the labels of a categorical column: the schema's in order, then others that occur in the rows."""
     seen = sorted({str(label) for rows in sets for label in rows[name].unique()})
-    return list(dict.fromkeys((*schema.column(name).categories, *seen)))
+    return list(dict.fromkeys((*schema.column(name).labels, *seen)))
 
 
 def to_features(rows: pd.DataFrame, basis: pd.DataFrame, schema: TableSchema) -> np.ndarray:

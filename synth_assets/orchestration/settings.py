@@ -205,7 +205,7 @@ class SyntheticTableSettings(_Settings):
 
     def table_schema(self) -> TableSchema:
         """Return the schema of the raw table."""
-        return TableSchema(columns=self.columns, target=self.target.column)
+        return TableSchema(columns=self.columns, target=self.target.column, private=self.private)
 
     def encoding(self) -> Encoding:
         """Return the encoding of `encoded_split`."""

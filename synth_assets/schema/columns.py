@@ -1,11 +1,15 @@
-"""The column types. Each knows its dtype, its SQL type, and how its values are coerced, checked and encoded.
+"""The column types. Each knows its dtype, its SQL type, and how its values are coerced, checked, compared and encoded.
 
 A column is a pydantic model: YAML, JSON and the Python object are the same.
 """
 
+import hashlib
+import re
+import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +24,18 @@ MAX_EXACT_INTEGER = 2**53
 MAX_LISTED = 10
 """Labels that a message lists; it counts the others."""
 
+Role = Literal["label", "number", "text", "id"]
+"""What a column is to models and metrics.
+
+- label: one of a set of labels;
+- number: a value with an order and distances, such as a number or a date;
+- text: a string that is no label;
+- id: a key, which is neither learned nor compared, and made by a pattern.
+"""
+
+TRUE_TEXTS, FALSE_TEXTS = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+"""Spellings of a boolean, in any case."""
+
 
 class TableError(ForeseenError):
     """A table does not match its schema; the message states what was found, what was expected and what to do."""
@@ -32,13 +48,28 @@ class BaseColumn(BaseModel, ABC):
 
     sql_type: ClassVar[str]
     """The DuckDB type of the stored values."""
-    is_numeric: ClassVar[bool]
-    """Whether values are numbers, with an order and distances."""
+    role: ClassVar[Role]
+    noun: ClassVar[str]
+    """What a value is, for messages."""
 
     type: str
     name: str = Field(min_length=1, description="Name in the source.")
     description: str = Field(default="", description="Meaning of a value.")
     unit: str | None = Field(default=None, description="Unit, as written on an axis.")
+    nullable: bool = Field(default=False, description="Whether cells may be empty.")
+    missing_values: tuple[str, ...] = Field(
+        default=(), description="Texts that stand for an empty cell, such as '?'; an empty text always does."
+    )
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether values have an order and distances: numbers, dates and datetimes."""
+        return self.role == "number"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of their codes; none of a column that has no labels."""
+        return ()
 
     @property
     def encoded_sql_type(self) -> str:
@@ -56,31 +87,61 @@ class BaseColumn(BaseModel, ABC):
         Parameters
         ----------
         values : pandas.Series
-            n values; numbers may come as text or as pandas categories.
+            n values: text, pandas categories, or any dtype that holds values of this type.
         origin : str
             Where they came from, for the message.
 
         Returns
         -------
         pandas.Series
-            The n values; the index counts from 0.
+            The n values; the index counts from 0. Cells that are empty, or one of `missing_values`, are missing.
 
         Raises
         ------
         TableError
             If a value cannot be converted.
         """
-        values = values.reset_index(drop=True)
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            values = values.astype("str").where(values.notna())
-        return self._converted(values, origin)
+        values = self._without_missing_texts(values.reset_index(drop=True))
+        wrong = values.notna().to_numpy() & ~self._is_readable(values)
+        if wrong.any():
+            row = int(wrong.argmax())
+            count = int(wrong.sum())
+            raise TableError(
+                f"{origin}: column {self.name!r} has {_shown(values[row])} in data row {row + 1}, which is not "
+                f"{self.noun} ({count:,} such cell{'s' if count > 1 else ''}). {self._remedy}"
+            )
+        return self._converted(values)
 
-    @abstractmethod
-    def _converted(self, values: pd.Series, origin: str) -> pd.Series: ...
-
-    @abstractmethod
     def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Return, for each value of any dtype, whether it is present and `coerce` accepts it."""
+        """Return, for each value of any dtype, whether `coerce` accepts it; a missing one only if `nullable`."""
+        values = self._without_missing_texts(values)
+        missing = values.isna().to_numpy()
+        readable: np.ndarray = np.where(missing, self.nullable, self._is_readable(values))
+        return readable
+
+    def count_out_of_range(self, values: pd.Series) -> int:
+        """Count the values that are not in range; missing ones do not count."""
+        return int((~self.in_range(values.dropna())).sum())
+
+    @property
+    def _remedy(self) -> str:
+        return "Correct the source, list the text in the column's missing_values, or state another type for the column."
+
+    def _without_missing_texts(self, values: pd.Series) -> pd.Series:
+        """Return values in which empty texts, and those in `missing_values`, are missing."""
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.astype("object")
+        if not _may_hold_text(values):
+            return values
+        return values.mask(values.isin(("", *self.missing_values)))
+
+    @abstractmethod
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        """Return, for each value of any dtype, whether it can be converted; of missing ones, anything."""
+
+    @abstractmethod
+    def _converted(self, values: pd.Series) -> pd.Series:
+        """Convert values, of which each is missing or can be converted."""
 
     @abstractmethod
     def has_dtype(self, values: pd.Series) -> bool:
@@ -88,34 +149,78 @@ class BaseColumn(BaseModel, ABC):
 
     @abstractmethod
     def in_range(self, values: pd.Series) -> np.ndarray:
-        """Return, for each value in the column's dtype, whether it is one of the labels, or within the limits.
+        """Return, for each value in the column's dtype, whether it is valid: a known label, within the limits.
 
         A missing or infinite value is not in range.
         """
 
-    def count_out_of_range(self, values: pd.Series) -> int:
-        """Count the values that are not in range; missing ones do not count."""
-        return int((~self.in_range(values.dropna())).sum())
-
-    @abstractmethod
     def encode(self, values: pd.Series) -> pd.Series:
-        """Return values as numbers, as `encoded_split` stores them.
+        """Return values as `encoded_split` stores them: labels as codes, anything else as it is.
 
         Raises
         ------
         TableError
             If a label is not one of the column's.
         """
+        return values
+
+    def comparable(self, values: pd.Series) -> pd.Series:
+        """Return values in the dtype that metrics and models of tables take.
+
+        Returns
+        -------
+        pandas.Series
+            Labels and text as `str`; numbers as `float64`, dates and datetimes in days since 1970. NaN where missing.
+        """
+        return values.astype("str").where(values.notna())
 
 
-class Categorical(BaseColumn):
+class LabelColumn(BaseColumn):
+    """Base of the columns of labels."""
+
+    role: ClassVar[Role] = "label"
+
+    @property
+    def encoded_sql_type(self) -> str:
+        """The DuckDB type of the codes."""
+        return "TINYINT" if len(self.labels) <= 2**7 else "SMALLINT" if len(self.labels) <= 2**15 else "INTEGER"
+
+    @property
+    def range_text(self) -> list[str]:
+        """The labels; of many, the first."""
+        return [f"one of {_listed(self.labels)}"]
+
+    def encode(self, values: pd.Series) -> pd.Series:
+        """Return the position of each label; missing where the value is."""
+        known = self.in_range(values) | values.isna().to_numpy()
+        if not known.all():
+            unknown = sorted(set(values[~known].astype(str)))
+            raise TableError(
+                f"column {self.name!r} has the label{'s' if len(unknown) > 1 else ''} "
+                f"{_listed([repr(label) for label in unknown])}; expected one of {_listed(self.labels)}. "
+                "Add the label to the column's categories, or correct the source."
+            )
+        codes = pd.Series(
+            pd.Categorical(self.comparable(values), categories=list(self.labels)).codes,
+            index=values.index,
+            name=values.name,
+        )
+        return codes.astype(codes.dtype.name.replace("i", "I")).mask(codes < 0) if (codes < 0).any() else codes
+
+
+class Categorical(LabelColumn):
     """A column of labels."""
 
     sql_type: ClassVar[str] = "VARCHAR"
-    is_numeric: ClassVar[bool] = False
+    noun: ClassVar[str] = "a label"
 
     type: Literal["categorical"] = "categorical"
     categories: tuple[str, ...] = Field(min_length=1, description="Labels in the order of their codes.")
+
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _are_texts(cls, value: Any) -> Any:
+        return [_label(each) for each in value] if isinstance(value, list | tuple) else value
 
     @field_validator("categories")
     @classmethod
@@ -126,110 +231,131 @@ class Categorical(BaseColumn):
         return value
 
     @property
-    def encoded_sql_type(self) -> str:
-        """The DuckDB type of the codes."""
-        return "TINYINT" if len(self.categories) <= 2**7 else "SMALLINT" if len(self.categories) <= 2**15 else "INTEGER"
-
-    @property
-    def range_text(self) -> list[str]:
-        """The labels; of many, the first."""
-        return [f"one of {_listed(self.categories)}"]
-
-    def _converted(self, values: pd.Series, origin: str) -> pd.Series:
-        return values.astype("str").where(values.notna())
-
-    def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Return, for each value, whether it is one of the labels."""
-        return self.in_range(values)
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of their codes."""
+        return self.categories
 
     def has_dtype(self, values: pd.Series) -> bool:
         """Return whether values are text, or missing."""
-        return not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
+        return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
 
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is one of the labels."""
         return np.asarray(values.isin(self.categories), dtype=bool)
 
-    def encode(self, values: pd.Series) -> pd.Series:
-        """Return the position of each label, as `pandas.Categorical.codes`."""
-        known = self.in_range(values)
-        if not known.all():
-            unknown = sorted(set(values[~known].astype(str)))
-            raise TableError(
-                f"column {self.name!r} has the label{'s' if len(unknown) > 1 else ''} "
-                f"{_listed([repr(label) for label in unknown])}; expected one of {_listed(self.categories)}. "
-                "Add the label to the column's categories, or correct the source."
-            )
-        codes = pd.Categorical(values, categories=list(self.categories)).codes
-        return pd.Series(codes, index=values.index, name=values.name)
+    def is_readable(self, values: pd.Series) -> np.ndarray:
+        """Return, for each value, whether it is one of the labels, or missing and may be."""
+        values = self._without_missing_texts(values)
+        return np.asarray(np.where(values.isna(), self.nullable, self.in_range(self._converted(values))))
+
+    def _without_missing_texts(self, values: pd.Series) -> pd.Series:
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.astype("object")
+        missing = {"", *self.missing_values} - set(self.categories)
+        return values.mask(values.isin(missing)) if _may_hold_text(values) and missing else values
+
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.ones(len(values), bool)
+
+    def _converted(self, values: pd.Series) -> pd.Series:
+        texts = values.astype("str").where(values.notna())
+        unknown = texts.notna() & ~texts.isin(self.categories)
+        if unknown.any():  # a whole number beside empty cells is written 2.0
+            whole = texts[unknown].str.replace(r"\.0+$", "", regex=True)
+            texts[unknown] = whole.where(whole.isin(self.categories), texts[unknown])
+        return texts
 
 
-class NumericColumn(BaseColumn):
-    """Base of the columns of numbers."""
+class Boolean(LabelColumn):
+    """A column of true and false."""
 
-    is_numeric: ClassVar[bool] = True
-    categories: ClassVar[tuple[str, ...]] = ()
-    noun: ClassVar[str]
+    sql_type: ClassVar[str] = "BOOLEAN"
+    noun: ClassVar[str] = "true or false"
 
-    minimum: float | None = Field(default=None, description="Least plausible value.")
-    maximum: float | None = Field(default=None, description="Greatest plausible value.")
+    type: Literal["boolean"] = "boolean"
 
-    @model_validator(mode="after")
-    def _limits_are_ordered(self) -> "NumericColumn":
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(
-                f"found minimum {self.minimum:g} and maximum {self.maximum:g} of column {self.name!r}; "
-                "expected the minimum to be no greater"
-            )
-        return self
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, as models and metrics see them."""
+        return ("false", "true")
+
+    @property
+    def range_text(self) -> list[str]:
+        """Nothing: both values are valid."""
+        return []
+
+    def has_dtype(self, values: pd.Series) -> bool:
+        """Return whether values have a boolean dtype."""
+        return bool(pd.api.types.is_bool_dtype(values.dtype))
+
+    def in_range(self, values: pd.Series) -> np.ndarray:
+        """Return, for each value, whether it is present."""
+        return np.asarray(values.notna())
+
+    def comparable(self, values: pd.Series) -> pd.Series:
+        """Return 'true' and 'false'; NaN where missing."""
+        texts = values.astype("str").str.lower()
+        return texts.where(values.notna())
+
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.asarray(_folded(values).isin((*TRUE_TEXTS, *FALSE_TEXTS)), dtype=bool)
+
+    def _converted(self, values: pd.Series) -> pd.Series:
+        true = _folded(values).isin(TRUE_TEXTS)
+        return true.astype("boolean").mask(values.isna()) if self.nullable or values.isna().any() else true
+
+
+class OrderedColumn(BaseColumn):
+    """Base of the columns whose values have an order and distances."""
+
+    role: ClassVar[Role] = "number"
+
+    def in_range(self, values: pd.Series) -> np.ndarray:
+        """Return, for each value, whether it is present and within the limits."""
+        return _within(self.comparable(values).to_numpy("float64"), self._limit("minimum"), self._limit("maximum"))
 
     @property
     def range_text(self) -> list[str]:
         """The limits that are stated."""
-        stated = ((">=", self.minimum), ("<=", self.maximum))
-        return [f"{sign} {limit:g}" for sign, limit in stated if limit is not None]
+        stated = ((">=", "minimum"), ("<=", "maximum"))
+        return [f"{sign} {_plain(getattr(self, n))}" for sign, n in stated if getattr(self, n) is not None]
 
-    def is_readable(self, values: pd.Series) -> np.ndarray:
-        """Return, for each value, whether it is a finite number of this type."""
-        numbers = pd.to_numeric(values, errors="coerce")
-        return np.asarray(numbers.notna() & (numbers.abs() != float("inf")) & ~self._not_of_type(numbers))
-
-    def _converted(self, values: pd.Series, origin: str) -> pd.Series:
-        numbers = pd.to_numeric(values, errors="coerce")
-        wrong = values.notna() & ~self.is_readable(values)
-        if wrong.any():
-            row = int(wrong.idxmax())
-            value = values[row].item() if isinstance(values[row], np.generic) else values[row]
-            raise TableError(
-                f"{origin}: column {self.name!r} has {value!r} in data row {row + 1}, which is not {self.noun} "
-                f"({int(wrong.sum())} such cell{'s' if wrong.sum() > 1 else ''}). Correct the source, or state another "
-                "type for the column."
+    @model_validator(mode="after")
+    def _limits_are_ordered(self) -> "OrderedColumn":
+        low, high = self._limit("minimum"), self._limit("maximum")
+        if low is not None and high is not None and low > high:
+            found = [_plain(getattr(self, name)) for name in ("minimum", "maximum")]
+            raise ValueError(
+                f"found minimum {found[0]} and maximum {found[1]} of column {self.name!r}; "
+                "expected the minimum to be no greater"
             )
-        return self._as_dtype(numbers)
+        return self
 
     @abstractmethod
-    def _not_of_type(self, numbers: pd.Series) -> pd.Series: ...
+    def _limit(self, name: str) -> float | None:
+        """Return a limit in the unit of `comparable`."""
 
-    @abstractmethod
-    def _as_dtype(self, numbers: pd.Series) -> pd.Series: ...
 
-    def in_range(self, values: pd.Series) -> np.ndarray:
-        """Return, for each number, whether it is finite and within the limits."""
-        numbers = values.to_numpy("float64", na_value=np.nan)
-        low = -np.inf if self.minimum is None else self.minimum
-        high = np.inf if self.maximum is None else self.maximum
-        return np.asarray(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
+class NumericColumn(OrderedColumn):
+    """Base of the columns of numbers."""
 
-    def encode(self, values: pd.Series) -> pd.Series:
-        """Return the values as they are."""
-        return values
+    minimum: float | None = Field(default=None, description="Least plausible value.")
+    maximum: float | None = Field(default=None, description="Greatest plausible value.")
+
+    def _limit(self, name: str) -> float | None:
+        limit: float | None = getattr(self, name)
+        return limit
+
+    def comparable(self, values: pd.Series) -> pd.Series:
+        """Return the numbers as `float64`; NaN where missing."""
+        return pd.Series(values.to_numpy("float64", na_value=np.nan), index=values.index, name=values.name)
 
 
 class Integer(NumericColumn):
-    """A column of whole numbers."""
+    """A column of whole numbers, exact up to 64 bits."""
 
     sql_type: ClassVar[str] = "BIGINT"
-    noun: ClassVar[str] = "a whole number"
+    noun: ClassVar[str] = "a whole number of at most 64 bits"
 
     type: Literal["integer"] = "integer"
 
@@ -237,11 +363,12 @@ class Integer(NumericColumn):
         """Return whether values have an integer dtype."""
         return bool(pd.api.types.is_integer_dtype(values.dtype))
 
-    def _not_of_type(self, numbers: pd.Series) -> pd.Series:
-        return numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() >= MAX_EXACT_INTEGER))
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.asarray(_whole(values).notna())
 
-    def _as_dtype(self, numbers: pd.Series) -> pd.Series:
-        return numbers.astype("Int64" if numbers.isna().any() else "int64")
+    def _converted(self, values: pd.Series) -> pd.Series:
+        whole = _whole(values)
+        return whole if self.nullable or whole.isna().any() else whole.astype("int64")
 
 
 class Float(NumericColumn):
@@ -256,21 +383,299 @@ class Float(NumericColumn):
         """Return whether values have a float dtype."""
         return bool(pd.api.types.is_float_dtype(values.dtype))
 
-    def _not_of_type(self, numbers: pd.Series) -> pd.Series:
-        return pd.Series(False, index=numbers.index)
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.isfinite(_floats(values))
 
-    def _as_dtype(self, numbers: pd.Series) -> pd.Series:
-        return numbers.astype("float64")
+    def _converted(self, values: pd.Series) -> pd.Series:
+        return pd.Series(_floats(values) + 0.0, index=values.index, name=values.name)  # -0.0 becomes 0.0
 
 
-Column = Annotated[Categorical | Integer | Float, Field(discriminator="type")]
+class TimeColumn(OrderedColumn):
+    """Base of the columns of dates and datetimes."""
+
+    minimum: str | None = Field(default=None, description="Earliest plausible value, in ISO 8601.")
+    maximum: str | None = Field(default=None, description="Latest plausible value, in ISO 8601.")
+    format: str | None = Field(
+        default=None, description="Format of the source's texts, as of `strptime`, such as '%d.%m.%Y'; ISO 8601 if not."
+    )
+
+    @field_validator("minimum", "maximum", mode="before")
+    @classmethod
+    def _is_time(cls, value: Any) -> Any:
+        if isinstance(value, date):  # YAML reads 2024-01-31 as a date; a datetime is one too
+            return value.isoformat()
+        if isinstance(value, str):
+            try:
+                pd.Timestamp(value)
+            except ValueError:
+                raise ValueError(f"found {value!r}; expected a date such as '2024-01-31'") from None
+        return value
+
+    def _limit(self, name: str) -> float | None:
+        limit = getattr(self, name)
+        if limit is None:
+            return None
+        found = pd.Timestamp(limit)
+        found = found if found.tz is None else found.tz_convert("UTC").tz_localize(None)
+        return float((found - pd.Timestamp(0)) / pd.Timedelta(days=1))
+
+    def comparable(self, values: pd.Series) -> pd.Series:
+        """Return days since 1970, with fractions; NaN where missing."""
+        times = values if values.dt.tz is None else values.dt.tz_convert("UTC").dt.tz_localize(None)
+        units = times.to_numpy("datetime64[us]")
+        days = units.astype("int64") / 86_400e6
+        return pd.Series(np.where(np.isnat(units), np.nan, days), index=values.index, name=values.name)
+
+    def _parsed(self, values: pd.Series) -> pd.Series:
+        """Return naive times in UTC or as they stand; NaT where a value is missing or cannot be read."""
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            return values.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+        if pd.api.types.is_datetime64_dtype(values.dtype):
+            return values.astype("datetime64[us]")
+        if pd.api.types.is_numeric_dtype(values.dtype):  # a number is no date, whatever its unit
+            return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
+        parsed = pd.to_datetime(values, errors="coerce", format=self.format or "ISO8601", utc=True)
+        return parsed.dt.tz_localize(None).astype("datetime64[us]")
+
+
+class Date(TimeColumn):
+    """A column of days."""
+
+    sql_type: ClassVar[str] = "DATE"
+    noun: ClassVar[str] = "a date such as 2024-01-31"
+
+    type: Literal["date"] = "date"
+
+    def has_dtype(self, values: pd.Series) -> bool:
+        """Return whether values have a datetime dtype."""
+        return bool(pd.api.types.is_datetime64_dtype(values.dtype))
+
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        parsed = self._parsed(values)
+        return np.asarray(parsed.notna() & (parsed == parsed.dt.normalize()))
+
+    def _converted(self, values: pd.Series) -> pd.Series:
+        return self._parsed(values).astype("datetime64[s]")
+
+
+class Datetime(TimeColumn):
+    """A column of points in time, to the microsecond: naive, or in a time zone."""
+
+    noun: ClassVar[str] = "a date and time such as 2024-01-31 08:30:00"
+
+    type: Literal["datetime"] = "datetime"
+    timezone: str | None = Field(
+        default=None, description="Time zone, such as 'UTC' or 'Europe/Berlin'; without one, times are as they stand."
+    )
+
+    @property
+    def sql_type(self) -> str:  # type: ignore[override]
+        """The DuckDB type of the stored values."""
+        return "TIMESTAMP" if self.timezone is None else "TIMESTAMPTZ"
+
+    def has_dtype(self, values: pd.Series) -> bool:
+        """Return whether values have a datetime dtype, with a time zone where the column has one."""
+        has_zone = isinstance(values.dtype, pd.DatetimeTZDtype)
+        return has_zone if self.timezone else bool(pd.api.types.is_datetime64_dtype(values.dtype))
+
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.asarray(self._parsed(values).notna())
+
+    def _converted(self, values: pd.Series) -> pd.Series:
+        parsed = self._parsed(values)
+        return parsed if self.timezone is None else parsed.dt.tz_localize("UTC").dt.tz_convert(self.timezone)
+
+
+class StringColumn(BaseColumn):
+    """Base of the columns of strings that are no labels."""
+
+    sql_type: ClassVar[str] = "VARCHAR"
+    noun: ClassVar[str] = "a text"
+
+    def has_dtype(self, values: pd.Series) -> bool:
+        """Return whether values are text, or missing."""
+        return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
+
+    def in_range(self, values: pd.Series) -> np.ndarray:
+        """Return, for each value, whether it is present."""
+        return np.asarray(values.notna())
+
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.ones(len(values), bool)
+
+    def _converted(self, values: pd.Series) -> pd.Series:
+        return values.astype("str").where(values.notna())
+
+
+class Text(StringColumn):
+    """A column of strings that are no labels, such as names, addresses and notes."""
+
+    role: ClassVar[Role] = "text"
+
+    type: Literal["text"] = "text"
+    max_length: int = Field(
+        default=200, ge=1, le=2000, description="Number of characters that are learned; longer texts are cut off."
+    )
+
+
+class Id(StringColumn):
+    """A column of keys. They are never learned and never compared: a synthetic row gets a key that is made by a pattern.
+
+    Examples
+    --------
+    >>> Id(name="order", pattern="AB-####", start=17).generate(2).tolist()
+    ['AB-0017', 'AB-0018']
+    """
+
+    role: ClassVar[Role] = "id"
+    noun: ClassVar[str] = "a key of the column's pattern"
+
+    type: Literal["id"] = "id"
+    pattern: str = Field(
+        default="integer", description="'integer', 'uuid', or a text with one run of '#' for a number, such as AB-####."
+    )
+    start: int = Field(
+        default=1, ge=0, lt=2**62, description="First number of the synthetic keys; greater than the real ones."
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_pattern(cls, value: str) -> str:
+        if value not in ("integer", "uuid") and len(re.findall("#+", value)) != 1:
+            raise ValueError(f"found {value!r}; expected 'integer', 'uuid', or a text with one run of '#'")
+        return value
+
+    @property
+    def sql_type(self) -> str:  # type: ignore[override]
+        """The DuckDB type of the stored values."""
+        return "BIGINT" if self.pattern == "integer" else "VARCHAR"
+
+    def has_dtype(self, values: pd.Series) -> bool:
+        """Return whether values have an integer dtype, or are text, as the pattern says."""
+        if self.pattern == "integer":
+            return bool(pd.api.types.is_integer_dtype(values.dtype))
+        return super().has_dtype(values)
+
+    def generate(self, n: int, *, offset: int = 0, seed: int = 0) -> pd.Series:
+        """Make n keys.
+
+        Parameters
+        ----------
+        n : int
+            Number of keys.
+        offset : int
+            Number of keys that were made before: keys of disjoint ranges differ.
+        seed : int
+            Seed of UUIDs, which chance alone keeps apart. Numbers do not depend on it.
+
+        Returns
+        -------
+        pandas.Series
+            n keys, each different.
+        """
+        numbers = range(self.start + offset, self.start + offset + n)
+        if self.pattern == "integer":
+            return pd.Series(numbers, dtype="int64", name=self.name)
+        if self.pattern == "uuid":
+            digests = (hashlib.blake2b(f"{self.name}/{seed}/{i}".encode(), digest_size=16).digest() for i in numbers)
+            return pd.Series([str(uuid.UUID(bytes=d, version=4)) for d in digests], dtype="str", name=self.name)
+        before, run, after = re.split("(#+)", self.pattern)
+        return pd.Series([f"{before}{i:0{len(run)}d}{after}" for i in numbers], dtype="str", name=self.name)
+
+    def _is_readable(self, values: pd.Series) -> np.ndarray:
+        return np.asarray(_whole(values).notna()) if self.pattern == "integer" else np.ones(len(values), bool)
+
+    def _converted(self, values: pd.Series) -> pd.Series:
+        if self.pattern != "integer":
+            return super()._converted(values)
+        whole = _whole(values)
+        return whole if self.nullable or whole.isna().any() else whole.astype("int64")
+
+
+Column = Annotated[Categorical | Boolean | Integer | Float | Date | Datetime | Text | Id, Field(discriminator="type")]
 """Any column, chosen by its `type`."""
 
 
 def describe_type(values: pd.Series) -> str:
-    """Return the column type that values in memory have: 'integer', 'float' or 'categorical'."""
-    kinds: tuple[Any, ...] = (Integer(name="x"), Float(name="x"))
-    return next((kind.type for kind in kinds if kind.has_dtype(values)), "categorical")
+    """Return the column type that values in memory have: 'boolean', 'integer', 'float', 'datetime' or 'text'."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return "datetime"
+    kinds: tuple[Any, ...] = (Boolean(name="x"), Integer(name="x"), Float(name="x"), Datetime(name="x"))
+    return next((kind.type for kind in kinds if kind.has_dtype(values)), "text")
+
+
+def _may_hold_text(values: pd.Series) -> bool:
+    return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
+
+
+def _folded(values: pd.Series) -> pd.Series:
+    return values.astype("str").str.strip().str.lower()
+
+
+def _floats(values: pd.Series) -> np.ndarray:
+    """Return values as floats; NaN where one is missing or no number."""
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return np.full(len(values), np.nan)
+    numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
+    return numbers
+
+
+def _whole(values: pd.Series) -> pd.Series:
+    """Return values as `Int64`, exactly; missing where one is missing or no whole number of 64 bits."""
+    if pd.api.types.is_integer_dtype(values.dtype):
+        # Of unsigned integers, those beyond 64 bits with a sign become missing.
+        fits = (values <= np.iinfo(np.int64).max).fillna(False)
+        return values.where(fits, 0).astype("Int64").where(fits)
+    if _may_hold_text(values):
+        texts = values.astype("str").str.strip().where(values.notna())
+        digits = texts.str.fullmatch(r"[+-]?\d{1,19}").fillna(False).astype(bool)
+        found = pd.Series(pd.NA, index=values.index, dtype="Int64", name=values.name)
+        exact = texts[digits].map(int)
+        exact = exact[exact.map(lambda number: -(2**63) <= number < 2**63).astype(bool)]
+        found[exact.index] = exact.astype("Int64")
+        rest = ~digits & values.notna()
+        if rest.any():
+            found[rest] = _whole(pd.Series(_floats(values[rest]), index=values.index[rest]))
+        return found
+    floats = _floats(values)
+    with np.errstate(invalid="ignore"):
+        is_whole = np.isfinite(floats) & (floats % 1 == 0) & (np.abs(floats) < MAX_EXACT_INTEGER)
+    numbers = pd.array(np.where(is_whole, floats, 0).astype("int64"), dtype="Int64")
+    return pd.Series(numbers, index=values.index, name=values.name).where(is_whole)
+
+
+def _within(numbers: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
+    return np.asarray(np.isfinite(numbers) & (numbers >= low) & (numbers <= high))
+
+
+def _label(value: Any) -> Any:
+    """Return a label that YAML has read as another type, as the text that stands in the file."""
+    if isinstance(value, bool):
+        spelled = "yes, on or true" if value else "no, off or false"
+        raise ValueError(  # noqa: TRY004 - pydantic shows a ValueError to the user
+            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, "no"'
+        )
+    if value is None:
+        raise ValueError('YAML reads an empty label, null or ~ as no value: write the label in quotes, "null"')
+    if isinstance(value, int | date):
+        return str(value)
+    if isinstance(value, float):
+        raise ValueError(  # noqa: TRY004
+            f'YAML reads {value} without quotes as a number: write the label in quotes, "{value}"'
+        )
+    return value
+
+
+def _plain(limit: float | str) -> str:
+    return limit if isinstance(limit, str) else f"{limit:g}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as a person writes it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _listed(labels: Sequence[str]) -> str:

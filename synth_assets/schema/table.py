@@ -3,16 +3,20 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synth_assets.errors import validation_message
-from synth_assets.schema.columns import Column, TableError
+from synth_assets.schema.columns import Column, Role, TableError
 
 RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "rowid")
 """Names of the columns that the pipeline adds, and of the one that DuckDB adds to every table."""
+
+PRIVATE_LABEL_ROWS = 5
+"""Train rows that a label of a private table needs to be shown, unless the schema states another number."""
 
 
 class TableSchema(BaseModel):
@@ -35,6 +39,24 @@ class TableSchema(BaseModel):
 
     columns: tuple[Column, ...] = Field(min_length=1, description="Columns in the order of the table.")
     target: str | None = Field(default=None, description="Column that is predicted from the others.")
+    private: bool = Field(
+        default=True,
+        description="Whether the real rows are confidential: labels that few rows have are hidden, and text is not "
+        "published, unless stated otherwise.",
+    )
+    publish_text: bool | None = Field(
+        default=None,
+        description="Whether synthetic rows have the columns of text; by default, if the table is not private.",
+    )
+    min_label_rows: int | None = Field(
+        default=None,
+        ge=1,
+        description="Train rows that a label needs to be shown; by default 5 for a private table, else 1.",
+    )
+    rare_labels: Literal["draw", "other"] = Field(
+        default="draw",
+        description="What stands for a label that fewer rows have: one of the others, drawn by frequency, or 'other'.",
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "TableSchema":
@@ -48,6 +70,11 @@ class TableSchema(BaseModel):
         refuse_reserved(names)
         if self.target is not None and self.target not in names:
             raise TableError(f"target: {self.target!r} is not a column of the table; the columns are {_listed(names)}.")
+        if self.target is not None and (column := self.column(self.target)).role in ("text", "id"):
+            raise TableError(
+                f"target: {self.target!r} is a column of type {column.type}, which cannot be predicted; choose a "
+                "column of labels, numbers or dates, or state no target."
+            )
         return self
 
     @property
@@ -57,13 +84,54 @@ class TableSchema(BaseModel):
 
     @property
     def categorical(self) -> list[str]:
-        """The names of the columns of labels, in order."""
-        return [column.name for column in self.columns if not column.is_numeric]
+        """The names of the columns of labels and booleans, in order."""
+        return self.names_of("label")
 
     @property
     def numeric(self) -> list[str]:
-        """The names of the columns of numbers, in order."""
-        return [column.name for column in self.columns if column.is_numeric]
+        """The names of the columns of numbers, dates and datetimes, in order."""
+        return self.names_of("number")
+
+    @property
+    def compared(self) -> list[str]:
+        """The names of the columns of labels and numbers, in order: what metrics compare."""
+        return self.names_of("label", "number")
+
+    @property
+    def published(self) -> list[str]:
+        """The names of the columns of a synthetic row, in order: all, or all but text."""
+        return self.names if self.text_is_published else self.names_of("label", "number", "id")
+
+    @property
+    def text_is_published(self) -> bool:
+        """Whether synthetic rows have the columns of text."""
+        return not self.private if self.publish_text is None else self.publish_text
+
+    @property
+    def label_threshold(self) -> int:
+        """Train rows that a label needs to be shown."""
+        if self.min_label_rows is not None:
+            return self.min_label_rows
+        return PRIVATE_LABEL_ROWS if self.private else 1
+
+    def names_of(self, *roles: Role) -> list[str]:
+        """Return the names of the columns of these roles, in order."""
+        return [column.name for column in self.columns if column.role in roles]
+
+    def comparable(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of labels and numbers in the dtypes of `Column.comparable`: `str` and `float64`."""
+        return pd.DataFrame(
+            {
+                column.name: column.comparable(frame[column.name])
+                for column in self.columns
+                if column.name in self.compared
+            }
+        )
+
+    def select(self, names: Sequence[str]) -> "TableSchema":
+        """Return the schema of some of the columns, in the table's order; without a target if it is not among them."""
+        columns = tuple(column for column in self.columns if column.name in names)
+        return self.model_copy(update={"columns": columns, "target": self.target if self.target in names else None})
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TableSchema":
@@ -91,7 +159,7 @@ class TableSchema(BaseModel):
 
     def with_target(self, target: str) -> "TableSchema":
         """Return the schema with another target; raise a `TableError` if it is not a column."""
-        return TableSchema(columns=self.columns, target=target)
+        return TableSchema(**{**dict(self), "target": target})
 
     def column(self, name: str) -> Column:
         """Return the column of that name; raise a `KeyError` if there is none."""
@@ -113,8 +181,9 @@ class TableSchema(BaseModel):
         Returns
         -------
         pandas.DataFrame
-            Labels as `str`, whole numbers as `int64` (`Int64` where some are missing), decimals as `float64`;
-            the index counts from 0.
+            Labels, text and keys as `str`, whole numbers as `int64`, decimals as `float64`, booleans as `bool`, dates
+            as `datetime64[s]`, datetimes as `datetime64[us]`. A column that is nullable, or has missing values, has
+            `Int64` or `boolean` instead. The index counts from 0.
 
         Raises
         ------

@@ -188,7 +188,7 @@ def pair_grid(
                 axes.set_ylim(spans[1])
                 for axis, column in ((axes.xaxis, one), (axes.yaxis, other)):
                     if not column.is_numeric:
-                        axis.set_ticks(range(len(column.categories)), [short(c, 10) for c in column.categories])
+                        axis.set_ticks(range(len(column.labels)), [short(c, 10) for c in column.labels])
                 _label_below(axes, _label(one), left_out)
                 if name == "real":
                     axes.set_title(f"real; AUC of this pair alone {pair.value:.3f}")
@@ -262,7 +262,7 @@ Splits = Sequence[tuple[pd.Series, pd.Series]]
 
 def _bars(axes: "Axes", real: pd.Series, synthetic: pd.Series, splits: Splits, column: Column) -> None:
     def shares(values: pd.Series) -> pd.Series:
-        return values.value_counts().reindex(list(column.categories), fill_value=0) / len(values)
+        return values.value_counts().reindex(list(column.labels), fill_value=0) / len(values)
 
     both = pd.DataFrame({"real": shares(real), "synthetic": shares(synthetic)})
     drawn = both[both.index.isin(both.max(axis="columns").nlargest(MOST_LABELS).index)]
@@ -330,7 +330,7 @@ def _band(real: np.ndarray | pd.Series, splits: Sequence[tuple[np.ndarray, np.nd
 def _places(values: pd.Series, column: Column) -> np.ndarray:
     """Return numbers as they are, and labels as their positions in the schema; unknown labels are NaN."""
     if not column.is_numeric:
-        values = values.map({label: i for i, label in enumerate(column.categories)})
+        values = values.map({label: i for i, label in enumerate(column.labels)})
     places: np.ndarray = values.to_numpy("float64", na_value=np.nan)
     return places
 

@@ -236,8 +236,8 @@ def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.T
     limits = column.range_text
     if encoded:
         type_ = "DOUBLE" if target else column.encoded_sql_type
-        if not column.is_numeric:
-            limits = [", ".join(f"{code} = {label}" for code, label in enumerate(column.categories))]
+        if column.role == "label":
+            limits = [", ".join(f"{code} = {label}" for code, label in enumerate(column.labels))]
     description = column.description + (f" Unit: {column.unit}." if column.unit else "")
     return dg.TableColumn(
         name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=False, other=limits)

@@ -50,9 +50,9 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
             frame = pd.concat([encoded, membership], axis="columns")
         counts = frame[SPLIT].value_counts()
         codes = {
-            c.name: {label: code for code, label in enumerate(c.categories)}
+            c.name: {label: code for code, label in enumerate(c.labels)}
             for c in table.schema.columns
-            if not c.is_numeric
+            if c.role == "label"
         }
         return result(
             frame,
