@@ -42,7 +42,8 @@ __all__ = [
 def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, source: str) -> "dict[str, Figure]":
     """Draw 'densities', 'correlations' and 'pairs', from rows and metric results of fidelity.
 
-    Without numeric columns, there are no correlations; without two columns, no pairs.
+    Without two numeric columns, there are no correlations; without the results of a pair, no pairs. Of a column of
+    text, the number of characters is drawn, where text is published.
     """
     rows, schema = samples.subsample, samples.schema
     drawn = {
