@@ -43,6 +43,10 @@ class Evaluation:
         The constraints that the rows were checked against.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    details : mapping of str to str
+        Further facts on the origin of the synthetic rows for the report, such as their seed.
+    hidden_labels : mapping of str to int
+        By column: how many labels the synthesizer hides, for the report.
     """
 
     samples: Samples
@@ -52,6 +56,8 @@ class Evaluation:
     constraints: Sequence[Constraint] = field(default=())
     title: str = "the table"
     source: str = "the rows given"
+    details: Mapping[str, str] = field(default_factory=dict)
+    hidden_labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -83,7 +89,7 @@ class Evaluation:
     def html(self) -> str:
         """The report: one HTML page with all numbers and figures, without scripts or external files."""
         from synth_assets.evaluation.figures import FILE_DPI, as_png
-        from synth_assets.evaluation.report import Origin, Utility, report_html
+        from synth_assets.evaluation.report import Origin, Utility, describe_columns, report_html
 
         counts = {
             "Synthetic rows": self.samples.synthetic,
@@ -91,6 +97,7 @@ class Evaluation:
             "Holdout rows": self.samples.holdout,
         }
         facts = {name: f"{len(rows):,}" for name, rows in counts.items()}
+        facts.update(self.details)
         facts["Evaluated with"] = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         return report_html(
             Origin(table=self.title, source=self.source, facts=facts),
@@ -101,6 +108,12 @@ class Evaluation:
             if self.comparison is None
             else Utility(self.comparison.scores, self.comparison.verdict, self._unit),
             pictures={name: as_png(figure, dpi=FILE_DPI) for name, figure in self.figures().items()},
+            columns=describe_columns(
+                self.samples.schema,
+                pd.concat([self.samples.typed["train"], self.samples.typed["holdout"]], ignore_index=True),
+                self.samples.typed["synthetic"],
+                hidden_labels=self.hidden_labels,
+            ),
         )
 
     def save_html(self, path: str | Path) -> None:
@@ -144,6 +157,8 @@ def evaluate(
     *,
     title: str = "the table",
     source: str = "the rows given",
+    details: Mapping[str, str] | None = None,
+    hidden_labels: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Evaluate a synthetic sample.
 
@@ -157,6 +172,10 @@ def evaluate(
         By gate and metric: how much worse than real rows the sample may be; otherwise the metric's own tolerance.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    details : mapping of str to str, optional
+        Further facts on the origin of the synthetic rows for the report, such as their seed.
+    hidden_labels : mapping of str to int, optional
+        By column: how many labels the synthesizer hides, for the report.
 
     Returns
     -------
@@ -176,7 +195,9 @@ def evaluate(
         comparison = compare_training_sets(samples)
         results["utility"] = utility_results(comparison.table())
     verdicts = evaluate_gates(gates.values(), results)
-    return Evaluation(samples, results, verdicts, comparison, tuple(constraints), title, source)
+    return Evaluation(
+        samples, results, verdicts, comparison, tuple(constraints), title, source, details or {}, hidden_labels or {}
+    )
 
 
 def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = ()) -> pd.DataFrame:

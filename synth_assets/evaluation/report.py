@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from synth_assets.evaluation.figures.rows import MOST_CORRELATED, MOST_PANELS, length_schema
 from synth_assets.evaluation.figures.scores import SCORE_LABELS, TRAINED_ON, shortfall
 from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict, is_publishable, status
 from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, MIN_ATTACKS, SUSPECT_QUANTILE
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
+from synth_assets.schema.columns import Column, Id
 from synth_assets.schema.constraints import Constraint
+from synth_assets.schema.table import TableSchema
 
 MAX_TABLE_ROWS = 200
 """Maximum number of rows of a table of the report, the worst ones; the warehouse stores all."""
@@ -63,14 +66,16 @@ PICTURES = {
     ),
     "densities": Picture(
         "fidelity",
-        "Densities of the columns. Where the synthetic line leaves the band, it differs from holdout rows by more than "
-        "95% of samples of real rows do.",
+        "Distributions of the columns; keys are not drawn. Where the synthetic line leaves the band, it differs from "
+        "holdout rows by more than 95% of samples of real rows do. A stem is a single value that many rows have; its "
+        f"axis is at the right. Of more than {MOST_PANELS} columns, the least similar ones are drawn.",
         "A panel for each column with the density or the shares of holdout and of synthetic rows, and a band that "
         "contains 95% of samples of real rows. The tables of similarity have a number for each panel.",
     ),
     "correlations": Picture(
         "fidelity",
-        "Spearman correlations of the numeric columns, and their differences.",
+        "Spearman correlations of the numeric columns, dates among them, and their differences. Of more than "
+        f"{MOST_CORRELATED} columns, those of the pairs that differ most are drawn.",
         "Three correlation matrices: of holdout rows, of synthetic rows, and their difference. The table of "
         "correlation similarity has a number for each cell.",
     ),
@@ -98,9 +103,86 @@ PICTURES = {
 """By the name of the figure's file, in the order of the report."""
 
 
-def figure_names(*, history: bool, target: bool) -> list[str]:
-    """Return the names in `PICTURES` of a report's figures; `history`: it has several dates, `target`: a target."""
-    return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
+def figure_names(schema: TableSchema, fidelity: pd.DataFrame, *, history: bool) -> list[str]:
+    """Return the names in `PICTURES` of the figures that a report has.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The table's schema.
+    fidelity : pandas.DataFrame
+        Metric results of fidelity.
+    history : bool
+        Whether there are samples of several dates.
+    """
+    drawn = {
+        "history": history,
+        "densities": bool(length_schema(schema).compared),
+        "correlations": len(schema.numeric) > 1,
+        "pairs": bool((fidelity["metric"] == "detection_auc_pair").any()),
+        "regression_comparison": schema.target is not None,
+    }
+    return [name for name in PICTURES if drawn.get(name, True)]
+
+
+@dataclass(frozen=True)
+class ColumnRow:
+    """What the report says of a column.
+
+    Parameters
+    ----------
+    name, type : str
+        Its name and type.
+    nullable : bool
+        Whether cells may be empty.
+    empty_real, empty_synthetic : float
+        Shares of empty cells; NaN where the rows lack the column.
+    note : str
+        What else is to be known: labels, unit, the pattern of keys.
+    undefined : str
+        Why a metric of this column may have no value; empty if nothing is known to prevent it.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    empty_real: float
+    empty_synthetic: float
+    note: str
+    undefined: str
+
+
+def describe_columns(
+    schema: TableSchema,
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    *,
+    hidden_labels: Mapping[str, int] | None = None,
+) -> list[ColumnRow]:
+    """Describe the columns of a table for its report.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The table's schema.
+    real, synthetic : pandas.DataFrame
+        Rows with the schema's columns; the synthetic rows may lack some.
+    hidden_labels : mapping of str to int, optional
+        By column: how many labels the synthesizer hides, since few rows have them.
+    """
+    hidden = hidden_labels or {}
+    return [
+        ColumnRow(
+            name=column.name,
+            type=column.type,
+            nullable=column.nullable,
+            empty_real=_share_empty(real, column.name),
+            empty_synthetic=_share_empty(synthetic, column.name),
+            note=_note(column, schema, hidden.get(column.name, 0)),
+            undefined=_undefined(column, real, synthetic),
+        )
+        for column in schema.columns
+    ]
 
 
 @dataclass(frozen=True)
@@ -146,6 +228,7 @@ def report_html(
     constraints: Sequence[Constraint],
     utility: Utility | None,
     pictures: Mapping[str, bytes],
+    columns: Sequence[ColumnRow] = (),
 ) -> str:
     """Render the report of a sample as an HTML page. Everything that comes from data is escaped.
 
@@ -163,6 +246,8 @@ def report_html(
         Scores of estimators, where the table has a target.
     pictures : mapping of str to bytes
         PNG files, by their names in `PICTURES`.
+    columns : sequence of ColumnRow
+        The columns of the table, from `describe_columns`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -179,7 +264,7 @@ def report_html(
             "verdict": verdict,
             "status": verdict.status,
             "pictures": _shown(verdict.gate.name, pictures),
-            "tables": list(_tables(verdict, verdicts, results.get(verdict.gate.name))),
+            "tables": list(_tables(verdict, verdicts, results.get(verdict.gate.name), columns)),
         }
         for verdict in verdicts
     ]
@@ -189,6 +274,10 @@ def report_html(
         stopped=stopped,
         sections=sections,
         overview=_shown("", pictures),
+        columns=columns[:MAX_TABLE_ROWS],
+        column_count=len(columns),
+        fold=FOLDED,
+        share=_share,
         constraints={constraint.name: constraint for constraint in constraints},
         min_attacks=MIN_ATTACKS,
         suspect_quantile=SUSPECT_QUANTILE,
@@ -228,7 +317,9 @@ def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
     ]
 
 
-def _tables(verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None) -> Iterator[dict[str, object]]:
+def _tables(
+    verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None, columns: Sequence[ColumnRow]
+) -> Iterator[dict[str, object]]:
     """Yield the tables of a section: one of whole-table numbers, then one for each metric of columns."""
     numbers = [verdict.findings]
     if others is not None:
@@ -239,19 +330,22 @@ def _tables(verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame 
     every = pd.concat([frame.astype({"passed": "object"}) for frame in numbers if len(frame)])
     whole = every[every["column_name"].isna()]
     if len(whole):
-        yield _table(None, whole, verdict)
+        yield _table(None, whole, verdict, columns)
     for name, metric in METRICS.items():
         of_metric = every[every["column_name"].notna() & (every["metric"] == name)]
         if len(of_metric):
-            yield _table(metric, of_metric, verdict)
+            yield _table(metric, of_metric, verdict, columns)
 
 
-def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> dict[str, object]:
+def _table(
+    metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict, columns: Sequence[ColumnRow]
+) -> dict[str, object]:
     rows = [
         {
             "metric": METRICS[row.metric],
             "column": None if pd.isna(row.column_name) else row.column_name,
             "value": _number(row.value),
+            "why": _why_undefined(row.column_name, columns) if np.isnan(row.value) else None,
             "interval": _interval(row.value_low, row.value_high),
             "reference": _number(row.reference),
             "reference_interval": _interval(row.reference_low, row.reference_high),
@@ -290,6 +384,54 @@ def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
             for regressor, trained_on in rows
         ],
     }
+
+
+def _share_empty(rows: pd.DataFrame, name: str) -> float:
+    return float(rows[name].isna().mean()) if name in rows else float("nan")
+
+
+def _note(column: Column, schema: TableSchema, hidden: int) -> str:
+    """Return what is to be known of a column, as a phrase."""
+    parts = ["target"] if column.name == schema.target else []
+    if isinstance(column, Id):
+        made = {"integer": f"whole numbers from {column.start:,}", "uuid": "random UUIDs"}
+        parts.append(f"made by pattern, not learned: {made.get(column.pattern, column.pattern)}")
+    elif column.role == "text":
+        parts.append("text, published" if schema.text_is_published else "text, not published")
+    elif column.type == "categorical":
+        parts.append(f"{len(column.labels):,} label{'s' if len(column.labels) > 1 else ''}")
+    if hidden:
+        fewer = "no" if schema.label_threshold == 1 else f"fewer than {schema.label_threshold}"
+        parts.append(f"{hidden:,} hidden, which {fewer} train rows have")
+    if column.unit:
+        parts.append(f"unit: {column.unit}")
+    return "; ".join(parts)
+
+
+def _undefined(column: Column, real: pd.DataFrame, synthetic: pd.DataFrame) -> str:
+    if column.role in ("id", "text"):
+        return ""
+    for rows, called in ((real, "real"), (synthetic, "synthetic")):
+        if column.name in rows and rows[column.name].isna().all():
+            return f"every {called} cell of {column.name} is empty"
+    if column.name in real and real[column.name].nunique() == 1:
+        return f"every real cell of {column.name} has the same value"
+    return ""
+
+
+def _why_undefined(name: str | float, columns: Sequence[ColumnRow]) -> str:
+    """Return why a metric has no value, as far as the columns tell."""
+    if isinstance(name, str):
+        for column in columns:
+            ends = name == column.name or name.startswith(f"{column.name}, ") or name.endswith(f", {column.name}")
+            if column.undefined and ends:
+                return f"not computed: {column.undefined}"
+        return "not computed: too few of these rows have the values that it needs"
+    return "not computed: too few rows, or no column, of the kind that it needs"
+
+
+def _share(value: float) -> str:
+    return "—" if np.isnan(value) else f"{value:.1%}"
 
 
 def _number(value: float) -> str:

@@ -17,7 +17,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.figures.style import BAND, BLACK, BLUE, GREY, ORANGE, legend, new_figure, plain, short
 from synth_assets.evaluation.metrics.trend import correlations
 from synth_assets.evaluation.reference import real_splits, reference_of
-from synth_assets.schema.columns import Column, Datetime, TimeColumn
+from synth_assets.schema.columns import Column, Datetime, Integer, TimeColumn
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -64,6 +64,15 @@ _HIGHEST_BAR = 3.0
 
 _LINE = 46
 """Letters in a line below a panel."""
+
+
+def length_schema(schema: TableSchema) -> TableSchema:
+    """Return a schema in which a published column of text is its number of characters."""
+    lengths = {
+        name: Integer(name=name, unit="characters", nullable=True)
+        for name in (schema.names_of("text") if schema.text_is_published else ())
+    }
+    return schema.model_copy(update={"columns": tuple(lengths.get(each.name, each) for each in schema.columns)})
 
 
 def density_grid(
@@ -358,8 +367,8 @@ def _marginal(
     elif len(values := _few_values(pool, synthetic, column)) > 1:
         texts = [f"{value:.10g}" for value in values]
         named = dict(zip(values, texts, strict=True))
-        sets = (each.map(named) for each in (real, synthetic, pool))
-        _bars(axes, *sets, splits, texts, unit=column.unit or "")
+        marked = [each.map(named) for each in (real, synthetic, pool)]
+        _bars(axes, marked[0], marked[1], marked[2], splits, texts, column.unit or "")
     else:
         _densities(axes, real, synthetic, pool, splits, column)
 
@@ -546,9 +555,11 @@ class _Scale:
     def places(self, values: pd.Series) -> np.ndarray:
         """Return numbers as they are, and labels as their positions; NaN where a cell is empty."""
         if self.column.is_numeric:
-            return values.to_numpy("float64")
+            numbers: np.ndarray = values.to_numpy("float64")
+            return numbers
         found = values.map({label: float(i) for i, label in enumerate(self.labels)}).to_numpy("float64")
-        return np.where(np.isnan(found) & values.notna().to_numpy(), float(len(self.labels)), found)
+        places: np.ndarray = np.where(np.isnan(found) & values.notna().to_numpy(), float(len(self.labels)), found)
+        return places
 
     def contains(self, places: np.ndarray) -> np.ndarray:
         """Return whether places are on the axis."""
@@ -588,9 +599,9 @@ class _Scale:
         elif self._has_calendar:
             from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-            locator = AutoDateLocator(minticks=3, maxticks=6)
+            locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
             axis.set_major_locator(locator)
-            axis.set_major_formatter(ConciseDateFormatter(locator))
+            axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
     @property
     def unit(self) -> str:

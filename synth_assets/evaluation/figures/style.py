@@ -105,7 +105,7 @@ def new_figure(width: float, height: float, title: str, source: str) -> Iterator
                 figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
             if glyphs.families:
                 for text in figure.findobj(Text):
-                    text.set_family([FONT, *glyphs.families])
+                    text.set_fontfamily([FONT, *glyphs.families])
     finally:
         _GLYPHS.reset(token)
 
