@@ -17,6 +17,7 @@ from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict, is_publishable, status
 from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, MIN_ATTACKS, SUSPECT_QUANTILE
+from synth_assets.evaluation.metrics.base import NotComputed
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.schema.columns import Column, Id
 from synth_assets.schema.constraints import Constraint
@@ -24,6 +25,9 @@ from synth_assets.schema.table import TableSchema
 
 MAX_TABLE_ROWS = 200
 """Maximum number of rows of a table of the report, the worst ones; the warehouse stores all."""
+
+MAX_NAMED = 12
+"""Maximum number of columns for which a metric is not computed that are named."""
 
 SCALE = 96 / FILE_DPI
 """Pixels of the page for each pixel of a figure, so that its text is as large as the page's."""
@@ -139,8 +143,6 @@ class ColumnRow:
         Shares of empty cells; NaN where the rows lack the column.
     note : str
         What else is to be known: labels, unit, the pattern of keys.
-    undefined : str
-        Why a metric of this column may have no value; empty if nothing is known to prevent it.
     """
 
     name: str
@@ -149,7 +151,6 @@ class ColumnRow:
     empty_real: float
     empty_synthetic: float
     note: str
-    undefined: str
 
 
 def describe_columns(
@@ -179,7 +180,6 @@ def describe_columns(
             empty_real=_share_empty(real, column.name),
             empty_synthetic=_share_empty(synthetic, column.name),
             note=_note(column, schema, hidden.get(column.name, 0)),
-            undefined=_undefined(column, real, synthetic),
         )
         for column in schema.columns
     ]
@@ -229,6 +229,7 @@ def report_html(
     utility: Utility | None,
     pictures: Mapping[str, bytes],
     columns: Sequence[ColumnRow] = (),
+    not_computed: Sequence[NotComputed] = (),
 ) -> str:
     """Render the report of a sample as an HTML page. Everything that comes from data is escaped.
 
@@ -248,6 +249,8 @@ def report_html(
         PNG files, by their names in `PICTURES`.
     columns : sequence of ColumnRow
         The columns of the table, from `describe_columns`.
+    not_computed : sequence of NotComputed
+        Metrics that have no value, each with its reason.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -264,7 +267,7 @@ def report_html(
             "verdict": verdict,
             "status": verdict.status,
             "pictures": _shown(verdict.gate.name, pictures),
-            "tables": list(_tables(verdict, verdicts, results.get(verdict.gate.name), columns)),
+            "tables": list(_tables(verdict, verdicts, results.get(verdict.gate.name))),
         }
         for verdict in verdicts
     ]
@@ -276,6 +279,7 @@ def report_html(
         overview=_shown("", pictures),
         columns=columns[:MAX_TABLE_ROWS],
         column_count=len(columns),
+        not_computed=_reasons(not_computed),
         fold=FOLDED,
         share=_share,
         constraints={constraint.name: constraint for constraint in constraints},
@@ -317,9 +321,7 @@ def _shown(gate: str, pictures: Mapping[str, bytes]) -> list[dict[str, object]]:
     ]
 
 
-def _tables(
-    verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None, columns: Sequence[ColumnRow]
-) -> Iterator[dict[str, object]]:
+def _tables(verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame | None) -> Iterator[dict[str, object]]:
     """Yield the tables of a section: one of whole-table numbers, then one for each metric of columns."""
     numbers = [verdict.findings]
     if others is not None:
@@ -330,22 +332,19 @@ def _tables(
     every = pd.concat([frame.astype({"passed": "object"}) for frame in numbers if len(frame)])
     whole = every[every["column_name"].isna()]
     if len(whole):
-        yield _table(None, whole, verdict, columns)
+        yield _table(None, whole, verdict)
     for name, metric in METRICS.items():
         of_metric = every[every["column_name"].notna() & (every["metric"] == name)]
         if len(of_metric):
-            yield _table(metric, of_metric, verdict, columns)
+            yield _table(metric, of_metric, verdict)
 
 
-def _table(
-    metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict, columns: Sequence[ColumnRow]
-) -> dict[str, object]:
+def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> dict[str, object]:
     rows = [
         {
             "metric": METRICS[row.metric],
             "column": None if pd.isna(row.column_name) else row.column_name,
             "value": _number(row.value),
-            "why": _why_undefined(row.column_name, columns) if np.isnan(row.value) else None,
             "interval": _interval(row.value_low, row.value_high),
             "reference": _number(row.reference),
             "reference_interval": _interval(row.reference_low, row.reference_high),
@@ -408,26 +407,20 @@ def _note(column: Column, schema: TableSchema, hidden: int) -> str:
     return "; ".join(parts)
 
 
-def _undefined(column: Column, real: pd.DataFrame, synthetic: pd.DataFrame) -> str:
-    if column.role in ("id", "text"):
-        return ""
-    for rows, called in ((real, "real"), (synthetic, "synthetic")):
-        if column.name in rows and rows[column.name].isna().all():
-            return f"every {called} cell of {column.name} is empty"
-    if column.name in real and real[column.name].nunique() == 1:
-        return f"every real cell of {column.name} has the same value"
-    return ""
-
-
-def _why_undefined(name: str | float, columns: Sequence[ColumnRow]) -> str:
-    """Return why a metric has no value, as far as the columns tell."""
-    if isinstance(name, str):
-        for column in columns:
-            ends = name == column.name or name.startswith(f"{column.name}, ") or name.endswith(f", {column.name}")
-            if column.undefined and ends:
-                return f"not computed: {column.undefined}"
-        return "not computed: too few of these rows have the values that it needs"
-    return "not computed: too few rows, or no column, of the kind that it needs"
+def _reasons(not_computed: Sequence[NotComputed]) -> list[dict[str, object]]:
+    """Return each metric and reason once, with its columns."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in not_computed:
+        found.setdefault((each.metric, each.reason), []).extend([each.column_name] if each.column_name else [])
+    return [
+        {
+            "metric": METRICS[metric].title,
+            "columns": names[:MAX_NAMED],
+            "more": max(0, len(names) - MAX_NAMED),
+            "reason": reason,
+        }
+        for (metric, reason), names in found.items()
+    ]
 
 
 def _share(value: float) -> str:

@@ -53,6 +53,7 @@ def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, sou
     Without two numeric columns, there are no correlations; without the results of a pair, no pairs. Of a column of
     text, the number of characters is drawn, where text is published.
     """
+    samples = samples.shown
     rows, schema = samples.subsample, samples.schema
     marginals = length_schema(schema)
     drawn = {}
