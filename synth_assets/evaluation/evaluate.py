@@ -45,8 +45,6 @@ class Evaluation:
         Name of the table and origin of the real rows, for the report.
     details : mapping of str to str
         Further facts on the origin of the synthetic rows for the report, such as their seed.
-    hidden_labels : mapping of str to int
-        By column: how many labels the synthesizer hides, for the report.
     """
 
     samples: Samples
@@ -57,7 +55,6 @@ class Evaluation:
     title: str = "the table"
     source: str = "the rows given"
     details: Mapping[str, str] = field(default_factory=dict)
-    hidden_labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -108,12 +105,7 @@ class Evaluation:
             if self.comparison is None
             else Utility(self.comparison.scores, self.comparison.verdict, self._unit),
             pictures={name: as_png(figure, dpi=FILE_DPI) for name, figure in self.figures().items()},
-            columns=describe_columns(
-                self.samples.schema,
-                pd.concat([self.samples.typed["train"], self.samples.typed["holdout"]], ignore_index=True),
-                self.samples.typed["synthetic"],
-                hidden_labels=self.hidden_labels,
-            ),
+            columns=describe_columns(self.samples),
         )
 
     def save_html(self, path: str | Path) -> None:
@@ -158,7 +150,6 @@ def evaluate(
     title: str = "the table",
     source: str = "the rows given",
     details: Mapping[str, str] | None = None,
-    hidden_labels: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """Evaluate a synthetic sample.
 
@@ -174,8 +165,6 @@ def evaluate(
         Name of the table and origin of the real rows, for the report.
     details : mapping of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as their seed.
-    hidden_labels : mapping of str to int, optional
-        By column: how many labels the synthesizer hides, for the report.
 
     Returns
     -------
@@ -195,9 +184,7 @@ def evaluate(
         comparison = compare_training_sets(samples)
         results["utility"] = utility_results(comparison.table())
     verdicts = evaluate_gates(gates.values(), results)
-    return Evaluation(
-        samples, results, verdicts, comparison, tuple(constraints), title, source, details or {}, hidden_labels or {}
-    )
+    return Evaluation(samples, results, verdicts, comparison, tuple(constraints), title, source, details or {})
 
 
 def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = ()) -> pd.DataFrame:

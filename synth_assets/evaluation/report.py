@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.figures.rows import MOST_CORRELATED, MOST_PANELS, length_schema
+from synth_assets.evaluation.figures.rows import MOST_CORRELATED, MOST_PANELS
 from synth_assets.evaluation.figures.scores import SCORE_LABELS, TRAINED_ON, shortfall
 from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict, is_publishable, status
@@ -19,6 +19,7 @@ from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, MIN_ATTACKS, SUSPECT_QUANTILE
 from synth_assets.evaluation.metrics.base import NotComputed
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
+from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.columns import Column, Id
 from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema
@@ -107,26 +108,9 @@ PICTURES = {
 """By the name of the figure's file, in the order of the report."""
 
 
-def figure_names(schema: TableSchema, fidelity: pd.DataFrame, *, history: bool) -> list[str]:
-    """Return the names in `PICTURES` of the figures that a report has.
-
-    Parameters
-    ----------
-    schema : TableSchema
-        The table's schema.
-    fidelity : pandas.DataFrame
-        Metric results of fidelity.
-    history : bool
-        Whether there are samples of several dates.
-    """
-    drawn = {
-        "history": history,
-        "densities": bool(length_schema(schema).compared),
-        "correlations": len(schema.numeric) > 1,
-        "pairs": bool((fidelity["metric"] == "detection_auc_pair").any()),
-        "regression_comparison": schema.target is not None,
-    }
-    return [name for name in PICTURES if drawn.get(name, True)]
+def figure_names(*, history: bool, target: bool) -> list[str]:
+    """Return the names in `PICTURES` of a report's figures; `history`: it has several dates, `target`: a target."""
+    return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
 
 
 @dataclass(frozen=True)
@@ -139,8 +123,8 @@ class ColumnRow:
         Its name and type.
     nullable : bool
         Whether cells may be empty.
-    empty_real, empty_synthetic : float
-        Shares of empty cells; NaN where the rows lack the column.
+    empty_real, empty_synthetic : float, optional
+        Shares of empty cells; None where the rows lack the column.
     note : str
         What else is to be known: labels, unit, the pattern of keys.
     """
@@ -148,37 +132,23 @@ class ColumnRow:
     name: str
     type: str
     nullable: bool
-    empty_real: float
-    empty_synthetic: float
+    empty_real: float | None
+    empty_synthetic: float | None
     note: str
 
 
-def describe_columns(
-    schema: TableSchema,
-    real: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    *,
-    hidden_labels: Mapping[str, int] | None = None,
-) -> list[ColumnRow]:
-    """Describe the columns of a table for its report.
-
-    Parameters
-    ----------
-    schema : TableSchema
-        The table's schema.
-    real, synthetic : pandas.DataFrame
-        Rows with the schema's columns; the synthetic rows may lack some.
-    hidden_labels : mapping of str to int, optional
-        By column: how many labels the synthesizer hides, since few rows have them.
-    """
-    hidden = hidden_labels or {}
+def describe_columns(samples: Samples) -> list[ColumnRow]:
+    """Describe the columns of a table, in order, for its report."""
+    schema = samples.schema
+    real = [samples.typed["train"], samples.typed["holdout"]]
+    hidden = {name: int((counts < schema.label_threshold).sum()) for name, counts in samples.label_rows.items()}
     return [
         ColumnRow(
             name=column.name,
             type=column.type,
             nullable=column.nullable,
             empty_real=_share_empty(real, column.name),
-            empty_synthetic=_share_empty(synthetic, column.name),
+            empty_synthetic=_share_empty([samples.typed["synthetic"]], column.name),
             note=_note(column, schema, hidden.get(column.name, 0)),
         )
         for column in schema.columns
@@ -385,8 +355,10 @@ def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
     }
 
 
-def _share_empty(rows: pd.DataFrame, name: str) -> float:
-    return float(rows[name].isna().mean()) if name in rows else float("nan")
+def _share_empty(sets: Sequence[pd.DataFrame], name: str) -> float | None:
+    if any(name not in rows for rows in sets):
+        return None
+    return float(sum(rows[name].isna().sum() for rows in sets) / sum(map(len, sets)))
 
 
 def _note(column: Column, schema: TableSchema, hidden: int) -> str:
@@ -400,8 +372,7 @@ def _note(column: Column, schema: TableSchema, hidden: int) -> str:
     elif column.type == "categorical":
         parts.append(f"{len(column.labels):,} label{'s' if len(column.labels) > 1 else ''}")
     if hidden:
-        fewer = "no" if schema.label_threshold == 1 else f"fewer than {schema.label_threshold}"
-        parts.append(f"{hidden:,} hidden, which {fewer} train rows have")
+        parts.append(f"{hidden:,} hidden, each with fewer than {schema.label_threshold} train rows")
     if column.unit:
         parts.append(f"unit: {column.unit}")
     return "; ".join(parts)
@@ -423,8 +394,8 @@ def _reasons(not_computed: Sequence[NotComputed]) -> list[dict[str, object]]:
     ]
 
 
-def _share(value: float) -> str:
-    return "—" if np.isnan(value) else f"{value:.1%}"
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1%}"
 
 
 def _number(value: float) -> str:

@@ -69,7 +69,7 @@ _LINE = 46
 def length_schema(schema: TableSchema) -> TableSchema:
     """Return a schema in which a published column of text is its number of characters."""
     lengths = {
-        name: Integer(name=name, unit="characters", nullable=True)
+        name: Integer(name=name, unit="length in characters", nullable=True)
         for name in (schema.names_of("text") if schema.text_is_published else ())
     }
     return schema.model_copy(update={"columns": tuple(lengths.get(each.name, each) for each in schema.columns)})
@@ -163,7 +163,7 @@ def correlation_matrices(
             axes = panels[i]
             limit = 1.0 if i < 2 else max(0.1, largest)
             image = axes.imshow(matrix, cmap=colormaps["PuOr"].resampled(21), vmin=-limit, vmax=limit)
-            names = [short(column, 24) for column in matrix.columns]
+            names = [short(column, 16) for column in matrix.columns]
             size = 9 if len(names) <= MOST_NUMBERED else 6.5
             axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
             axes.set_yticks(range(len(names)), names if i == 0 else [""] * len(names), fontsize=size)

@@ -106,7 +106,9 @@ def build(
                 verdict=_fact(details, "verdict", "{}"),
                 unit=table.target_unit,
             )
-            pictures = _pictures(table, plots, figure_names(table.schema, fidelity, history="history" in drawn))
+            pictures = _pictures(
+                table, plots, figure_names(history="history" in drawn, target=table.schema.target is not None)
+            )
             html = report_html(origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures)
             atomic_write(page, html.encode())
         return result(
