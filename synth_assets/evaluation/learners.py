@@ -208,9 +208,7 @@ def scaled(categories: list[str], *, has_gaps: bool) -> "ColumnTransformer":
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=MOST_LABELS + 1, sparse_output=False
-    )
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_LABELS + 1, sparse_output=False)
     imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     numbers = make_pipeline(imputer, StandardScaler()) if has_gaps else StandardScaler()
     return make_column_transformer((one_hot, categories), remainder=numbers)

@@ -379,18 +379,20 @@ def _note(column: Column, schema: TableSchema, hidden: int) -> str:
 
 
 def _reasons(not_computed: Sequence[NotComputed]) -> list[dict[str, object]]:
-    """Return each metric and reason once, with its columns."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Return each reason once, with its metrics and its columns."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
     for each in not_computed:
-        found.setdefault((each.metric, each.reason), []).extend([each.column_name] if each.column_name else [])
+        metrics, names = found.setdefault(each.reason, ([], []))
+        metrics.append(METRICS[each.metric].title)
+        names.extend([each.column_name] if each.column_name else [])
     return [
         {
-            "metric": METRICS[metric].title,
-            "columns": names[:MAX_NAMED],
-            "more": max(0, len(names) - MAX_NAMED),
             "reason": reason,
+            "metrics": list(dict.fromkeys(metrics)),
+            "columns": list(dict.fromkeys(names))[:MAX_NAMED],
+            "more": max(0, len(set(names)) - MAX_NAMED),
         }
-        for (metric, reason), names in found.items()
+        for reason, (metrics, names) in found.items()
     ]
 
 

@@ -54,7 +54,7 @@ HEAVY_TAIL = 10.0
 EMPTY = "(empty)"
 """The bar of empty cells."""
 
-_SHAPES = ("ks_complement", "tv_complement")
+_SHAPES = ("ks_complement", "tv_complement", "text_length")
 
 _KERNEL_CELLS = 2_000
 """Cells of an axis in which values share a kernel, where there are more different values."""

@@ -170,8 +170,7 @@ def _pairwise(samples: Samples) -> list[ResultRow | NotComputed]:
     if not pairs:
         return [NotComputed("detection_auc_pair", None, "there is no pair of columns")]
     first, *real = [
-        _pair_areas(*both, samples.compared, pairs, samples.seed)
-        for both in samples.comparisons(PAIR_REFERENCE_SPLITS)
+        _pair_areas(*both, samples.compared, pairs, samples.seed) for both in samples.comparisons(PAIR_REFERENCE_SPLITS)
     ]
     reference = reference_of([area for areas in real for area in areas.values()])
     ordered = sorted(first.items(), key=lambda each: -each[1])
