@@ -46,7 +46,7 @@ MOST_ATOMS = 12
 
 ATOM_SHARE, ATOM_ROWS, ATOM_PROMINENCE = 0.02, 10, 3
 """A value is drawn apart if so large a share and so many of the rows have it, and so many times as many rows as have
-either of the next values."""
+any of the next two values on either side."""
 
 HEAVY_TAIL = 10.0
 """An axis is logarithmic where the middle 99% of the values are so many times as wide as the middle half."""
@@ -494,8 +494,9 @@ def _atoms(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
         places, counts = np.unique(values, return_counts=True)
         if len(places) < 2:
             continue  # a constant is a line
-        beside = np.concatenate([[0], counts, [0]])
-        prominent = counts >= ATOM_PROMINENCE * np.maximum(beside[:-2], beside[2:])
+        beside = np.concatenate([[0, 0], counts, [0, 0]])
+        next_ones = np.max([beside[:-4], beside[1:-3], beside[3:-1], beside[4:]], axis=0)
+        prominent = counts >= ATOM_PROMINENCE * next_ones
         is_atom = prominent & (counts >= ATOM_ROWS) & (counts >= ATOM_SHARE * len(values))
         for place, count in zip(places[is_atom], counts[is_atom], strict=True):
             found[float(place)] = max(found.get(float(place), 0.0), count / len(values))
