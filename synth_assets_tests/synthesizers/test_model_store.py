@@ -228,7 +228,7 @@ def test_a_full_disk_gives_one_clear_message_and_leaves_no_half_model(
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("synth_assets.synthesizers.base.ModelError: no model could be fitted and saved in ")
+    assert last.startswith("synth_assets.errors.ModelError: no model could be fitted and saved in ")
     assert "MB are free" in last
     assert '"version"' not in done.stdout
 
@@ -244,7 +244,7 @@ def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(arguments: 
             capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("synth_assets.synthesizers.base.ModelError: no model could be fitted and saved in ")
+    assert last.startswith("synth_assets.errors.ModelError: no model could be fitted and saved in ")
     assert "Permission denied" in last
 
 
@@ -259,7 +259,7 @@ def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(
         output, errors = process.communicate(timeout=180)
     if name == "distilgtp2":
         last = errors.strip().splitlines()[-1]
-        assert last.startswith("synth_assets.synthesizers.base.ModelError: base model 'distilgtp2' cannot be loaded")
+        assert last.startswith("synth_assets.errors.ModelError: base model 'distilgtp2' cannot be loaded")
         assert "set synthesizer.base to a folder or to 'scratch'" in last
         return
     assert process.returncode == 0, errors
