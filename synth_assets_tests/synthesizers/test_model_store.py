@@ -11,11 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from synth_assets.schema.columns import Categorical
 from synth_assets.schema.table import TableSchema
-from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.base import ModelError, SynthesizerSettings
 from synth_assets.synthesizers.forest import ForestSettings
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings, ScratchSettings
 from synth_assets.synthesizers.model_store import ModelCard, ModelStore
+from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
 from synth_assets_tests.storage.processes import bound_by_permissions, on_a_small_disk, read_only
@@ -57,7 +59,7 @@ print(json.dumps({"version": card.version, "resumed_from_step": card.resumed_fro
 
 
 def fit_here(
-    root: Path, rows: pd.DataFrame, schema: TableSchema, settings: LanguageModelSettings = SETTINGS, seed: int = SEED
+    root: Path, rows: pd.DataFrame, schema: TableSchema, settings: SynthesizerSettings = SETTINGS, seed: int = SEED
 ) -> tuple[ModelCard, list[str]]:
     lines: list[str] = []
     card = ModelStore(root / "models").fit(
@@ -113,6 +115,26 @@ def test_the_card_has_the_inputs_of_the_model(fitted, easy_rows: pd.DataFrame) -
     assert {"torch", "transformers"} <= set(card.inputs["libraries"])
     assert card.final_loss == card.losses[-1]["loss"] < card.losses[0]["loss"]
     assert ModelStore(root / "models").card(card.version) == card
+
+
+def test_the_schema_decides_the_version_and_the_card_counts_hidden_labels(
+    easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path
+) -> None:
+    rows = easy_rows.assign(Colour=easy_rows["Colour"].mask(easy_rows.index < 2, "ochre"))
+    columns = (Categorical(name="Colour", categories=("blue", "ochre", "red")), *easy_schema.columns[1:])
+    schema = TableSchema(columns=columns)
+    settings = ({}, {"private": False}, {"publish_text": True}, {"min_label_rows": 3}, {"rare_labels": "other"})
+    cards = [
+        fit_here(tmp_path, rows, TableSchema(**{**dict(schema), **each}), SmoteSettings())[0] for each in settings
+    ]
+    assert len({card.version for card in cards}) == len(settings)
+    assert [card.hidden_labels for card in cards] == [{"Colour": 1}, {}, *[{"Colour": 1}] * 3]
+    for card in cards:
+        files = (path.read_bytes() for path in (tmp_path / "models" / card.version).iterdir())
+        assert any(b"ochre" in content for content in files) == (not card.hidden_labels)
+    described = (columns[0].model_copy(update={"description": "of the coat"}), *columns[1:])
+    again, _ = fit_here(tmp_path, rows, TableSchema(columns=described), SmoteSettings())
+    assert again == cards[0]
 
 
 def test_a_stored_model_holds_no_pickle_and_nothing_is_left_over(fitted) -> None:
