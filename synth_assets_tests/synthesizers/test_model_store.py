@@ -124,9 +124,7 @@ def test_the_schema_decides_the_version_and_the_card_counts_hidden_labels(
     columns = (Categorical(name="Colour", categories=("blue", "ochre", "red")), *easy_schema.columns[1:])
     schema = TableSchema(columns=columns)
     settings = ({}, {"private": False}, {"publish_text": True}, {"min_label_rows": 3}, {"rare_labels": "other"})
-    cards = [
-        fit_here(tmp_path, rows, TableSchema(**{**dict(schema), **each}), SmoteSettings())[0] for each in settings
-    ]
+    cards = [fit_here(tmp_path, rows, TableSchema(**{**dict(schema), **each}), SmoteSettings())[0] for each in settings]
     assert len({card.version for card in cards}) == len(settings)
     assert [card.hidden_labels for card in cards] == [{"Colour": 1}, {}, *[{"Colour": 1}] * 3]
     for card in cards:
