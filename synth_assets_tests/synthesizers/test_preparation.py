@@ -121,10 +121,19 @@ def test_rare_labels_are_drawn_from_the_others_and_stand_nowhere_in_the_folder(
 def test_hidden_labels_are_drawn_by_the_frequency_of_the_others() -> None:
     labels = np.repeat(["a", "b", *(f"rare {i}" for i in range(600))], [900, 300, *[1] * 600])
     schema = TableSchema(columns=(Categorical(name="x", categories=tuple(dict.fromkeys(labels))),))
-    fitted = Resampler().fit(pd.DataFrame({"x": labels}), schema)
-    shares = fitted.sample(6000, seed=2)["x"].value_counts(normalize=True)
-    assert shares["a"] == pytest.approx(0.75, abs=0.02)
-    assert len(shares) == 2
+    preparation = Resampler().fit(pd.DataFrame({"x": labels}), schema).preparation
+    learned = pd.DataFrame({"x": ["(rare)"] * 5000 + ["b"]})
+
+    def draws(seed: int, batch: int) -> pd.Series:
+        return preparation.restore(learned, seed=seed, batch=batch, first_key=0)["x"]
+
+    drawn = draws(2, 0)
+    assert (drawn[:5000] == "a").mean() == pytest.approx(0.75, abs=0.03)
+    assert set(drawn) == {"a", "b"}
+    assert drawn[5000] == "b"
+    pd.testing.assert_series_equal(draws(2, 0), drawn)
+    assert not draws(3, 0).equals(drawn)
+    assert not draws(2, 1).equals(drawn)
 
 
 def test_rare_labels_are_written_as_other_where_the_schema_says_so(orders: pd.DataFrame, tmp_path: Path) -> None:
@@ -153,7 +162,7 @@ def test_a_label_that_looks_like_the_token_for_hidden_ones_stays_a_label(orders:
 
 def test_a_column_of_rare_labels_alone_is_refused_unless_they_are_written_as_other(orders: pd.DataFrame) -> None:
     columns = (Categorical(name="note", categories=tuple(orders["note"])), Integer(name="amount"))
-    with pytest.raises(ModelError, match="'note' has no label that at least 5 train rows have.*Declare the column tex"):
+    with pytest.raises(ModelError, match=r"'note' has no label that at least 5 train rows .* text or id, lower min_"):
         Resampler().fit(orders, TableSchema(columns=columns))
     other = Resampler().fit(orders, TableSchema(columns=columns, rare_labels="other"))
     assert set(other.sample(50)["note"]) == {"other"}
