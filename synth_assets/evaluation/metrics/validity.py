@@ -123,7 +123,7 @@ METRICS = (
         *SHARE,
         NUMERIC,
         "Share of the synthetic numbers that are not a whole number of steps from the least real one; the step is the "
-        "greatest common divisor of the differences between real values, of which at least 99.9% lie on the grid. Times "
+        "greatest common divisor of the differences between real values, at least 99.9% of which lie on the grid. Times "
         "have steps of a day, an hour, a minute, a second, or parts of these.",
         "A count",
         _by_column("off_grid", _off_grid, lambda column: column.is_numeric),
