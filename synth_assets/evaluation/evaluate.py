@@ -262,7 +262,8 @@ def _compute(
     families: Mapping[str, Sequence[Metric]], samples: Samples, options: Mapping[str, dict[str, Any]], log: Log
 ) -> pd.DataFrame:
     roles = {column.role for column in samples.schema.columns}
-    computed, not_computed = [], []
+    computed: list[Mapping[str, Any]] = []
+    not_computed: list[NotComputed] = []
     for family, metrics in families.items():
         start, before = time.monotonic(), len(computed)
         for metric in metrics:

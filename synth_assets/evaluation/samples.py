@@ -363,8 +363,8 @@ def _check_column(name: str, values: pd.Series, column: Column) -> None:
     if missing.any() and not column.nullable:
         raise ForeseenError(
             f"column {column.name!r} of the {name} rows has {int(missing.sum())} missing "
-            f"cell{'' if missing.sum() == 1 else 's'}, the first in data row {int(missing.argmax()) + 1}; the column is "
-            "not nullable. Declare it nullable in the schema, or drop those rows."
+            f"cell{'' if missing.sum() == 1 else 's'}, the first in data row {int(missing.argmax()) + 1}; the column "
+            "is not nullable. Declare it nullable in the schema, or drop those rows."
         )
 
 

@@ -227,7 +227,7 @@ def _codes(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> list
 
 def _row_hashes(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
     columns = {name: _rounded(rows[name], train[name], schema) for name in schema.compared}
-    return pd.util.hash_pandas_object(pd.DataFrame(columns), index=False).to_numpy()
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(columns), index=False))
 
 
 def _rounded(values: pd.Series, train: pd.Series, schema: TableSchema) -> pd.Series:

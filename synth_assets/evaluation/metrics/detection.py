@@ -30,8 +30,9 @@ N_TREES = 50
 MOST_ROWS = 10_000
 """Rows of a set that a classifier sees; of longer sets, as many are drawn."""
 
-MOST_CELLS = 200_000
-"""Cells of both sets together from which on the cross-validation is not repeated, and has half the references."""
+MOST_CELLS = 40_000
+"""Cells of both sets, of at least 1,000 rows, from which on the cross-validation is not repeated, and has half the
+references."""
 
 MOST_PAIRS = 45
 """Pairs of columns by which rows are detected, see `associations.chosen_pairs`."""
@@ -120,7 +121,7 @@ def detection_auc(
 @cached
 def _detections(samples: Samples, classifier: Classifier) -> list[Detection]:
     """Return the detection of the sample, then of real rows in each real split."""
-    cells = (len(samples.subsample) + len(samples.holdout)) * len(samples.compared.columns)
+    cells = max(len(samples.subsample) + len(samples.holdout), 1_000) * len(samples.compared.columns)
     repeats, references = (1, -(-REFERENCE_SPLITS // 2)) if cells > MOST_CELLS else (N_REPEATS, REFERENCE_SPLITS)
     return [
         detection_auc(

@@ -216,8 +216,8 @@ METRICS = (
         "Texts that are nearly copied",
         *SHARE,
         TEXT,
-        f"Share of the synthetic texts that share more than {NEAR:.0%} of their parts of {GRAM} characters with a train "
-        "text (Jaccard similarity).",
+        f"Share of the synthetic texts that share more than {NEAR:.0%} of their parts of {GRAM} characters with a "
+        "train text (Jaccard similarity).",
         "Broder, On the Resemblance and Containment of Documents, 1997",
         _compare("text_near_copies", _near_copies),
         tolerance=0.02,

@@ -77,7 +77,7 @@ def _off_grid(values: pd.Series, real: pd.Series, column: Column, samples: Sampl
     scaled = column.comparable(values).to_numpy("float64") * 10**decimals
     nearest = np.rint(scaled)
     on_grid: np.ndarray = np.isclose(scaled, nearest, rtol=1e-12, atol=1e-6) & ((nearest - units[0]) % step == 0)
-    return ~on_grid & ~np.isnan(scaled)
+    return np.asarray(~on_grid & ~np.isnan(scaled))
 
 
 def _constraint_violations(
@@ -123,8 +123,8 @@ METRICS = (
         *SHARE,
         NUMERIC,
         "Share of the synthetic numbers that are not a whole number of steps from the least real one; the step is the "
-        "greatest common divisor of the differences between real values, of which at least 99.9% lie on the grid. Times "
-        "have steps of a day, an hour, a minute, a second, or parts of these.",
+        "greatest common divisor of the differences between real values, of which 99.9% lie on the grid. Times have "
+        "steps of a day, an hour, a minute, a second, or parts of these.",
         "A count",
         _by_column("off_grid", _off_grid, lambda column: column.is_numeric),
         # A model that generates digits may end a number early.
