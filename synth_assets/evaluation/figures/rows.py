@@ -35,8 +35,10 @@ MOST_CORRELATED = 24
 """Maximum number of columns of a correlation matrix: those of the pairs whose correlations differ most."""
 
 MOST_LABELS = 12
-"""Maximum number of labels of a column that are drawn, the most frequent ones. A numeric column of no more values is
-drawn as if they were labels."""
+"""Maximum number of labels of a column that are drawn, the most frequent ones."""
+
+MOST_VALUES = 24
+"""A numeric column of no more different values has a bar for each."""
 
 MOST_NUMBERED = 15
 """Maximum number of numeric columns of a correlation matrix with numbers in its cells."""
@@ -48,7 +50,7 @@ ATOM_SHARE, ATOM_ROWS, ATOM_PROMINENCE = 0.02, 10, 3
 """A value is drawn apart if so large a share and so many of the rows have it, and so many times as many rows as have
 any of the next two values on either side."""
 
-HEAVY_TAIL = 10.0
+HEAVY_TAIL = 7.0
 """An axis is logarithmic where the middle 99% of the values are so many times as wide as the middle half."""
 
 EMPTY = "(empty)"
@@ -363,12 +365,12 @@ def _marginal(
         axes.set_xticks([])
         axes.set_yticks([])
     elif not column.is_numeric:
-        _bars(axes, real, synthetic, pool, splits, _labels(column, pool, synthetic))
+        _bars(axes, real, synthetic, pool, splits, _labels(column, pool, synthetic), MOST_LABELS)
     elif len(values := _few_values(pool, synthetic, column)) > 1:
         texts = [f"{value:.10g}" for value in values]
         named = dict(zip(values, texts, strict=True))
         marked = [each.map(named) for each in (real, synthetic, pool)]
-        _bars(axes, marked[0], marked[1], marked[2], splits, texts, column.unit or "")
+        _bars(axes, marked[0], marked[1], marked[2], splits, texts, MOST_VALUES, column.unit or "")
     else:
         _densities(axes, real, synthetic, pool, splits, column)
 
@@ -384,7 +386,7 @@ def _few_values(pool: pd.Series, synthetic: pd.Series, column: Column) -> list[f
     if isinstance(column, TimeColumn):
         return []
     values = np.unique(np.concatenate([_finite(pool), _finite(synthetic)]))
-    return [float(value) for value in values] if len(values) <= MOST_LABELS else []
+    return [float(value) for value in values] if len(values) <= MOST_VALUES else []
 
 
 def _bars(
@@ -394,11 +396,12 @@ def _bars(
     pool: pd.Series,
     splits: Splits,
     labels: Sequence[str],
+    most: int,
     unit: str = "",
 ) -> None:
     sets = [pd.Categorical(values, categories=list(labels)).codes for values in (real, synthetic, pool)]
     counts = np.stack([np.bincount(codes[codes >= 0], minlength=len(labels)) / len(codes) for codes in sets[:2]])
-    frequent = np.sort(np.argsort(-counts.max(axis=0), kind="stable")[:MOST_LABELS])
+    frequent = np.sort(np.argsort(-counts.max(axis=0), kind="stable")[:most])
     place_of = np.full(len(labels) + 1, len(frequent))  # the last one is of empty cells, whose code is -1
     place_of[frequent] = np.arange(len(frequent))
     place_of[-1] = len(frequent) + 1
@@ -420,17 +423,18 @@ def _bars(
         axes.bar(at + offset, found, width=0.36, color=colour)
     shown = [name for name, is_present in zip(names, present, strict=True) if is_present]
     axes.set_xticks(at, shown)
-    if max(map(len, shown)) * len(shown) > 36:
+    if max(map(len, shown)) * len(shown) > 28:
         axes.tick_params(axis="x", rotation=90, labelsize=8 if len(shown) <= 10 else 7)
     axes.set_ylabel("share of rows")
-    highest, most = (max(found[: len(frequent)].max() for found in (*drawn, band[1])), max(map(np.max, drawn)))
+    of_labels = max(found[: len(frequent)].max() for found in (*drawn, band[1]))
+    top = 0.8 * _HIGHEST_BAR * of_labels
     cut = ""
-    if most > _HIGHEST_BAR * highest:  # others or empty cells would press all labels to the ground
-        axes.set_ylim(0, 0.8 * _HIGHEST_BAR * highest)
+    if max(map(np.max, drawn)) > _HIGHEST_BAR * of_labels:  # others or empty cells would flatten all labels
+        axes.set_ylim(0, top)
         cut = "; ".join(
             f"{name} {_shares_text(drawn[0][i], drawn[1][i])}, cut off"
             for i, name in enumerate(shown)
-            if i >= len(frequent) and max(drawn[0][i], drawn[1][i]) > 0.8 * _HIGHEST_BAR * highest
+            if i >= len(frequent) and max(drawn[0][i], drawn[1][i]) > top
         )
     _label_below(axes, plain(unit), cut)
 
