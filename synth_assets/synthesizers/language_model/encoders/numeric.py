@@ -199,7 +199,7 @@ class NumericEncoder:
         cells[is_atom] = np.asarray(self.atoms, np.int64)[first[is_atom] - self.has_missing]
         if self.has_missing:
             cells[first == 0] = MISSING
-        return cells
+        return np.asarray(cells)
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the predictions for (n, m) quantised rows; without a predictor, `low`."""
