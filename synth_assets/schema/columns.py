@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -375,7 +376,7 @@ class Float(NumericColumn):
     """A column of decimal numbers."""
 
     sql_type: ClassVar[str] = "DOUBLE"
-    noun: ClassVar[str] = "a number"
+    noun: ClassVar[str] = "a finite number"
 
     type: Literal["float"] = "float"
 
@@ -384,7 +385,7 @@ class Float(NumericColumn):
         return bool(pd.api.types.is_float_dtype(values.dtype))
 
     def _is_readable(self, values: pd.Series) -> np.ndarray:
-        return np.isfinite(_floats(values))
+        return np.asarray(np.isfinite(_floats(values)))
 
     def _converted(self, values: pd.Series) -> pd.Series:
         return pd.Series(_floats(values) + 0.0, index=values.index, name=values.name)  # -0.0 becomes 0.0
@@ -465,8 +466,17 @@ class Datetime(TimeColumn):
 
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
-        default=None, description="Time zone, such as 'UTC' or 'Europe/Berlin'; without one, times are as they stand."
+        default=None,
+        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times of the source without an offset are read as UTC. "
+        "Without a time zone, times are as they stand.",
     )
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, value: str | None) -> str | None:
+        if value is not None and value != "UTC" and value not in available_timezones():
+            raise ValueError(f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin'")
+        return value
 
     @property
     def sql_type(self) -> str:  # type: ignore[override]
@@ -519,7 +529,7 @@ class Text(StringColumn):
 
 
 class Id(StringColumn):
-    """A column of keys. They are never learned and never compared: a synthetic row gets a key that is made by a pattern.
+    """A column of keys, which are never learned and never compared: a synthetic row gets one that a pattern makes.
 
     Examples
     --------
@@ -628,10 +638,12 @@ def _whole(values: pd.Series) -> pd.Series:
         return values.where(fits, 0).astype("Int64").where(fits)
     if _may_hold_text(values):
         texts = values.astype("str").str.strip().where(values.notna())
-        digits = texts.str.fullmatch(r"[+-]?\d{1,19}").fillna(False).astype(bool)
+        digits = texts.str.fullmatch(r"[+-]?[0-9]{1,19}").fillna(False).astype(bool)
         found = pd.Series(pd.NA, index=values.index, dtype="Int64", name=values.name)
-        exact = texts[digits].map(int)
-        exact = exact[exact.map(lambda number: -(2**63) <= number < 2**63).astype(bool)]
+        exact = pd.to_numeric(texts[digits])
+        if exact.dtype != "int64":  # one is beyond 64 bits: integers of Python are exact
+            exact = texts[digits].astype("object").map(int)
+            exact = exact[exact.map(lambda number: -(2**63) <= number < 2**63).astype(bool)]
         found[exact.index] = exact.astype("Int64")
         rest = ~digits & values.notna()
         if rest.any():
