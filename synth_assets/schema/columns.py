@@ -467,8 +467,8 @@ class Datetime(TimeColumn):
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
         default=None,
-        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times of the source without an offset are read as UTC. "
-        "Without a time zone, times are as they stand.",
+        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times without an offset are read as UTC. "
+        "By default, times are as they stand.",
     )
 
     @field_validator("timezone")

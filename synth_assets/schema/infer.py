@@ -1,10 +1,8 @@
 """A schema inferred from rows: the type of each column, why it was chosen, and what no type holds."""
 
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -67,8 +65,15 @@ _UNSUPPORTED = {
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
 
-_KEY_WORDS = frozenset("id ids key uuid guid number no nr num account card iban phone ssn serial rowid index".split())
-_TIME_WORDS = frozenset("time timestamp date datetime ts epoch created updated at".split())
+_KEY_WORDS = {
+    *("id", "ids", "key", "uuid", "guid", "number", "no", "nr", "num", "serial", "index"),
+    *("account", "card", "iban", "phone", "ssn"),
+}
+"""Words of a name that say that unique values are keys."""
+
+_TIME_WORDS = {"time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"}
+"""Words of a name that say that long whole numbers are points in time."""
+
 
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
@@ -235,10 +240,8 @@ def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
         return _from_numbers(name, values, kind, is_target=is_target, origin=origin)
     if kind in ("datetime", "datetime64", "date"):
         return _from_times(name, values)
-    if (
-        kind != "string"
-        and (nested := next((v for v in values.dropna().head(_SAMPLE) if _is_nested(v)), None)) is not None
-    ):
+    nested = None if kind == "string" else next(filter(_is_nested, values.dropna().head(_SAMPLE)), None)
+    if nested is not None:
         raise _Unsupported(f"holds values of the type {type(nested).__name__}")
     return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
 
@@ -287,9 +290,8 @@ def _from_times(name: str, values: pd.Series) -> _Guess:
     zone = None
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         zone = str(values.dtype.tz)
-    elif types.is_object_dtype(values.dtype):
-        if any(getattr(value, "tzinfo", None) is not None for value in values.dropna()):
-            zone = "UTC"
+    elif types.is_object_dtype(values.dtype) and any(getattr(value, "tzinfo", None) for value in values.dropna()):
+        zone = "UTC"
     if zone is not None:
         try:
             return _Guess(Datetime(name=name, timezone=zone, nullable=nullable), f"datetimes in the zone {zone}")
@@ -314,45 +316,32 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     is_gap = bare.str.lower().isin(MISSING_TEXTS).to_numpy()
     gaps = tuple(unique[is_gap])
     has_gaps = bool((codes < 0).any())
+    counts = np.bincount(codes[codes >= 0], minlength=len(unique))
+    is_unique = not has_gaps and len(unique) == len(values)
     if not is_gap.all():
         kept = bare[~is_gap]
-        counts = np.bincount(codes[codes >= 0], minlength=len(unique))
         common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(gaps), "missing_values": gaps}
-        guess = (
-            _numbers_as_text(name, values, kept, common, is_unique=bool((counts == 1).all()), is_target=is_target,
-                             origin=origin)
-            or _times_as_text(kept, common)
-        )  # fmt: skip
+        numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
+        guess = numbers or _times_as_text(unique[~is_gap], common)
         if guess is not None:
             return guess
         if not gaps and set(bare.str.lower()) <= {"true", "false"}:
             return _Guess(Boolean(name=name, nullable=has_gaps), "true and false")
-    counts = np.bincount(codes[codes >= 0], minlength=len(unique))
-    rows = int(counts.sum())
-    if not has_gaps and not is_target and len(unique) == len(values):
-        key = _key_of_text(name, unique)
-        if key is not None:
-            return key
-    if is_target or _are_labels(counts, rows):
+    if is_unique and not is_target and (key := _key_of_text(name, unique)) is not None:
+        return key
+    if is_target or _are_labels(counts, int(counts.sum())):
         column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
-        zeros = (
-            " with leading zeros" if bare.str.fullmatch(_ZERO_LED).any() and bare.str.fullmatch(_DIGITS).all() else ""
-        )
+        has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
+        zeros = ", whose leading zeros are kept" if has_zeros else ""
         return _Guess(column, f"{_counted(len(unique), 'label')}{zeros}")
     return _text(name, values, nullable=has_gaps, unique=unique)
 
 
 def _numbers_as_text(
-    name: str,
-    values: pd.Series,
-    kept: pd.Series,
-    common: dict[str, Any],
-    *,
-    is_unique: bool,
-    is_target: bool,
-    origin: str,
+    values: pd.Series, kept: pd.Series, common: dict[str, Any], *, is_unique: bool, is_target: bool, origin: str
 ) -> _Guess | None:
     """Return a column of numbers if all different texts read as one."""
+    name = common["name"]
     if pd.to_numeric(kept.head(_SAMPLE), errors="coerce").isna().any():
         return None
     floats = pd.to_numeric(kept, errors="coerce").to_numpy("float64", na_value=np.nan)
@@ -366,10 +355,10 @@ def _numbers_as_text(
         _refuse_infinite(name, values, values.str.strip().isin(infinite).to_numpy(), origin)
         return _Guess(Float(**common), f"numbers with decimals{said}")
     numbers = pd.to_numeric(kept.str.replace(r"\.0*$", "", regex=True), errors="coerce")
-    if not types.is_integer_dtype(numbers.dtype) or int(numbers.max()) >= 2**63 or len(kept.iloc[0]) > 20:
+    if not types.is_integer_dtype(numbers.dtype) or int(numbers.max()) >= 2**63:
         return None  # beyond 64 bits: a key, a label or text
-    guess = _integers(name, numbers.astype("int64").to_numpy(), has_gaps=common["nullable"],
-                      is_target=is_target, is_unique=is_unique)  # fmt: skip
+    whole = numbers.astype("int64").to_numpy()
+    guess = _integers(name, whole, has_gaps=common["nullable"], is_target=is_target or not is_unique)
     if guess.column.type == "id":
         return guess
     return _Guess(Integer(**common), f"{guess.reason}{said}")
@@ -392,15 +381,14 @@ def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
         return _Guess(Datetime(**common), f"dates with a time{said}")
     for date_pattern, date_formats in _DATE_FORMATS:
         for time_pattern, time_format in _TIME_FORMATS:
-            if (
-                head.str.fullmatch(date_pattern + time_pattern).all()
-                and kept.str.fullmatch(date_pattern + time_pattern).all()
-            ):
-                fitting = [f"{each}{time_format}" for each in date_formats if _reads(kept, each + time_format)]
-                if len(fitting) != 1:  # none, or day and month could be either
-                    return None
-                kind = Datetime if time_format else Date
-                return _Guess(kind(**common, format=fitting[0]), f"dates in the format {fitting[0]}{said}")
+            pattern = date_pattern + time_pattern
+            if not (head.str.fullmatch(pattern).all() and kept.str.fullmatch(pattern).all()):
+                continue
+            fitting = [f"{each}{time_format}" for each in date_formats if _reads(kept, each + time_format)]
+            if len(fitting) != 1:  # none, or day and month could be either
+                return None
+            kind = Datetime if time_format else Date
+            return _Guess(kind(**common, format=fitting[0]), f"dates in the format {fitting[0]}{said}")
     return None
 
 
@@ -411,10 +399,8 @@ def _reads(texts: pd.Series, format_: str) -> bool:
 # keys, labels, text
 
 
-def _integers(
-    name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool, is_unique: bool | None = None
-) -> _Guess:
-    """Return a key or a column of whole numbers; `numbers` are the present ones, or the different ones."""
+def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool) -> _Guess:
+    """Return a key, or else a column of whole numbers."""
     whole = _Guess(Integer(name=name, nullable=has_gaps), "whole numbers")
     if has_gaps or is_target:
         return whole
@@ -422,7 +408,7 @@ def _integers(
     why = _why_key(name, low, high, len(numbers))
     if why is None:
         return whole
-    if not (len(np.unique(numbers)) == len(numbers) if is_unique is None else is_unique):
+    if len(np.unique(numbers)) < len(numbers):
         return whole
     start = high + 1 if 0 <= high + 1 < 2**62 else 1
     return _Guess(Id(name=name, pattern="integer", start=start), f"unique in every row, {why}")
@@ -450,23 +436,31 @@ def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are UUIDs, or numbers between a common beginning and a common end."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
         return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
-    texts = unique.tolist()
-    least, greatest = min(texts), max(texts)
-    before = os.path.commonprefix([least, greatest]).rstrip("0123456789")
+    least, greatest = unique.min(), unique.max()
     backwards = unique.str[::-1]
-    after = os.path.commonprefix([backwards.min(), backwards.max()])[::-1].lstrip("0123456789")
-    if len(before) + len(after) >= min(map(len, (least, greatest))) or "#" in before + after:
+    before = _common_beginning(least, greatest).rstrip("0123456789")
+    after = _common_beginning(backwards.min(), backwards.max())[::-1].lstrip("0123456789")
+    if len(before) + len(after) >= min(len(least), len(greatest)) or "#" in before + after:
         return None
     digits = unique.str.slice(len(before), -len(after) if after else None)
     if not digits.str.fullmatch("[0-9]{1,18}").all():
         return None
-    lengths = digits.str.len()
-    width = int(lengths.min()) if digits.str.startswith("0").any() or lengths.min() == lengths.max() else 1
-    if digits.str.startswith("0").any() and lengths.min() != lengths.max():
+    lengths, numbers = digits.str.len(), pd.to_numeric(digits)
+    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.startswith("0").any()
+    if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
+    is_numbered = len(unique) >= MIN_RUN and before + after
+    if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
+        return None
+    width = int(lengths.min()) if has_one_length else 1
     pattern = f"{before}{'#' * width}{after}"
-    start = int(pd.to_numeric(digits).max()) + 1
+    start = int(numbers.max()) + 1
     return _Guess(Id(name=name, pattern=pattern, start=start), f"unique in every row, numbered as {least!r}")
+
+
+def _common_beginning(one: str, other: str) -> str:
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
 
 
 def _not_a_key(guess: _Guess, values: pd.Series) -> _Guess:
