@@ -60,7 +60,7 @@ class SyntheticTable(dg.Component):
         freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.encoding(), partitions)
         fitted_once = [
-            *raw.build(table, settings.source, minimum_rows=settings.split.train_size + 1),
+            *raw.build(table, settings.source, minimum_rows=settings.split.minimum_rows),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir

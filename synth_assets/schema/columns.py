@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from numbers import Number
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import available_timezones
 
@@ -435,6 +436,8 @@ class TimeColumn(OrderedColumn):
             return values.astype("datetime64[us]")
         if pd.api.types.is_numeric_dtype(values.dtype):  # a number is no date, whatever its unit
             return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
+        if values.dtype == object:
+            values = values.where([not isinstance(value, Number) for value in values])
         parsed = pd.to_datetime(values, errors="coerce", format=self.format or "ISO8601", utc=True)
         return parsed.dt.tz_localize(None).astype("datetime64[us]")
 
@@ -664,9 +667,9 @@ def _within(numbers: np.ndarray, low: float | None, high: float | None) -> np.nd
 def _label(value: Any) -> Any:
     """Return a label that YAML has read as another type, as the text that stands in the file."""
     if isinstance(value, bool):
-        spelled = "yes, on or true" if value else "no, off or false"
+        spelled, example = ("yes, on or true", "yes") if value else ("no, off or false", "no")
         raise ValueError(  # noqa: TRY004 - pydantic shows a ValueError to the user
-            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, "no"'
+            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, such as "{example}"'
         )
     if value is None:
         raise ValueError('YAML reads an empty label, null or ~ as no value: write the label in quotes, "null"')
