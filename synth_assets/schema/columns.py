@@ -669,7 +669,7 @@ def _label(value: Any) -> Any:
     if isinstance(value, bool):
         spelled, example = ("yes, on or true", "yes") if value else ("no, off or false", "no")
         raise ValueError(  # noqa: TRY004 - pydantic shows a ValueError to the user
-            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, such as "{example}"'
+            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, "{example}"'
         )
     if value is None:
         raise ValueError('YAML reads an empty label, null or ~ as no value: write the label in quotes, "null"')

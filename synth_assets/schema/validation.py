@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from synth_assets.schema.columns import MAX_LISTED, Column, TableError, describe_type
+from synth_assets.schema.infer import MIN_ROWS
 from synth_assets.schema.table import TableSchema
 
 
@@ -19,6 +20,24 @@ def refuse_invalid(frame: pd.DataFrame, schema: TableSchema, *, origin: str) -> 
     problems = validate(frame, schema)
     if found := [*problems["labels"], *problems["ranges"], *problems["keys"]]:
         raise TableError(f"{origin}: {'; '.join(found)}.")
+
+
+def refuse_unlearnable(schema: TableSchema, rows: int, *, origin: str) -> None:
+    """Refuse a table that nothing can be learned from: a single row, or keys and withheld text alone.
+
+    Raises
+    ------
+    TableError
+        With the reason.
+    """
+    if rows < MIN_ROWS:
+        raise TableError(f"{origin} has {rows} row; at least {MIN_ROWS} are needed to learn a table.")
+    if not schema.compared and not (schema.text_is_published and schema.names_of("text")):
+        held = ", ".join(f"{column.name} ({column.type})" for column in schema.columns)
+        raise TableError(
+            f"{origin} has nothing to learn: {held}. Add a column of labels, numbers or dates, state another type for "
+            "one of these, or publish the text of a table that is not private."
+        )
 
 
 def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1) -> dict[str, list[str]]:

@@ -35,7 +35,8 @@ def _coerced(column: Column, values: list[object]) -> tuple[str, list[object]]:
         (Boolean(name="x", missing_values=("?",)), ["?", "", None, "true"], "boolean", [None, None, None, True]),
         (Integer(name="x"), ["9223372036854775807", "-9223372036854775808", " 7 ", "2.0", "1e3", Decimal(5)], "int64",
          [2**63 - 1, -(2**63), 7, 2, 1000, 5]),
-        (Integer(name="x", missing_values=("NA",)), ["1700000000000000351", "NA"], "Int64", [1700000000000000351, None]),
+        (Integer(name="x", missing_values=("NA",)), ["1700000000000000351", "NA"], "Int64",
+         [1700000000000000351, None]),
         (Integer(name="x", nullable=True), [1, 2], "Int64", [1, 2]),
         (Float(name="x"), ["-0.0", "978e15", Decimal("1.25"), "2.973e-06", ""], "float64",
          [0.0, 9.78e17, 1.25, 2.973e-06, None]),
@@ -119,9 +120,10 @@ def test_metrics_see_labels_as_text_and_times_in_days(
     [
         (Boolean(name="x"), pd.Series([True, None], dtype="boolean"), [True, False]),
         (Date(name="x", minimum="2024-01-01", maximum="2024-12-31"),
-         pd.Series(["2024-01-01", "2023-12-31", "2025-01-01", None], dtype="datetime64[s]"), [True, False, False, False]),
+         pd.Series(["2024-01-01", "2023-12-31", "2025-01-01", None], dtype="datetime64[s]"),
+         [True, False, False, False]),
         (Datetime(name="x", timezone="UTC", maximum="2024-01-01T12:00:00+01:00"),
-         pd.Series(["2024-01-01 11:00", "2024-01-01 11:01"], dtype="datetime64[us]").dt.tz_localize("UTC"), [True, False]),
+         pd.Series(["2024-01-01 11:00", "2024-01-01 11:01"], dtype="datetime64[us, UTC]"), [True, False]),
         (Integer(name="x", minimum=0), pd.Series([0, -1, None], dtype="Int64"), [True, False, False]),
     ],
 )  # fmt: skip

@@ -216,9 +216,18 @@ def test_a_schema_that_contradicts_itself_is_refused(
         ("target: a", "columns: this key is required."),
         ("columns: [{name: a}]", "columns.0: the key `type` is required."),
         ("columns: [{name: a, type: cat}]", "columns.0: found type 'cat'; expected one of 'categorical', "),
-        ("columns: [{name: a, type: categorical, categories: [yes]}]", "YAML reads yes, on or true without quotes as tr"),
-        ("columns: [{name: a, type: categorical, categories: [1.5]}]", "YAML reads 1.5 without quotes as a number: writ"),
-        ("columns: [{name: a, type: categorical, categories: [~]}]", "YAML reads an empty label, null or ~ as no value"),
+        (
+            "columns: [{name: a, type: categorical, categories: [yes]}]",
+            "YAML reads yes, on or true without quotes as",
+        ),
+        (
+            "columns: [{name: a, type: categorical, categories: [1.5]}]",
+            "YAML reads 1.5 without quotes as a number",
+        ),
+        (
+            "columns: [{name: a, type: categorical, categories: [~]}]",
+            "YAML reads an empty label, null or ~ as",
+        ),
         ("columns: [{name: a, type: datetime, timezone: Mars}]", "found 'Mars'; expected a time zone of the IANA"),
         ("columns: [{name: a, type: date, minimum: soon}]", "found 'soon'; expected a date such as '2024-01-31'"),
         ("columns: [{name: a, type: id, pattern: AB}]", "found 'AB'; expected 'integer', 'uuid', or a text with one"),

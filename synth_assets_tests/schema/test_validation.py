@@ -19,16 +19,17 @@ def test_a_table_of_its_schema_passes(small_table: pd.DataFrame, small_schema: T
 @pytest.mark.parametrize(
     ("spoil", "check", "said"),
     [
-        (lambda t: t[["Size", "Colour", "Legs"]], "columns", "found Size, Colour, Legs; expected Colour, Size, Legs, in this order"),
-        (lambda t: t.drop(columns="Legs"), "columns", 
+        (lambda t: t[["Size", "Colour", "Legs"]], "columns",
+         "found Size, Colour, Legs; expected Colour, Size, Legs, in this order"),
+        (lambda t: t.drop(columns="Legs"), "columns",
          "found Colour, Size; expected Colour, Size, Legs: Legs is missing"),
-        (lambda t: t.assign(Legs=t["Legs"] + 0.5), "types", 
+        (lambda t: t.assign(Legs=t["Legs"] + 0.5), "types",
          "Legs holds values of the type float, expected integer; correct the column's type, or the source"),
-        (lambda t: t.assign(Size="big"), "types", 
+        (lambda t: t.assign(Size="big"), "types",
          "Size holds values of the type text, expected float; correct the column's type, or the source"),
-        (lambda t: t.head(59), "row_count", 
+        (lambda t: t.head(59), "row_count",
          "59 rows; expected at least 60. Add rows, or lower `split.train_size`"),
-        (lambda t: t.assign(Size=t["Size"].where(t.index > 1)), "no_missing_values", 
+        (lambda t: t.assign(Size=t["Size"].where(t.index > 1)), "no_missing_values",
          "Size: 2 of 60 cells are empty; state `nullable: true` for the column, or fill the cells in the source"),
         (lambda t: t.assign(Colour=t["Colour"].where(t.index > 0, "green")), "labels",
          "Colour: 1 of 60 values is not one of blue, red: 'green'; add what is missing to the column's categories, or "
