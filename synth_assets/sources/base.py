@@ -1,5 +1,6 @@
 """The interface of a source, and the table that it loads."""
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -106,6 +107,12 @@ def refuse_names(names: Sequence[str], *, origin: str) -> None:
             f"{origin} has the column{'s' if len(twice) > 1 else ''} {', '.join(twice)} twice; every name must be "
             "unique."
         )
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first line of a message of a library, without the class of the error and the full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^(?:[A-Z]\w* )+Error: ", "", lines[0]).rstrip(".: ")
 
 
 def missing_extra(package: str, extra: str, *, origin: str) -> SourceError:

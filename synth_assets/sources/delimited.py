@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import pandas as pd
 
-from synth_assets.sources.base import SourceError, refuse_names
+from synth_assets.sources.base import SourceError, reason_of, refuse_names
 from synth_assets.sources.dialects import GAPS, Dialect, find_dialect, sample_text, thousands_pattern
 from synth_assets.sources.frames import to_frame
 
@@ -87,6 +87,9 @@ def dialect_of(path: Path, stated: Dialect | None = None) -> Dialect:
     return find_dialect(sample, stated, encoding=encoding)
 
 
+Compression = Literal["gzip", "zstd", "none"]
+
+
 class _UnreadableRows(Exception):
     """DuckDB cannot split the rows."""
 
@@ -98,7 +101,7 @@ class _MixedLineBreaks(_UnreadableRows):
 _PLAIN = Dialect(delimiter=",", decimal=".", thousands="", encoding="utf-8", quote='"', escape='"')
 
 
-def compression_of(path: Path) -> str:
+def compression_of(path: Path) -> Compression:
     """Return how a file is compressed by its first bytes: gzip, zstd or none."""
     with path.open("rb") as file:
         head = file.read(4)
@@ -144,7 +147,8 @@ def _find_encoding(path: Path) -> str:
     if counts["valid"] > counts["invalid"]:
         raise _undecodable(path, "utf-8")
     letters = re.findall(r"[^\W\d_]", head.decode("cp1252", errors="replace"))
-    if sum(not letter.isascii() for letter in letters) > 0.3 * len(letters):
+    foreign = sum(not letter.isascii() for letter in letters)
+    if foreign > max(20, 0.3 * len(letters)):  # hardly a language that is written in Latin letters
         raise SourceError(f"{path} is not in UTF-8, and in no other encoding that can be told. {_STATE_IT}")
     return "cp1252" if _decodes(path, "cp1252") else "latin-1"
 
@@ -188,7 +192,7 @@ def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
 
 
 @contextmanager
-def _as_utf8(path: Path, dialect: Dialect) -> Iterator[tuple[Path, str]]:
+def _as_utf8(path: Path, dialect: Dialect) -> Iterator[tuple[Path, Compression]]:
     """Yield the file, or a copy of it in UTF-8, and how it is compressed."""
     if codecs.lookup(dialect.encoding or "utf-8").name == "utf-8":
         yield path, compression_of(path)
@@ -215,7 +219,13 @@ def _rewritten(path: Path, dialect: Dialect) -> Iterator[Path]:
 
 
 def _rows(
-    file: Path, dialect: Dialect, width: int, *, skip: int, compression: str, named: tuple[Path, Dialect] | None = None
+    file: Path,
+    dialect: Dialect,
+    width: int,
+    *,
+    skip: int,
+    compression: Compression,
+    named: tuple[Path, Dialect] | None = None,
 ) -> Any:
     import duckdb
 
@@ -233,7 +243,7 @@ def _rows(
                 columns={f"c{i}": "VARCHAR" for i in range(width)},
             ).to_arrow_table()
         except duckdb.Error as error:
-            reason = str(error).strip()
+            reason = reason_of(error)
             if named:
                 raise _located(*named, width, reason) from error
             if "invalid state" in reason:
@@ -263,7 +273,7 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
                 "the source if its quotes are part of the text."
             )
     return SourceError(
-        f"{path} cannot be split into rows: {reason.splitlines()[0].rstrip('.')}. State its dialect in the source; "
+        f"{path} cannot be split into rows: {reason}. State its dialect in the source; "
         f"the delimiter {dialect.delimiter!r} and the quote {dialect.quote!r} were used."
     )
 

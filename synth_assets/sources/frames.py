@@ -1,4 +1,4 @@
-"""Data frames from Arrow tables and from rows of Python values, each column in a dtype that holds its values exactly."""
+"""Data frames from Arrow tables and from rows of Python values, in dtypes that hold the values exactly."""
 
 import datetime
 import decimal
@@ -62,7 +62,7 @@ def _array(values: Sequence[Any]) -> Any:
     kinds = {type(value) for value in values} - {type(None)}
     if datetime.datetime in kinds and datetime.date in kinds:
         values = [_as_datetime(value) for value in values]
-    if any(not issubclass(kind, _PLAIN) for kind in kinds) or len(kinds & {bool, str}) and len(kinds) > 1:
+    if any(not issubclass(kind, _PLAIN) for kind in kinds) or (len(kinds & {bool, str}) and len(kinds) > 1):
         return _texts(values)
     try:
         return pa.array([None if _is_nan(value) else value for value in values])
