@@ -18,7 +18,9 @@ from synth_assets.orchestration.assets import (
     synthetic_sample,
 )
 from synth_assets.orchestration.assets.common import Table
+from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.split import Split
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,11 @@ class SyntheticTable(dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the assets, checks, jobs, schedule and sensor of the table."""
         settings = self.settings
-        partitions = dg.DailyPartitionsDefinition(
-            start_date=settings.schedule.start_date,
-            timezone=settings.schedule.timezone,
-            end_offset=1,  # today is a partition too, not only past days
-        )
+        partitions = Days(settings.schedule.start_date, timezone=settings.schedule.timezone)
         freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.encoding(), partitions)
         fitted_once = [
-            *raw.build(table, settings.source, minimum_rows=settings.split.train_size + 1),
+            *raw.build(table, settings.source, minimum_rows=_minimum_rows(settings.split)),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir
@@ -70,7 +68,7 @@ class SyntheticTable(dg.Component):
             *synthetic_sample.build(table, settings.sample, freshness=freshness),
             *fidelity.build(table, settings.constraints),
             *privacy.build(table),
-            *regression_comparison.build(table),
+            *(regression_comparison.build(table) if table.schema.target else ()),
             *report.build(table, settings.gates(), settings.constraints),
         ]
         definitions = [*fitted_once, *each_day]
@@ -106,3 +104,8 @@ class SyntheticTable(dg.Component):
             schedules=[daily],
             sensors=[watch],
         )
+
+
+def _minimum_rows(split: Split) -> int:
+    """Return the least number of rows of which some are train rows and some are held out."""
+    return int(split.train_size) + 1 if split.train_size >= 1 else 2

@@ -14,7 +14,7 @@ class Split(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train_size: int = Field(ge=1, description="Number of train rows; the rest is held out.")
+    train_size: float = Field(gt=0, description="Number of train rows, or their share; the rest is held out.")
     random_state: int = Field(ge=0, lt=2**32, description="Seed of the shuffle.")
 
     def membership(self, rows: int) -> pd.DataFrame:
@@ -38,12 +38,13 @@ class Split(BaseModel):
         """
         from sklearn.model_selection import train_test_split
 
-        if not self.train_size < rows:
+        train_rows = int(self.train_size if self.train_size >= 1 else max(1, round(self.train_size * rows)))
+        if not train_rows < rows:
             raise TableError(
-                f"split.train_size is {self.train_size} and the table has {rows} rows; expected at least 1 "
+                f"split.train_size is {self.train_size:g} and the table has {rows} rows; expected at least 1 "
                 f"and at most {rows - 1}, so that rows are held out. Lower train_size."
             )
-        train, test = train_test_split(range(rows), train_size=self.train_size, random_state=self.random_state)
+        train, test = train_test_split(range(rows), train_size=train_rows, random_state=self.random_state)
         return pd.DataFrame({SPLIT: [TRAIN] * len(train) + [TEST] * len(test), ROW_ID: [*train, *test]})
 
 
