@@ -58,7 +58,12 @@ class SyntheticTable(dg.Component):
         freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.encoding(), partitions)
         fitted_once = [
-            *raw.build(table, settings.source, minimum_rows=_minimum_rows(settings.split)),
+            *raw.build(
+                table,
+                settings.source,
+                minimum_rows=_minimum_rows(settings.split),
+                max_missing_share=settings.max_missing_share,
+            ),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir

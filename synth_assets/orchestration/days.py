@@ -16,7 +16,8 @@ class Days(dg.DailyPartitionsDefinition):
 
     def __new__(cls, start_date: str, **options: Any) -> "Days":
         """Create the dates; today is one too, not only past days."""
-        return super().__new__(cls, start_date, **{"end_offset": 1, **options})
+        dates: Days = super().__new__(cls, start_date, **{"end_offset": 1, **options})
+        return dates
 
     @property
     def known(self) -> str:

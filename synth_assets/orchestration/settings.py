@@ -173,11 +173,15 @@ class SyntheticTableSettings(_Settings):
         default=None,
         description="Column that is predicted from the others, by its name; without one, no prediction is compared.",
     )
+    max_missing_share: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="Share of the cells of a column that may be empty in the source; without one, any share may.",
+    )
     split: Split = Field(default=_SPLIT, description="Division of the rows into train and holdout rows.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the model.")
-    synthesizer: AnySettings = Field(
-        default=LanguageModelSettings(), description="Synthesizer of the rows, by `type`."
-    )
+    synthesizer: AnySettings = Field(default=LanguageModelSettings(), description="Synthesizer of the rows, by `type`.")
     checkpoints_dir: DataFile = Field(
         default="checkpoints", description="Folder of training checkpoints, inside the data folder."
     )

@@ -125,9 +125,7 @@ def _connect(schema: TableSchema) -> "duckdb.DuckDBPyConnection":
     return connection
 
 
-def _violations(
-    connection: "duckdb.DuckDBPyConnection", constraint: Constraint
-) -> tuple[np.ndarray, np.ndarray]:
+def _violations(connection: "duckdb.DuckDBPyConnection", constraint: Constraint) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each row, whether a constraint is false, and whether it is neither true nor false."""
     import duckdb
 

@@ -27,6 +27,9 @@ FORMAT = 2
 RESAMPLE_DATE = "resample_date"
 """The column that assigns rows to a sample."""
 
+CHECKS = "_checks"
+"""Suffix of the table with the findings of an asset's checks."""
+
 PROVENANCE = "provenance"
 PROVENANCE_COLUMNS = {
     "asset": ("VARCHAR", "The asset that was materialized."),
@@ -108,7 +111,7 @@ class Warehouse:
         table: str,
         frame: "pd.DataFrame",
         *,
-        provenance: Provenance,
+        provenance: Provenance | None,
         resample_date: str | None = None,
         types: Mapping[str, str] | None = None,
     ) -> None:
@@ -120,8 +123,8 @@ class Warehouse:
             The table; any text, it is quoted.
         frame : pandas.DataFrame
             The rows. Columns are matched by name.
-        provenance : Provenance
-            The record of the materialization.
+        provenance : Provenance or None
+            The record of the materialization; None for rows that no asset materialized.
         resample_date : str, optional
             An ISO date. Only the rows of this date are replaced; the new rows get it as `resample_date`.
         types : mapping of str to str, optional
@@ -148,7 +151,8 @@ class Warehouse:
                 is_date = f"{quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)"
                 connection.execute(f"DELETE FROM {target} WHERE {is_date}", [resample_date])
                 connection.execute(f"INSERT INTO {target} BY NAME {rows}", [resample_date])
-            _record(connection, namespace, table, resample_date, len(frame), provenance)
+            if provenance is not None:
+                _record(connection, namespace, table, resample_date, len(frame), provenance)
 
     def record(self, namespace: str, asset: str, *, provenance: Provenance, resample_date: str | None = None) -> None:
         """Record a materialization that wrote no table, for a namespace and the name of an asset.
@@ -268,9 +272,7 @@ class Warehouse:
             If there is no such table.
         """
         values = [f"SELECT {quoted(column)} FROM {quoted(CATALOG, namespace, each)}" for each in (table, other)]
-        (count,) = self._row(
-            f"SELECT count({quoted(column)}) FROM ({' INTERSECT '.join(values)})"
-        )
+        (count,) = self._row(f"SELECT count({quoted(column)}) FROM ({' INTERSECT '.join(values)})")
         return int(count)
 
     def _row(self, sql: str) -> tuple[Any, ...]:

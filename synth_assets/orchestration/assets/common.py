@@ -1,7 +1,7 @@
 """The table of a lineage, and what its assets share: declaration, results, column descriptions, figures."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write
-from synth_assets.storage.warehouse import RESAMPLE_DATE
+from synth_assets.storage.warehouse import CHECKS, RESAMPLE_DATE, Warehouse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,9 +133,7 @@ class Table:
         )
         return decorator
 
-    def raw_columns(
-        self, *, encoded: bool = False, only: Sequence[str] | None = None
-    ) -> list[dg.TableColumn]:
+    def raw_columns(self, *, encoded: bool = False, only: Sequence[str] | None = None) -> list[dg.TableColumn]:
         """Return the descriptions of the table's columns, raw or encoded: of all, or `only` of some."""
         return [
             _describe(
@@ -160,6 +158,63 @@ def samples_of(table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
     """Return the description of a column that an asset writes."""
     return dg.TableColumn(name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=nullable))
+
+
+def check_results(
+    context: dg.AssetCheckExecutionContext,
+    warehouse: Warehouse,
+    key: dg.AssetKey,
+    problems: Mapping[str, Sequence[str]],
+    *,
+    warnings: Collection[str],
+    passed: str,
+    day: str | None = None,
+) -> Iterator[dg.AssetCheckResult]:
+    """Store and log what the checks of an asset found, and yield the results of the selected ones.
+
+    Parameters
+    ----------
+    context : dagster.AssetCheckExecutionContext
+        The context of the checks.
+    warehouse : Warehouse
+        Keeps the findings for `synth-assets status`.
+    key : dagster.AssetKey
+        The asset.
+    problems : mapping of str to sequence of str
+        By check: what was found, each as a sentence; nothing for one that is passed.
+    warnings : collection of str
+        The checks that do not stop what follows.
+    passed : str
+        Description of a check that is passed.
+    day : str, optional
+        The resample date, for an asset of a sample.
+
+    Yields
+    ------
+    dagster.AssetCheckResult
+        The result of a check.
+    """
+    namespace, asset = key.path
+    messages = {name: "; ".join(found).rstrip(".") + "." if found else passed for name, found in problems.items()}
+    findings = pd.DataFrame(
+        [(name, name not in warnings, not problems[name], message) for name, message in messages.items()],
+        columns=["check_name", "blocking", "passed", "message"],
+    )
+    with as_dagster_failure():
+        warehouse.write(namespace, asset + CHECKS, findings, provenance=None, resample_date=day)
+    for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
+        name = selected.name
+        is_warning = name in warnings
+        if problems[name]:
+            log = context.log.warning if is_warning else context.log.error
+            log(f"{namespace}/{asset}: the check {name} found: {messages[name]}")
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=key,
+            passed=not problems[name],
+            severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+            description=messages[name],
+        )
 
 
 def result_columns() -> list[dg.TableColumn]:
@@ -260,9 +315,7 @@ def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferre
         name,
         type_.lower(),
         " ".join(filter(None, sentences)),
-        constraints=dg.TableColumnConstraints(
-            nullable=column.nullable, unique=column.role == "id", other=limits
-        ),
+        constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=column.role == "id", other=limits),
     )
 
 

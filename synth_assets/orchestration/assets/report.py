@@ -136,6 +136,9 @@ def build(
         verdicts = warehouse.read(table.name, NAME, resample_date=context.partition_key).set_index("gate")
         for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
             verdict = verdicts.loc[selected.name]
+            if not verdict["passed"]:
+                log = context.log.error if verdict["blocking"] else context.log.warning
+                log(f"{table.name}: the gate {selected.name} found: {verdict['message']}")
             yield dg.AssetCheckResult(
                 check_name=selected.name,
                 asset_key=key,

@@ -14,6 +14,7 @@ from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets.common import (
     LANGUAGE_MODEL_POOL,
     Table,
+    check_results,
     column,
     preview,
     result,
@@ -165,7 +166,7 @@ def first_key(table: Table, day: str, n_samples: int, *, drawn: int) -> int:
     ForeseenError
         If the sample would have the keys of the next day.
     """
-    keys_a_day = max(KEYS_A_DAY, 10 ** math.ceil(math.log10(n_samples)))
+    keys_a_day: int = max(KEYS_A_DAY, 10 ** math.ceil(math.log10(n_samples)))
     if drawn > keys_a_day and table.schema.names_of("id"):
         raise ForeseenError(
             f"found n_samples {drawn:,}; a day of {table.name} has {keys_a_day:,} keys, so that the days do not share "
@@ -182,7 +183,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             "valid_rows",
             asset=key,
             blocking=True,
-            description="Every row has the columns, types and labels of the raw table, and gaps only where they may be.",
+            description="Every row has the columns, types and labels of the raw table, and no gap but where one may be.",
             partitions_def=table.partitions,
         ),
         dg.AssetCheckSpec(
@@ -213,15 +214,15 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
         by_check["valid_rows"] = [problem for found in problems.values() for problem in found]
         for name in keys:
             by_check[KEYS] += repeated_keys(warehouse, table.name, name)
-        for selected in context.selected_asset_check_keys:
-            found = by_check[selected.name]
-            yield dg.AssetCheckResult(
-                check_name=selected.name,
-                asset_key=key,
-                passed=not found,
-                severity=dg.AssetCheckSeverity.WARN if selected.name == "ranges" else dg.AssetCheckSeverity.ERROR,
-                description="; ".join(found) or f"all {len(frame):,} rows are as expected",
-            )
+        yield from check_results(
+            context,
+            warehouse,
+            key,
+            {spec.name: by_check[spec.name] for spec in specs},
+            warnings=("ranges",),
+            passed=f"all {len(frame):,} rows are as expected",
+            day=context.partition_key,
+        )
 
     return checks
 
@@ -232,8 +233,9 @@ def repeated_keys(warehouse: Warehouse, table: str, column: str) -> list[str]:
     twice, days = warehouse.count_repeated(table, NAME, column)
     if twice:
         found.append(
-            f"{column}: {twice:,} keys occur more than once, on {', '.join(days)}. Delete these samples, or move the "
-            "warehouse away, and sample the days again: the start date or n_samples was changed after they were drawn"
+            f"{column}: {twice:,} keys occur more than once, on {', '.join(days)}, since start_date, n_samples or the "
+            "column's start was changed after these days were sampled. Delete them with `synth-assets delete`, and "
+            "sample them again"
         )
     real = warehouse.count_shared(table, NAME, raw_asset.NAME, column)
     if real:
