@@ -18,6 +18,7 @@ from synth_assets.orchestration.assets import (
     synthetic_sample,
 )
 from synth_assets.orchestration.assets.common import Table
+from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.settings import SyntheticTableSettings
 
 
@@ -52,15 +53,16 @@ class SyntheticTable(dg.Component):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the assets, checks, jobs, schedule and sensor of the table."""
         settings = self.settings
-        partitions = dg.DailyPartitionsDefinition(
-            start_date=settings.schedule.start_date,
-            timezone=settings.schedule.timezone,
-            end_offset=1,  # today is a partition too, not only past days
-        )
+        partitions = Days(settings.schedule.start_date, timezone=settings.schedule.timezone)
         freshness = settings.freshness.policy()
         table = Table(settings.table, settings.owner, settings.encoding(), partitions)
         fitted_once = [
-            *raw.build(table, settings.source, minimum_rows=settings.split.minimum_rows),
+            *raw.build(
+                table,
+                settings.source,
+                minimum_rows=settings.split.minimum_rows,
+                max_missing_share=settings.max_missing_share,
+            ),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir
@@ -70,7 +72,7 @@ class SyntheticTable(dg.Component):
             *synthetic_sample.build(table, settings.sample, freshness=freshness),
             *fidelity.build(table, settings.constraints),
             *privacy.build(table),
-            *regression_comparison.build(table),
+            *(regression_comparison.build(table) if table.schema.target else ()),
             *report.build(table, settings.gates(), settings.constraints),
         ]
         definitions = [*fitted_once, *each_day]

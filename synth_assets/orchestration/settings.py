@@ -1,13 +1,14 @@
 """The settings of a table, as its `defs.yaml` states them: each key with its type, limits and default."""
 
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import dagster as dg
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -30,6 +31,7 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.sources import AnySource
 from synth_assets.sources.base import DataFile, inside_data_folder
 from synth_assets.synthesizers import AnySettings, SampleSettings
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 
 _SCHEMAS_OF_DUCKDB = ("information_schema", "main", "pg_catalog", "system", "temp")
 
@@ -105,13 +107,22 @@ class TargetSettings(_Settings):
     rename: str | None = Field(default=None, min_length=1, description="Name of the target in encoded_split.")
 
 
+def _target(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+_StatedTarget = str | TargetSettings | None
+
+
 class ScheduleSettings(_Settings):
     """When the table is resampled, and how often its source is checked."""
 
-    hour: int = Field(ge=0, le=23, description="Hour of the daily sample.")
+    hour: int = Field(default=6, ge=0, le=23, description="Hour of the daily sample.")
     minute: int = Field(default=0, ge=0, le=59, description="Minute of the daily sample.")
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(default="UTC", description="Time zone of the schedule.")
-    start_date: Annotated[str, AfterValidator(_date)] = Field(description="First resample date, as YYYY-MM-DD.")
+    start_date: Annotated[str, AfterValidator(_date)] = Field(
+        default="2026-01-01", description="First resample date, as YYYY-MM-DD."
+    )
     source_every_minutes: int = Field(
         default=15, ge=1, description="Minutes between two checks of the source; a change starts the whole lineage."
     )
@@ -139,6 +150,14 @@ class FreshnessSettings(_Settings):
         )
 
 
+def _of_schema(name: str) -> Any:
+    """Return a setting that is a field of `TableSchema`, with its default, limits and description."""
+    return TableSchema.model_fields[name]
+
+
+_SPLIT = Split.model_validate({"train_size": 0.8, "random_state": 0})
+
+
 class SyntheticTableSettings(_Settings):
     """The settings of a table."""
 
@@ -146,14 +165,23 @@ class SyntheticTableSettings(_Settings):
         description="Name of the table: the prefix of its asset keys, and its namespace in DuckDB."
     )
     owner: Annotated[str, AfterValidator(_owner)] = Field(
-        description="Owner of the table: an e-mail address, or 'team:<name>'."
+        default="team:synth_assets", description="Owner of the table: an e-mail address, or 'team:<name>'."
     )
     source: AnySource = Field(description="Source of the rows, by `type`.")
     columns: tuple[Column, ...] = Field(min_length=2, description="Columns of the table, in order.")
-    target: TargetSettings = Field(description="Column that is predicted from the others.")
-    split: Split = Field(description="Division of the rows into train and holdout rows.")
+    target: Annotated[TargetSettings | None, BeforeValidator(_target, json_schema_input_type=_StatedTarget)] = Field(
+        default=None,
+        description="Column that is predicted from the others, by its name; without one, no prediction is compared.",
+    )
+    max_missing_share: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="Share of the cells of a column that may be empty in the source; without one, any share may.",
+    )
+    split: Split = Field(default=_SPLIT, description="Division of the rows into train and holdout rows.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the model.")
-    synthesizer: AnySettings = Field(description="Synthesizer of the rows, by `type`.")
+    synthesizer: AnySettings = Field(default=LanguageModelSettings(), description="Synthesizer of the rows, by `type`.")
     checkpoints_dir: DataFile = Field(
         default="checkpoints", description="Folder of training checkpoints, inside the data folder."
     )
@@ -166,12 +194,15 @@ class SyntheticTableSettings(_Settings):
     private: bool = Field(
         default=True, description="Whether the real rows are confidential: consumers get synthetic rows only."
     )
+    publish_text: bool | None = _of_schema("publish_text")
+    min_label_rows: int | None = _of_schema("min_label_rows")
+    rare_labels: Literal["draw", "other"] = _of_schema("rare_labels")
     publish_real_rows: bool | None = Field(
         default=None,
         description="Whether raw and encoded_split are published; by default, if the table is not private.",
     )
     retention: Retention = Field(default=UNLIMITED, description="How long samples are kept.")
-    schedule: ScheduleSettings = Field(description="Time of the daily sample.")
+    schedule: ScheduleSettings = Field(default=ScheduleSettings(), description="Time of the daily sample.")
     freshness: FreshnessSettings = Field(
         default=FreshnessSettings(), description="Maximum age of the newest sample and of the publication."
     )
@@ -205,21 +236,37 @@ class SyntheticTableSettings(_Settings):
 
     def table_schema(self) -> TableSchema:
         """Return the schema of the raw table."""
-        return TableSchema(columns=self.columns, target=self.target.column, private=self.private)
+        return TableSchema(
+            columns=self.columns,
+            target=self.target.column if self.target else None,
+            private=self.private,
+            publish_text=self.publish_text,
+            min_label_rows=self.min_label_rows,
+            rare_labels=self.rare_labels,
+        )
 
     def encoding(self) -> Encoding:
         """Return the encoding of `encoded_split`."""
-        return Encoding(self.table_schema(), self.target.rename)
+        return Encoding(self.table_schema(), self.target.rename if self.target else None)
 
     def gates(self) -> dict[str, Gate]:
-        """Return the gates by name, with the tolerances of the table.
+        """Return the gates by name, with the tolerances of the table; without a target, there is no gate of utility.
 
         Raises
         ------
         ForeseenError
-            If tolerances are stated for an unknown gate, or for a metric that is not one of the gate's.
+            If tolerances are stated for an unknown gate, or for a metric that is not one of the gate's, or for the
+            gate of utility of a table without a target.
         """
-        return gates_with(self.tolerances)
+        gates = gates_with(self.tolerances)
+        if self.target is None:
+            if "utility" in self.tolerances:
+                raise ForeseenError(
+                    "tolerances name the gate utility, which a table without a target does not have. State a "
+                    "target, or remove them."
+                )
+            del gates["utility"]
+        return gates
 
     @property
     def real_rows_are_published(self) -> bool:

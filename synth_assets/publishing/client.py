@@ -19,6 +19,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import Publication, PublicationError, Publications
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import quoted
+from synth_assets.storage.warehouse import IN_UTC
 
 if TYPE_CHECKING:
     import duckdb
@@ -100,6 +101,7 @@ def _open(file: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect(str(file), read_only=True)
+    connection.execute(IN_UTC)
     namespaces = connection.execute(
         "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
     ).fetchall()

@@ -48,7 +48,24 @@ MIN_KEY_DIGITS = 12
 MAX_TEXT_LENGTH = 200
 """Maximum length of an inferred column of text."""
 
-MISSING_TEXTS = ("", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "<na>", "nat")
+MISSING_TEXTS = (
+    "",
+    "?",
+    "-",
+    "--",
+    ".",
+    "na",
+    "n/a",
+    "#n/a",
+    "nan",
+    "null",
+    "none",
+    "nil",
+    "missing",
+    "k.a.",
+    "<na>",
+    "nat",
+)
 """Texts, in lower case, that stand for an empty cell where every other value is a number or a date."""
 
 _SAMPLE = 1000

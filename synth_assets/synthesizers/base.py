@@ -104,6 +104,7 @@ class Synthesizer(ABC):
         self.base_models_dir = base_models_dir
         self.losses: list[dict[str, float]] = []
         self.n_parameters = 0
+        self.hidden_labels: dict[str, int] = {}
         self.resumed_from_step = 0
 
     def base_fingerprint(self, seed: int) -> str | None:
@@ -161,6 +162,7 @@ class Synthesizer(ABC):
         conditions: Mapping[str, str] | None = None,
         temperature: float = 1.0,
         log: Log = silent,
+        first_key: int = 0,
     ) -> pd.DataFrame:
         """Draw rows.
 
@@ -187,6 +189,7 @@ class Synthesizer(ABC):
         ModelError
             If the synthesizer is not fitted, does not support an argument, or cannot draw the rows.
         """
+        del first_key
         batches = list(self.sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log))
         if not batches:
             return self._typed(pd.DataFrame({name: [] for name in self.schema.names}))

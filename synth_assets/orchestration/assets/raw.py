@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from synth_assets.orchestration.assets.common import Table, preview, result
+from synth_assets.orchestration.assets.common import Table, check_results, preview, result
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.validation import validate
 from synth_assets.sources import Source
@@ -16,10 +16,47 @@ NAME = "raw"
 SOURCE_FINGERPRINT = "source_fingerprint"
 """Metadata key of the fingerprint of the source, which the sensor compares."""
 
-ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+MISSING_SHARE, IS_REAL = "missing_share", "is_real"
+"""Checks of the source beside the ones of the schema."""
+
+_EXPECTED = {
+    "columns": ("The table has the declared columns, in order.", "Correct the source, or the columns in defs.yaml."),
+    "types": ("Each column has its declared type.", "Correct the column's type in defs.yaml, and materialize raw."),
+    "row_count": (
+        "The table has at least {rows:,} rows, so that some are held out.",
+        "Provide more rows, or lower split.train_size.",
+    ),
+    "no_missing_values": (
+        "Only nullable columns have empty cells.",
+        "If cells may be empty, state `nullable: true` for the column; otherwise fill them in the source.",
+    ),
+    "labels": (
+        "Each label is a category of its column.",
+        "Add new labels to the column's categories, or correct them in the source.",
+    ),
+    "ranges": (
+        "Each number and date is within the limits of its column.",
+        "If the values are right, widen the column's minimum or maximum; otherwise correct the source.",
+    ),
+    "keys": (
+        "No key occurs twice.",
+        "Remove the repeated rows from the source, or state another type than id for the column.",
+    ),
+    MISSING_SHARE: (
+        "At most {share:.0%} of the cells of a column are empty.",
+        "Find out why the source has more gaps, or raise max_missing_share.",
+    ),
+    IS_REAL: (
+        "The rows are real, not of the placeholder.",
+        "Results from them are for development only; provide the real table as the README describes.",
+    ),
+}
+"""By check: what is expected, and what to do if it is not found."""
 
 
-def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+def build(
+    table: Table, source: Source, *, minimum_rows: int, max_missing_share: float | None
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
     Parameters
@@ -30,6 +67,8 @@ def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsD
         The source of the table.
     minimum_rows : int
         The minimum number of rows, given by the split.
+    max_missing_share : float, optional
+        Share of the cells of a column that may be empty; without one, there is no such check.
 
     Returns
     -------
@@ -42,11 +81,13 @@ def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsD
         code_version="1",
         kinds={"python", "pandas", "duckdb"},
         columns=table.raw_columns(),
-        description=f"The real `{table.name}` table from its source: a file, OpenML, or the placeholder.",
+        description=f"The real `{table.name}` table as its source provides it.",
     )
     def raw(
         context: dg.AssetExecutionContext, paths: dg.ResourceParam[DataPaths]
     ) -> dg.MaterializeResult[pd.DataFrame]:
+        if context.job_name == f"{table.name}_lineage":
+            table.partitions.require(context)  # before a model is fitted: what follows needs a day
         with as_dagster_failure():
             loaded = source.load(paths.root)
             frame = table.schema.coerce(loaded.frame, origin=loaded.label)
@@ -62,7 +103,7 @@ def build(table: Table, source: Source, *, minimum_rows: int) -> list[dg.AssetsD
             preview=preview(frame),
         )
 
-    return [raw, _checks(table, minimum_rows)]
+    return [raw, _checks(table, minimum_rows, max_missing_share)]
 
 
 def source_label(warehouse: Warehouse, table: str) -> str:
@@ -70,42 +111,44 @@ def source_label(warehouse: Warehouse, table: str) -> str:
     return str(warehouse.latest_details(table, NAME)["source"])
 
 
-def _checks(table: Table, minimum_rows: int) -> dg.AssetChecksDefinition:
+def _checks(table: Table, minimum_rows: int, max_missing_share: float | None) -> dg.AssetChecksDefinition:
     key = table.key(NAME)
-    blocking = {
-        "columns": "The table has the declared columns, in order.",
-        "types": "Each column has its declared type.",
-        "row_count": f"The table has at least {minimum_rows:,} rows, so that some are held out.",
-        "no_missing_values": "No cell is missing.",
-        "labels": "Each label is a category of its column.",
-        "ranges": "Each number is within the range of its column.",
-    }
+    # The names of the checks are the ones of the problems that `validate` looks for.
+    names = list(validate(pd.DataFrame(columns=table.schema.names), table.schema))
+    names += [MISSING_SHARE] if max_missing_share is not None else []
+    names += [IS_REAL]
     specs = [
-        dg.AssetCheckSpec(name, asset=key, description=description, blocking=True)
-        for name, description in blocking.items()
+        dg.AssetCheckSpec(
+            name,
+            asset=key,
+            description=_EXPECTED.get(name, (name.replace("_", " "), ""))[0].format(
+                rows=minimum_rows, share=max_missing_share
+            ),
+            blocking=name != IS_REAL,
+        )
+        for name in names
     ]
-    specs.append(dg.AssetCheckSpec("is_real", asset=key, description="The rows are real, not of the placeholder."))
 
     # The UI can run checks without the asset only if they can be subset.
     @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        problems = validate(warehouse.read(table.name, NAME), table.schema, minimum_rows=minimum_rows)
-        details = warehouse.latest_details(table.name, NAME)
-        if details["source_kind"] == "placeholder":
-            problems["is_real"] = [
-                f"these rows are the {details['source']}: results from them are for development only. "
-                "Provide the real table as the README describes"
+        frame = warehouse.read(table.name, NAME)
+        problems = validate(frame, table.schema, minimum_rows=minimum_rows)
+        if max_missing_share is not None:
+            problems[MISSING_SHARE] = [
+                f"{name}: {share:.1%} of the cells are empty, expected at most {max_missing_share:.1%}"
+                for name, share in frame.isna().mean().items()
+                if share > max_missing_share
             ]
-        for selected in context.selected_asset_check_keys:
-            found = problems.get(selected.name, [])
-            yield dg.AssetCheckResult(
-                check_name=selected.name,
-                asset_key=key,
-                passed=not found,
-                severity=ERROR if selected.name in blocking else WARN,
-                description="; ".join(found) or "as expected",
-            )
+        details = warehouse.latest_details(table.name, NAME)
+        is_placeholder = details["source_kind"] == "placeholder"
+        problems[IS_REAL] = [f"these rows are the {details['source']}"] if is_placeholder else []
+        advised = {
+            name: [f"{'; '.join(found)}. {_EXPECTED.get(name, ('', ''))[1]}"] if found else []
+            for name, found in problems.items()
+        }
+        yield from check_results(context, warehouse, key, advised, warnings=(IS_REAL,), passed="as expected")
 
     return checks
