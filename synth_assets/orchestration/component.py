@@ -48,7 +48,8 @@ class SyntheticTable(dg.Component):
         """Create the component from validated settings."""
         if not isinstance(attributes, SyntheticTableSettings):
             raise TypeError(f"found {type(attributes).__name__}; expected the attributes of a SyntheticTable")
-        return cls(attributes)
+        folder = context.path if context.path.is_dir() else context.path.parent
+        return cls(attributes.resolved(folder))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the assets, checks, jobs, schedule and sensor of the table."""
