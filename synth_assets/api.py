@@ -87,7 +87,7 @@ def synthesize(
     refuse_unlearnable(schema, len(train), origin="the frame")
     if hidden := [name for name in schema.names if name not in schema.published]:
         _LOGGER.warning(
-            "Left out of the synthetic rows: %s, which hold text, because the table is private (private=True).",
+            "Left out of the synthetic rows: %s. The text of a table that is private is not written.",
             ", ".join(map(repr, hidden)),
         )
     with _fit_log(progress) as log:

@@ -165,7 +165,8 @@ def changes(frame: pd.DataFrame, columns: Sequence[Column], left_out: Sequence[s
             count, row = int(unreadable.sum()), int(unreadable.argmax())
             told.append(
                 f"{column.name!r} has {str(values.iloc[row])!r} in data row {row + 1}, which is not "
-                f"{_expected(column)} ({count:,} such cell{'s' if count > 1 else ''}); correct the source, or run `synth-assets init` again"
+                f"{_expected(column)} ({count:,} such cell{'s' if count > 1 else ''}); correct the source, or run "
+                "`synth-assets init` again"
             )
         elif empty:
             told.append(
