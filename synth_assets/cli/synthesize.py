@@ -112,9 +112,7 @@ def synthesize(
     train, holdout = select(table, membership, "train"), select(table, membership, "test")
     _say(f"{held_out:,} of the rows are held out for the report (--no-holdout fits to all).")
     if len(table) < FEW_ROWS:
-        _say(
-            f"An evaluation on {held_out:,} rows can tell little: intervals are wide, differences may be chance."
-        )
+        _say(f"An evaluation on {held_out:,} rows can tell little: intervals are wide, differences may be chance.")
     synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
     write(synthetic)
     _say("Evaluating the rows.")
