@@ -73,7 +73,7 @@ def synthesize(
     else:
         schema = TableSchema.from_yaml(schema_file)
         schema = schema if target is None else schema.with_target(target)
-        frame = read_file(file, text_columns=schema.categorical)
+        frame = read_file(file)
     table = schema.coerce(frame, origin=str(file))
     refuse_invalid(table, schema, origin=str(file))
     _say(f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''}.")

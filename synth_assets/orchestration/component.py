@@ -20,7 +20,6 @@ from synth_assets.orchestration.assets import (
 from synth_assets.orchestration.assets.common import Table
 from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.settings import SyntheticTableSettings
-from synth_assets.schema.split import Split
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class SyntheticTable(dg.Component):
         """Create the component from validated settings."""
         if not isinstance(attributes, SyntheticTableSettings):
             raise TypeError(f"found {type(attributes).__name__}; expected the attributes of a SyntheticTable")
-        return cls(attributes)
+        folder = context.path if context.path.is_dir() else context.path.parent
+        return cls(attributes.resolved(folder))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the assets, checks, jobs, schedule and sensor of the table."""
@@ -61,7 +61,7 @@ class SyntheticTable(dg.Component):
             *raw.build(
                 table,
                 settings.source,
-                minimum_rows=_minimum_rows(settings.split),
+                minimum_rows=settings.split.minimum_rows,
                 max_missing_share=settings.max_missing_share,
             ),
             *encoded_split.build(table, settings.split),
@@ -109,8 +109,3 @@ class SyntheticTable(dg.Component):
             schedules=[daily],
             sensors=[watch],
         )
-
-
-def _minimum_rows(split: Split) -> int:
-    """Return the least number of rows of which some are train rows and some are held out."""
-    return int(split.train_size) + 1 if split.train_size >= 1 else 2

@@ -1,6 +1,7 @@
 """The settings of a table, as its `defs.yaml` states them: each key with its type, limits and default."""
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
@@ -23,9 +24,10 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, gates_with
 from synth_assets.publishing.publications import FOLDER
 from synth_assets.publishing.retention import UNLIMITED, Retention
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Column, TableError
 from synth_assets.schema.constraints import Constraint, check_constraints
 from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.lock import SchemaLock
 from synth_assets.schema.split import Split
 from synth_assets.schema.table import TableSchema
 from synth_assets.sources import AnySource
@@ -114,6 +116,17 @@ def _target(value: Any) -> Any:
 _StatedTarget = str | TargetSettings | None
 
 
+def _columns(value: Any) -> Any:
+    """Return stated columns, or none for `infer`: they are read from the lock once its folder is known."""
+    if isinstance(value, str):
+        if value != "infer":
+            raise ValueError(f"found {value!r}; expected a list of columns, or `infer`")
+        return ()
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("found no column; expected at least one, or `infer`")
+    return value
+
+
 class ScheduleSettings(_Settings):
     """When the table is resampled, and how often its source is checked."""
 
@@ -168,7 +181,13 @@ class SyntheticTableSettings(_Settings):
         default="team:synth_assets", description="Owner of the table: an e-mail address, or 'team:<name>'."
     )
     source: AnySource = Field(description="Source of the rows, by `type`.")
-    columns: tuple[Column, ...] = Field(min_length=2, description="Columns of the table, in order.")
+    columns: Annotated[tuple[Column, ...], BeforeValidator(_columns)] = Field(
+        description="Columns of the table, in order; or `infer`, for those that `synth-assets init` found and wrote "
+        "into schema.lock.yaml."
+    )
+    override: tuple[Column, ...] = Field(
+        default=(), description="Columns that replace the inferred ones of the same names."
+    )
     target: Annotated[TargetSettings | None, BeforeValidator(_target, json_schema_input_type=_StatedTarget)] = Field(
         default=None,
         description="Column that is predicted from the others, by its name; without one, no prediction is compared.",
@@ -210,7 +229,15 @@ class SyntheticTableSettings(_Settings):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core_schema)
-        _choose_by_type(handler.resolve_ref_schema(schema)["properties"])
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        _choose_by_type(properties)
+        listed = properties["columns"]
+        properties["columns"] = {
+            "description": listed.pop("description"),
+            "if": {"type": "string"},
+            "then": {"enum": ["infer"]},
+            "else": listed | {"minItems": 1},
+        }
         return schema
 
     @field_validator("synthesizer")
@@ -221,9 +248,14 @@ class SyntheticTableSettings(_Settings):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "SyntheticTableSettings":
+        inside_data_folder(getattr(self.synthesizer, "base", "scratch"))
         try:
-            self.encoding()
             self.gates()
+            if self.is_inferred:
+                return self  # the rest is checked once the columns are known
+            if self.override:
+                raise TableError("override: the columns are listed; change them there, or state `columns: infer`.")
+            self.encoding()
             check_constraints(self.constraints, self.table_schema())
         except ForeseenError as error:
             raise ValueError(str(error)) from error
@@ -231,8 +263,27 @@ class SyntheticTableSettings(_Settings):
         unknown = [name for name in getattr(self.synthesizer, "column_order", ()) if name not in names]
         if unknown:
             raise ValueError(f"synthesizer.column_order names {', '.join(unknown)}; the columns are {', '.join(names)}")
-        inside_data_folder(getattr(self.synthesizer, "base", "scratch"))
         return self
+
+    @property
+    def is_inferred(self) -> bool:
+        """Whether `columns: infer` is stated, and the columns are not known yet."""
+        return not self.columns
+
+    def resolved(self, folder: Path) -> "SyntheticTableSettings":
+        """Return the settings with the columns of the lock in a folder, if they are inferred.
+
+        Raises
+        ------
+        ForeseenError
+            If there is no lock, or it is damaged.
+        pydantic.ValidationError
+            If the settings name a column that is not in the lock.
+        """
+        if not self.is_inferred:
+            return self
+        columns = SchemaLock.read(folder).with_overrides(self.override)
+        return SyntheticTableSettings.model_validate({**dict(self), "columns": columns, "override": ()})
 
     def table_schema(self) -> TableSchema:
         """Return the schema of the raw table."""

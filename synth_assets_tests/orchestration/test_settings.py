@@ -73,7 +73,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("split.random_state", -1, "split.random_state", "greater than or equal to 0"),
         ("target.column", "Rungs", "", "target: 'Rungs' is not a column of the table; the columns are 'Sex',"),
         ("target.rename", "Length", "", "target.rename: 'Length' is already a column; choose a free name"),
-        ("columns.1.name", "Sex", "", "Sex named twice"),
+        ("columns.1.name", "Sex", "", "are one name to DuckDB"),
         ("sample.n_samples", 0, "sample.n_samples", "greater than or equal to 1"),
         ("sample.temperature", 0, "sample.temperature", "greater than 0"),
         ("schedule.hour", 24, "schedule.hour", "less than or equal to 23"),

@@ -51,7 +51,7 @@ def build(table: Table, split: Split) -> list[dg.AssetsDefinition]:
     )
     def encoded_split(raw: pd.DataFrame) -> dg.MaterializeResult[pd.DataFrame]:
         with as_dagster_failure():
-            membership = split.membership(len(raw))
+            membership = split.membership(len(raw), split.strata(raw, table.schema))
             encoded = table.encoding.encode(raw).iloc[membership[ROW_ID].to_numpy()].reset_index(drop=True)
             frame = pd.concat([encoded, membership], axis="columns")
         counts = frame[SPLIT].value_counts()
