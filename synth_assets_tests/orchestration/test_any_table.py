@@ -99,6 +99,7 @@ def odd(tmp_path: Path, instance: dg.DagsterInstance) -> Lineage:
     return Lineage(tmp_path / "data", instance, any_source(), private=False)
 
 
+@pytest.mark.slow
 def test_every_type_is_stored_published_and_read_as_itself(odd: Lineage) -> None:
     for day in (MONDAY, TUESDAY):
         outcome = odd.run(*(OF_MODEL if day == MONDAY else OF_MODEL[-1:]), day=day)
@@ -166,7 +167,7 @@ def test_text_of_a_private_table_is_not_sampled(tmp_path: Path, instance: dg.Dag
     assert lineage.run(*OF_MODEL).success
     assert "note" in lineage.types("raw")
     assert "note" not in lineage.types("synthetic_sample")
-    assert lineage.warehouse.latest_details("odd", "synthetic_sample")["hidden_labels"]['quote"d'] == 0
+    assert lineage.warehouse.latest_details("odd", "synthetic_sample")["hidden_labels"] == {'quote"d': 6}
 
 
 def test_gaps_above_the_stated_share_stop_what_follows(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -174,10 +175,11 @@ def test_gaps_above_the_stated_share_stop_what_follows(tmp_path: Path, instance:
     outcome = lineage.run()
     assert outcome.materialized == {"raw"}
     found = str(outcome.check("raw", "missing_share").description)
-    assert "no number: 100.0% of the cells are empty, expected at most 90.0%; no label" in found
+    assert "no number: 100.0% of the cells are empty, expected at most 90.0%; find out why" in found
     assert found.endswith("or raise max_missing_share.")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast_evaluation")
 def test_without_a_target_everything_but_utility_is_computed_and_published(
     tmp_path: Path, instance: dg.DagsterInstance
