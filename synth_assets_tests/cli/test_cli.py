@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from synth_assets.cli import main
 from synth_assets.cli.output import write_csv
 from synth_assets.publishing.publisher import Publisher
-from synth_assets.storage.warehouse import Provenance
+from synth_assets.storage.warehouse import Provenance, Warehouse
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.storage.toy import MONDAY, TABLES, TUESDAY, WEDNESDAY, spec, write_sample
 from synth_assets_tests.world import DAY, Outcome, World
