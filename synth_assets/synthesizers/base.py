@@ -117,7 +117,6 @@ class Synthesizer(ABC):
         self.base_models_dir = base_models_dir
         self.losses: list[dict[str, float]] = []
         self.n_parameters = 0
-        self.hidden_labels: dict[str, int] = {}
         self.resumed_from_step = 0
 
     def base_fingerprint(self, seed: int) -> str | None:

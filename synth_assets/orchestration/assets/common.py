@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,15 +47,15 @@ class Table:
         Its schema, and the encoding of `encoded_split`.
     partitions : Days
         Resample dates.
-    inferred : mapping of str to str
-        By column whose type was inferred: why it has that type.
+    inferred : collection of str
+        The columns whose types were inferred from the source.
     """
 
     name: str
     owner: str
     encoding: Encoding
     partitions: Days
-    inferred: Mapping[str, str] = field(default_factory=dict)
+    inferred: Collection[str] = ()
 
     @property
     def schema(self) -> TableSchema:
@@ -141,7 +141,7 @@ class Table:
                 self.encoding.name_of(column) if encoded else column.name,
                 encoded=encoded,
                 target=column.name == self.schema.target,
-                inferred=self.inferred.get(column.name),
+                inferred=column.name in self.inferred,
             )
             for column in self.schema.columns
             if only is None or column.name in only
@@ -297,7 +297,7 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferred: str | None) -> dg.TableColumn:
+def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferred: bool) -> dg.TableColumn:
     type_ = column.sql_type
     limits = column.range_text
     if encoded:
@@ -309,7 +309,7 @@ def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferre
     sentences = (
         column.description or f"Column of type {column.type}.",
         f"Unit: {column.unit}." if column.unit else "",
-        f"Type {column.type}, inferred: {inferred}." if inferred else "",
+        "Inferred from the source." if inferred else "",
     )
     return dg.TableColumn(
         name,

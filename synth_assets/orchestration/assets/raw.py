@@ -1,14 +1,18 @@
 """`raw`: the table as its source provides it, checked, with its provenance."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 import pandas as pd
 
 from synth_assets.orchestration.assets.common import Table, check_results, preview, result
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.columns import TableError
+from synth_assets.schema.lock import changes
+from synth_assets.schema.table import TableSchema
 from synth_assets.schema.validation import validate
 from synth_assets.sources import Source
+from synth_assets.sources.base import LoadedTable
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 
@@ -16,46 +20,31 @@ NAME = "raw"
 SOURCE_FINGERPRINT = "source_fingerprint"
 """Metadata key of the fingerprint of the source, which the sensor compares."""
 
-MISSING_SHARE, IS_REAL = "missing_share", "is_real"
+MISSING_SHARE, NEW_COLUMNS, IS_REAL = "missing_share", "new_columns", "is_real"
 """Checks of the source beside the ones of the schema."""
 
 _EXPECTED = {
-    "columns": ("The table has the declared columns, in order.", "Correct the source, or the columns in defs.yaml."),
-    "types": ("Each column has its declared type.", "Correct the column's type in defs.yaml, and materialize raw."),
-    "row_count": (
-        "The table has at least {rows:,} rows, so that some are held out.",
-        "Provide more rows, or lower split.train_size.",
-    ),
-    "no_missing_values": (
-        "Only nullable columns have empty cells.",
-        "If cells may be empty, state `nullable: true` for the column; otherwise fill them in the source.",
-    ),
-    "labels": (
-        "Each label is a category of its column.",
-        "Add new labels to the column's categories, or correct them in the source.",
-    ),
-    "ranges": (
-        "Each number and date is within the limits of its column.",
-        "If the values are right, widen the column's minimum or maximum; otherwise correct the source.",
-    ),
-    "keys": (
-        "No key occurs twice.",
-        "Remove the repeated rows from the source, or state another type than id for the column.",
-    ),
-    MISSING_SHARE: (
-        "At most {share:.0%} of the cells of a column are empty.",
-        "Find out why the source has more gaps, or raise max_missing_share.",
-    ),
-    IS_REAL: (
-        "The rows are real, not of the placeholder.",
-        "Results from them are for development only; provide the real table as the README describes.",
-    ),
+    "columns": "The table has the declared columns, in order.",
+    "types": "Each column has its declared type.",
+    "row_count": "The table has at least {rows:,} rows, so that some are held out.",
+    "no_missing_values": "Only nullable columns have empty cells.",
+    "labels": "Each label is a category of its column.",
+    "ranges": "Each number and date is within the limits of its column.",
+    "keys": "No key occurs twice.",
+    MISSING_SHARE: "At most {share:.0%} of the cells of a column are empty.",
+    NEW_COLUMNS: "The source has no column that it did not have when the columns were inferred.",
+    IS_REAL: "The rows are real, not of the placeholder.",
 }
-"""By check: what is expected, and what to do if it is not found."""
+"""By check: what is expected."""
 
 
 def build(
-    table: Table, source: Source, *, minimum_rows: int, max_missing_share: float | None
+    table: Table,
+    source: Source,
+    *,
+    minimum_rows: int,
+    max_missing_share: float | None = None,
+    known_columns: Collection[str] | None = None,
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
@@ -69,6 +58,8 @@ def build(
         The minimum number of rows, given by the split.
     max_missing_share : float, optional
         Share of the cells of a column that may be empty; without one, there is no such check.
+    known_columns : collection of str, optional
+        For inferred columns: all that the source had, in the table or not. Others are reported as new.
 
     Returns
     -------
@@ -90,7 +81,7 @@ def build(
             table.partitions.require(context)  # before a model is fitted: what follows needs a day
         with as_dagster_failure():
             loaded = source.load(paths.root)
-            frame = table.schema.coerce(loaded.frame, origin=loaded.label)
+            frame = _typed(loaded, table.schema)
         if loaded.kind == "placeholder":
             context.log.warning(f"{table.name}: these rows are not real data but the {loaded.label}.")
         ignored = [str(name) for name in loaded.frame.columns if name not in table.schema.names]
@@ -103,7 +94,19 @@ def build(
             preview=preview(frame),
         )
 
-    return [raw, _checks(table, minimum_rows, max_missing_share)]
+    return [raw, _checks(table, minimum_rows, max_missing_share, known_columns)]
+
+
+def _typed(loaded: LoadedTable, schema: TableSchema) -> pd.DataFrame:
+    """Convert the rows of a source; if that fails, for more than one reason, raise a `TableError` with all."""
+    try:
+        return schema.coerce(loaded.frame, origin=loaded.label)
+    except TableError as error:
+        names = [str(name) for name in loaded.frame.columns]
+        found = [] if len(set(names)) < len(names) else changes(loaded.frame, schema.columns, left_out=names)
+        if len(found) < 2:
+            raise
+        raise TableError(f"{loaded.label}: {'; '.join(found)}.") from error
 
 
 def source_label(warehouse: Warehouse, table: str) -> str:
@@ -111,20 +114,23 @@ def source_label(warehouse: Warehouse, table: str) -> str:
     return str(warehouse.latest_details(table, NAME)["source"])
 
 
-def _checks(table: Table, minimum_rows: int, max_missing_share: float | None) -> dg.AssetChecksDefinition:
+def _checks(
+    table: Table, minimum_rows: int, max_missing_share: float | None, known_columns: Collection[str] | None
+) -> dg.AssetChecksDefinition:
     key = table.key(NAME)
+    warnings = (NEW_COLUMNS, IS_REAL)
     # The names of the checks are the ones of the problems that `validate` looks for.
     names = list(validate(pd.DataFrame(columns=table.schema.names), table.schema))
+    if not table.schema.names_of("id"):
+        names.remove("keys")
     names += [MISSING_SHARE] if max_missing_share is not None else []
-    names += [IS_REAL]
+    names += [IS_REAL] if known_columns is None else warnings
     specs = [
         dg.AssetCheckSpec(
             name,
             asset=key,
-            description=_EXPECTED.get(name, (name.replace("_", " "), ""))[0].format(
-                rows=minimum_rows, share=max_missing_share
-            ),
-            blocking=name != IS_REAL,
+            description=_EXPECTED[name].format(rows=minimum_rows, share=max_missing_share),
+            blocking=name not in warnings,
         )
         for name in names
     ]
@@ -135,20 +141,35 @@ def _checks(table: Table, minimum_rows: int, max_missing_share: float | None) ->
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
         frame = warehouse.read(table.name, NAME)
+        details = warehouse.latest_details(table.name, NAME)
         problems = validate(frame, table.schema, minimum_rows=minimum_rows)
         if max_missing_share is not None:
             problems[MISSING_SHARE] = [
-                f"{name}: {share:.1%} of the cells are empty, expected at most {max_missing_share:.1%}"
+                f"{name}: {share:.1%} of the cells are empty, expected at most {max_missing_share:.1%}; find out why "
+                "the source has more gaps, or raise max_missing_share"
                 for name, share in frame.isna().mean().items()
                 if share > max_missing_share
             ]
-        details = warehouse.latest_details(table.name, NAME)
-        is_placeholder = details["source_kind"] == "placeholder"
-        problems[IS_REAL] = [f"these rows are the {details['source']}"] if is_placeholder else []
-        advised = {
-            name: [f"{'; '.join(found)}. {_EXPECTED.get(name, ('', ''))[1]}"] if found else []
-            for name, found in problems.items()
-        }
-        yield from check_results(context, warehouse, key, advised, warnings=(IS_REAL,), passed="as expected")
+        new = [] if known_columns is None else [n for n in details["ignored_columns"] if n not in known_columns]
+        problems[NEW_COLUMNS] = [
+            f"{name!r} is new in the source and no part of the table; run `synth-assets init` again to have it"
+            for name in new
+        ]
+        problems[IS_REAL] = (
+            [
+                f"these rows are the {details['source']}: results from them are for development only. "
+                "Provide the real table as the README describes"
+            ]
+            if details["source_kind"] == "placeholder"
+            else []
+        )
+        yield from check_results(
+            context,
+            warehouse,
+            key,
+            {name: problems[name] for name in names},
+            warnings=warnings,
+            passed="as expected",
+        )
 
     return checks

@@ -183,7 +183,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             "valid_rows",
             asset=key,
             blocking=True,
-            description="Every row has the columns, types and labels of the raw table, and no gap but where one may be.",
+            description="Every row has the columns, types and labels of the raw table; only nullable ones have gaps.",
             partitions_def=table.partitions,
         ),
         dg.AssetCheckSpec(
