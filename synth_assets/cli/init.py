@@ -26,8 +26,11 @@ DEFS = Path(__file__).parents[1] / "defs"
 
 SETTINGS = "defs.yaml"
 
+_USUAL: dict[str, tuple[Any, ...]] = {"thousands": ("",), "quote": ('"',), "escape": ('"',), "header": (True,)}
+"""What is not said of a dialect."""
+
 _TEMPLATE = """\
-# Written by `synth-assets init`. Every other key has a default: docs/configuration.md lists them.
+# Written by `synth-assets init`. Every other key has a default: docs/tables.md describes them.
 type: synth_assets.orchestration.SyntheticTable
 
 attributes:
@@ -115,7 +118,7 @@ def _refresh(paths: DataPaths, file: Path, table: str | None, target: str | None
     _print(inference, facts)
     try:
         before = SchemaLock.read(file.parent)
-    except TableError:
+    except TableError:  # there is none, or it is damaged
         before = None
     _write_lock(file.parent, inference, facts)
     _say(f"The columns are in {file.parent / LOCK}.")
@@ -201,7 +204,8 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     _say(f"{facts['origin']}: {facts['rows']:,} rows, {len(columns)} column{'s' if len(columns) > 1 else ''}.")
     if dialect := facts.get("dialect"):
-        _say(f"Dialect: {', '.join(f'{key} {value!r}' for key, value in dialect.items())}.")
+        told = (f"{key} {value!r}" for key, value in dialect.items() if value not in _USUAL.get(key, ()))
+        _say(f"Dialect: {', '.join(told)}.")
     if inference.left_out:
         _say(inference.left_out_text)
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
