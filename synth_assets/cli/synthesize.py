@@ -1,10 +1,7 @@
 """The command that synthesizes one file, without project and Dagster."""
 
-<<<<<<< HEAD
-from importlib.metadata import version
-=======
 from collections import Counter
->>>>>>> any
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
