@@ -10,6 +10,10 @@ class ForeseenError(Exception):
     """A foreseeable error; the message states what was found, what was expected and what to do."""
 
 
+class ModelError(ForeseenError, RuntimeError):
+    """A synthesizer cannot be fitted, read or sampled; the message says why and what to do."""
+
+
 def validation_message(error: "ValidationError") -> str:
     """Return the first problem that pydantic found, as one sentence.
 

@@ -10,13 +10,16 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synth_assets.errors import validation_message
-from synth_assets.schema.columns import Column, Role, TableError
+from synth_assets.schema.columns import Categorical, Column, Role, TableError
 
 RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "rowid")
 """Names of the columns that the pipeline adds, and of the one that DuckDB adds to every table."""
 
 PRIVATE_LABEL_ROWS = 5
 """Train rows that a label of a private table needs to be shown, unless the schema states another number."""
+
+OTHER = "other"
+"""What stands for hidden labels where `rare_labels` is 'other'."""
 
 
 class TableSchema(BaseModel):
@@ -75,6 +78,19 @@ class TableSchema(BaseModel):
                 f"target: {self.target!r} is a column of type {column.type}, which cannot be predicted; choose a "
                 "column of labels, numbers or dates, or state no target."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _accepts_other(self) -> "TableSchema":
+        """Add 'other' to the labels of each column where hidden labels are written so."""
+        if self.rare_labels == OTHER and self.label_threshold > 1:
+            columns = tuple(
+                column.model_copy(update={"categories": (*column.categories, OTHER)})
+                if isinstance(column, Categorical) and OTHER not in column.categories
+                else column
+                for column in self.columns
+            )
+            object.__setattr__(self, "columns", columns)  # the model is frozen
         return self
 
     @property

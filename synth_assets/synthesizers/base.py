@@ -10,27 +10,28 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from synth_assets.errors import ForeseenError
+from synth_assets.errors import ModelError as ModelError
 from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers.preparation import Preparation, refuse_missing_cells
 
 Log = Callable[[str], None]
 """Receives one line of progress."""
 
 SYNTHESIZER_JSON = "synthesizer.json"
-"""In the folder of a saved synthesizer: its name, its settings, the table's schema, and the fitted state."""
+"""In the folder of a saved synthesizer: its name, its settings, the table's schema without hidden labels, and the
+fitted state."""
 
 ROWS_FILE = "rows.safetensors"
 """In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
+
+PREPARED = ("schema", "hidden_labels", "rare_labels")
+"""Keys of that file that describe the preparation of the table."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that usually hold pickles: loading one may run arbitrary code."""
 
 BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
-
-
-class ModelError(ForeseenError, RuntimeError):
-    """A synthesizer cannot be fitted, read or sampled; the message says why and what to do."""
 
 
 def silent(line: str) -> None:
@@ -68,6 +69,11 @@ class SampleSettings(BaseModel):
 class Synthesizer(ABC):
     """A method that is fitted to the train rows of a table and samples synthetic rows.
 
+    What is the same for every method happens in this class: keys are made and not learned, text that is not published
+    is left out, and labels that few train rows have are hidden. A method implements `_fit` and `_sample_batches` on
+    the rows that are left, which have the columns, labels and dtypes of `learned_schema`; cells may be missing in its
+    nullable columns.
+
     Parameters
     ----------
     settings : SynthesizerSettings, optional
@@ -78,7 +84,11 @@ class Synthesizer(ABC):
     Attributes
     ----------
     schema : TableSchema
-        The table's schema.
+        The table's schema, without the labels that are hidden.
+    learned_schema : TableSchema
+        The schema of the rows that are learned.
+    hidden_labels : dict of str to int
+        Number of labels that are hidden, by column: fewer train rows than `schema.label_threshold` have them.
     losses : list of dict
         The training loss over time; empty where nothing is optimised step by step.
     n_parameters : int
@@ -95,7 +105,10 @@ class Synthesizer(ABC):
     """Packages whose versions the fitted model depends on."""
 
     settings: SynthesizerSettings
+    preparation: Preparation
     schema: TableSchema
+    learned_schema: TableSchema
+    hidden_labels: dict[str, int]
 
     def __init__(self, settings: SynthesizerSettings | None = None, *, base_models_dir: Path | None = None) -> None:
         self.settings = self.Settings() if settings is None else settings  # type: ignore[call-arg]
@@ -125,7 +138,7 @@ class Synthesizer(ABC):
         Parameters
         ----------
         train : pandas.DataFrame
-            The train rows, with the schema's columns and no missing value.
+            The train rows, with the schema's columns; cells may be missing in nullable ones.
         schema : TableSchema
             The table's schema.
         seed : int
@@ -143,15 +156,23 @@ class Synthesizer(ABC):
         Raises
         ------
         TableError
-            If a column is missing or cannot be converted to its type, or there is no row.
+            If a column is missing or cannot be converted to its type, a label is unknown, or there is no row.
         ModelError
-            If a value is missing or infinite, or the model cannot be fitted.
+            If a cell is missing in a column that is not nullable, no label of a column may be shown, or the model
+            cannot be fitted.
         """
         rows = schema.coerce(train, origin="train")
-        refuse_missing(rows)
-        self.schema = schema
-        self._fit(rows, seed=seed, checkpoints=checkpoints, log=log)
+        refuse_missing_cells(rows, schema)
+        self._use(Preparation.fit(rows, schema))
+        for line in self.preparation.describe():
+            log(line)
+        self._fit(self.preparation.prepare(rows), seed=seed, checkpoints=checkpoints, log=log)
         return self
+
+    def _use(self, preparation: Preparation) -> None:
+        self.preparation = preparation
+        self.schema, self.learned_schema = preparation.table_schema, preparation.learned_schema
+        self.hidden_labels = preparation.hidden_labels
 
     def sample(
         self,
@@ -161,6 +182,7 @@ class Synthesizer(ABC):
         conditions: Mapping[str, str] | None = None,
         temperature: float = 1.0,
         log: Log = silent,
+        first_key: int = 0,
     ) -> pd.DataFrame:
         """Draw rows.
 
@@ -176,20 +198,28 @@ class Synthesizer(ABC):
             Temperature of the softmax over the next token; 1.0 samples the learned distribution.
         log : callable
             Receives lines of progress.
+        first_key : int
+            Number of keys that other samples of the table have already.
 
         Returns
         -------
         pandas.DataFrame
-            n rows in the schema's columns, order and dtypes.
+            n rows with the columns `schema.published`, in the schema's dtypes. A longer sample begins with the
+            shorter one.
 
         Raises
         ------
         ModelError
             If the synthesizer is not fitted, does not support an argument, or cannot draw the rows.
         """
-        batches = list(self.sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log))
+        batches = list(
+            self.sample_batches(
+                n, seed=seed, conditions=conditions, temperature=temperature, log=log, first_key=first_key
+            )
+        )
         if not batches:
-            return self._typed(pd.DataFrame({name: [] for name in self.schema.names}))
+            none = pd.DataFrame({name: [] for name in self.learned_schema.names}, dtype="object")
+            return self.preparation.restore(none, seed=seed, batch=0, first_key=first_key)
         return pd.concat(batches, ignore_index=True)
 
     def sample_batches(
@@ -200,12 +230,13 @@ class Synthesizer(ABC):
         conditions: Mapping[str, str] | None = None,
         temperature: float = 1.0,
         log: Log = silent,
+        first_key: int = 0,
     ) -> Iterator[pd.DataFrame]:
         """Draw rows batch by batch, in memory that does not grow with their number.
 
         Parameters
         ----------
-        n, seed, conditions, temperature, log
+        n, seed, conditions, temperature, log, first_key
             As in `sample`.
 
         Yields
@@ -223,8 +254,12 @@ class Synthesizer(ABC):
             raise ModelError(f'conditions are {conditions!r}; expected texts by column, such as {{"Rings": ">= 15"}}.')
         if temperature != 1.0 and not self.supports_temperature:
             raise ModelError(f"the {self.name} synthesizer has no temperature; leave it at 1.")
-        for batch in self._sample_batches(n, seed=seed, conditions=conditions or {}, temperature=temperature, log=log):
-            yield self._typed(batch)
+        restricted = self.preparation.restrict(conditions or {})
+        batches = self._sample_batches(n, seed=seed, conditions=restricted, temperature=temperature, log=log)
+        for index, learned in enumerate(batches):
+            rows = self.preparation.restore(learned, seed=seed, batch=index, first_key=first_key)
+            first_key += len(rows)
+            yield rows
 
     def save(self, path: Path | str) -> None:
         """Save the fitted synthesizer to a folder; nothing is pickled.
@@ -239,7 +274,7 @@ class Synthesizer(ABC):
         described = {
             "name": self.name,
             "settings": self.settings.model_dump(mode="json"),
-            "schema": self.schema.model_dump(mode="json"),
+            **self.preparation.model_dump(mode="json", by_alias=True),
             "losses": self.losses,
             "n_parameters": self.n_parameters,
             "learned": self._save(folder),
@@ -265,7 +300,7 @@ class Synthesizer(ABC):
         refuse_pickles(folder)
         try:
             loaded = cls(cls.Settings.model_validate(described["settings"]))
-            loaded.schema = TableSchema.model_validate(described["schema"])
+            loaded._use(Preparation.model_validate({name: described[name] for name in PREPARED}))
             loaded.losses, loaded.n_parameters = described["losses"], described["n_parameters"]
             loaded._load(folder, described["learned"])
         except (ValueError, LookupError, TypeError) as error:
@@ -286,13 +321,6 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _load(self, folder: Path, learned: dict[str, Any]) -> None: ...
-
-    def _typed(self, rows: pd.DataFrame) -> pd.DataFrame:
-        dtypes = {column.name: _DTYPES[column.type] for column in self.schema.columns}
-        return rows[self.schema.names].astype(dtypes)
-
-
-_DTYPES = {"categorical": "str", "integer": "int64", "float": "float64"}
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 from pydantic import Field
 
-from synth_assets.schema.table import readable_rows
+from synth_assets.schema.columns import MAX_EXACT_INTEGER, Column, TimeColumn
+from synth_assets.schema.table import TableSchema, readable_rows
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings
 from synth_assets.synthesizers.language_model.settings import BaseModelSettings
 
@@ -24,6 +25,10 @@ BATCH_ROWS = 100
 
 LOGGING_STEPS = 100
 """Training steps between two lines of the log."""
+
+MISSING = "missing"
+"""What be_great learns in place of an empty cell; extended where the column has this text. An empty cell itself would
+be written 'None', which be_great reads as an empty cell also where it is a label."""
 
 LEARNED = ("columns", "num_cols", "conditional_col", "conditional_col_dist", "col_stats", "float_precision")
 """Attributes of `be_great.GReaT` that a fit sets."""
@@ -65,7 +70,11 @@ class BeGreat(Synthesizer):
         from synth_assets.synthesizers.language_model.training import threads_for
 
         del checkpoints
-        model, tokenizer = load_base(self.settings, train, None, seed=seed, base_models_dir=self.base_models_dir)
+        self.missing_texts = {
+            column.name: _missing_text(train[column.name]) for column in self.learned_schema.columns if column.nullable
+        }
+        cells = _to_cells(train, self.learned_schema, self.missing_texts)
+        model, tokenizer = load_base(self.settings, cells, None, seed=seed, base_models_dir=self.base_models_dir)
         with tempfile.TemporaryDirectory() as folder:
             save_base(model, tokenizer, Path(folder))  # be_great takes a folder
             great = be_great.GReaT(
@@ -81,13 +90,13 @@ class BeGreat(Synthesizer):
             )
             set_seed(seed)
             with threads_for(great.model), _output_to(log):
-                history = great.fit(train).state.log_history
+                history = great.fit(cells).state.log_history
         self.losses = [entry for entry in history if "loss" in entry]
         if self.settings.lora:
             great.model = great.model.merge_and_unload()
         self.great = great
         self.n_parameters = great.model.num_parameters()
-        longest = max(len(ids) for ids in great.tokenizer(sentences(train))["input_ids"])
+        longest = max(len(ids) for ids in great.tokenizer(sentences(cells))["input_ids"])
         context = getattr(great.model.config, "max_position_embeddings", None) or 2 * longest
         self.max_length = min(context, longest + longest // 4)  # a row in another column order may be longer
 
@@ -111,7 +120,7 @@ class BeGreat(Synthesizer):
             drawn += BATCH_ROWS
             if rows.empty:
                 raise ModelError(self._too_few(drawn, kept, n, output.getvalue()))
-            batch = readable_rows(rows, self.schema)[: n - kept]
+            batch = _from_cells(rows, self.learned_schema, self.missing_texts)[: n - kept]
             kept += len(batch)
             log(f"{kept:,} of {n:,} rows, {drawn:,} drawn")
             yield batch
@@ -128,7 +137,11 @@ class BeGreat(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import save_base
 
         save_base(self.great.model, self.great.tokenizer, folder)
-        return {"max_length": self.max_length, "great": {name: getattr(self.great, name) for name in LEARNED}}
+        return {
+            "max_length": self.max_length,
+            "missing_texts": self.missing_texts,
+            "great": {name: getattr(self.great, name) for name in LEARNED},
+        }
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         import be_great
@@ -137,9 +150,48 @@ class BeGreat(Synthesizer):
 
         quiet_transformers()
         self.great = be_great.GReaT(str(folder))
-        self.max_length = learned["max_length"]
+        self.max_length, self.missing_texts = learned["max_length"], learned["missing_texts"]
         for name in LEARNED:
             setattr(self.great, name, learned["great"][name])
+
+
+def _missing_text(values: pd.Series) -> str:
+    present, text = set(values.dropna().astype("str")), MISSING
+    while text in present:
+        text = f"({text})"
+    return text
+
+
+def _to_cells(rows: pd.DataFrame, schema: TableSchema, missing_texts: Mapping[str, str]) -> pd.DataFrame:
+    """Return rows as be_great learns them: numbers where they are complete and exact as floats, else text."""
+    cells = {}
+    for column in schema.columns:
+        values = rows[column.name]
+        is_exact = column.type == "float" or (column.type == "integer" and values.abs().max() < MAX_EXACT_INTEGER)
+        if not column.nullable and is_exact:
+            cells[column.name] = values
+            continue
+        texts = _texts(column, values)
+        cells[column.name] = texts.where(values.notna(), missing_texts[column.name]) if column.nullable else texts
+    return pd.DataFrame(cells)
+
+
+def _texts(column: Column, values: pd.Series) -> pd.Series:
+    if column.type == "date":
+        return values.dt.strftime("%Y-%m-%d").astype("str")
+    return (values.astype("str").str.lower() if column.type == "boolean" else values.astype("str")).astype("str")
+
+
+def _from_cells(cells: pd.DataFrame, schema: TableSchema, missing_texts: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows that can be read, in the schema's dtypes."""
+    written = cells.astype("object").where(cells.notna(), "None")  # be_great reads the text None as an empty cell
+    for name, text in missing_texts.items():
+        written[name] = written[name].mask(written[name] == text)
+    columns = tuple(
+        column.model_copy(update={"format": None}) if isinstance(column, TimeColumn) else column
+        for column in schema.columns
+    )
+    return readable_rows(written, schema.model_copy(update={"columns": columns}))
 
 
 @contextlib.contextmanager

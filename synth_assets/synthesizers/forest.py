@@ -17,7 +17,13 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, Synthesizer, SynthesizerSettings, load_rows, save_rows
-from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import (
+    MISSING,
+    CategoricalEncoder,
+    NumericEncoder,
+    RowEncoder,
+    ValueEncoder,
+)
 
 MIN_DIGIT_PREFERENCE = 0.1
 """Nats by which the entropy of the last two digits must fall short of the maximum for them to be resampled. Resampling
@@ -28,6 +34,16 @@ RATIO_ROWS = 20_000
 
 MAX_RATIO = 4.0
 """The density ratio is clipped to between 1 / MAX_RATIO and MAX_RATIO, since few rows support values beyond."""
+
+
+MAX_SHOWN_LABELS = 50
+"""Labels of a column, the most frequent ones, that have a feature of their own in the forests of later columns."""
+
+MAX_CLASSES, PROJECTIONS = 64, 8
+"""Labels of a column that are predicted as classes, and the number of random projections of more."""
+
+MAX_INDICATORS = 16
+"""Missing values and atoms of a column, the most frequent ones, that are predicted beside its numbers."""
 
 
 class ForestSettings(SynthesizerSettings):
@@ -67,12 +83,18 @@ class SequentialForest:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         self.row_encoder, self.quantised, self.settings = row_encoder, quantised, settings
-        self.residuals = np.column_stack(
-            [quantised[:, i] - column.predictions(quantised) for i, column in enumerate(row_encoder.columns)]
+        columns = row_encoder.columns
+        self.has_digits = np.column_stack([_has_digits(column, quantised[:, i]) for i, column in enumerate(columns)])
+        self.fills = np.array(
+            [np.median(quantised[has, i]) if (has := self.has_digits[:, i]).any() else 0.0 for i in range(len(columns))]
         )
+        self.residuals = self._residuals(quantised)
+        self.shown = [_most_frequent(quantised[:, i], MAX_SHOWN_LABELS) for i in range(len(columns))]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
-        for i, column in enumerate(row_encoder.columns[1:], start=1):
-            forest = (RandomForestClassifier if isinstance(column, CategoricalEncoder) else RandomForestRegressor)(
+        for i, column in enumerate(columns[1:], start=1):
+            target = self._target(i, np.random.default_rng(seed))
+            is_class = target.ndim == 1 and isinstance(column, CategoricalEncoder)
+            forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
                 settings.n_estimators,
                 min_samples_leaf=min(settings.min_samples_leaf, len(quantised)),
                 max_features=settings.max_features,
@@ -80,7 +102,7 @@ class SequentialForest:
                 random_state=seed,
             )
             features = self._features(quantised, self.residuals, i)
-            forest.fit(features, self.residuals[:, i])
+            forest.fit(features, target)
             self.forests.append((forest, forest.apply(features)))
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
@@ -90,14 +112,23 @@ class SequentialForest:
         residuals = np.zeros(quantised.shape)
         for i, column in enumerate(self.row_encoder.columns):
             predictions = column.predictions(quantised)
-            values = predictions + self._draw_residuals(i, self._features(quantised, residuals, i), rng)
+            donors, drawn = self._draw(i, self._features(quantised, residuals, i), rng)
+            if isinstance(column, CategoricalEncoder):
+                quantised[:, i] = self.quantised[donors, i]
+                residuals[:, i] = self.residuals[donors, i]
+                continue
+            values = predictions + drawn
             offsets = column.offsets(quantised)
             codes = np.rint((values - offsets) / column.grid_step).astype(np.int64)
             codes = self._with_digit_preference(i, codes, rng)
             # A value beyond the bounds of the train rows becomes the nearest one within them.
             least, greatest = -((offsets - column.low) // column.grid_step), (column.high - offsets) // column.grid_step
             quantised[:, i] = np.clip(codes, least, greatest) * column.grid_step + offsets
-            residuals[:, i] = quantised[:, i] - predictions
+            # A missing value, and one that many rows share, is the donor's.
+            is_kept = ~self.has_digits[donors, i]
+            quantised[is_kept, i] = self.quantised[donors[is_kept], i]
+            is_missing = quantised[:, i] == MISSING
+            residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
         return quantised
 
     def resample(self, n: int, *, seed: int) -> np.ndarray:
@@ -134,63 +165,119 @@ class SequentialForest:
         return resampled
 
     def _ratio_features(self, quantised: np.ndarray) -> np.ndarray:
-        return np.hstack([quantised, self.row_encoder.codes(quantised)]).astype("float32")
+        indices = self.row_encoder.to_indices(quantised, len(self.row_encoder.columns))
+        return np.hstack([np.where(quantised == MISSING, np.nan, quantised), indices]).astype("float32")
+
+    def _residuals(self, quantised: np.ndarray) -> np.ndarray:
+        """Return what the predictors leave of quantised rows, (n, m); 0 of a missing value."""
+        return np.column_stack(
+            [
+                np.where(cells == MISSING, 0.0, np.where(cells == MISSING, 0, cells) - column.predictions(quantised))
+                for column, cells in zip(self.row_encoder.columns, quantised.T, strict=True)
+            ]
+        )
+
+    def _target(self, i: int, rng: np.random.Generator) -> np.ndarray:
+        """Return what a column's forest predicts: labels, (n), or numbers, (n) or (n, k).
+
+        Many labels are random projections of their indicators, of which trees split the variance as they would the Gini
+        impurity of the labels (Joly, Geurts and Wehenkel, *Random Forests with Random Projections of the Output Space
+        for High Dimensional Multi-label Classification*, 2014). Missing values and atoms have indicators beside the
+        numbers, in units of their standard deviation.
+        """
+        column, cells = self.row_encoder.columns[i], self.quantised[:, i]
+        if isinstance(column, CategoricalEncoder):
+            labels, codes = np.unique(cells, return_inverse=True)
+            if len(labels) <= MAX_CLASSES:
+                return cells
+            return rng.standard_normal((len(labels), PROJECTIONS))[codes]
+        has_digits, residuals = self.has_digits[:, i], self.residuals[:, i]
+        if has_digits.all():
+            return residuals
+        present = residuals[has_digits]
+        center, scale = (present.mean(), present.std() or 1.0) if len(present) else (0.0, 1.0)
+        standardised = np.where(has_digits, (residuals - center) / scale, 0.0)
+        indicators = [cells == value for value in _most_frequent(cells[~has_digits], MAX_INDICATORS)]
+        return np.column_stack([standardised, *(each / (each.std() or 1.0) for each in indicators)])
 
     def _features(self, quantised: np.ndarray, residuals: np.ndarray, i: int) -> np.ndarray:
         """Return the features of a column's forest: the columns before it, and their residuals."""
         parts = []
         for j, column in enumerate(self.row_encoder.columns[:i]):
-            values = quantised[:, j]
+            cells = quantised[:, j]
             if isinstance(column, CategoricalEncoder):
-                parts.append(values[:, None] == np.arange(column.cardinality))
+                parts.append(cells[:, None] == self.shown[j])
                 continue
-            parts.append(values[:, None])
+            parts.append(np.where(cells == MISSING, self.fills[j], cells)[:, None])
             if column.predictor:
                 parts.append(residuals[:, [j]])
+            if column.has_missing:
+                parts.append((cells == MISSING)[:, None])
         return np.hstack(parts or [np.zeros((len(quantised), 0))]).astype("float32")
 
-    def _draw_residuals(self, i: int, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw a column's residuals, given the features of its forest."""
+    def _draw(self, i: int, features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a train row for each row, given the features of a column's forest, and its residual, smoothed."""
         column, residuals = self.row_encoder.columns[i], self.residuals[:, i]
         fitted = self.forests[i]
         if fitted is None:
-            return rng.choice(residuals, len(features))
+            donors = rng.choice(len(residuals), len(features))
+            return donors, residuals[donors]
         forest, train_leaves = fitted
         tree_index = rng.integers(0, len(forest.estimators_), len(features))
-        drawn = np.empty(len(features))
+        donors, drawn = np.empty(len(features), np.int64), np.empty(len(features))
         for t, tree in enumerate(forest.estimators_):
             rows = np.flatnonzero(tree_index == t)
             leaves = tree.apply(features[rows], check_input=False)
             order = np.argsort(train_leaves[:, t], kind="stable")
-            sorted_leaves, candidates = train_leaves[order, t], residuals[order]
+            sorted_leaves = train_leaves[order, t]
             start = np.searchsorted(sorted_leaves, leaves, "left")
             count = np.searchsorted(sorted_leaves, leaves, "right") - start
-            draws = candidates[start + (rng.random(len(rows)) * count).astype(np.int64)]
+            chosen = order[start + (rng.random(len(rows)) * count).astype(np.int64)]
+            draws = residuals[chosen]
             bandwidth = self.settings.kernel_bandwidth
             if isinstance(column, NumericEncoder) and bandwidth:
-                sums, squares = (np.concatenate([[0.0], np.cumsum(candidates**p)]) for p in (1, 2))
-                mean = (sums[start + count] - sums[start]) / count
-                std = np.sqrt(np.maximum((squares[start + count] - squares[start]) / count - mean**2, 0.0))
+                has_digits = self.has_digits[order, i]
+                candidates = np.where(has_digits, residuals[order], 0.0)
+                n, sums, squares = (
+                    np.concatenate([[0.0], np.cumsum(each)]) for each in (has_digits, candidates, candidates**2)
+                )
+                smoothed = np.maximum(n[start + count] - n[start], 1.0)
+                mean = (sums[start + count] - sums[start]) / smoothed
+                std = np.sqrt(np.maximum((squares[start + count] - squares[start]) / smoothed - mean**2, 0.0))
                 noise = bandwidth * std * rng.standard_normal(len(rows))
                 draws = mean + (draws - mean) * np.sqrt(1 - bandwidth**2) + noise
-            drawn[rows] = draws
-        return drawn
+            donors[rows], drawn[rows] = chosen, draws
+        return donors, drawn
 
     def _with_digit_preference(self, i: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""
         column = self.row_encoder.columns[i]
-        if not (isinstance(column, NumericEncoder) and column.has_suffix_token):
+        if not (isinstance(column, NumericEncoder) and column.radices and self.has_digits[:, i].any()):
             return codes
         if not (self.settings.kernel_bandwidth or column.predictor):
             return codes
-        period = column.prediction_step // column.grid_step
-        digits = self.row_encoder.codes(self.quantised)[:, i] % period
+        if column.predictor and column.prediction_step % (column.radices[-1] * column.grid_step):
+            return codes  # the last digits are no digits of the value
+        period = column.radices[-1]
+        present = self.quantised[self.has_digits[:, i]]
+        digits = (present[:, i] - column.offsets(present)) // column.grid_step % period
         shares = np.bincount(digits, minlength=period) / len(digits)
         if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < MIN_DIGIT_PREFERENCE:
             return codes
         drawn = rng.choice(digits, len(codes))
         resampled: np.ndarray = codes + (drawn - codes + period // 2) % period - period // 2
         return resampled
+
+
+def _has_digits(column: ValueEncoder, cells: np.ndarray) -> np.ndarray:
+    return column.has_digits(cells) if isinstance(column, NumericEncoder) else np.ones(len(cells), bool)
+
+
+def _most_frequent(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the n most frequent values, ascending."""
+    distinct, counts = np.unique(values, return_counts=True)
+    most: np.ndarray = np.sort(distinct[np.argsort(-counts, kind="stable")[:n]])
+    return most
 
 
 class Forest(Synthesizer):

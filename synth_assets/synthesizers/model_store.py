@@ -26,8 +26,11 @@ from synth_assets.storage.files import sync, verify_manifest, write_manifest
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 
-ALGORITHM_VERSION = 8
+ALGORITHM_VERSION = 9
 """Raised whenever this package would fit another model to the same inputs."""
+
+PRESENTATION = {"description", "unit"}
+"""Fields of a column that no model depends on."""
 
 
 class ModelCard(BaseModel):
@@ -38,10 +41,12 @@ class ModelCard(BaseModel):
     version : str
         The hash of `inputs`.
     inputs : dict
-        The synthesizer's settings, the base model's fingerprint, the seed, the hash of the train rows, the versions of
-        the libraries.
+        The synthesizer's settings, the base model's fingerprint, the seed, the hashes of the train rows and of the
+        table's schema, the versions of the libraries.
     rows : int
         Number of train rows.
+    hidden_labels : dict of str to int
+        Number of labels that are hidden, by column.
     parameters : int
         Number of learned parameters.
     losses : list of dict
@@ -59,6 +64,7 @@ class ModelCard(BaseModel):
     version: str
     inputs: dict[str, Any]
     rows: int
+    hidden_labels: dict[str, int] = {}
     parameters: int
     losses: list[dict[str, float]]
     seconds: float
@@ -183,10 +189,11 @@ class ModelStore:
                 **({} if base is None else {"base": base}),
                 "seed": seed,
                 "train_rows": content_hash(train[schema.names]),
+                "schema": _hash(schema.model_dump(mode="json", exclude={"columns": {"__all__": PRESENTATION}})),
                 "algorithm": ALGORITHM_VERSION,
                 "libraries": {name: version_of(name) for name in SYNTHESIZERS[settings.type].libraries},
             }
-            version = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+            version = _hash(inputs)
             log(f"model {version}: {settings.type}" + (f" on {base}" if base else ""))
             self.folder.mkdir(parents=True, exist_ok=True)
             checkpoints_dir.mkdir(parents=True, exist_ok=True)
@@ -201,6 +208,7 @@ class ModelStore:
                         version=version,
                         inputs=inputs,
                         rows=len(train),
+                        hidden_labels=synthesizer.hidden_labels,
                         parameters=synthesizer.n_parameters,
                         losses=synthesizer.losses,
                         seconds=round(time.monotonic() - started, 1),
@@ -270,6 +278,10 @@ def _exclusive(path: Path, log: Log) -> Iterator[None]:
         held = lock.acquire()
     with held:
         yield
+
+
+def _hash(inputs: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _free_megabytes(folder: Path) -> float:

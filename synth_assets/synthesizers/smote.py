@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, Synthesizer, SynthesizerSettings, load_rows, save_rows
-from synth_assets.synthesizers.language_model.encoders import CategoricalEncoder, NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import MISSING, CategoricalEncoder, NumericEncoder, RowEncoder
 
 
 class SmoteSettings(SynthesizerSettings):
@@ -26,7 +26,7 @@ class Smote(Synthesizer):
     al., SMOTE for Regression, 2013): a row is drawn, and one of its nearest neighbours; the new row lies at a random
     point of the line between the two. Distances are Euclidean, with every number at a standard deviation of 1 and two
     labels that differ as far apart as two numbers that differ by one standard deviation, as in the paper's SMOTE-NC.
-    Labels are copied from the nearer end, and numbers are rounded to their column's grid.
+    Labels and missing values are copied from the nearer end, and numbers are rounded to their column's grid.
     """
 
     name: ClassVar[str] = "smote"
@@ -46,9 +46,14 @@ class Smote(Synthesizer):
         features = []
         for column, values in zip(row_encoder.columns, quantised.T, strict=True):
             if isinstance(column, CategoricalEncoder):
-                features.append(np.sqrt(0.5) * (values[:, None] == np.arange(column.cardinality)))
+                features.append(np.sqrt(0.5) * (values[:, None] == np.unique(values)))
             else:
-                features.append(values[:, None] / (values.std() or 1.0))
+                is_missing = values == MISSING
+                present = values[~is_missing].astype("float64")
+                mean, std = (present.mean(), present.std() or 1.0) if len(present) else (0.0, 1.0)
+                features.append(np.where(is_missing, 0.0, (values - mean) / std)[:, None])
+                if column.has_missing:
+                    features.append(np.sqrt(0.5) * is_missing[:, None])
         points = np.hstack(features)
         k = min(self.settings.n_neighbors + 1, len(quantised))  # a row is its own nearest neighbour, or one like it
         self.neighbours = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
@@ -71,9 +76,13 @@ class Smote(Synthesizer):
         interpolated = np.empty_like(nearer)
         for i, column in enumerate(self.row_encoder.columns):
             if isinstance(column, NumericEncoder):
-                exact = self.quantised[row, i] + share * (self.quantised[other, i] - self.quantised[row, i])
-                steps = np.rint((exact - column.low) / column.grid_step).astype("int64")
-                interpolated[:, i] = column.low + steps * column.grid_step
+                ends = self.quantised[row, i], self.quantised[other, i]
+                # Of two ends of which one is missing or a value of its own, the nearer one is copied.
+                is_between = column.has_digits(ends[0]) & column.has_digits(ends[1])
+                difference = np.where(is_between, ends[1] - ends[0], 0)
+                steps = np.rint((np.where(is_between, ends[0], 0) + share * difference - column.low) / column.grid_step)
+                values = column.low + steps.astype("int64") * column.grid_step
+                interpolated[:, i] = np.where(is_between, values, nearer[:, i])
             else:
                 interpolated[:, i] = nearer[:, i]
         return interpolated

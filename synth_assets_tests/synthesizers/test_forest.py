@@ -172,7 +172,8 @@ def test_where_the_forest_is_right_resampling_keeps_nearly_every_row() -> None:
 
 CART = ForestSettings(n_estimators=1, kernel_bandwidth=0.0, min_samples_leaf=5)
 SCHEMA = TableSchema(
-    columns=(Float(name="whole"), Float(name="a"), Float(name="b"), Categorical(name="kind", categories=("x", "y")))
+    columns=(Float(name="whole"), Float(name="a"), Float(name="b"), Categorical(name="kind", categories=("x", "y"))),
+    private=False,
 )
 
 

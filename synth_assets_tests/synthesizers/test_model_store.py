@@ -11,11 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from synth_assets.schema.columns import Categorical
 from synth_assets.schema.table import TableSchema
-from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.base import ModelError, SynthesizerSettings
 from synth_assets.synthesizers.forest import ForestSettings
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings, ScratchSettings
 from synth_assets.synthesizers.model_store import ModelCard, ModelStore
+from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
 from synth_assets_tests.storage.processes import bound_by_permissions, on_a_small_disk, read_only
@@ -57,7 +59,7 @@ print(json.dumps({"version": card.version, "resumed_from_step": card.resumed_fro
 
 
 def fit_here(
-    root: Path, rows: pd.DataFrame, schema: TableSchema, settings: LanguageModelSettings = SETTINGS, seed: int = SEED
+    root: Path, rows: pd.DataFrame, schema: TableSchema, settings: SynthesizerSettings = SETTINGS, seed: int = SEED
 ) -> tuple[ModelCard, list[str]]:
     lines: list[str] = []
     card = ModelStore(root / "models").fit(
@@ -113,6 +115,24 @@ def test_the_card_has_the_inputs_of_the_model(fitted, easy_rows: pd.DataFrame) -
     assert {"torch", "transformers"} <= set(card.inputs["libraries"])
     assert card.final_loss == card.losses[-1]["loss"] < card.losses[0]["loss"]
     assert ModelStore(root / "models").card(card.version) == card
+
+
+def test_the_schema_decides_the_version_and_the_card_counts_hidden_labels(
+    easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path
+) -> None:
+    rows = easy_rows.assign(Colour=easy_rows["Colour"].mask(easy_rows.index < 2, "ochre"))
+    columns = (Categorical(name="Colour", categories=("blue", "ochre", "red")), *easy_schema.columns[1:])
+    schema = TableSchema(columns=columns)
+    settings = ({}, {"private": False}, {"publish_text": True}, {"min_label_rows": 3}, {"rare_labels": "other"})
+    cards = [fit_here(tmp_path, rows, TableSchema(**{**dict(schema), **each}), SmoteSettings())[0] for each in settings]
+    assert len({card.version for card in cards}) == len(settings)
+    assert [card.hidden_labels for card in cards] == [{"Colour": 1}, {}, *[{"Colour": 1}] * 3]
+    for card in cards:
+        files = (path.read_bytes() for path in (tmp_path / "models" / card.version).iterdir())
+        assert any(b"ochre" in content for content in files) == (not card.hidden_labels)
+    described = (columns[0].model_copy(update={"description": "of the coat"}), *columns[1:])
+    again, _ = fit_here(tmp_path, rows, TableSchema(columns=described), SmoteSettings())
+    assert again == cards[0]
 
 
 def test_a_stored_model_holds_no_pickle_and_nothing_is_left_over(fitted) -> None:
@@ -228,7 +248,7 @@ def test_a_full_disk_gives_one_clear_message_and_leaves_no_half_model(
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("synth_assets.synthesizers.base.ModelError: no model could be fitted and saved in ")
+    assert last.startswith("synth_assets.errors.ModelError: no model could be fitted and saved in ")
     assert "MB are free" in last
     assert '"version"' not in done.stdout
 
@@ -244,7 +264,7 @@ def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(arguments: 
             capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("synth_assets.synthesizers.base.ModelError: no model could be fitted and saved in ")
+    assert last.startswith("synth_assets.errors.ModelError: no model could be fitted and saved in ")
     assert "Permission denied" in last
 
 
@@ -259,7 +279,7 @@ def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(
         output, errors = process.communicate(timeout=180)
     if name == "distilgtp2":
         last = errors.strip().splitlines()[-1]
-        assert last.startswith("synth_assets.synthesizers.base.ModelError: base model 'distilgtp2' cannot be loaded")
+        assert last.startswith("synth_assets.errors.ModelError: base model 'distilgtp2' cannot be loaded")
         assert "set synthesizer.base to a folder or to 'scratch'" in last
         return
     assert process.returncode == 0, errors

@@ -12,7 +12,9 @@ from synth_assets.synthesizers.smote import Smote, SmoteSettings
 
 
 def rows_of(table: dict[str, Any], columns: tuple[Column, ...], n: int, **settings: int) -> pd.DataFrame:
-    return Smote(SmoteSettings(**settings)).fit(pd.DataFrame(table), TableSchema(columns=columns)).sample(n)
+    return (
+        Smote(SmoteSettings(**settings)).fit(pd.DataFrame(table), TableSchema(columns=columns, private=False)).sample(n)
+    )
 
 
 def test_a_row_lies_between_two_neighbours() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from synth_assets.synthesizers.base import ModelError, refuse_pickles
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, BaseModelSettings, ScratchSettings
+from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
 
 ACTIVATION = "relu"
@@ -75,7 +76,7 @@ def load_base(
         The tokenizer.
     """
     if settings.base == SCRATCH:
-        rows = sentences(row_encoder.to_text(train) if row_encoder else train)
+        rows = [] if row_encoder else sentences(train)
         return make_scratch_base(settings.scratch, rows, list(train.columns), seed=seed, row_encoder=row_encoder)
     fingerprint(settings, seed, base_models_dir)  # refuses pickles, and names that are not found
     return load_folder(_local_folder(settings.base, base_models_dir) or settings.base)
@@ -117,7 +118,8 @@ def make_scratch_base(
 ) -> tuple[Any, Any]:
     """Make a GPT-2 with random weights, and the tokenizer of `scratch_tokenizer`, for rows as sentences.
 
-    The rows supply the characters, and the longest of them the number of positions. The encoder is for the tokenizer.
+    The rows supply the characters, and the longest of them the number of positions; an encoder supplies both, and the
+    tokens of its values.
     """
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -125,7 +127,10 @@ def make_scratch_base(
     quiet_transformers()
 
     tokenizer = scratch_tokenizer(rows, names, row_encoder)
-    longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
+    if row_encoder is None:
+        longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
+    else:
+        longest = TokenTrie.build(row_encoder, tokenizer).max_length
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=-(-2 * longest // 64) * 64,  # room for be_great's prompts and for rows that it never ends

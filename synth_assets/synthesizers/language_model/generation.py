@@ -1,7 +1,7 @@
 """Constrained generation of rows: each is valid and on its grid, within the bounds of the train rows and the caller's.
 
 All rows of a batch are generated in parallel. Column names are forced; in a value, the head is evaluated over the
-tokens that may come next in the column's trie, and those that lead out of the row's bounds are masked. The probability
+tokens that may come next in the part's trie, and those that lead out of the row's bounds are masked. The probability
 that masking takes away is recorded, which makes rejection sampling and importance weights exact.
 """
 
@@ -13,29 +13,14 @@ import numpy as np
 import torch
 
 from synth_assets.synthesizers.language_model.backbone import decoder_for
-from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
-from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie, TrieLevel
+from synth_assets.synthesizers.language_model.bounds import Bounds, support_of
+from synth_assets.synthesizers.language_model.decoding import Decoder
+from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder
+from synth_assets.synthesizers.language_model.token_trie import PAD, PartTokens, TokenTrie, TrieLevel
 
 NEG_INF = float("-inf")
 UNREACHABLE = np.iinfo(np.int64).max
-"""A code beyond the codes of any column."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Bounds on the quantised values of a column.
-
-    Parameters
-    ----------
-    low, high : numpy.ndarray
-        Smallest and largest value of each row.
-    excluded : numpy.ndarray, optional
-        A value between them that the row may not have.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    excluded: np.ndarray | None = None
+"""An index beyond those of any part."""
 
 
 class Generator:
@@ -56,11 +41,13 @@ class Generator:
     def __init__(self, model: Any, row_encoder: RowEncoder, trie: TokenTrie, *, temperature: float = 1.0) -> None:
         self.model, self.row_encoder, self.trie = model, row_encoder, trie
         self.device = next(model.parameters()).device
-        self.levels = [
-            [_Level.build(level, model.get_output_embeddings(), temperature) for level in column.levels]
-            for column in trie.columns
-        ]
-        self.ragged = any((column.values == PAD).any() for column in trie.columns)
+        built: dict[int, list[_Level]] = {}  # by the slot of a part, which parts that are alike have in common
+        for part in (part for column in trie.columns for part in column.parts):
+            if part.first_slot not in built:
+                built[part.first_slot] = [
+                    _Level.build(level, model.get_output_embeddings(), temperature) for level in part.levels
+                ]
+        self.levels = built
 
     @torch.inference_mode()
     def generate(self, n: int, bounds: Mapping[int, Bounds], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,70 +58,89 @@ class Generator:
         n : int
             Number of rows.
         bounds : mapping of int to Bounds
-            By column index: bounds tighter than in the train rows. Equal bounds force a value.
+            By column index: bounds tighter than in the train rows.
         seed : int
             Seed of the random numbers.
 
         Returns
         -------
         quantised : numpy.ndarray
-            (n, m) quantised rows.
+            (n, `n_cells`) quantised rows.
         log_weights : numpy.ndarray
             (n) log of the probability that the model without bounds keeps them, given the tokens before; -inf if a row
             cannot keep them, and is not to be used. The first token does not count: it has the same probability in all
             rows with the same bounds.
         """
         random = torch.Generator(self.device).manual_seed(seed)
-        quantised = np.zeros((n, len(self.row_encoder.columns)), np.int64)
+        quantised = np.full((n, self.row_encoder.n_cells), MISSING, np.int64)
         log_weights = torch.zeros(n, device=self.device)
-        decoder = decoder_for(self.model, n, ragged=self.ragged, max_length=self.trie.max_length)
-        for i, (column, encoder) in enumerate(zip(self.trie.columns, self.row_encoder.columns, strict=True)):
+        decoder = decoder_for(self.model, n, ragged=self.trie.is_ragged, max_length=self.trie.max_length)
+        for i, column in enumerate(self.trie.columns):
             decoder.prefill(column.prefix)
-            offsets = encoder.offsets(quantised)
-            train_bounds = Bounds(np.full(n, encoder.low), np.full(n, encoder.high))
-            train_low, train_high, _ = self._to_codes(encoder, train_bounds, offsets)
-            low, high, excluded = self._to_codes(encoder, bounds.get(i, train_bounds), offsets)
-            low, high = torch.maximum(low, train_low), torch.minimum(high, train_high)
-            low = low.masked_fill(low > high, UNREACHABLE)
-            node = torch.zeros(n, dtype=torch.long, device=self.device)
-            code = torch.zeros(n, dtype=torch.long, device=self.device)
-            is_complete = torch.zeros(n, dtype=torch.bool, device=self.device)
-            for depth, level in enumerate(self.levels[i]):
-                logits = level.logits(decoder.forward())  # (n, u)
-                first, last = level.code_range(node)  # (n, u) or (1, u)
-                valid = (first <= high[:, None]) & (last >= low[:, None])
-                if excluded is not None:
-                    smallest, largest = torch.maximum(first, low[:, None]), torch.minimum(last, high[:, None])
-                    valid &= (smallest < largest) | (smallest != excluded[:, None])
-                masked = torch.where(valid, logits, NEG_INF)
-                choice, is_stuck = _stratified_choice(masked, random)
-                if i in bounds and (i or depth):
-                    in_train = (first <= train_high[:, None]) & (last >= train_low[:, None])
-                    kept = masked.logsumexp(1) - torch.where(in_train, logits, NEG_INF).logsumexp(1)
-                    log_weights += torch.where(is_complete, 0.0, kept.nan_to_num(nan=NEG_INF, neginf=NEG_INF))
-                else:
-                    log_weights = log_weights.masked_fill(is_stuck & ~is_complete, NEG_INF)
-                # A row that is stuck continues with any token, since all rows of a batch advance together.
-                choice = torch.where(is_stuck, level.any_token[node], choice)
-                decoder.append(level.tokens[choice], skip=is_complete)
-                child = level.children[node, choice].clamp(min=0)
-                code = torch.where(is_complete, code, level.first[child])
-                is_complete = is_complete | level.is_terminal[child]
-                node = torch.where(is_complete, 0, child)
-            quantised[:, i] = code.cpu().numpy() * encoder.grid_step + offsets
+            support = support_of(self.row_encoder, i, quantised, bounds.get(i), self.device)
+            has_ended = torch.zeros(n, dtype=torch.bool, device=self.device)
+            for position, part in enumerate(column.parts):
+                if position and has_ended.all():
+                    self._fill(decoder, part, n, has_ended)
+                    continue
+                in_train, allowed = support.masks(position)
+                n_uncounted = 0 if i or position else 1
+                index, kept = self._choose(decoder, part, in_train, allowed, has_ended, random, n_uncounted)
+                log_weights += kept
+                support.choose(position, index)
+                has_ended = has_ended | (index < part.n_ending) if part.n_ending else has_ended
+            quantised[:, self.row_encoder.cells_of(i)] = support.cells()
         return quantised, log_weights.cpu().numpy().astype("float64")
 
-    def _to_codes(
-        self, encoder: ColumnEncoder, bounds: Bounds, offsets: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Convert bounds on the quantised values of a column to bounds on its codes."""
-        step = encoder.grid_step
-        low = torch.as_tensor(np.maximum(-((offsets - bounds.low) // step), 0), device=self.device)
-        high = torch.as_tensor(np.minimum((bounds.high - offsets) // step, encoder.cardinality - 1), device=self.device)
-        if bounds.excluded is None:
-            return low, high, None
-        code, remainder = np.divmod(bounds.excluded - offsets, step)
-        return low, high, torch.as_tensor(np.where(remainder == 0, code, PAD), device=self.device)
+    def _choose(
+        self,
+        decoder: Decoder,
+        part: PartTokens,
+        in_train: torch.Tensor,
+        allowed: torch.Tensor,
+        has_ended: torch.Tensor,
+        random: torch.Generator,
+        n_uncounted: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Choose the index of a part in each row, (n), and append its tokens.
+
+        `in_train` and `allowed`, each (n, K) or (1, K), are the indices of valid rows, and those within the bounds too.
+        Also returned, for each row, is the log of the share of the probability of valid rows that is within the bounds,
+        without the first `n_uncounted` tokens; -inf if there was no token to choose.
+        """
+        n = len(has_ended)
+        node = torch.zeros(n, dtype=torch.long, device=self.device)
+        index = torch.zeros(n, dtype=torch.long, device=self.device)
+        kept = torch.zeros(n, device=self.device)
+        is_complete = has_ended
+        for depth, level in enumerate(self.levels[part.first_slot]):
+            logits = level.logits(decoder.forward())  # (n, u)
+            masked = torch.where(level.leads_to(allowed, node), logits, NEG_INF)
+            choice, is_stuck = _stratified_choice(masked, random)
+            if allowed is not in_train and depth >= n_uncounted:
+                valid = torch.where(level.leads_to(in_train, node), logits, NEG_INF)
+                share = (masked.logsumexp(1) - valid.logsumexp(1)).nan_to_num(nan=NEG_INF, neginf=NEG_INF)
+                kept += torch.where(is_complete, 0.0, share)
+            kept = kept.masked_fill(is_stuck & ~is_complete, NEG_INF)
+            # A row that is stuck continues with any token, since all rows of a batch advance together.
+            choice = torch.where(is_stuck, level.any_token[node], choice)
+            token = level.tokens[choice]
+            if self.trie.fills:
+                token = torch.where(is_complete, self.trie.end, token)
+            decoder.append(token, skip=is_complete)
+            child = level.children[node, choice].clamp(min=0)
+            index = torch.where(is_complete, index, level.first[child])
+            is_complete = is_complete | level.is_terminal[child]
+            node = torch.where(is_complete, 0, child)
+        return torch.where(has_ended, -1, index), kept
+
+    def _fill(self, decoder: Decoder, part: PartTokens, n: int, has_ended: torch.Tensor) -> None:
+        """Append what stands for a part that no row has."""
+        if self.trie.fills:
+            decoder.prefill([self.trie.end] * len(part.levels))
+        else:
+            for _ in part.levels:
+                decoder.append(torch.full((n,), self.trie.end, device=self.device), skip=has_ended)
 
 
 @dataclass(frozen=True)
@@ -145,11 +151,12 @@ class _Level:
     children: torch.Tensor
     first: torch.Tensor
     is_terminal: torch.Tensor
-    child_first: torch.Tensor  # (k, u) first and last code that a token leads to; an empty range if it leads nowhere
+    child_first: torch.Tensor  # (k, u) first and last index that a token leads to; an empty range if it leads nowhere
     child_last: torch.Tensor
     any_token: torch.Tensor  # (k) index of a token that leads on
     weight: torch.Tensor  # (C, u) weights of the head, divided by the temperature
     bias: torch.Tensor | None  # (u) bias of the head, divided by the temperature
+    is_last: bool  # whether this is the only level, so that each token stands for one index
 
     @classmethod
     def build(cls, level: TrieLevel, head: Any, temperature: float) -> "_Level":
@@ -168,17 +175,23 @@ class _Level:
             any_token=tensor(exists.argmax(axis=1)),
             weight=head.weight.detach()[level.tokens].T.contiguous() / temperature,
             bias=None if bias is None else bias.detach()[level.tokens] / temperature,
+            is_last=len(level.children) == 1 and bool(level.is_terminal.all()),
         )
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Score the tokens, (n, u), from hidden states, (n, C)."""
         return (hidden @ self.weight if self.bias is None else torch.addmm(self.bias, hidden, self.weight)).float()
 
-    def code_range(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first and last code that each token leads to from each row's node."""
-        if len(self.child_first) == 1:
-            return self.child_first, self.child_last
-        return self.child_first[node], self.child_last[node]
+    def leads_to(self, allowed: torch.Tensor, node: torch.Tensor) -> torch.Tensor:
+        """Return, for each row's node, whether each token leads to an index that is allowed: (n, u) or (1, u)."""
+        if self.is_last:
+            # Each token leads to one index.
+            return allowed[:, self.child_first[0]]
+        counts = torch.nn.functional.pad(allowed.cumsum(1), (1, 0)).expand(len(node), -1)  # (n, K + 1)
+        first, last = self.child_first[node], self.child_last[node]  # (n, u)
+        exists = last >= 0
+        last = last.clamp(min=0) + 1
+        return exists & (counts.gather(1, last) > counts.gather(1, first.clamp(max=counts.shape[1] - 1)))
 
 
 def _stratified_choice(logits: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ class TokenBatch:
     Parameters
     ----------
     ids : torch.Tensor
-        (n, T) token ids.
+        (n, T) token ids; these three in 32 bits, but in 64, as operations expect, once rows are selected.
     slots : torch.Tensor
         (n, T) index in `candidates` of the set that a token is chosen from; -1 where it is fixed.
     targets : torch.Tensor
@@ -32,9 +32,9 @@ class TokenBatch:
     candidates: list[torch.Tensor]
 
     @classmethod
-    def build(cls, trie: TokenTrie, codes: np.ndarray) -> "TokenBatch":
-        """Tokenise encoded rows, (n, m)."""
-        ids, slots, targets = map(torch.as_tensor, trie.tokenise(codes))
+    def build(cls, trie: TokenTrie, indices: np.ndarray) -> "TokenBatch":
+        """Tokenise encoded rows, (n, p)."""
+        ids, slots, targets = map(torch.as_tensor, trie.tokenise(indices))
         return cls(ids, slots, targets, [torch.as_tensor(tokens) for tokens in trie.candidates])
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class TokenBatch:
     def select(self, rows: torch.Tensor) -> "TokenBatch":
         """Return some of the rows, by their indices, which may be on any device."""
         rows = rows.to(self.ids.device)
-        ids, slots, targets = (part.index_select(0, rows) for part in (self.ids, self.slots, self.targets))
+        ids, slots, targets = (part.index_select(0, rows).long() for part in (self.ids, self.slots, self.targets))
         return TokenBatch(ids, slots, targets, self.candidates)
 
     def to(self, device: torch.device) -> "TokenBatch":

@@ -17,9 +17,10 @@ import torch
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
 from synth_assets.synthesizers.forest import SequentialForest
-from synth_assets.synthesizers.language_model.conditions import bounds_of
-from synth_assets.synthesizers.language_model.encoders import RowEncoder
-from synth_assets.synthesizers.language_model.generation import Bounds, Generator
+from synth_assets.synthesizers.language_model.bounds import Bounds
+from synth_assets.synthesizers.language_model.conditions import bounds_of, known_bounds
+from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder, TextEncoder
+from synth_assets.synthesizers.language_model.generation import Generator
 from synth_assets.synthesizers.language_model.loss import TokenBatch
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.language_model.token_trie import TokenTrie
@@ -39,6 +40,15 @@ MAX_DRAWS = 1000
 
 PRETRAIN_EMA_DECAY = 0.998
 """Decay of the moving average of the weights in pretraining, which takes far more steps than fine-tuning."""
+
+MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS = 300_000, 7_500_000
+"""Rows, and tokens, of the pretraining where the settings state no number of rows."""
+
+PRETRAIN_UP_TO = 30_000
+"""Train rows from which on there is no pretraining then: so many rows teach as much."""
+
+FOREST_ROWS = 10_000
+"""Maximum number of train rows that the forest of the pretraining is fitted to."""
 
 PARTICLES = 64
 """Completions drawn for a row with missing cells, of which one is chosen by its weight."""
@@ -109,8 +119,11 @@ class RowModel:
         if context is not None and self.trie.max_length > context:
             raise ModelError(
                 f"a row takes up to {self.trie.max_length} tokens and the base has room for {context}; choose another "
-                "base."
+                "base, leave columns out, or lower the max_length of a column of text."
             )
+        for column in self.row_encoder.columns:
+            if not isinstance(column, CategoricalEncoder) and column.grid.rounded_share > 0:
+                log(f"{column.name}: {column.grid.rounded_share:.2%} of the values are rounded to {column.grid}")
         quantised = self.row_encoder.quantise(rows)
         is_held_back = np.zeros(len(quantised), bool)
         held_back = max(1, round(settings.validation_fraction * len(quantised)))
@@ -120,12 +133,17 @@ class RowModel:
         validation = quantised[is_held_back] if is_held_back.any() else quantised
         shared = {"batch_size": settings.batch_size, "patience": settings.patience}
         stages = []
-        if settings.pretrain.rows:
+        n_pretrain = self._pretrain_rows(settings.pretrain.rows, len(trained))
+        if n_pretrain:
             started = time.monotonic()
+            subset = np.random.default_rng(derive_seed(seed, "forest")).permutation(len(trained))[:FOREST_ROWS]
             forest = SequentialForest(
-                self.row_encoder, trained, settings.pretrain.forest, seed=derive_seed(seed, "forest")
+                self.row_encoder,
+                trained[np.sort(subset), : len(self.row_encoder.columns)],
+                settings.pretrain.forest,
+                seed=derive_seed(seed, "forest"),
             )
-            generated = forest.resample(settings.pretrain.rows, seed=derive_seed(seed, "pretrain"))
+            generated = forest.resample(n_pretrain, seed=derive_seed(seed, "pretrain"))
             log(f"forest: generated {len(generated):,} rows in {time.monotonic() - started:.1f} s")
             stages.append(
                 Stage(
@@ -162,12 +180,22 @@ class RowModel:
                 )
         return losses, 0 if checkpoint is None else step_of(checkpoint)
 
+    def _pretrain_rows(self, stated: int | None, n_train: int) -> int:
+        """Return how many rows of the forest the model is pretrained on."""
+        if stated is not None or not self.row_encoder.columns:
+            return stated or 0
+        n_tokens = sum(len(c.prefix) + len(c.parts) for c in self.trie.columns[: len(self.row_encoder.columns)])
+        share = min(1.0, max(0.0, 1.0 - n_train / PRETRAIN_UP_TO))
+        return int(min(MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS // n_tokens) * share)
+
     def _batch(self, quantised: np.ndarray) -> TokenBatch:
-        codes = self.row_encoder.codes(quantised)
+        # Rows of the forest have no text.
+        n_columns = None if quantised.shape[1] == self.row_encoder.n_cells else len(self.row_encoder.columns)
+        indices = self.row_encoder.to_indices(quantised, n_columns)
         # A residual of the forest may be outside the encoder's range: such a row is left out.
-        codes = codes[(codes >= 0).all(axis=1)]
+        indices = indices[(indices != UNENCODABLE).all(axis=1)]
         # Sorted, since neighbouring rows with the same prefix share its computation.
-        return TokenBatch.build(self.trie, codes[np.lexsort(codes.T[::-1])])
+        return TokenBatch.build(self.trie, indices[np.lexsort(indices.T[::-1])])
 
     def sample_batches(
         self,
@@ -281,17 +309,14 @@ class RowModel:
         if not len(incomplete):
             return filled
         known = rows.iloc[incomplete]
-        quantised = encoder.quantise(known)
-        is_missing = known.isna()[[column.name for column in encoder.columns]].to_numpy()
-        _check_known(encoder, quantised, is_missing, known)
+        quantised, is_open = _nearest(encoder, encoder.quantise(known))
+        is_open |= known.isna()[[column.name for column in encoder.all_columns]].to_numpy()
         per_batch = max(1, batch_rows // PARTICLES)
         with threads_for(self.model):
             generator = Generator(self.model, encoder, self.trie, temperature=temperature)
             for start in range(0, len(quantised), per_batch):
                 part = slice(start, start + per_batch)
-                quantised[part] = _completions(
-                    generator, encoder, quantised[part], is_missing[part], derive_seed(seed, start), known.index[part]
-                )
+                quantised[part] = self._complete(generator, quantised[part], is_open[part], derive_seed(seed, start))
                 log(f"{min(start + per_batch, len(quantised)):,} of {len(quantised):,} rows filled in")
         complete = encoder.to_frame(quantised)
         for name in rows.columns:
@@ -299,47 +324,59 @@ class RowModel:
             if not is_empty.any():
                 continue
             values = rows[name].astype("object").to_numpy(copy=True)
-            values[is_empty] = complete[name].to_numpy()[is_empty[incomplete]]
+            values[is_empty] = complete[name].astype("object").to_numpy()[is_empty[incomplete]]
             filled[name] = pd.Series(values, index=rows.index).astype(complete[name].dtype)
         return filled
 
-
-def _check_known(encoder: RowEncoder, quantised: np.ndarray, is_missing: np.ndarray, rows: pd.DataFrame) -> None:
-    for i, column in enumerate(encoder.columns):
-        is_outside = ~is_missing[:, i] & ((quantised[:, i] < column.low) | (quantised[:, i] > column.high))
-        if is_outside.any():
-            row = int(np.flatnonzero(is_outside)[0])
-            raise ModelError(
-                f"row {rows.index[row]!r} has {rows[column.name].iloc[row]!r} in column {column.name!r}, which is "
-                "outside the train rows; leave the row out, or set the cell to missing too."
+    def _complete(self, generator: Generator, quantised: np.ndarray, is_open: np.ndarray, seed: int) -> np.ndarray:
+        """Return completed rows. Where no completion fits the known cells, those of numbers, then all, are opened."""
+        is_number = np.array([not isinstance(column, CategoricalEncoder) for column in self.row_encoder.all_columns])
+        completed = quantised.copy()
+        failed = np.arange(len(quantised))
+        for opened in (np.zeros_like(is_number), is_number, np.ones_like(is_number)):
+            rows, is_possible = _completions(
+                generator, self.row_encoder, quantised[failed], is_open[failed] | opened, derive_seed(seed, *opened)
             )
+            completed[failed[is_possible]] = rows[is_possible]
+            failed = failed[~is_possible]
+            if not len(failed):
+                return completed
+        raise ModelError(f"{len(failed)} rows cannot be filled in: the model draws no valid row.")
+
+
+def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Move known numbers to the nearest value of the train rows' grid; say which cells have no value that is near.
+
+    Those are labels and characters that the train rows do not have: (n, m) in the order in which columns are generated.
+    """
+    is_unknown = np.zeros((len(quantised), len(encoder.all_columns)), bool)
+    for i, column in enumerate(encoder.all_columns):
+        cells = quantised[:, encoder.cells_of(i)]
+        if isinstance(column, TextEncoder):
+            is_unknown[:, i] = (column.to_indices(cells) == UNENCODABLE).any(axis=1)
+        elif isinstance(column, CategoricalEncoder):
+            is_unknown[:, i] = cells[:, 0] < 0
+        else:
+            is_atom = np.isin(cells[:, 0], column.atoms)
+            clipped = np.clip(cells[:, 0], column.low, column.high)
+            steps = np.rint((clipped - column.low) / column.grid_step).astype(np.int64)
+            quantised[:, i] = np.where(is_atom, cells[:, 0], column.low + steps * column.grid_step)
+    return quantised, is_unknown
 
 
 def _completions(
-    generator: Generator,
-    encoder: RowEncoder,
-    quantised: np.ndarray,
-    is_missing: np.ndarray,
-    seed: int,
-    index: pd.Index,
-) -> np.ndarray:
-    known, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_missing, PARTICLES, axis=0)
-    bounds = {
-        i: Bounds(np.where(gaps[:, i], column.low, known[:, i]), np.where(gaps[:, i], column.high, known[:, i]))
-        for i, column in enumerate(encoder.columns)
-    }
+    generator: Generator, encoder: RowEncoder, quantised: np.ndarray, is_open: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a completion of each row, and whether it fits the known cells."""
+    known, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_open, PARTICLES, axis=0)
+    bounds: dict[int, Bounds] = known_bounds(known, gaps, encoder)
     generated, log_weights = generator.generate(len(known), bounds, seed=seed)
     log_weights = log_weights.reshape(len(quantised), PARTICLES)
     best = log_weights.max(axis=1, keepdims=True)
-    if not np.isfinite(best).all():
-        row = int(np.flatnonzero(~np.isfinite(best[:, 0]))[0])
-        raise ModelError(
-            f"row {index[row]!r} cannot be filled in: none of {PARTICLES} completions fits its known cells, which are "
-            "too far from the train rows."
-        )
-    weights = np.exp(log_weights - best)
-    cumulative = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
+    is_possible = np.isfinite(best[:, 0])
+    weights = np.exp(log_weights - np.where(np.isfinite(best), best, 0.0))
+    cumulative = weights.cumsum(axis=1) / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     drawn = np.random.default_rng(seed).random((len(quantised), 1))
-    choice = (cumulative < drawn).sum(axis=1)
+    choice = (cumulative < drawn).sum(axis=1).clip(max=PARTICLES - 1)
     completed: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), choice]
-    return completed
+    return completed, is_possible

@@ -1,4 +1,4 @@
-"""Encoded rows as the tokens of a sentence ('Rings is 09, Sex is M, ...'), and tries of the values of each column."""
+"""Encoded rows as the tokens of a sentence ('Rings is 09, Sex is M, ...'), and tries of the parts of each column."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.tokenizer import name_token, part_tokens, word_vocabulary
 
 PAD = -1
 """Fills up a value that has fewer tokens than the longest of its column."""
@@ -14,7 +15,7 @@ PAD = -1
 
 @dataclass(frozen=True)
 class TrieLevel:
-    """One level of the trie of a column's values: the tokens that may come next, from each node of the level above.
+    """One level of the trie of a part's texts: the tokens that may come next, from each node of the level above.
 
     Parameters
     ----------
@@ -23,10 +24,10 @@ class TrieLevel:
     children : numpy.ndarray
         (k, u) node that a token leads to from each of k nodes, or -1.
     first, last : numpy.ndarray
-        Smallest and largest code below each of the nodes that are led to. With a learned tokenizer, codes in between
-        may lie below another node: bounds on codes are exact where a value is complete, and never too narrow before.
+        Smallest and largest index below each of the nodes that are led to. With a learned tokenizer, indices in between
+        may lie below another node: what is allowed is exact where a part is complete, and never too narrow before.
     is_terminal : numpy.ndarray
-        Whether the value is complete at each of these nodes.
+        Whether the part is complete at each of these nodes.
     """
 
     tokens: np.ndarray
@@ -37,22 +38,33 @@ class TrieLevel:
 
 
 @dataclass(frozen=True)
-class ColumnTokens:
-    """The tokens of a column.
+class PartTokens:
+    """The tokens of a part of a column's values.
 
     Parameters
     ----------
-    prefix : list of int
-        Tokens before every value: ', Length is'.
     values : numpy.ndarray
-        (K, d) tokens of the value of each code, filled up with `PAD` on the right.
+        (K + 1, d) tokens of each index, filled up with `PAD` on the right; the last row, all `PAD`, is an absent part.
     levels : list of TrieLevel
-        The trie of the values, d levels deep.
+        The trie of the indices, d levels deep.
+    n_ending : int
+        The first indices, up to this number, end the value.
+    first_slot : int
+        Number of the slot of the first level; parts that are alike share theirs.
     """
 
-    prefix: list[int]
     values: np.ndarray
     levels: list[TrieLevel]
+    n_ending: int
+    first_slot: int
+
+
+@dataclass(frozen=True)
+class ColumnTokens:
+    """The tokens of a column: those before every value (', Length is'), and its parts."""
+
+    prefix: list[int]
+    parts: list[PartTokens]
 
 
 @dataclass(frozen=True)
@@ -65,14 +77,17 @@ class TokenTrie:
         The columns, in the order of the row encoder.
     end : int
         The token that ends a row: the tokenizer's end token, or its padding token if it has no end token.
+    fills : bool
+        Whether `end` fills up a value that has fewer tokens than others, so that all rows have the same length.
     """
 
     columns: list[ColumnTokens]
     end: int
+    fills: bool
 
     @classmethod
     def build(cls, row_encoder: RowEncoder, tokenizer: Any) -> "TokenTrie":
-        """Tokenise every value of every column, with a tokenizer that splits text before the space of a word.
+        """Tokenise every part of every column, with a tokenizer that splits text before the space of a word.
 
         Raises
         ------
@@ -88,50 +103,55 @@ class TokenTrie:
                 "them. Set eos_token in the base's tokenizer_config.json to a token of its vocabulary, or choose "
                 "another base, or 'scratch'."
             )
+        vocabulary = word_vocabulary(tokenizer, row_encoder)
         columns: list[ColumnTokens] = []
+        shared: dict[int, PartTokens] = {}  # by the identity of a part, which all parts of a text have in common
+        n_slots = 0
         before = ""
-        for column in row_encoder.columns:
-            texts = column.vocabulary()
-            start = f"{before}{column.name} is"
-            sentences = tokenizer([f"{start} {text}" for text in texts])["input_ids"]
-            start_ids = tokenizer(start)["input_ids"]
-            n_before = len(tokenizer(before.removesuffix(", "))["input_ids"]) if before else 0
-            if any(ids[: len(start_ids)] != start_ids for ids in sentences):
-                raise ModelError(
-                    f"the base's tokenizer does not separate the values of column {column.name!r} from its name; "
-                    "choose another base, or 'scratch'."
-                )
-            ragged = [ids[len(start_ids) :] for ids in sentences]
-            for text, ids in zip(texts, ragged, strict=True):
-                if not set(tokenizer.all_special_ids).isdisjoint(ids):
-                    raise ModelError(
-                        f"the base's tokenizer has no token of its own for a part of {text!r} in column "
-                        f"{column.name!r}; rename the label, or choose another base."
-                    )
-            values = np.full((len(ragged), max(map(len, ragged))), PAD, np.int64)
-            for code, ids in enumerate(ragged):
-                values[code, : len(ids)] = ids
-            columns.append(ColumnTokens(start_ids[n_before:], values, _build_levels(values, column.name)))
-            before = f"{column.name} is {texts[0]}, "
-        return cls(columns, end)
+        for column in row_encoder.all_columns:
+            if vocabulary is None:
+                prefix, ids_of_parts = _tokenise_column(tokenizer, column, before)
+                first = column.parts[0].texts
+                before = f"{column.name} is {first[-1]}, "
+            else:
+                prefix = [vocabulary[name_token(column.name, is_first=not columns)]]
+                ids_of_parts = [[[vocabulary[text]] for text in part_tokens(column, i)] for i in range(len(column.parts))]
+            parts = []
+            for part, ids in zip(column.parts, ids_of_parts, strict=True):
+                if id(part) not in shared:
+                    shared[id(part)] = _part_tokens(ids, column.name, part.n_ending, n_slots)
+                    n_slots += len(shared[id(part)].levels)
+                parts.append(shared[id(part)])
+            columns.append(ColumnTokens(prefix, parts))
+        return cls(columns, end, fills=vocabulary is not None)
 
     @property
     def max_length(self) -> int:
         """Maximum number of tokens of a row, its end included."""
-        return sum(len(column.prefix) + int(column.values.shape[1]) for column in self.columns) + 1
+        return sum(len(c.prefix) + sum(part.values.shape[1] for part in c.parts) for c in self.columns) + 1
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether rows differ in length."""
+        parts = [part for column in self.columns for part in column.parts]
+        return not self.fills and any(part.n_ending or (part.values[:-1] == PAD).any() for part in parts)
 
     @property
     def candidates(self) -> list[np.ndarray]:
-        """The tokens of each slot, a level of a column's trie; slots are numbered over columns and levels."""
-        return [level.tokens for column in self.columns for level in column.levels]
+        """The tokens of each slot, a level of a part's trie; slots are numbered over parts and levels."""
+        found = {}
+        for column in self.columns:
+            for part in column.parts:
+                found |= {part.first_slot + depth: level.tokens for depth, level in enumerate(part.levels)}
+        return [found[slot] for slot in sorted(found)]
 
-    def tokenise(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokenise rows.
+    def tokenise(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokenise rows, or the first columns of rows.
 
         Parameters
         ----------
-        codes : numpy.ndarray
-            (n, m) codes.
+        indices : numpy.ndarray
+            (n, p) indices of the parts of the columns.
 
         Returns
         -------
@@ -142,24 +162,71 @@ class TokenTrie:
         targets : numpy.ndarray
             (n, T) index of the token in its slot; 0 where it is fixed.
         """
-        parts: list[np.ndarray] = []
-        slot_at: list[int] = []  # of each position, before padding is moved
-        n_slots = 0
-        for column, code in zip(self.columns, codes.T, strict=True):
-            parts += [np.broadcast_to(column.prefix, (len(codes), len(column.prefix))), column.values[code]]
-            slot_at += [PAD] * len(column.prefix) + list(range(n_slots, n_slots + len(column.levels)))
-            n_slots += len(column.levels)
-        slot_at.append(PAD)
-        ids = np.hstack([*parts, np.full((len(codes), 1), self.end)])
-        slots = np.where(ids == PAD, PAD, slot_at)
-        targets = np.zeros_like(ids)
-        for position, slot in enumerate(slot_at):
-            if slot != PAD:
-                targets[:, position] = np.searchsorted(self.candidates[slot], ids[:, position]).clip(min=0)
-        # Padding moves to the right end of its row, where nothing is learned.
-        order = np.argsort(ids == PAD, axis=1, kind="stable")
-        ids, slots, targets = (np.take_along_axis(part, order, 1) for part in (ids, slots, targets))
-        return np.where(ids == PAD, self.end, ids), slots, np.where(slots == PAD, 0, targets)
+        n, candidates = len(indices), self.candidates
+        ids_parts: list[np.ndarray] = []
+        slot_parts: list[np.ndarray] = []
+        target_parts: list[np.ndarray] = []
+        position = 0
+        for column in self.columns:
+            if position == indices.shape[1]:
+                break
+            fixed = np.full((n, len(column.prefix)), PAD, np.int32)
+            ids_parts.append(np.broadcast_to(np.asarray(column.prefix, np.int32), fixed.shape))
+            slot_parts.append(fixed)
+            target_parts.append(np.zeros_like(fixed))
+            for part in column.parts:
+                values = part.values[indices[:, position]]  # an absent part, -1, is the last row
+                position += 1
+                ids_parts.append(values)
+                for depth in range(values.shape[1]):
+                    ids, slot = values[:, depth], part.first_slot + depth
+                    slot_parts.append(np.where(ids == PAD, PAD, slot).astype(np.int32)[:, None])
+                    found = np.searchsorted(candidates[slot], ids).astype(np.int32)
+                    target_parts.append(np.where(ids == PAD, 0, found)[:, None])
+        ids_parts.append(np.full((n, 1), self.end, np.int32))
+        slot_parts.append(np.full((n, 1), PAD, np.int32))
+        target_parts.append(np.zeros((n, 1), np.int32))
+        ids, slots, targets = np.hstack(ids_parts), np.hstack(slot_parts), np.hstack(target_parts)
+        if self.is_ragged:
+            # Padding moves to the right end of its row, where nothing is learned.
+            order = np.argsort(ids == PAD, axis=1, kind="stable")
+            ids, slots, targets = (np.take_along_axis(part, order, 1) for part in (ids, slots, targets))
+        return np.where(ids == PAD, np.int32(self.end), ids), slots, targets
+
+
+def _tokenise_column(tokenizer: Any, column: ColumnEncoder, before: str) -> tuple[list[int], list[list[list[int]]]]:
+    """Return the tokens of a column's name, after the text before it, and those of each index of each part."""
+    start = f"{before}{column.name} is"
+    start_ids = tokenizer(start)["input_ids"]
+    n_before = len(tokenizer(before.removesuffix(", "))["input_ids"]) if before else 0
+    found: dict[int, list[list[int]]] = {}
+    for position, part in enumerate(column.parts):
+        if id(part) in found:
+            continue
+        # A space before it keeps a part apart from the one before.
+        opening = start if position == 0 else f"{start} {column.parts[0].texts[-1]}"
+        opening_ids = tokenizer(opening)["input_ids"]
+        sentences = tokenizer([f"{opening} {text}" for text in part.texts])["input_ids"]
+        if any(ids[: len(opening_ids)] != opening_ids for ids in sentences):
+            raise ModelError(
+                f"the base's tokenizer does not separate the values of column {column.name!r} from its name; "
+                "choose another base, or 'scratch'."
+            )
+        found[id(part)] = [ids[len(opening_ids) :] for ids in sentences]
+        for text, ids in zip(part.texts, found[id(part)], strict=True):
+            if not set(tokenizer.all_special_ids).isdisjoint(ids):
+                raise ModelError(
+                    f"the base's tokenizer has no token of its own for a part of {text!r} in column "
+                    f"{column.name!r}; rename the label, or choose another base."
+                )
+    return start_ids[n_before:], [found[id(part)] for part in column.parts]
+
+
+def _part_tokens(ids: list[list[int]], name: str, n_ending: int, first_slot: int) -> PartTokens:
+    values = np.full((len(ids) + 1, max(map(len, ids))), PAD, np.int32)
+    for index, tokens in enumerate(ids):
+        values[index, : len(tokens)] = tokens
+    return PartTokens(values, _build_levels(values[:-1], name), n_ending, first_slot)
 
 
 def _build_levels(values: np.ndarray, name: str) -> list[TrieLevel]:

@@ -1,12 +1,11 @@
-"""The tokenizer of a 'scratch' base: one token for each column name, one to three for each value."""
+"""The tokenizer of a 'scratch' base: one token for each column name, and one for each part of a value."""
 
 import re
 import string
 from collections.abc import Sequence
 from typing import Any
 
-from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
-from synth_assets.synthesizers.language_model.encoders.numeric import SUFFIX_THRESHOLD
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token. be_great pads with it, and removes it (and no other) from the text that it reads."""
@@ -18,8 +17,8 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     """Make a tokenizer, of transformers, for the rows of a table as sentences, which supply the characters.
 
     As in GPT-2, a space belongs to the token after it. A column name is one token, as are ' is' and ','; anything else
-    is a character. With a row encoder, a value is one to three tokens, and a name is one with its surroundings
-    (', Length is'). Joined tokens are the text again.
+    is a character. With a row encoder, a name is one token with its surroundings (', Length is'), as is each part of a
+    value. Joined tokens are the text again.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -27,12 +26,14 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     characters = sorted(set("".join(rows)) | set(string.printable.strip()))
     vocabulary = [END_OF_TEXT, UNKNOWN]
     patterns = []
-    for column in row_encoder.columns if row_encoder else ():
-        vocabulary += [f" {column.name} is", f", {column.name} is"]
+    for column in row_encoder.all_columns if row_encoder else ():
+        vocabulary += [name_token(column.name, is_first=first) for first in (True, False)]
         patterns.append(f",? {re.escape(column.name)} is(?= |$)")
-        value_tokens, value_patterns = _value_tokens(column)
-        vocabulary += value_tokens
-        patterns += value_patterns
+        parts = dict.fromkeys(id(part) for part in column.parts)
+        for position in (next(i for i, part in enumerate(column.parts) if id(part) == each) for each in parts):
+            vocabulary += part_tokens(column, position)
+        if not isinstance(column, TextEncoder):
+            patterns += _value_patterns(column)
     vocabulary += [*(f" {name}" for name in names), " is", " "]
     vocabulary += [token for character in characters if character != " " for token in (character, f" {character}")]
     longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
@@ -46,47 +47,46 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
 
 
-def subword_tokens(texts: Sequence[str], max_heads: int) -> list[list[str]]:
-    """Split each number into subword tokens, from left to right.
-
-    Two digits at a time are split off from the right, until there are fewer than `max_heads` different heads.
-    """
-    values: list[list[str]] = [[text] for text in texts]
-    while len({tokens[0] for tokens in values}) >= max_heads:
-        split = [[*_split_two_digits(tokens[0]), *tokens[1:]] for tokens in values]
-        if split == values:
-            break
-        values = split
-    return values
+def name_token(name: str, *, is_first: bool) -> str:
+    """Return the token of a column's name in a 'scratch' base: ' Length is' at the start of a row, else ', Length is'."""
+    return f" {name} is" if is_first else f", {name} is"
 
 
-def _split_two_digits(text: str) -> list[str]:
-    at, digits = len(text), 0
-    while at > 0 and digits < 2:
-        at -= 1
-        digits += text[at].isdigit()
-    return [text[:at], text[at:]] if text[:at].strip("-") else [text]
+def part_tokens(column: ColumnEncoder, position: int) -> list[str]:
+    """Return the token of each index of a part in a 'scratch' base; the first part has the space before it."""
+    texts = column.parts[position].texts
+    # The pieces of a text bring their spaces, and all of its parts are alike.
+    return list(texts) if position or isinstance(column, TextEncoder) else [f" {text}" for text in texts]
 
 
-def _value_tokens(column: ColumnEncoder) -> tuple[list[str], list[str]]:
-    """Return the tokens of a column's values, and the patterns that find them behind the column's name."""
-    texts = column.vocabulary()
-    values = subword_tokens(texts, SUFFIX_THRESHOLD) if column.is_numeric else [[text] for text in texts]
-    name = f" {re.escape(column.name)} is"
-    vocabulary: list[str] = []
+def word_vocabulary(tokenizer: Any, row_encoder: RowEncoder) -> dict[str, int] | None:
+    """Return the id of each token, if the tokenizer is that of a 'scratch' base made for this row encoder; else None."""
+    from tokenizers import models
+
+    inner = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "tokenizer", None)
+    if inner is None or not isinstance(inner.model, models.WordLevel):
+        return None
+    vocabulary: dict[str, int] = inner.get_vocab()
+    is_known = all(name_token(column.name, is_first=False) in vocabulary for column in row_encoder.all_columns)
+    return vocabulary if is_known else None
+
+
+MAX_PATTERN_TEXTS = 1000
+"""Columns with more texts of a part are not recognised in a text; the model itself needs no recognition."""
+
+
+def _value_patterns(column: ColumnEncoder) -> list[str]:
+    """Return patterns that find the parts of a column's values behind its name, in text that be_great writes."""
     patterns = []
-    for depth in range(len(values[0])):
-        # A sign makes a value longer: values of one length share a pattern.
-        by_length: dict[tuple[int, str], set[str]] = {}
-        for tokens in values:
-            n_before = sum(map(len, tokens[:depth]))
-            after = "".join(tokens[depth + 1 :])
-            by_length.setdefault((n_before, re.sub(r"\d", "0", after)), set()).add(tokens[depth])
-        for (n_before, after), found in by_length.items():
-            space = "" if depth else " "
-            vocabulary += [f"{space}{token}" for token in sorted(found)]
-            look_behind = f"(?<={name}" + (f" .{{{n_before}}}" if depth else "") + ")"
-            alternatives = "|".join(re.escape(token) for token in sorted(found, key=lambda text: (-len(text), text)))
-            digits = re.escape(after).replace("0", "\\d")
-            patterns.append(f"{look_behind}{space}(?:{alternatives})(?={digits}(?:, |$))")
-    return vocabulary, patterns
+    name = f" {re.escape(column.name)} is"
+    for position, part in enumerate(column.parts):
+        if len(part) > MAX_PATTERN_TEXTS:
+            return []
+        longest_first = sorted(part.texts, key=lambda text: (-len(text), text))
+        alternatives = "|".join(re.escape(text) for text in longest_first)
+        if position == 0:
+            end = "(?=, |$)" if len(column.parts) == 1 else ""
+            patterns.append(f"(?<={name}) (?:{alternatives}){end}")
+        else:
+            patterns.append(f"(?<=[0-9.])(?:{alternatives})(?=[0-9.]|, |$)")
+    return patterns

@@ -1,16 +1,19 @@
-"""Encoder of a categorical column."""
+"""Encoder of a column of labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNENCODABLE, Part, unused_text
+
 
 @dataclass(frozen=True)
 class CategoricalEncoder:
-    """Encoder of a column of labels: a label's position is both its quantised value and its code.
+    """Encoder of a column of labels: a quantised value is the label's position.
 
     Parameters
     ----------
@@ -18,37 +21,62 @@ class CategoricalEncoder:
         Name of the column.
     labels : tuple of str
         Labels of the train rows, sorted.
+    has_missing : bool
+        Whether train rows have missing values in this column.
+    is_boolean : bool
+        Whether the labels stand for false and true.
     """
 
     name: str
     labels: tuple[str, ...]
+    has_missing: bool = False
+    is_boolean: bool = False
 
     type: ClassVar[str] = "categorical"
     is_numeric: ClassVar[bool] = False
-    grid_step: ClassVar[int] = 1
-    low: ClassVar[int] = 0
-    has_suffix_token: ClassVar[bool] = False
     predictor: ClassVar[None] = None
 
     @classmethod
     def fit(cls, values: pd.Series) -> "CategoricalEncoder":
         """Fit the encoder to the values of a column."""
-        return cls(str(values.name), tuple(sorted(values.astype("str").unique())))
+        is_boolean = pd.api.types.is_bool_dtype(values.dtype)
+        labels = tuple(sorted(_texts(values.dropna()).unique()))
+        return cls(str(values.name), labels, bool(values.isna().any()), is_boolean)
 
     @property
-    def cardinality(self) -> int:
-        """Number of values that can be encoded."""
-        return len(self.labels)
+    def low(self) -> int:
+        """Smallest quantised value."""
+        return 0
 
     @property
     def high(self) -> int:
-        """Largest quantised value; the smallest is 0."""
+        """Largest quantised value."""
         return len(self.labels) - 1
 
+    @property
+    def n_values(self) -> int:
+        """Number of values, missing ones aside."""
+        return len(self.labels)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The only part of a value: its label, after the one for a missing value."""
+        missing = (unused_text("missing", self.labels),) if self.has_missing else ()
+        return [Part((*missing, *self.labels))]
+
     def quantise(self, values: pd.Series) -> np.ndarray:
-        """Return the position of each label, or -1 if it is unknown."""
-        positions: np.ndarray = pd.Index(self.labels).get_indexer(values.astype("str"))
-        return positions.astype(np.int64)
+        """Return the position of each label; -1 if it is unknown."""
+        positions: np.ndarray = pd.Index(self.labels).get_indexer(_texts(values)).astype(np.int64)
+        positions[values.isna().to_numpy()] = MISSING
+        return positions
+
+    def to_indices(self, quantised: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Return the (n, 1) indices of the parts of n cells."""
+        del quantised
+        indices = np.where(cells >= 0, cells + self.has_missing, UNENCODABLE)
+        if self.has_missing:
+            indices[cells == MISSING] = 0
+        return indices[:, None]
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the prediction for each row: 0."""
@@ -58,19 +86,33 @@ class CategoricalEncoder:
         """Return the offset of each row: 0."""
         return np.zeros(len(quantised), np.int64)
 
-    def to_values(self, quantised: np.ndarray) -> Any:
-        """Return the labels at these positions."""
-        return pd.array(list(self.labels), dtype="str").take(quantised)
-
-    def vocabulary(self) -> list[str]:
-        """Return the text of each code."""
-        return list(self.labels)
+    def to_values(self, quantised: np.ndarray) -> pd.Series:
+        """Return the labels at these positions, as booleans if they stand for them."""
+        if not self.labels:
+            return pd.Series([None] * len(quantised), dtype="str")
+        is_missing = quantised == MISSING
+        texts = pd.Series(pd.array(list(self.labels), dtype="str").take(np.where(is_missing, 0, quantised)))
+        if self.is_boolean:
+            truths = texts == "true"
+            return truths.astype("boolean").mask(is_missing) if is_missing.any() else truths
+        return texts.mask(is_missing) if is_missing.any() else texts
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON data."""
-        return {"type": self.type, "name": self.name, "labels": list(self.labels)}
+        return {
+            "type": self.type,
+            "name": self.name,
+            "labels": list(self.labels),
+            "has_missing": self.has_missing,
+            "is_boolean": self.is_boolean,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "CategoricalEncoder":
         """Restore an encoder from `to_json`."""
-        return cls(data["name"], tuple(data["labels"]))
+        return cls(data["name"], tuple(data["labels"]), data["has_missing"], data["is_boolean"])
+
+
+def _texts(values: pd.Series) -> pd.Series:
+    texts = values.astype("str")
+    return texts.str.lower() if pd.api.types.is_bool_dtype(values.dtype) else texts

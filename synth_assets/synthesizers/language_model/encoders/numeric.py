@@ -1,71 +1,90 @@
-"""Encoder of a numeric column."""
+"""Encoder of a column of numbers, dates or datetimes."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model.encoders.base import ABSENT, MISSING, UNENCODABLE, Part
+from synth_assets.synthesizers.language_model.encoders.grid import MICROSECONDS, Grid, common_step
 from synth_assets.synthesizers.language_model.encoders.residuals import Predictor
 
-MAX_DECIMALS = 12
-MAX_CARDINALITY = 1_000_000
-"""A column with more points on its grid is encoded with fewer decimals; `NumericEncoder.is_lossy` records it."""
+MAX_HEADS = 256
+"""A number has so few first parts; from this many values on, its last digits are parts of their own."""
 
-SUFFIX_THRESHOLD = 256
-"""From this many values on, the last two digits of a number are a token of their own."""
-
-SUFFIX_SIZE = 100
-"""Number of values of the last two digits."""
+RADIX = 100
+"""Number of values of a part after the first: two digits."""
 
 RESIDUAL_MARGIN = 0.1
 """How far residuals may exceed the range in the train rows, as a fraction of it."""
 
+MAX_ATOMS = 64
+MIN_ATOM_ROWS, MIN_ATOM_SHARE = 10, 0.001
+"""Train rows, and share of the train rows, that an atom has at least."""
+
+MIN_PERIODS = 8
+"""Number of values with the same last digits that the range of a column has, for these digits to be looked at."""
+
+ATOM_EXCESS = 5.0
+"""An atom is this many times as frequent as the average value around it."""
+
 
 @dataclass(frozen=True)
 class NumericEncoder:
-    """Encoder of a column of numbers on a grid.
+    """Encoder of a column of numbers, dates or datetimes on a grid.
 
-    A quantised value is the number in units of its last decimal. The quantised value itself is encoded or,
-    with a `predictor`, its residual: predictions are rounded to whole hundreds of units, so that the last two digits,
-    and with them any digit preference of the measurement, are preserved.
+    A code is the number of grid steps from an offset to the value. The offset is the same for all rows or, with a
+    `predictor`, moves with the rounded prediction for the row. A code is written as digits in a mixed radix: two
+    decimal digits at a time or, for times, weekday, hour, minute, ... Offsets are multiples of the last digits' range,
+    so that these, and with them any digit preference of the measurement, are preserved. A missing value, and a value
+    that many rows share (an atom), is an index of the first part and has no digits.
 
     Parameters
     ----------
     name : str
         Name of the column.
-    decimals : int
-        Decimals: a quantised value is in units of 10**-decimals.
+    grid : Grid
+        Values as integers, the quantised values.
     grid_step : int
-        Step of the grid, in these units.
+        Step of the quantised values.
     low, high : int
-        Smallest and largest quantised value of the train rows.
-    is_integer : bool
-        Whether the column has an integer type.
-    is_lossy : bool
-        Whether the train rows have more decimals than are encoded.
-    code_low, code_high : int
-        Smallest and largest number that is encoded: a quantised value, or a residual plus `bias`.
-    bias : int
-        Constant added to residuals, so that none is negative.
+        Smallest and largest quantised value of the train rows; 0 if all are missing.
+    base : int
+        What a row's rounded prediction (0 without a predictor) and the row's offset differ by.
+    cardinality : int
+        Number of codes.
+    radices : tuple of int
+        Number of indices of each part after the first.
+    prediction_step : int
+        Multiple that predictions are rounded to.
     predictor : Predictor, optional
         Predictor whose residuals are encoded; None to encode the values.
+    has_missing : bool
+        Whether train rows have missing values in this column.
+    atoms : tuple of int
+        Quantised values that are atoms, ascending.
+    atom_values : tuple of float
+        The values that they stand for exactly, of a column of floats.
     """
 
     name: str
-    decimals: int
+    grid: Grid
     grid_step: int
     low: int
     high: int
-    is_integer: bool
-    is_lossy: bool
-    code_low: int
-    code_high: int
-    bias: int = 0
+    base: int
+    cardinality: int
+    radices: tuple[int, ...] = ()
+    prediction_step: int = 1
     predictor: Predictor | None = None
+    has_missing: bool = False
+    atoms: tuple[int, ...] = ()
+    atom_values: tuple[float, ...] = ()
 
     type: ClassVar[str] = "numeric"
     is_numeric: ClassVar[bool] = True
@@ -77,110 +96,231 @@ class NumericEncoder:
         Raises
         ------
         ModelError
-            If a value has more digits than a float represents exactly.
+            If a value has more digits than can be encoded.
         """
-        numbers = values.to_numpy(dtype="float64")
-        exact = next((d for d in range(MAX_DECIMALS) if (np.round(numbers, d) == numbers).all()), MAX_DECIMALS)
-        decimals = exact
-        value_range = numbers.max() - numbers.min()
-        while decimals and value_range * 10**decimals / _common_step(numbers, decimals) > MAX_CARDINALITY:
-            decimals -= 1
-        if np.abs(numbers).max() * 10**decimals >= 2**53:
-            raise ModelError(
-                f"column {values.name!r} has values up to {np.abs(numbers).max():g}, with more digits than can be "
-                "encoded exactly; divide them by a power of ten."
-            )
-        quantised = np.rint(numbers * 10**decimals).astype(np.int64)
-        low, high = int(quantised.min()), int(quantised.max())
-        return cls(
-            name=str(values.name),
-            decimals=decimals,
-            grid_step=_common_step(numbers, decimals),
-            low=low,
-            high=high,
-            is_integer=pd.api.types.is_integer_dtype(values),
-            is_lossy=decimals < exact,
-            code_low=low,
-            code_high=high,
-        )
+        grid = Grid.fit(values)
+        quantised = grid.quantise(values)
+        is_present = quantised != MISSING
+        present = quantised[is_present]
+        low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
+        step = common_step(present)
+        encoder = cls(str(values.name), grid, step, low, high, low, 1, has_missing=len(present) < len(values))
+        if encoder.n_values >= MAX_HEADS:
+            atoms = _find_atoms(present, step)
+            exact: tuple[float, ...] = ()
+            if grid.type == "float":
+                floats = values.to_numpy("float64", na_value=np.nan)[is_present]
+                exact = tuple(_most_frequent(floats[present == atom]) for atom in atoms)
+            encoder = replace(encoder, atoms=atoms, atom_values=exact)
+        return encoder._with_codes(low, high)
 
-    def with_predictor(self, predictor: Predictor, quantised: np.ndarray, values: np.ndarray) -> "NumericEncoder":
-        """Return an encoder of a predictor's residuals, fitted to quantised train rows, (n, m), and values, (n)."""
-        step = self.prediction_step
-        residuals = values - self._rounded(predictor(quantised))
+    def with_predictor(self, predictor: Predictor, quantised: np.ndarray, cells: np.ndarray) -> "NumericEncoder":
+        """Return an encoder of a predictor's residuals, fitted to quantised train rows, (n, m), and cells, (n)."""
+        present = self.has_digits(cells)
+        predictions, cells = predictor(quantised[present]), cells[present]
+        step = self.grid_step * (self.radices[-1] if self.radices else 1)
+        if self._calendar_steps:
+            # Weekday, hour, ... are preserved as far as the residuals are longer than they.
+            size = np.abs(cells - predictions).mean()
+            step = max((each for each in self._calendar_steps if each <= size / 2), default=self.grid_step)
+        encoder = replace(self, predictor=predictor, prediction_step=step)
+        residuals = cells - encoder._rounded(predictions)
         low, high = int(residuals.min()), int(residuals.max())
         margin = -(-int(RESIDUAL_MARGIN * (high - low)) // step) * step
-        bias = -(-(margin - low) // step) * step
-        code_low, code_high = low - margin + bias, high + margin + bias
-        return replace(self, code_low=code_low, code_high=code_high, bias=bias, predictor=predictor)
+        return encoder._with_codes(low - margin, high + margin)
 
     @property
-    def cardinality(self) -> int:
-        """Number of values that can be encoded."""
-        return (self.code_high - self.code_low) // self.grid_step + 1
+    def n_values(self) -> int:
+        """Number of points of the grid within the bounds of the train rows."""
+        return (self.high - self.low) // self.grid_step + 1
 
     @property
-    def has_suffix_token(self) -> bool:
-        """Whether the last two digits are a token of their own."""
-        return (self.high - self.low) // self.grid_step >= SUFFIX_THRESHOLD
+    def radix_product(self) -> int:
+        """Number of codes with the same first part."""
+        return math.prod(self.radices)
 
     @property
-    def prediction_step(self) -> int:
-        """Multiple that predictions are rounded to."""
-        return math.lcm(SUFFIX_SIZE, self.grid_step) if self.has_suffix_token else self.grid_step
+    def n_ending(self) -> int:
+        """Number of indices of the first part that stand for a missing value or an atom."""
+        return self.has_missing + len(self.atoms)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts of a value: what ends it or its first digits, then the other digits."""
+        ending = (("missing",) if self.has_missing else ()) + tuple(f"={self._text(atom)}" for atom in self.atoms)
+        widths = self._widths
+        n_heads = -(-self.cardinality // self.radix_product)
+        first = self.base // self.grid_step // self.radix_product if widths and not self.predictor else 0
+        heads = [self._digits(first + i, 1, sum(widths)) for i in range(n_heads)]
+        width = max(map(len, heads))
+        parts = [Part((*ending, *(head.zfill(width) for head in heads)), n_ending=len(ending))]
+        for position, radix in enumerate(self.radices, start=1):
+            if widths:
+                width = widths[position - 1]
+                step = 10**width // radix
+                texts = [self._digits(i * step, width, sum(widths[position:])) for i in range(radix)]
+            else:
+                texts = [str(i).zfill(len(str(radix - 1))) for i in range(radix)]
+            parts.append(Part(tuple(texts)))
+        return parts
+
+    def has_digits(self, cells: np.ndarray) -> np.ndarray:
+        """Return, for each quantised value, whether it is written in digits: neither missing nor an atom."""
+        return (cells != MISSING) & ~np.isin(cells, self.atoms)
 
     def quantise(self, values: pd.Series) -> np.ndarray:
-        """Return values in units of the last decimal; a missing value becomes an arbitrary number."""
-        quantised: np.ndarray = np.rint(values.to_numpy(dtype="float64", na_value=0.0) * 10**self.decimals)
-        return quantised.astype(np.int64)
+        """Return values in units of the grid; `MISSING` where one is missing."""
+        return self.grid.quantise(values)
+
+    def to_indices(self, quantised: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Return the (n, p) indices of the parts of n cells, given their quantised rows, (n, m)."""
+        code, remainder = np.divmod(cells - self.offsets(quantised), self.grid_step)
+        is_valid = (remainder == 0) & (code >= 0) & (code < self.cardinality)
+        indices = np.empty((len(cells), len(self.radices) + 1), np.int64)
+        code = np.where(is_valid, code, 0)
+        for position in range(len(self.radices), 0, -1):
+            code, indices[:, position] = np.divmod(code, self.radices[position - 1])
+        indices[:, 0] = np.where(is_valid, code + self.n_ending, UNENCODABLE)
+        ends = np.isin(cells, self.atoms)
+        indices[ends, 0] = np.searchsorted(self.atoms, cells[ends]) + self.has_missing
+        is_missing = cells == MISSING
+        indices[is_missing, 0] = 0 if self.has_missing else UNENCODABLE
+        indices[ends | is_missing, 1:] = ABSENT
+        return indices
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
-        """Return the predictions for (n, m) quantised rows; without a predictor, `code_low`."""
+        """Return the predictions for (n, m) quantised rows; without a predictor, `low`."""
         if self.predictor is None:
-            return np.full(len(quantised), float(self.code_low))
+            return np.full(len(quantised), float(self.low))
         return self.predictor(quantised)
 
     def offsets(self, quantised: np.ndarray) -> np.ndarray:
         """Return the offset of each row: code = (quantised value - offset) / grid step."""
         if self.predictor is None:
-            return np.full(len(quantised), self.code_low, np.int64)
-        return self._rounded(self.predictor(quantised)) - self.bias + self.code_low
+            return np.full(len(quantised), self.base, np.int64)
+        return self._rounded(self.predictor(quantised)) + self.base
 
-    def to_values(self, quantised: np.ndarray) -> np.ndarray:
-        """Return the numbers that quantised values stand for."""
-        if self.is_integer:
-            return quantised
-        return quantised / 10**self.decimals if self.decimals else quantised.astype("float64")
-
-    def vocabulary(self) -> list[str]:
-        """Return the text of each code; all have the same number of digits."""
-        numbers = range(self.code_low, self.code_high + 1, self.grid_step)
-        base = 10**self.decimals
-        width = max(len(str(abs(number) // base)) for number in (numbers[0], numbers[-1]))
-        texts = []
-        for number in numbers:
-            whole, fraction = divmod(abs(number), base)
-            decimals = f".{fraction:0{self.decimals}d}" if self.decimals else ""
-            texts.append(f"{'-' if number < 0 else ''}{str(whole).zfill(width)}{decimals}")
-        return texts
+    def to_values(self, quantised: np.ndarray) -> pd.Series:
+        """Return the values that quantised values stand for."""
+        values = self.grid.to_values(quantised)
+        for atom, value in zip(self.atoms, self.atom_values, strict=False):
+            values[quantised == atom] = value
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON data."""
-        return {"type": self.type, **asdict(self)}
+        fields = {field.name: getattr(self, field.name) for field in dataclass_fields(self)}
+        predictor = self.predictor.to_json() if self.predictor else None
+        return {"type": self.type, **fields, "grid": self.grid.to_json(), "predictor": predictor}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "NumericEncoder":
         """Restore an encoder from `to_json`."""
         fields = {name: value for name, value in data.items() if name != "type"}
-        predictor = fields["predictor"]
-        return cls(**{**fields, "predictor": predictor and Predictor.from_json(predictor)})
+        fields["grid"] = Grid.from_json(fields["grid"])
+        fields["predictor"] = Predictor.from_json(fields["predictor"]) if fields["predictor"] else None
+        return cls(**{**fields, "radices": tuple(fields["radices"]), "atoms": tuple(fields["atoms"]), "atom_values": tuple(fields["atom_values"])})
+
+    @property
+    def _widths(self) -> list[int]:
+        """Number of decimal digits of each part after the first; none if parts are no digits of the value."""
+        if self._calendar_steps or not self.radices or (self.predictor is None and self.base % self.grid_step):
+            return []
+        last = self.radices[-1] * self.grid_step
+        is_power = last == 10 ** (len(str(last)) - 1)
+        return [*[2] * (len(self.radices) - 1), len(str(last)) - 1] if is_power else []
+
+    @property
+    def _calendar_steps(self) -> list[int]:
+        """Length of a second, a minute, ... a week in quantised units, where the grid has them; none of numbers."""
+        if self.grid.type not in ("date", "datetime"):
+            return []
+        unit = MICROSECONDS["day" if self.grid.type == "date" else self.grid.unit]
+        lengths = [*reversed(MICROSECONDS.values()), 7 * MICROSECONDS["day"]]
+        return [length // unit for length in lengths if length >= unit and length // unit % self.grid_step == 0]
+
+    def _with_codes(self, low: int, high: int) -> "NumericEncoder":
+        """Return an encoder of the numbers from low to high: values, or residuals of the predictor."""
+        if steps := self._calendar_steps:
+            radices = [later // step for step, later in zip([self.grid_step, *steps], steps, strict=False)]
+            from_the_last = [*(radix for radix in radices if radix > 1), *[RADIX] * 9]
+            anchor = self.grid.first_monday
+        else:
+            powers = [10**k // self.grid_step for k in range(2, 19) if 10**k % self.grid_step == 0]
+            from_the_last = [max((each for each in powers if 1 < each <= RADIX), default=RADIX), *[RADIX] * 9]
+            anchor = 0
+        chosen: list[int] = []
+        heads = (high - low) // self.grid_step + 1
+        for radix in from_the_last:
+            if heads < MAX_HEADS and (chosen or self.n_values < MAX_HEADS):
+                break
+            chosen.insert(0, radix)
+            heads = -(-heads // radix)
+        # Codes begin where all digits after the first part are zero.
+        anchor += (self.low - anchor) % self.grid_step
+        base = low - (low - anchor) % (self.grid_step * math.prod(chosen)) if chosen else low
+        cardinality = (high - base) // self.grid_step + 1
+        return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), **(
+            {} if self.predictor else {"prediction_step": self.grid_step}
+        ))
 
     def _rounded(self, predictions: np.ndarray) -> np.ndarray:
-        rounded: np.ndarray = np.rint(predictions / self.prediction_step).astype(np.int64) * self.prediction_step
+        limit = float(2**60)
+        steps = np.rint(np.clip(predictions, -limit, limit) / self.prediction_step)
+        rounded: np.ndarray = steps.astype(np.int64) * self.prediction_step
         return rounded
 
+    def _text(self, quantised: int) -> str:
+        """Return the text of a quantised value."""
+        value = self.to_values(np.array([quantised])).iloc[0]
+        return f"{value:.15g}" if isinstance(value, float) else str(value)
 
-def _common_step(numbers: np.ndarray, decimals: int) -> int:
-    """Return the greatest common divisor of the differences between values, in units of the last decimal."""
-    quantised = np.unique(np.rint(numbers * 10**decimals).astype(np.int64))
-    return max(int(np.gcd.reduce(np.diff(quantised))), 1) if len(quantised) > 1 else 1
+    def _digits(self, number: int, width: int, n_after: int) -> str:
+        """Return digits of the quantised value, of which `n_after` more follow, with its decimal point if it is here."""
+        after_point = self.grid.decimals - n_after
+        digits = str(abs(number)).zfill(max(width, after_point + 1 if width == 1 else 0))
+        if 0 < after_point < len(digits):
+            digits = f"{digits[:-after_point]}.{digits[-after_point:]}"
+        elif after_point == 0 and n_after:
+            digits += "."
+        return f"{'-' if number < 0 else ''}{digits}"
+
+
+def _find_atoms(quantised: np.ndarray, step: int) -> tuple[int, ...]:
+    """Return the quantised values that many rows share, and far more rows than share the values around them.
+
+    Among the values around are those with the same last digits, so that a preference for round numbers makes no atoms.
+    """
+    values, counts = np.unique(quantised, return_counts=True)
+    cumulative = np.concatenate([[0], np.cumsum(counts)])
+    span = int(values[-1] - values[0])
+    periods = [step, *(step * 10**k for k in range(1, 19) if step * 10**k <= span / MIN_PERIODS)]
+    frequent = np.flatnonzero(counts >= max(MIN_ATOM_ROWS, MIN_ATOM_SHARE * len(quantised)))
+    by_count = frequent[np.argsort(-counts[frequent], kind="stable")]
+    atoms = [i for i in by_count if all(_exceeds(values, counts, cumulative, i, period) for period in periods)]
+    return tuple(sorted(int(values[i]) for i in atoms[:MAX_ATOMS]))
+
+
+def _exceeds(values: np.ndarray, counts: np.ndarray, cumulative: np.ndarray, i: int, period: int) -> bool:
+    """Return whether a value is far more frequent than the average value a multiple of the period away from it.
+
+    The values around it reach as far as there are as many rows with them as with the value itself.
+    """
+    same = values % period == values[i] % period
+    if not same.all():
+        i = int(np.count_nonzero(same[:i]))
+        values, counts = values[same], counts[same]
+        cumulative = np.concatenate([[0], np.cumsum(counts)])
+    radius = 1
+    while True:
+        first = np.searchsorted(values, values[i] - radius * period, "left")
+        end = np.searchsorted(values, values[i] + radius * period, "right")
+        around = int(cumulative[end] - cumulative[first] - counts[i])
+        if around >= counts[i] or (first == 0 and end == len(values)):
+            return bool(counts[i] > ATOM_EXCESS * around / (2 * radius))
+        radius *= 2
+
+
+def _most_frequent(values: np.ndarray) -> float:
+    distinct, counts = np.unique(values, return_counts=True)
+    return float(distinct[counts.argmax()])

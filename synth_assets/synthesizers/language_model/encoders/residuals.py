@@ -6,10 +6,12 @@ covariates*, 1994), fitted by least absolute deviations and kept if their residu
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from synth_assets.synthesizers.language_model.encoders.base import MISSING
 
 POWERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"1/3": np.cbrt, "1": np.positive, "2": np.square}
 """Powers of the inputs; the cube root converts a weight to a length."""
@@ -19,6 +21,12 @@ MIN_GAIN = 0.5
 
 MAX_ROWS = 5_000
 """Rows that a predictor is fitted to, at most: more would change it little, and take long."""
+
+MAX_INPUTS = 12
+"""Columns that a predictor reads, at most."""
+
+RIDGE = 1e-9
+"""Added to the diagonal of a correlation matrix, which is singular where columns determine each other."""
 
 FOLDS = 5
 MAX_ITERATIONS = 50
@@ -45,6 +53,8 @@ class Predictor:
         Coefficients of the first power of every input, then of the second, ...
     intercept : float
         Constant term.
+    fills : tuple of float
+        What stands for a missing value of each input.
     """
 
     inputs: tuple[int, ...]
@@ -52,61 +62,78 @@ class Predictor:
     powers: tuple[str, ...]
     coefficients: tuple[float, ...]
     intercept: float
+    fills: tuple[float, ...]
 
     def __call__(self, quantised: np.ndarray) -> np.ndarray:
         """Predict n values from (n, m) quantised rows, of which only the inputs are read."""
         predictions = np.full(len(quantised), self.intercept)
-        terms = _terms(quantised, self.inputs, self.scales, self.powers)
+        terms = _terms(_filled(quantised, self.inputs, self.fills), self.scales, self.powers)
         # Added term by term: the order of additions in a matrix product may depend on the number of rows.
         for coefficient, term in zip(self.coefficients, terms.T, strict=True):
             predictions += coefficient * term
         return predictions
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the predictor as JSON data."""
+        return asdict(self)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Predictor":
-        """Restore a predictor from its fields, in which JSON has made lists of tuples."""
-        tuples = {name: tuple(data[name]) for name in ("inputs", "scales", "powers", "coefficients")}
+        """Restore a predictor from `to_json`."""
+        tuples = {name: tuple(data[name]) for name in ("inputs", "scales", "powers", "coefficients", "fills")}
         return cls(**{**data, **tuples})
 
 
-def fit_predictor(quantised: np.ndarray, target: int, inputs: Sequence[int]) -> Predictor | None:
+def fit_predictor(
+    quantised: np.ndarray, target: int, inputs: Sequence[int], has_digits: np.ndarray
+) -> Predictor | None:
     """Fit a predictor of the column `target` of quantised rows, (n, m), from the columns `inputs`.
 
     None if there are too few rows, or the residuals save less than `MIN_GAIN`. The inputs are numeric columns before
-    the target that are not constant.
+    the target that are not constant; of many, the `MAX_INPUTS` that correlate most with the target are used. Rows whose
+    target is missing or an atom, (n) `has_digits`, are left out.
     """
-    if not inputs or len(quantised) < 10 * (len(POWERS) * len(inputs) + 1):
+    rows = quantised[has_digits]
+    rows = rows[np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]]
+    if not inputs or len(rows) < 10 * (len(POWERS) * min(len(inputs), MAX_INPUTS) + 1):
         return None
-    rows = quantised[np.random.default_rng(0).permutation(len(quantised))[:MAX_ROWS]]
+    fills = {i: _fill(quantised[:, i]) for i in inputs}
     y = rows[:, target].astype("float64")
-    scales = tuple(float(np.abs(quantised[:, i]).max()) for i in inputs)
-    terms = {powers: _terms(rows, inputs, scales, powers) for powers in (("1",), tuple(POWERS))}
+    if len(inputs) > MAX_INPUTS:
+        x = _filled(rows, inputs, [fills[i] for i in inputs])
+        correlations = _correlations(np.column_stack([x, y]))[-1, :-1]
+        inputs = sorted(inputs[i] for i in np.argsort(-np.abs(correlations), kind="stable")[:MAX_INPUTS])
+    chosen = tuple(fills[i] for i in inputs)
+    scales = tuple(float(np.abs(_filled(quantised, [i], [fills[i]])).max()) or 1.0 for i in inputs)
+    x = _filled(rows, inputs, chosen)
+    terms = {powers: _terms(x, scales, powers) for powers in (("1",), tuple(POWERS))}
     deviations = {powers: _cross_validated_deviation(each, y) for powers, each in terms.items()}
     powers = min(deviations, key=deviations.__getitem__)
     if not deviations[powers] < np.abs(y - np.median(y)).mean() * math.exp(-MIN_GAIN):
         return None
     intercept, *coefficients = map(float, least_absolute_deviations(_with_intercept(terms[powers]), y))
-    return Predictor(tuple(inputs), scales, powers, tuple(coefficients), intercept)
+    return Predictor(tuple(inputs), scales, powers, tuple(coefficients), intercept, chosen)
 
 
 def order_by_predictability(names: Sequence[str], before: Sequence[str], quantised: dict[str, np.ndarray]) -> list[str]:
     """Order numeric columns so that each comes after those that predict it.
 
     From the last position on, the column is chosen whose fraction of variance that the remaining ones leave
-    unexplained is smallest, by least squares. The columns in `before` precede all of them.
+    unexplained is smallest, by least squares: the inverse of a diagonal element of the inverse of their correlation
+    matrix. The columns in `before` precede all of them.
     """
-    remaining, reversed_order = list(names), []
+    if not names:
+        return []
+    columns = [*before, *names]
+    filled = np.column_stack([_filled(quantised[name][:, None], [0], [_fill(quantised[name])]) for name in columns])
+    correlations = _correlations(filled) + RIDGE * np.eye(len(columns))
+    kept, remaining, reversed_order = list(range(len(columns))), list(range(len(before), len(columns))), []
     while remaining:
-        unexplained = {}
-        for name in remaining:
-            others = [quantised[other] for other in (*before, *remaining) if other != name]
-            y = quantised[name].astype("float64")
-            design = np.column_stack([np.ones(len(y)), *others]).astype("float64")
-            residuals = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-            unexplained[name] = residuals.var() / y.var() if y.var() else 1.0
+        unexplained = dict(zip(kept, 1 / np.diag(np.linalg.inv(correlations[np.ix_(kept, kept)])), strict=True))
         last = min(reversed(remaining), key=unexplained.__getitem__)
-        reversed_order.append(last)
+        reversed_order.append(columns[last])
         remaining.remove(last)
+        kept.remove(last)
     return reversed_order[::-1]
 
 
@@ -138,9 +165,30 @@ def _cross_validated_deviation(terms: np.ndarray, y: np.ndarray) -> float:
     return float(np.abs(residuals).mean())
 
 
-def _terms(quantised: np.ndarray, inputs: Sequence[int], scales: Sequence[float], powers: Sequence[str]) -> np.ndarray:
-    scaled = quantised[:, list(inputs)] / np.asarray(scales)
+def _terms(x: np.ndarray, scales: Sequence[float], powers: Sequence[str]) -> np.ndarray:
+    scaled = x / np.asarray(scales)
     return np.hstack([POWERS[power](scaled) for power in powers])
+
+
+def _filled(quantised: np.ndarray, inputs: Sequence[int], fills: Sequence[float]) -> np.ndarray:
+    """Return some columns of quantised rows as floats, missing values filled."""
+    x = quantised[:, list(inputs)]
+    return np.where(x == MISSING, np.asarray(fills), x)
+
+
+def _fill(cells: np.ndarray) -> float:
+    present = cells[cells != MISSING]
+    return float(np.median(present)) if len(present) else 0.0
+
+
+def _correlations(x: np.ndarray) -> np.ndarray:
+    """Return the correlations of the columns of x; of a constant one, 0 with the others."""
+    centered = x - x.mean(axis=0)
+    norms = np.sqrt((centered**2).sum(axis=0))
+    scaled = centered / np.where(norms > 0, norms, 1.0)
+    correlations: np.ndarray = scaled.T @ scaled
+    np.fill_diagonal(correlations, 1.0)
+    return correlations
 
 
 def _with_intercept(terms: np.ndarray) -> np.ndarray:

@@ -1,25 +1,37 @@
-"""Lossless encoding of rows as integers.
+"""Encoding of rows as integers.
 
-Numeric columns are quantised on their grid; predictable ones are stored as residuals. The encoding is one to one: it
-changes how short a row can be, never which rows can be generated. Everything is fitted to the train rows.
+Numeric columns are quantised on their grid; predictable ones are encoded as residuals. The encoding is one to one on
+the grid: it changes how short a row can be, never which rows can be generated. Everything is fitted to the train rows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.base import ModelError, refuse_missing
+from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNENCODABLE
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
 from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
+from synth_assets.synthesizers.language_model.encoders.support import ForbiddenPairs, find_forbidden_pairs
+from synth_assets.synthesizers.language_model.encoders.text import TextEncoder
 
-ColumnEncoder = CategoricalEncoder | NumericEncoder
+ValueEncoder = CategoricalEncoder | NumericEncoder
+"""The encoder of a column whose values are one integer each."""
+
+ColumnEncoder = ValueEncoder | TextEncoder
 """The encoder of a column."""
 
-ENCODERS = {encoder.type: encoder for encoder in (CategoricalEncoder, NumericEncoder)}
+ENCODERS: dict[str, Any] = {each.type: each for each in (CategoricalEncoder, NumericEncoder, TextEncoder)}
+
+MAX_COLUMNS = 400
+"""Maximum number of columns that are learned."""
+
+MIN_ORDERED_ROWS = 20
+"""Train rows in which a date must be no later than another one, and none in which it is, for this to be a rule."""
 
 
 @dataclass(frozen=True)
@@ -27,34 +39,51 @@ class RowEncoder:
     """Encoder of the rows of a table.
 
     A row has three forms: typed values (a frame), quantised values (an integer for each cell: a number in units of its
-    last decimal, a label's position), and codes (from 0 to the cardinality of the column - 1).
+    grid, a label's position; of a text, an integer for each piece), and indices of parts (see `Part`).
 
     Parameters
     ----------
     names : tuple of str
         Columns of the table, in the table's order.
     columns : tuple of CategoricalEncoder or NumericEncoder
-        Encoders of the columns, in the order in which columns are generated.
+        Encoders of the columns but for text, in the order in which columns are generated.
+    texts : tuple of TextEncoder
+        Encoders of the columns of text, which come after the others.
+    forbidden : tuple of ForbiddenPairs
+        Values that no row has together.
+    not_before : tuple of (int, int)
+        Pairs of columns of dates, of which the second is never before the first.
     """
 
     names: tuple[str, ...]
-    columns: tuple[ColumnEncoder, ...]
+    columns: tuple[ValueEncoder, ...]
+    texts: tuple[TextEncoder, ...] = ()
+    forbidden: tuple[ForbiddenPairs, ...] = ()
+    not_before: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def fit(cls, train: pd.DataFrame, column_order: Sequence[str] = (), use_residuals: bool = True) -> "RowEncoder":
+    def fit(
+        cls,
+        train: pd.DataFrame,
+        column_order: Sequence[str] = (),
+        use_residuals: bool = True,
+        texts: Mapping[str, int] | None = None,
+    ) -> "RowEncoder":
         """Fit the encoder to the rows of a table.
 
         After the columns in `column_order` come the categorical ones, then the numeric ones, each after those that
-        predict it best.
+        predict it best, then text.
 
         Parameters
         ----------
         train : pandas.DataFrame
-            Train rows: labels as `str`, numbers as numbers, none missing.
+            Train rows: labels and text as `str`; numbers, booleans and times in dtypes of their own.
         column_order : sequence of str
             Columns to generate first; all of them, to set the complete order.
         use_residuals : bool
             Whether predictable columns are encoded as residuals.
+        texts : mapping of str to int, optional
+            The columns of text, and how many characters of each are encoded.
 
         Returns
         -------
@@ -64,65 +93,126 @@ class RowEncoder:
         Raises
         ------
         ModelError
-            If there is no row, a cell is missing or infinite, a name occurs twice, or `column_order` names no column.
+            If there is no row, a name occurs twice, or `column_order` names no column, or one of text.
         """
-        _check(train, column_order)
-        encoders = {name: _fit_column(train[name]) for name in train.columns}
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):  # matrices are small: threads would only wait for each other
+            return cls._fit(train, column_order, use_residuals, texts or {})
+
+    @classmethod
+    def _fit(
+        cls, train: pd.DataFrame, column_order: Sequence[str], use_residuals: bool, texts: Mapping[str, int]
+    ) -> "RowEncoder":
+        _check(train, column_order, texts)
+        encoders = {name: _fit_column(train[name]) for name in train.columns if name not in texts}
         values = {name: encoder.quantise(train[name]) for name, encoder in encoders.items()}
         order = list(column_order)
         order += [name for name, encoder in encoders.items() if not encoder.is_numeric and name not in column_order]
-        rest = [name for name in train.columns if name not in order]
+        rest = [name for name in encoders if name not in order]
         order += order_by_predictability(rest, [name for name in order if encoders[name].is_numeric], values)
-        quantised = np.column_stack([values[name] for name in order])
+        quantised = np.column_stack([values[name] for name in order] or [np.zeros((len(train), 0), np.int64)])
         columns = [encoders[name] for name in order]
         if use_residuals:
             varying = [i for i, encoder in enumerate(columns) if encoder.is_numeric and encoder.high > encoder.low]
-            for i, encoder in enumerate(columns):
+            for i in varying:
+                encoder = columns[i]
                 if isinstance(encoder, NumericEncoder):
-                    predictor = fit_predictor(quantised, i, [j for j in varying if j < i])
+                    has_digits = encoder.has_digits(quantised[:, i])
+                    predictor = fit_predictor(quantised, i, [j for j in varying if j < i], has_digits)
                     if predictor is not None:
                         columns[i] = encoder.with_predictor(predictor, quantised, quantised[:, i])
-        return cls(tuple(str(name) for name in train.columns), tuple(columns))
+        single = [i for i, encoder in enumerate(columns) if len(encoder.parts) == 1]
+        return cls(
+            tuple(str(name) for name in train.columns),
+            tuple(columns),
+            tuple(TextEncoder.fit(train[name], length) for name, length in texts.items()),
+            find_forbidden_pairs(quantised, single),
+            _ordered_dates(columns, quantised),
+        )
+
+    @property
+    def all_columns(self) -> tuple[ColumnEncoder, ...]:
+        """The encoders of all columns, in the order in which columns are generated."""
+        return (*self.columns, *self.texts)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of integers of a quantised row."""
+        return len(self.columns) + sum(text.length for text in self.texts)
+
+    def cells_of(self, i: int) -> slice:
+        """Return where the integers of a column are in a quantised row."""
+        before = len(self.columns)
+        if i < before:
+            return slice(i, i + 1)
+        lengths = [text.length for text in self.texts]
+        start = before + sum(lengths[: i - before])
+        return slice(start, start + lengths[i - before])
 
     def quantise(self, frame: pd.DataFrame) -> np.ndarray:
-        """Quantise n rows to (n, m) integers in the order of `columns`; an unknown label is -1."""
-        return np.column_stack([column.quantise(frame[column.name]) for column in self.columns])
+        """Quantise n rows to (n, `n_cells`) integers; `MISSING` is a missing value, -1 an unknown label or character."""
+        cells = [column.quantise(frame[column.name]).reshape(len(frame), -1) for column in self.all_columns]
+        return np.hstack(cells)
 
-    def codes(self, quantised: np.ndarray) -> np.ndarray:
-        """Encode quantised rows, (n, m), as codes from 0 to the cardinality - 1; -1 where a cell cannot be encoded."""
-        codes = np.empty_like(quantised)
-        for i, column in enumerate(self.columns):
-            code, remainder = np.divmod(quantised[:, i] - column.offsets(quantised), column.grid_step)
-            codes[:, i] = np.where((remainder == 0) & (code >= 0) & (code < column.cardinality), code, -1)
-        return codes
+    def to_indices(self, quantised: np.ndarray, n_columns: int | None = None) -> np.ndarray:
+        """Return the (n, p) indices of the parts of quantised rows, or of their first columns.
+
+        Absent parts are `ABSENT`; a cell that cannot be encoded has a part that is `UNENCODABLE`.
+        """
+        indices = [
+            column.to_indices(quantised[:, self.cells_of(i)])
+            if isinstance(column, TextEncoder)
+            else column.to_indices(quantised, quantised[:, i])
+            for i, column in enumerate(self.all_columns[:n_columns])
+        ]
+        return np.hstack(indices)
+
+    def is_encodable(self, quantised: np.ndarray) -> np.ndarray:
+        """Return, for each quantised row, whether it can be encoded."""
+        return np.asarray((self.to_indices(quantised) != UNENCODABLE).all(axis=1))
 
     def to_frame(self, quantised: np.ndarray) -> pd.DataFrame:
-        """Return quantised rows as rows of the table, with its column order, types and labels."""
-        values = {column.name: column.to_values(quantised[:, i]) for i, column in enumerate(self.columns)}
+        """Return quantised rows as rows of the table, with its column order and dtypes."""
+        values = {}
+        for i, column in enumerate(self.all_columns):
+            cells = quantised[:, self.cells_of(i)]
+            values[column.name] = column.to_values(cells if isinstance(column, TextEncoder) else cells[:, 0])
         return pd.DataFrame({name: values[name] for name in self.names})
 
     def to_text(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return rows as the texts of their codes, in the order of `columns`.
+        """Return rows as the texts of their parts, joined, in the order in which columns are generated.
 
         Raises
         ------
         ModelError
             If a row cannot be encoded.
         """
-        codes = self.codes(self.quantise(frame))
-        if (codes < 0).any():
-            row, i = (int(index) for index in np.argwhere(codes < 0)[0])
-            name = self.columns[i].name
-            raise ModelError(
-                f"row {row} has {frame[name].iloc[row]!r} in column {name!r}, which is not on the grid, or too far "
-                "from the rows that the model learned from; fit a model to a table that has such rows."
-            )
-        texts = {c.name: np.array(c.vocabulary(), object)[codes[:, i]] for i, c in enumerate(self.columns)}
+        indices = self.to_indices(self.quantise(frame))
+        texts, position = {}, 0
+        for column in self.all_columns:
+            own = indices[:, position : position + len(column.parts)]
+            position += len(column.parts)
+            if (own == UNENCODABLE).any():
+                row = int((own == UNENCODABLE).any(axis=1).argmax())
+                raise ModelError(
+                    f"row {row} has {frame[column.name].iloc[row]!r} in column {column.name!r}, which is not on the grid, "
+                    "or too far from the rows that the model learned from; fit a model to a table that has such rows."
+                )
+            texts[column.name] = [
+                "".join(part.texts[index] for part, index in zip(column.parts, row, strict=True) if index >= 0)
+                for row in own.tolist()
+            ]
         return pd.DataFrame(texts).astype("str")
 
     def to_json(self) -> dict[str, Any]:
         """Return the encoder as JSON data."""
-        return {"names": list(self.names), "columns": [column.to_json() for column in self.columns]}
+        return {
+            "names": list(self.names),
+            "columns": [column.to_json() for column in self.all_columns],
+            "forbidden": [asdict(each) for each in self.forbidden],
+            "not_before": [list(pair) for pair in self.not_before],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RowEncoder":
@@ -134,20 +224,49 @@ class RowEncoder:
             If another version of this package wrote the data.
         """
         try:
-            columns = tuple(ENCODERS[column["type"]].from_json(column) for column in data["columns"])
-            return cls(tuple(data["names"]), columns)
+            columns = [ENCODERS[column["type"]].from_json(column) for column in data["columns"]]
+            return cls(
+                tuple(data["names"]),
+                tuple(column for column in columns if not isinstance(column, TextEncoder)),
+                tuple(column for column in columns if isinstance(column, TextEncoder)),
+                tuple(ForbiddenPairs.from_json(each) for each in data["forbidden"]),
+                tuple((first, second) for first, second in data["not_before"]),
+            )
         except (KeyError, TypeError) as error:
             raise ModelError(
                 "the model was fitted by another version of synth_assets, which encoded rows differently; fit it again."
             ) from error
 
 
-def _fit_column(values: pd.Series) -> ColumnEncoder:
-    is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    return NumericEncoder.fit(values) if is_numeric else CategoricalEncoder.fit(values)
+def _fit_column(values: pd.Series) -> ValueEncoder:
+    is_label = isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype) or values.dtype == object
+    is_label = is_label or pd.api.types.is_bool_dtype(values.dtype)
+    return CategoricalEncoder.fit(values) if is_label else NumericEncoder.fit(values)
 
 
-def _check(train: pd.DataFrame, column_order: Sequence[str]) -> None:
+def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of columns of dates of which the second is never before the first, though it could be."""
+    dates = [
+        i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")
+    ]
+    pairs = []
+    for one in dates:
+        for other in dates:
+            first, second = columns[one], columns[other]
+            if one == other or first.grid != second.grid or first.high <= second.low:  # type: ignore[union-attr]
+                continue
+            both = (quantised[:, [one, other]] != MISSING).all(axis=1)
+            if both.sum() >= MIN_ORDERED_ROWS and (quantised[both, one] <= quantised[both, other]).all():
+                pairs.append((one, other))
+    return tuple(pairs)
+
+
+def _check(train: pd.DataFrame, column_order: Sequence[str], texts: Mapping[str, int]) -> None:
+    if len(train.columns) > MAX_COLUMNS:
+        raise ModelError(
+            f"the table has {len(train.columns):,} columns to learn; a model of rows takes at most {MAX_COLUMNS}, since "
+            "a row of more is too long to learn on a CPU. State fewer columns in the schema."
+        )
     if train.empty or not len(train.columns):
         raise ModelError("there is no row to learn from; expected at least one.")
     if not train.columns.is_unique:
@@ -157,4 +276,6 @@ def _check(train: pd.DataFrame, column_order: Sequence[str]) -> None:
         raise ModelError(
             f"column_order names {', '.join(unknown)}; the columns are {', '.join(map(str, train.columns))}."
         )
-    refuse_missing(train)
+    early = [name for name in column_order if name in texts]
+    if early:
+        raise ModelError(f"column_order names {', '.join(early)} of type text; text comes last. Leave the name out.")

@@ -1,0 +1,263 @@
+"""Which indices a part of a value may have in a row: those of valid rows, and those within the caller's bounds.
+
+Importing this module imports torch: do so inside functions only.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from synth_assets.synthesizers.language_model.encoders import (
+    ABSENT,
+    MISSING,
+    NumericEncoder,
+    RowEncoder,
+    TextEncoder,
+    ValueEncoder,
+)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds on the values of a column in n rows.
+
+    Parameters
+    ----------
+    low, high : numpy.ndarray
+        (n) smallest and largest quantised value. A row with low > high has no value but a missing one.
+    missing : numpy.ndarray
+        (n) whether the value may be missing.
+    excluded : tuple of int
+        Quantised values between them that no row may have.
+    pieces : numpy.ndarray, optional
+        (n, `length`) of a column of text: quantised texts that the rows have. Low and high do not count then.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    missing: np.ndarray
+    excluded: tuple[int, ...] = ()
+    pieces: np.ndarray | None = None
+
+    @classmethod
+    def of_text(cls, n: int, *, low: int, missing: bool) -> "Bounds":
+        """Return bounds on n texts: any (`low` 0) or none (`low` 1), and whether they may be missing."""
+        return cls(np.full(n, low), np.zeros(n, np.int64), np.full(n, missing))
+
+
+class Support(ABC):
+    """The indices that the parts of a column may have, part after part.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the masks are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.indices: list[np.ndarray] = []
+
+    @abstractmethod
+    def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the indices of a part that valid rows have, and those within the bounds too: (n, K) or (1, K) each.
+
+        They are the same object where there are no bounds.
+        """
+
+    def choose(self, position: int, index: torch.Tensor) -> None:
+        """Record the index of each row, (n); -1 where the part is absent."""
+        del position
+        self.indices.append(index.cpu().numpy())
+
+    @abstractmethod
+    def cells(self) -> np.ndarray:
+        """Return the quantised values, (n, c), of the indices that were chosen."""
+
+    def _tensor(self, mask: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(mask, device=self.device)
+
+
+def support_of(
+    row_encoder: RowEncoder, i: int, quantised: np.ndarray, bounds: Bounds | None, device: torch.device
+) -> Support:
+    """Return the support of a column, given the columns before it of quantised rows, (n, `n_cells`)."""
+    column = row_encoder.all_columns[i]
+    if isinstance(column, TextEncoder):
+        return _TextSupport(column, bounds, device)
+    return _ValueSupport(row_encoder, i, column, quantised, bounds, device)
+
+
+class _ValueSupport(Support):
+    """The support of labels, numbers and times."""
+
+    def __init__(
+        self,
+        row_encoder: RowEncoder,
+        i: int,
+        column: ValueEncoder,
+        quantised: np.ndarray,
+        bounds: Bounds | None,
+        device: torch.device,
+    ) -> None:
+        super().__init__(device)
+        self.column, self.bounds = column, bounds
+        self.radices: Sequence[int] = column.radices if isinstance(column, NumericEncoder) else ()
+        self.n_ending = column.parts[0].n_ending if self.radices or isinstance(column, NumericEncoder) else 0
+        self.step = column.grid_step if isinstance(column, NumericEncoder) else 1
+        shift = 0 if isinstance(column, NumericEncoder) else column.has_missing
+        n_heads = len(column.parts[0]) - self.n_ending
+        self.offsets = column.offsets(quantised) - shift  # labels come after a missing value
+        self.n_codes = n_heads * math.prod(self.radices)
+        low, high = np.array([column.low]), np.array([column.high])
+        for first, second in row_encoder.not_before:
+            if second == i and first < i:
+                low = np.where(quantised[:, first] == MISSING, low, np.maximum(low, quantised[:, first]))
+            elif first == i and second < i:
+                high = np.where(quantised[:, second] == MISSING, high, np.minimum(high, quantised[:, second]))
+        self.code = np.zeros(len(quantised), np.int64)
+        self.in_train = self._codes(low, high)
+        self.first_part = self._first_part(low, high, self.in_train, None)
+        for forbidden in row_encoder.forbidden:
+            if forbidden.column == i:
+                self._forbid(quantised, forbidden.before, forbidden.pairs)
+        self.allowed, self.first_allowed = self.in_train, self.first_part
+        if bounds is not None:
+            low, high = np.maximum(low, bounds.low), np.minimum(high, bounds.high)
+            self.allowed = self._codes(low, high)
+            self.first_allowed = self.first_part & self._first_part(low, high, self.allowed, bounds)
+
+    def _codes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and largest code within bounds on quantised values."""
+        offsets = self.offsets if isinstance(self.column, NumericEncoder) and self.column.predictor else self.offsets[:1]
+        least = np.maximum(-((offsets - low) // self.step), 0)
+        greatest = np.minimum((high - offsets) // self.step, self.n_codes - 1)
+        return least, greatest
+
+    def _first_part(
+        self, low: np.ndarray, high: np.ndarray, codes: tuple[np.ndarray, np.ndarray], bounds: Bounds | None
+    ) -> np.ndarray:
+        column = self.column
+        per_head = math.prod(self.radices)
+        least, greatest = codes
+        heads = np.arange(len(column.parts[0]) - self.n_ending)
+        mask = (heads >= (least // per_head)[:, None]) & (heads <= (greatest // per_head)[:, None])
+        mask &= (least <= greatest)[:, None]
+        atoms = np.asarray(column.atoms if isinstance(column, NumericEncoder) else (), np.int64)
+        is_atom_allowed = (atoms >= low[:, None]) & (atoms <= high[:, None])
+        if bounds is not None:
+            is_atom_allowed &= ~np.isin(atoms, bounds.excluded)
+            if not self.radices:
+                mask = mask & ~self._is_excluded(heads, bounds)
+        rows = max(len(mask), len(is_atom_allowed), 1 if bounds is None else len(bounds.missing))
+        parts = [np.broadcast_to(each, (rows, each.shape[1])) for each in (is_atom_allowed, mask)]
+        first = np.hstack(parts)
+        if column.has_missing:
+            may_miss = np.ones(rows, bool) if bounds is None else bounds.missing
+            if isinstance(column, NumericEncoder):
+                return np.hstack([may_miss[:, None], first])
+            first[:, 0] = may_miss
+        return first
+
+    def _is_excluded(self, codes: np.ndarray, bounds: Bounds) -> np.ndarray:
+        """Return, for each row, whether each code is one that the bounds exclude."""
+        is_excluded = np.zeros((len(self.offsets), codes.shape[-1]), bool)
+        for value in bounds.excluded:
+            code, remainder = np.divmod(value - self.offsets, self.step)
+            is_excluded |= (codes == code[:, None]) & (remainder == 0)[:, None]
+        return is_excluded
+
+    def _forbid(self, quantised: np.ndarray, before: int, pairs: Sequence[tuple[int, int]]) -> None:
+        self.first_part = np.array(np.broadcast_to(self.first_part, (len(quantised), self.first_part.shape[1])))
+        by_value: dict[int, list[int]] = {}
+        for value, forbidden in pairs:
+            by_value.setdefault(value, []).append(forbidden)
+        for value, others in by_value.items():
+            rows = np.flatnonzero(quantised[:, before] == value)
+            if len(rows):
+                for forbidden in others:
+                    index = self.column.to_indices(quantised[rows], np.full(len(rows), forbidden))[:, 0]
+                    self.first_part[rows[index >= 0], index[index >= 0]] = False
+
+    def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the indices of a part that valid rows have, and those within the bounds too; see `Support.masks`."""
+        if position == 0:
+            in_train = self._tensor(self.first_part)
+            return in_train, in_train if self.bounds is None else self._tensor(self.first_allowed)
+        codes = self.code[:, None] * self.radices[position - 1] + np.arange(self.radices[position - 1])
+        after = math.prod(self.radices[position:])
+        in_train = self._tensor(self._within(codes, after, self.in_train))
+        if self.bounds is None:
+            return in_train, in_train
+        allowed = self._within(codes, after, self.allowed)
+        if after == 1:
+            allowed &= ~self._is_excluded(codes, self.bounds)
+        return in_train, self._tensor(allowed)
+
+    @staticmethod
+    def _within(codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        least, greatest = limits
+        return (codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None])
+
+    def choose(self, position: int, index: torch.Tensor) -> None:
+        """Record the index of each row, (n); -1 where the part is absent."""
+        super().choose(position, index)
+        chosen = self.indices[-1]
+        if position == 0:
+            self.code = np.maximum(chosen - self.n_ending, 0)
+        else:
+            self.code = self.code * self.radices[position - 1] + np.maximum(chosen, 0)
+
+    def cells(self) -> np.ndarray:
+        """Return the quantised values, (n, 1), of the indices that were chosen."""
+        n_absent = len(self.radices) + 1 - len(self.indices)  # in the rows of a batch that all end early
+        first, column = self.indices[0], self.column
+        cells = self.code * math.prod(self.radices[len(self.radices) - n_absent :]) * self.step + self.offsets
+        if isinstance(column, NumericEncoder) and column.atoms:
+            is_atom = (first >= column.has_missing) & (first < self.n_ending)
+            cells[is_atom] = np.asarray(column.atoms)[first[is_atom] - column.has_missing]
+        if column.has_missing:
+            cells[first == 0] = MISSING
+        return cells[:, None]
+
+
+class _TextSupport(Support):
+    """The support of texts."""
+
+    def __init__(self, column: TextEncoder, bounds: Bounds | None, device: torch.device) -> None:
+        super().__init__(device)
+        self.column, self.bounds = column, bounds
+        self.known = None
+        if bounds is not None and bounds.pieces is not None:
+            is_open = (bounds.pieces == MISSING).all(axis=1)
+            self.known = np.where(is_open[:, None], ABSENT, column.to_indices(bounds.pieces))
+
+    def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the indices of a part that valid rows have, and those within the bounds too; see `Support.masks`."""
+        in_train = np.ones((1, len(self.column.parts[0])), bool)
+        if position == 0:
+            in_train[0, 0] = self.column.has_missing
+        found = self._tensor(in_train)
+        if self.bounds is None:
+            return found, found
+        allowed = np.repeat(in_train, len(self.bounds.missing), axis=0)
+        if position == 0:
+            allowed[:, 0] &= self.bounds.missing
+            allowed[self.bounds.low > self.bounds.high, 1:] = False
+        if self.known is not None:
+            index = self.known[:, position]
+            is_known = index >= 0
+            allowed[is_known] = False
+            allowed[is_known, index[is_known]] = True
+        return found, self._tensor(allowed)
+
+    def cells(self) -> np.ndarray:
+        """Return the quantised values, (n, `length`), of the indices that were chosen."""
+        cells = np.full((len(self.indices[0]), self.column.length), MISSING, np.int64)
+        for position, index in enumerate(self.indices):
+            cells[:, position] = np.where(index > 0, index - 1, MISSING)
+        return cells

@@ -1,0 +1,250 @@
+"""Grids of numeric columns: values in memory as 64-bit integers, in steps that nearly all train values keep."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model.encoders.base import MISSING
+
+MAX_DECIMALS = 12
+
+KEPT_SHARE = 0.99
+"""Share of the values that a grid must represent exactly; the others are rounded to it."""
+
+MAX_POINTS = 10**9
+"""Maximum number of points of a decimal grid whose values repeat; of one whose values do not, a thousandth of it."""
+
+REPEATED_SHARE = 0.8
+"""Values repeat if there are fewer different ones than this share of the rows."""
+
+RELATIVE_STEP = 1e-5
+"""Step of a grid that rounds, relative to the interquartile range."""
+
+SIGNIFICANT_DIGITS = 4
+"""Digits that are kept where values span many orders of magnitude."""
+
+MIN_STEPS, MAX_COARSE_SHARE = 50, 0.02
+"""A grid is too coarse if more than this share of the values, but for zeros, is within so many steps of zero."""
+
+MAX_UNITS = 2**61
+"""Quantised values are smaller than this, so that differences of two of them have 64 bits."""
+
+MICROSECONDS = {"day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000,
+                "millisecond": 1000, "microsecond": 1}  # fmt: skip
+"""Units of time, in microseconds."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers, dates or datetimes as integers.
+
+    Parameters
+    ----------
+    type : {"integer", "float", "date", "datetime"}
+        Type of the values.
+    decimals : int
+        Decimals of a 'float' grid: a quantised value is in units of 10**-decimals.
+    digits : int
+        Number of significant digits of a 'float' grid that has no fixed unit, else 0.
+    least_exponent : int
+        Smallest power of ten of such a grid.
+    unit : str
+        Unit of time of a 'datetime' grid, a key of `MICROSECONDS`.
+    timezone : str, optional
+        Time zone of a 'datetime' grid.
+    rounded_share : float
+        Share of the train values that the grid rounds.
+    """
+
+    type: Literal["integer", "float", "date", "datetime"]
+    decimals: int = 0
+    digits: int = 0
+    least_exponent: int = 0
+    unit: str = "microsecond"
+    timezone: str | None = None
+    rounded_share: float = 0.0
+
+    @classmethod
+    def fit(cls, values: pd.Series) -> "Grid":
+        """Choose the grid of a column.
+
+        Raises
+        ------
+        ModelError
+            If an integer has more than 61 bits.
+        """
+        dtype = values.dtype
+        present = values.dropna()
+        if isinstance(dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(dtype):
+            if dtype == "datetime64[s]":
+                return cls("date")
+            zone = str(dtype.tz) if isinstance(dtype, pd.DatetimeTZDtype) else None
+            micro = _microseconds(present)
+            unit = next(
+                (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE), "microsecond"
+            ) if len(micro) else "microsecond"  # fmt: skip
+            return cls("datetime", unit=unit, timezone=zone, rounded_share=float(np.mean(micro % MICROSECONDS[unit] != 0)))
+        if pd.api.types.is_integer_dtype(dtype):
+            if len(present) and max(abs(int(present.min())), abs(int(present.max()))) >= MAX_UNITS:
+                raise ModelError(
+                    f"column {values.name!r} has an integer of more than 61 bits; declare the column as an id if it is a "
+                    "key, or as categorical."
+                )
+            return cls("integer")
+        return cls._fit_floats(present.to_numpy("float64"))
+
+    @classmethod
+    def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
+        if not len(numbers):
+            return cls("float")
+        decimals = next(
+            (d for d in range(MAX_DECIMALS + 1) if np.mean(np.round(numbers, d) == numbers) >= KEPT_SHARE), None
+        )
+        repeats = len(np.unique(numbers)) < REPEATED_SHARE * len(numbers)
+        max_points = MAX_POINTS if repeats else MAX_POINTS / 1000
+        size = np.abs(numbers).max()
+        if decimals is not None and _span(numbers) * 10.0**decimals / _gcd(numbers, decimals) <= max_points:
+            if size * 10.0**decimals < MAX_UNITS:
+                return cls("float", decimals, rounded_share=_rounded_share(numbers, decimals))
+        distinct, counts = np.unique(numbers, return_counts=True)
+        rest = numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers  # 90% may be zero
+        spread = float(np.subtract(*np.quantile(rest, [0.75, 0.25]))) or _span(numbers) or size or 1.0
+        decimals = min(math.ceil(-math.log10(spread * RELATIVE_STEP)), 15)
+        nonzero = np.abs(numbers[numbers != 0])
+        is_coarse = len(nonzero) and np.mean(nonzero < MIN_STEPS * 10.0**-decimals) > MAX_COARSE_SHARE
+        if is_coarse or size * 10.0**decimals >= MAX_UNITS:
+            exponents = np.floor(np.log10(nonzero))
+            return cls(
+                "float", digits=SIGNIFICANT_DIGITS, least_exponent=int(exponents.min()), rounded_share=1.0
+            )  # fmt: skip
+        return cls("float", max(decimals, 0), rounded_share=_rounded_share(numbers, max(decimals, 0)))
+
+    @property
+    def mantissas(self) -> int:
+        """Number of quantised values of an order of magnitude, where digits are significant."""
+        return 9 * 10 ** (self.digits - 1)
+
+    @property
+    def first_monday(self) -> int:
+        """The first Monday of 1970 as a quantised value of a date or datetime."""
+        return 4 * MICROSECONDS["day"] // MICROSECONDS["day" if self.type == "date" else self.unit]
+
+    def quantise(self, values: pd.Series) -> np.ndarray:
+        """Return values as integers; `MISSING` where one is missing."""
+        is_missing = values.isna().to_numpy()
+        if self.type in ("date", "datetime"):
+            size = MICROSECONDS["day" if self.type == "date" else self.unit]
+            quantised = np.full(len(values), MISSING, np.int64)
+            quantised[~is_missing] = np.rint(_microseconds(values[~is_missing]) / size)
+            return quantised
+        if pd.api.types.is_integer_dtype(values.dtype) and self.type == "integer":
+            return values.fillna(MISSING).to_numpy("int64") if is_missing.any() else values.to_numpy("int64")
+        return self.quantise_numbers(values.to_numpy("float64", na_value=np.nan))
+
+    def quantise_numbers(self, numbers: np.ndarray) -> np.ndarray:
+        """Return numbers as integers; `MISSING` where one is NaN."""
+        is_missing = np.isnan(numbers)
+        numbers = np.where(is_missing, 0.0, numbers)
+        if not self.digits:
+            units = np.rint(np.clip(numbers * 10.0**self.decimals, -MAX_UNITS, MAX_UNITS)).astype(np.int64)
+        else:
+            sizes = np.abs(numbers)
+            least = 10.0**self.least_exponent
+            exponents = np.floor(np.log10(np.maximum(sizes, least)))
+            mantissas = np.rint(sizes / 10.0**exponents * 10 ** (self.digits - 1))
+            orders = (exponents - self.least_exponent) * self.mantissas
+            # A size that rounds up to the next order of magnitude has its first mantissa there.
+            codes = orders + mantissas - 10 ** (self.digits - 1) + 1
+            units = (np.sign(numbers) * np.where(sizes < least / 2, 0, np.maximum(codes, 1))).astype(np.int64)
+        return np.where(is_missing, MISSING, units)
+
+    def to_numbers(self, quantised: np.ndarray) -> np.ndarray:
+        """Return quantised values, none of them missing, as numbers: floats, or integers of time or of the column."""
+        if self.type != "float":
+            return quantised
+        if not self.digits:
+            scale = 10.0**self.decimals
+            return np.asarray(quantised / scale if self.decimals else quantised.astype("float64"))
+        orders, mantissas = np.divmod(np.abs(quantised) - 1, self.mantissas)
+        mantissas = mantissas + 10 ** (self.digits - 1)
+        exponents = (orders + self.least_exponent - self.digits + 1).astype("float64")
+        # A division by a power of ten is exact to the last digit, a product with a negative power is not.
+        sizes = np.where(exponents < 0, mantissas / 10.0**-exponents, mantissas * 10.0**exponents)
+        return np.where(quantised == 0, 0.0, np.sign(quantised) * sizes)
+
+    def to_values(self, quantised: np.ndarray) -> pd.Series:
+        """Return the values that integers stand for, in the dtype of the column."""
+        is_missing = quantised == MISSING
+        present = np.where(is_missing, 0, quantised)
+        if self.type == "float":
+            return pd.Series(np.where(is_missing, np.nan, self.to_numbers(present)))
+        if self.type == "integer":
+            return pd.Series(present, dtype="Int64").mask(is_missing) if is_missing.any() else pd.Series(present)
+        size = MICROSECONDS["day" if self.type == "date" else self.unit]
+        times = pd.Series((present * size).astype("datetime64[us]")).mask(is_missing)
+        if self.type == "date":
+            return times.astype("datetime64[s]")
+        return times if self.timezone is None else times.dt.tz_localize("UTC").dt.tz_convert(self.timezone)
+
+    def parse(self, text: str) -> float | None:
+        """Return the number that a text stands for, in quantised units with fractions; None if it stands for none."""
+        try:
+            if self.type in ("date", "datetime"):
+                time = pd.Timestamp(text)
+                zone = self.timezone
+                time = time.tz_localize(zone) if zone and time.tz is None else time
+                time = time if time.tz is None else time.tz_convert("UTC").tz_localize(None)
+                micro = int(time.as_unit("us").value)
+                size = MICROSECONDS["day" if self.type == "date" else self.unit]
+                return micro / size
+            if self.type == "integer" and text.lstrip("+-").isdigit():
+                return int(text)
+            number = float(text)
+        except ValueError:
+            return None
+        if not math.isfinite(number):
+            return None
+        if not self.digits:
+            return number * 10.0**self.decimals
+        nearest = int(self.quantise_numbers(np.array([number]))[0])
+        found = float(self.to_numbers(np.array([nearest]))[0])
+        is_exact = math.isclose(found, number, rel_tol=1e-12)
+        return nearest if is_exact else nearest + (0.5 if number > found else -0.5)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the grid as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Grid":
+        """Restore a grid from `to_json`."""
+        return cls(**data)
+
+
+def common_step(quantised: np.ndarray) -> int:
+    """Return the greatest common divisor of the differences between distinct values."""
+    distinct = np.unique(quantised)
+    return max(int(np.gcd.reduce(np.diff(distinct))), 1) if len(distinct) > 1 else 1
+
+
+def _gcd(numbers: np.ndarray, decimals: int) -> float:
+    scaled = numbers * 10.0**decimals
+    return common_step(np.rint(scaled).astype(np.int64)) if np.abs(scaled).max() < MAX_UNITS else 1.0
+
+
+def _microseconds(values: pd.Series) -> np.ndarray:
+    times = values.dt.tz_convert("UTC").dt.tz_localize(None) if isinstance(values.dtype, pd.DatetimeTZDtype) else values
+    return times.to_numpy("datetime64[us]").astype(np.int64)
+
+
+def _rounded_share(numbers: np.ndarray, decimals: int) -> float:
+    return float(np.mean(np.round(numbers, decimals) != numbers))
+
+
+def _span(numbers: np.ndarray) -> float:
+    return float(numbers.max() - numbers.min())

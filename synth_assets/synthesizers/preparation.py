@@ -1,0 +1,259 @@
+"""Preparation of a table for a synthesizer: keys, text that is not published, and labels that few rows have.
+
+It is the same for every synthesizer, and happens around it: a synthesizer sees neither keys nor hidden labels.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from synth_assets.errors import ModelError
+from synth_assets.schema.columns import Categorical, Id
+from synth_assets.schema.table import OTHER, TableSchema
+
+RARE = "(rare)"
+"""What a synthesizer learns in place of a hidden label that is drawn; extended where the column has this label."""
+
+
+class RareLabels(BaseModel):
+    """How the hidden labels of a column are drawn.
+
+    Parameters
+    ----------
+    token : str
+        The label that stands for them in the rows that a synthesizer learns.
+    counts : dict of str to int
+        Number of train rows of each label that is shown.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: str
+    counts: dict[str, int]
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw n labels by their frequency in the train rows; a longer draw begins with the shorter one."""
+        shares = np.cumsum(list(self.counts.values()))
+        drawn: np.ndarray = np.array(list(self.counts), dtype=object)[
+            np.searchsorted(shares, rng.random(n) * shares[-1], side="right")
+        ]
+        return drawn
+
+
+class Preparation(BaseModel):
+    """How the rows of a table become the rows that a synthesizer learns, and its samples rows of the table.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The table's schema without the labels that are hidden.
+    hidden_labels : dict of str to int
+        Number of labels that are hidden, by column; of the columns where there are some.
+    rare_labels : dict of str to RareLabels
+        How these labels are drawn, by column; none where they are written 'other'.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table_schema: TableSchema = Field(alias="schema")
+    hidden_labels: dict[str, int]
+    rare_labels: dict[str, RareLabels]
+
+    @classmethod
+    def fit(cls, train: pd.DataFrame, schema: TableSchema) -> Self:
+        """Determine which labels are hidden: those that fewer than `schema.label_threshold` train rows have.
+
+        Parameters
+        ----------
+        train : pandas.DataFrame
+            Rows in the schema's dtypes.
+        schema : TableSchema
+            The table's schema.
+
+        Raises
+        ------
+        TableError
+            If a label is not one of its column's.
+        ModelError
+            If every column is left out, or no label of a column can be shown.
+        """
+        if not _learned_names(schema):
+            raise ModelError(
+                "the table has nothing to learn: every column is a key, or text that a private table does not "
+                "publish. State another type for a column, or publish_text: true."
+            )
+        hidden, rare, columns = {}, {}, []
+        for column in schema.columns:
+            if isinstance(column, Categorical):
+                column.encode(train[column.name])
+                if schema.label_threshold > 1:
+                    counts = train[column.name].value_counts().reindex(list(column.categories), fill_value=0)
+                    shown = [
+                        label
+                        for label, count in counts.items()
+                        if count >= schema.label_threshold or (label == OTHER and schema.rare_labels == "other")
+                    ]
+                    n_hidden = int((counts.drop(shown) > 0).sum())
+                    if n_hidden:
+                        hidden[column.name] = n_hidden
+                        if schema.rare_labels == "draw":
+                            rare[column.name] = _rare_labels(column, counts[shown], schema.label_threshold)
+                    column = column.model_copy(update={"categories": tuple(shown) or (OTHER,)})
+            columns.append(column)
+        shown_schema = schema.model_copy(update={"columns": tuple(columns)})
+        return cls(schema=shown_schema, hidden_labels=hidden, rare_labels=rare)
+
+    @property
+    def learned_schema(self) -> TableSchema:
+        """The schema of the rows that a synthesizer learns."""
+        learned = self.table_schema.select(_learned_names(self.table_schema))
+        columns = tuple(
+            column.model_copy(update={"categories": (*column.labels, self.rare_labels[column.name].token)})
+            if column.name in self.rare_labels
+            else column
+            for column in learned.columns
+        )
+        return learned.model_copy(update={"columns": columns})
+
+    def prepare(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Select the columns that are learned, and replace the labels that are hidden.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            Rows in the schema's dtypes.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows of `learned_schema`.
+        """
+        learned = rows[_learned_names(self.table_schema)].copy()
+        for name in self.hidden_labels:
+            is_hidden = learned[name].notna() & ~learned[name].isin(self.table_schema.column(name).labels)
+            learned[name] = learned[name].mask(is_hidden, self._replacement(name))
+        return learned
+
+    def restore(self, learned: pd.DataFrame, *, seed: int, batch: int, first_key: int) -> pd.DataFrame:
+        """Make rows of the table from rows that a synthesizer sampled.
+
+        Parameters
+        ----------
+        learned : pandas.DataFrame
+            Rows of `learned_schema`.
+        seed, batch : int
+            The seed of the sample, and how many batches were before this one: they decide what stands for hidden
+            labels.
+        first_key : int
+            Number of keys that were made before.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows with the columns `schema.published`, in the schema's dtypes.
+        """
+        cells = {}
+        for column in self.table_schema.columns:
+            name = column.name
+            if name not in self.table_schema.published:
+                continue
+            if isinstance(column, Id):
+                values = column.generate(len(learned), offset=first_key, seed=seed)
+            else:
+                values = learned[name].reset_index(drop=True)
+            if name in self.rare_labels:
+                rng = np.random.default_rng((seed, batch, zlib.crc32(name.encode())))
+                drawn = self.rare_labels[name].draw(len(values), rng)
+                values = values.mask(values == self.rare_labels[name].token, pd.Series(drawn, dtype="str"))
+            cells[name] = column.coerce(values, origin="the sample")
+        return pd.DataFrame(cells)
+
+    def restrict(self, conditions: Mapping[str, str]) -> dict[str, str]:
+        """Return the conditions on learned rows that conditions on rows of the table amount to.
+
+        A row with a hidden label never meets `!=`, since what is drawn in its place might not.
+
+        Raises
+        ------
+        ModelError
+            If a condition is on a column that is not learned, or on a label that is hidden.
+        """
+        restricted = dict(conditions)
+        for column in self.table_schema.columns:
+            name = column.name
+            if name not in conditions:
+                continue
+            if column.role == "id":
+                raise ModelError(
+                    f"conditions name {name!r}, a column of keys, which are made and not learned; state conditions on "
+                    "other columns."
+                )
+            if name not in self.table_schema.published:
+                raise ModelError(
+                    f"conditions name {name!r}, a column of text, which this private table does not publish; state "
+                    "conditions on other columns, or publish_text: true, and fit again."
+                )
+            if name not in self.hidden_labels:
+                continue
+            condition = conditions[name]
+            if ("==" in condition or "!=" in condition) and not any(label in condition for label in column.labels):
+                raise ModelError(
+                    f"the condition {condition!r} on {name!r} names no label that is shown; expected "
+                    f"{column.range_text[0]}. Labels that fewer than {self.table_schema.label_threshold} train rows "
+                    f"have are hidden, {self.hidden_labels[name]} in this column."
+                )
+            if "!=" in condition and name in self.rare_labels:
+                restricted[name] = f"{condition} and != '{self.rare_labels[name].token}'"
+        return restricted
+
+    def describe(self) -> list[str]:
+        """Return what the synthesizer does not learn, as lines of a log."""
+        schema, lines = self.table_schema, []
+        if names := schema.names_of("id"):
+            lines.append(f"keys are made and not learned: {', '.join(names)}")
+        if not schema.text_is_published and (names := schema.names_of("text")):
+            lines.append(
+                f"text is left out: {', '.join(names)}; publish_text: true in the schema has it learned and published"
+            )
+        instead = "written 'other'" if schema.rare_labels == "other" else "replaced by draws from the others"
+        lines += [
+            f"{name}: {count:,} label{'s' if count > 1 else ''} that fewer than {schema.label_threshold} train rows "
+            f"have {'are' if count > 1 else 'is'} hidden, and {instead}"
+            for name, count in self.hidden_labels.items()
+        ]
+        return lines
+
+    def _replacement(self, name: str) -> str:
+        return self.rare_labels[name].token if name in self.rare_labels else OTHER
+
+
+def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
+    """Raise a `ModelError` if a cell is missing in a column that is learned and not nullable."""
+    learned = schema.select(_learned_names(schema))
+    counts = {c.name: int(rows[c.name].isna().sum()) for c in learned.columns if not c.nullable}
+    if any(counts.values()):
+        listed_counts = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
+        raise ModelError(
+            f"the {len(rows)} train rows have missing values ({listed_counts}) in columns that are not nullable. State "
+            "nullable: true for these columns, or drop the rows, or fill them in."
+        )
+
+
+def _learned_names(schema: TableSchema) -> list[str]:
+    return [name for name in schema.published if schema.column(name).role != "id"]
+
+
+def _rare_labels(column: Categorical, counts: pd.Series, threshold: int) -> RareLabels:
+    if counts.empty:
+        raise ModelError(
+            f"column {column.name!r} has no label that at least {threshold} train rows have, so that none may be "
+            "shown. Declare the column text or id, lower min_label_rows, or state rare_labels: other."
+        )
+    token = RARE
+    while token in column.categories:
+        token = f"({token})"
+    return RareLabels(token=token, counts={str(label): int(count) for label, count in counts.items()})

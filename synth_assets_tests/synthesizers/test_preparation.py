@@ -1,0 +1,247 @@
+"""What happens to a table around every synthesizer: keys, unpublished text, rare labels, missing cells, dtypes."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.errors import ModelError
+from synth_assets.schema.columns import (
+    Boolean,
+    Categorical,
+    Column,
+    Date,
+    Datetime,
+    Float,
+    Id,
+    Integer,
+    TableError,
+    Text,
+)
+from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers.base import Log
+from synth_assets_tests.stub_synthesizer import Stub
+
+TOWNS = ["Aachen", "Bonn", "Xanten", "Ypern"]  # 120, 60, 4 and 2 of 186 rows
+
+
+class Resampler(Stub):
+    """Draw prepared train rows; the rows are saved, and conditions are kept for the test to read."""
+
+    supports_conditions = True
+
+    def _sample_batches(
+        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        self.conditions = dict(conditions)
+        return super()._sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        self.train.to_json(folder / "rows.json", orient="table")
+        return {}
+
+    def _load(self, folder: Path, learned: dict[str, Any]) -> None:
+        del learned
+        self.train = pd.read_json(folder / "rows.json", orient="table")
+
+
+@pytest.fixture(scope="module")
+def orders() -> pd.DataFrame:
+    towns = np.repeat(TOWNS, [120, 60, 4, 2])
+    n = len(towns)
+    return pd.DataFrame(
+        {
+            "note": [f"call customer {i}" for i in range(n)],
+            "order": [f"ORD-{i:06d}" for i in range(n)],
+            "town": towns,
+            "amount": np.arange(n) % 7,
+            "row": np.arange(n) + 5000,
+        }
+    )
+
+
+def schema_of(**settings: Any) -> TableSchema:
+    columns = (
+        Text(name="note"),
+        Id(name="order", pattern="ORD-######", start=186),
+        Categorical(name="town", categories=tuple(TOWNS)),
+        Integer(name="amount"),
+        Id(name="row", start=6000),
+    )
+    return TableSchema(columns=columns, **settings)
+
+
+@pytest.fixture
+def private(orders: pd.DataFrame) -> Resampler:
+    return Resampler().fit(orders, schema_of())
+
+
+def test_keys_are_not_learned_and_are_unique_over_batches_and_days(private: Resampler, orders: pd.DataFrame) -> None:
+    assert list(private.train) == private.learned_schema.names == ["town", "amount"]
+    days = [private.sample(120, seed=day, first_key=120 * day) for day in range(3)]
+    rows = pd.concat(days)
+    assert rows["order"].is_unique
+    assert rows["row"].is_unique
+    assert rows["row"].tolist() == list(range(6000, 6360))
+    assert not set(rows["order"]) & set(orders["order"])
+    assert list(rows) == ["order", "town", "amount", "row"]
+
+
+def test_text_is_learned_only_where_it_is_published(orders: pd.DataFrame) -> None:
+    lines: list[str] = []
+    assert "note" not in Resampler().fit(orders, schema_of(), log=lines.append).sample(3)
+    assert [line for line in lines if "text is left out: note" in line]
+    published = Resampler().fit(orders, schema_of(publish_text=True))
+    assert published.sample(9)["note"].isin(orders["note"]).all()
+
+
+def test_rare_labels_are_drawn_from_the_others_and_stand_nowhere_in_the_folder(
+    private: Resampler, tmp_path: Path
+) -> None:
+    assert private.hidden_labels == {"town": 2}
+    rows = private.sample(5000, seed=1)
+    assert rows["town"].value_counts(normalize=True)["Aachen"] == pytest.approx(2 / 3, abs=0.03)
+    assert set(rows["town"]) == {"Aachen", "Bonn"}
+    assert private.train["town"].nunique() == 3  # hidden labels are learned as one
+    pd.testing.assert_frame_equal(private.sample(180, seed=1), rows.head(180))
+
+    private.save(tmp_path)
+    files = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(files) == 2
+    assert not [label for label in TOWNS[2:] for text in files if label in text]
+    loaded = Resampler.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.sample(5000, seed=1), rows)
+    assert loaded.hidden_labels == {"town": 2}
+    assert loaded.learned_schema == private.learned_schema
+
+
+def test_hidden_labels_are_drawn_by_the_frequency_of_the_others() -> None:
+    labels = np.repeat(["a", "b", *(f"rare {i}" for i in range(600))], [900, 300, *[1] * 600])
+    schema = TableSchema(columns=(Categorical(name="x", categories=tuple(dict.fromkeys(labels))),))
+    preparation = Resampler().fit(pd.DataFrame({"x": labels}), schema).preparation
+    learned = pd.DataFrame({"x": ["(rare)"] * 5000 + ["b"]})
+
+    def draws(seed: int, batch: int) -> pd.Series:
+        return preparation.restore(learned, seed=seed, batch=batch, first_key=0)["x"]
+
+    drawn = draws(2, 0)
+    assert (drawn[:5000] == "a").mean() == pytest.approx(0.75, abs=0.03)
+    assert set(drawn) == {"a", "b"}
+    assert drawn[5000] == "b"
+    pd.testing.assert_series_equal(draws(2, 0), drawn)
+    assert not draws(3, 0).equals(drawn)
+    assert not draws(2, 1).equals(drawn)
+
+
+def test_rare_labels_are_written_as_other_where_the_schema_says_so(orders: pd.DataFrame, tmp_path: Path) -> None:
+    schema = schema_of(rare_labels="other")
+    assert schema.column("town").labels == (*TOWNS, "other")
+    fitted = Resampler().fit(orders, schema)
+    fitted.save(tmp_path)
+    for each in (fitted, Resampler.load(tmp_path)):
+        assert set(each.sample(2000)["town"]) == {"Aachen", "Bonn", "other"}
+        assert each.schema.column("town").labels == ("Aachen", "Bonn", "other")
+    assert fitted.hidden_labels == {"town": 2}
+
+
+def test_nothing_is_hidden_in_a_public_table(orders: pd.DataFrame) -> None:
+    fitted = Resampler().fit(orders, schema_of(private=False))
+    assert fitted.hidden_labels == {}
+    assert set(fitted.sample(2000)["town"]) == set(TOWNS)
+
+
+def test_a_label_that_looks_like_the_token_for_hidden_ones_stays_a_label(orders: pd.DataFrame) -> None:
+    columns = (Categorical(name="town", categories=("(rare)", *TOWNS[1:])),)
+    frame = orders[["town"]].replace("Aachen", "(rare)")
+    rows = Resampler().fit(frame, TableSchema(columns=columns)).sample(2000)
+    assert rows["town"].value_counts(normalize=True)["(rare)"] == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_a_column_of_rare_labels_alone_is_refused_unless_they_are_written_as_other(orders: pd.DataFrame) -> None:
+    columns = (Categorical(name="note", categories=tuple(orders["note"])), Integer(name="amount"))
+    with pytest.raises(ModelError, match=r"'note' has no label that at least 5 train rows .* text or id, lower min_"):
+        Resampler().fit(orders, TableSchema(columns=columns))
+    other = Resampler().fit(orders, TableSchema(columns=columns, rare_labels="other"))
+    assert set(other.sample(50)["note"]) == {"other"}
+
+
+def test_a_table_with_nothing_to_learn_is_refused(orders: pd.DataFrame) -> None:
+    with pytest.raises(ModelError, match="nothing to learn"):
+        Resampler().fit(orders, schema_of().select(["note", "order"]))
+
+
+def test_an_unknown_label_and_an_infinite_number_are_refused() -> None:
+    schema = TableSchema(columns=(Categorical(name="x", categories=("a", "b")), Float(name="y")))
+    with pytest.raises(TableError, match="column 'x' has the label 'c'"):
+        Resampler().fit(pd.DataFrame({"x": ["a", "c"], "y": [1.0, 2.0]}), schema)
+    with pytest.raises(TableError, match="column 'y' has inf in data row 2"):
+        Resampler().fit(pd.DataFrame({"x": ["a", "b"], "y": [1.0, np.inf]}), schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "message"),
+    [
+        ("order", "== 'ORD-000001'", "conditions name 'order', a column of keys"),
+        ("note", "== 'call'", "conditions name 'note', a column of text, which this private table does not publish"),
+        ("town", "== 'Xanten'", "names no label that is shown; expected one of Aachen, Bonn.*2 in this column"),
+        ("town", "== '(rare)'", "names no label that is shown"),
+    ],
+)
+def test_conditions_on_what_is_not_learned_are_refused(
+    private: Resampler, name: str, condition: str, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        private.sample(5, conditions={name: condition})
+
+
+def test_a_condition_that_excludes_a_label_excludes_the_draws_for_hidden_ones(private: Resampler) -> None:
+    private.sample(5, conditions={"town": "!= 'Bonn'", "amount": "> 2"})
+    assert private.conditions == {"town": "!= 'Bonn' and != '(rare)'", "amount": "> 2"}
+    private.sample(5, conditions={"town": "== 'Bonn'"})
+    assert private.conditions == {"town": "== 'Bonn'"}
+
+
+EVERY_TYPE: tuple[tuple[Column, list[Any], str, str], ...] = (
+    (Categorical(name="label", categories=("a", "b")), ["a", "b"], "str", "str"),
+    (Boolean(name="flag"), [True, False], "bool", "boolean"),
+    (Integer(name="count"), [2**62 + 1, -3], "int64", "Int64"),
+    (Float(name="size"), [0.25, 1e300], "float64", "float64"),
+    (Date(name="day", format="%d.%m.%Y"), ["31.01.2024", "01.02.1850"], "datetime64[s]", "datetime64[s]"),
+    (Datetime(name="at"), ["2024-01-31 08:30:00", "2024-02-01 00:00:00.25"], "datetime64[us]", "datetime64[us]"),
+    (
+        Datetime(name="in_zone", timezone="Europe/Berlin"),
+        ["2024-01-31T08:30:00+01:00", "2024-07-01T00:00:00Z"],
+        "datetime64[us, Europe/Berlin]",
+        "datetime64[us, Europe/Berlin]",
+    ),
+    (Text(name="text"), ["one note", "another"], "str", "str"),
+    (Id(name="key"), [1, 2], "int64", "Int64"),
+    (Id(name="code", pattern="A-##"), ["A-01", "A-02"], "str", "str"),
+)
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+def test_every_type_comes_back_in_its_dtype(*, nullable: bool) -> None:
+    columns = tuple(column.model_copy(update={"nullable": nullable}) for column, *_ in EVERY_TYPE)
+    cells = {c.name: values * 10 + [None] * nullable for c, (_, values, *_) in zip(columns, EVERY_TYPE, strict=True)}
+    frame = pd.DataFrame({name: pd.Series(values, dtype="object") for name, values in cells.items()})
+    schema = TableSchema(columns=columns, private=False)
+    fitted = Resampler().fit(frame, schema)
+    rows = fitted.sample(160, seed=3)
+    expected = {c.name: dtypes[nullable] for c, _, *dtypes in EVERY_TYPE}
+    assert {name: str(dtype) for name, dtype in rows.dtypes.items()} == expected
+    assert fitted.sample(0).dtypes.to_dict() == rows.dtypes.to_dict()
+    typed = schema.coerce(frame, origin="frame")
+    for name in fitted.learned_schema.names:
+        assert set(rows[name].dropna()) == set(typed[name].dropna())
+        assert rows[name].isna().any() == nullable
+    assert rows["key"].notna().all()
+
+
+def test_a_column_of_labels_without_any_cell_is_learned(orders: pd.DataFrame) -> None:
+    columns = (Categorical(name="empty", categories=("a",), nullable=True), Integer(name="amount"))
+    fitted = Resampler().fit(orders.assign(empty=None), TableSchema(columns=columns))
+    assert fitted.sample(60)["empty"].isna().all()
