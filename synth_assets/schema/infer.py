@@ -21,6 +21,7 @@ from synth_assets.schema.columns import (
     Integer,
     TableError,
     Text,
+    without_arrow,
 )
 from synth_assets.schema.table import TableSchema, refuse_duplicates
 
@@ -243,7 +244,7 @@ def _left_out(item: tuple[str, str]) -> str:
 
 def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
     name = str(values.name)
-    values = values.reset_index(drop=True)
+    values = without_arrow(values.reset_index(drop=True))
     if values.isna().all():
         return _Guess(Float(name=name, nullable=True), "every cell is empty")
     if isinstance(values.dtype, pd.CategoricalDtype):
