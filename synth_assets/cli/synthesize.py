@@ -1,6 +1,7 @@
 """The command that synthesizes one file, without project and Dagster."""
 
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,10 @@ def synthesize(
     synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
     write(synthetic)
     _say("Evaluating the rows.")
-    evaluation = api.evaluate(synthetic, train, holdout, schema=schema, title=file.stem, source=file.name)
+    details = {"Synthesizer": synthesizer, "Seed": str(seed), "Made with": f"synth-assets {version('synth-assets')}"}
+    evaluation = api.evaluate(
+        synthetic, train, holdout, schema=schema, title=file.stem, source=file.name, details=details
+    )
     for verdict in evaluation.gates:
         _say(f"{verdict.gate.name}: {verdict.status}. {verdict.message}")
     if report is not None:

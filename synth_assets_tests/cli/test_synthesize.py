@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,13 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert "20 of the rows are held out for the report" in done.stderr
     assert "fitted to 80 rows" in done.stderr
     assert len(pd.read_csv("rows.csv")) == 60
-    assert "<!DOCTYPE html>" in Path("report.html").read_text()
+    page = Path("report.html").read_text()
+    for fact, value in (
+        ("Synthesizer", "stub"),
+        ("Seed", "0"),
+        ("Made with", f"synth-assets {version('synth-assets')}"),
+    ):
+        assert f'<th scope="row">{fact}</th><td class="text">{value}</td>' in page
 
 
 def test_without_holdout_all_rows_are_fitted_and_formats_go_by_suffix(table: pd.DataFrame) -> None:
