@@ -43,7 +43,7 @@ def synthesize(
     synthesizer: str,
     no_holdout: bool,
 ) -> None:
-    """Fit a synthesizer to the table in FILE (.csv or .parquet), write synthetic rows, and evaluate them.
+    """Fit a synthesizer to the table in FILE (CSV, Parquet, JSON or Excel), write synthetic rows, and evaluate them.
 
     A fifth of the rows is held out: the synthesizer is not fitted to it, and the synthetic rows are compared with it.
     Exit code 3 means that the rows are written, but fail a gate: do not publish them.
@@ -58,8 +58,7 @@ def synthesize(
 
     if no_holdout and report is not None:
         raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
-    for table_file in (file, output):
-        require_suffix(table_file)
+    require_suffix(output)
     _require_different_files(FILE=file, **{"--schema": schema_file, "--output": output, "--report": report})
     if synthesizer not in SYNTHESIZERS:
         raise click.BadParameter(f"{synthesizer!r} is not one of {', '.join(SYNTHESIZERS)}", param_hint="--synthesizer")

@@ -89,7 +89,7 @@ def test_labels_and_limits_of_the_schema_hold(columns: str, message: str | None)
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        (None, (), "there is no file table.csv. Expected a table, as CSV with a header or Parquet."),
+        (None, (), "there is no file table.csv. Expected a table, as CSV with a header, Parquet, JSON or Excel."),
         ("", (), "table.csv is empty; expected a header and at least one row."),
         ("a,b\n", (), "table.csv has no row; at least 2 are needed"),
         ("a,b\n1,2\n", (), "table.csv has 1 row; at least 2 are needed"),
@@ -102,8 +102,7 @@ def test_labels_and_limits_of_the_schema_hold(columns: str, message: str | None)
         ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row"),
         ("a,b\n" + "1,2\n" * 50, ("-o", "table.csv"), "--output and FILE are the same file, table.csv"),
         ("a,b\n" + "1,2\n" * 50, ("--report", "rows.csv"), "--output and --report are the same file, rows.csv"),
-        ("a;b\n" + "1;2\n" * 50, (), "table.csv has one column, 'a;b': its separator seems to be ';'"),
-        ("a;b\n" + "1,5;2\n" * 50, (), "table.csv has rows with more cells than its header has names"),
+        ("a,b\n" + "1,2\n" * 50 + "1,2,3\n", (), "table.csv: line 52 has 3 cells, and the header has 2."),
         ("a,b\n" + "1,2\n" * 50, ("--schema", "none.yaml"), "the schema none.yaml cannot be read: No such file"),
         ("a,b\n" + "1,2\n" * 50, ("--synthesizer", "gan"), "'gan' is not one of language_model"),
     ],
