@@ -157,11 +157,11 @@ def _find_encoding(path: Path) -> str:
             counts["valid"] += len(re.findall(r"[^\x00-\x7f]", block)) - replaced
     if counts["valid"] > counts["invalid"]:
         raise _undecodable(path, "utf-8")
-    letters = re.findall(r"[^\W\d_]", head.decode("cp1252", errors="replace"))
-    foreign = sum(not letter.isascii() for letter in letters)
-    if foreign > max(20, 0.3 * len(letters)):  # hardly a language that is written in Latin letters
+    # In a language that is written in Latin letters, three letters outside ASCII hardly follow each other.
+    outside = re.findall(rb"[\x80-\xff]+", head)
+    if sum(len(run) > 2 for run in outside) > max(5, len(outside) / 2) or not _decodes(path, "cp1252"):
         raise SourceError(f"{path} is not in UTF-8, and in no other encoding that can be told. {_STATE_IT}")
-    return "cp1252" if _decodes(path, "cp1252") else "latin-1"
+    return "cp1252"
 
 
 def _decodes(path: Path, encoding: str) -> bool:

@@ -219,12 +219,21 @@ def test_an_encoding_is_found_by_a_late_character(tmp_path: Path) -> None:
     assert frame["b"].iloc[-1] == "é"
 
 
-def test_a_stated_encoding_holds(tmp_path: Path) -> None:
-    russian = "имя,город\n" + "Пётр,Москва\n" * 10
+@pytest.mark.parametrize(
+    ("encoding", "label"), [("cp1251", "Москва"), ("iso8859-7", "Αθήνα"), ("shift_jis", "東京都"), ("gbk", "北京市")]
+)
+def test_an_encoding_of_another_script_is_stated(tmp_path: Path, encoding: str, label: str) -> None:
+    content = ("name,n\n" + f"{label},1\n" * 10).encode(encoding)
 
-    assert cells(read(tmp_path, russian.encode("cp1251"), encoding="cp1251"))[0] == ["Пётр", "Москва"]
+    assert read(tmp_path, content, encoding=encoding)["name"].unique().tolist() == [label]
     with pytest.raises(SourceError, match=r"is not in UTF-8, and in no other encoding that can be told\. State it"):
-        read(tmp_path, russian.encode("cp1251"))
+        read(tmp_path, content)
+
+
+def test_few_letters_are_enough_to_find_a_western_encoding(tmp_path: Path) -> None:
+    frame = read(tmp_path, ("größe;art\n" + "1,5;süß\n" * 1000).encode("cp1252"))
+
+    assert frame["art"].unique().tolist() == ["süß"]
 
 
 @pytest.mark.parametrize("compressed", [gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=True)])

@@ -133,7 +133,9 @@ class _ValueSupport(Support):
 
     def _codes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest code within bounds on quantised values."""
-        offsets = self.offsets if isinstance(self.column, NumericEncoder) and self.column.predictor else self.offsets[:1]
+        offsets = (
+            self.offsets if isinstance(self.column, NumericEncoder) and self.column.predictor else self.offsets[:1]
+        )
         least = np.maximum(-((offsets - low) // self.step), 0)
         greatest = np.minimum((high - offsets) // self.step, self.n_codes - 1)
         return least, greatest

@@ -142,8 +142,10 @@ def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _
         return _Range(code, code) if operator == "==" else replace(everything, excluded=(code,))
     scaled = column.grid.parse(text)
     if scaled is None:
-        noun = "numbers with {!r}; expected a number" if column.grid.type in ("integer", "float") else (
-            "dates with {!r}; expected a date such as 2024-01-31"
+        noun = (
+            "numbers with {!r}; expected a number"
+            if column.grid.type in ("integer", "float")
+            else ("dates with {!r}; expected a date such as 2024-01-31")
         )
         raise ModelError(f"condition {column.name} {condition} compares a column of {noun.format(text)}.")
     scaled = _atom(text, column, scaled)

@@ -41,7 +41,11 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import load_base
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
-        texts = {column.name: column.max_length for column in self.schema.columns if column.name in train and column.type == "text"}
+        texts = {
+            column.name: column.max_length
+            for column in self.schema.columns
+            if column.name in train and column.type == "text"
+        }
         encoder = RowEncoder.fit(
             train, self.settings.column_order, use_residuals=self.settings.use_residuals, texts=texts
         )

@@ -115,7 +115,9 @@ class TokenTrie:
                 before = f"{column.name} is {first[-1]}, "
             else:
                 prefix = [vocabulary[name_token(column.name, is_first=not columns)]]
-                ids_of_parts = [[[vocabulary[text]] for text in part_tokens(column, i)] for i in range(len(column.parts))]
+                ids_of_parts = [
+                    [[vocabulary[text]] for text in part_tokens(column, i)] for i in range(len(column.parts))
+                ]
             parts = []
             for part, ids in zip(column.parts, ids_of_parts, strict=True):
                 if id(part) not in shared:

@@ -219,7 +219,14 @@ class NumericEncoder:
         fields = {name: value for name, value in data.items() if name != "type"}
         fields["grid"] = Grid.from_json(fields["grid"])
         fields["predictor"] = Predictor.from_json(fields["predictor"]) if fields["predictor"] else None
-        return cls(**{**fields, "radices": tuple(fields["radices"]), "atoms": tuple(fields["atoms"]), "atom_values": tuple(fields["atom_values"])})
+        return cls(
+            **{
+                **fields,
+                "radices": tuple(fields["radices"]),
+                "atoms": tuple(fields["atoms"]),
+                "atom_values": tuple(fields["atom_values"]),
+            }
+        )
 
     @property
     def _widths(self) -> list[int]:
@@ -260,9 +267,13 @@ class NumericEncoder:
         anchor += (self.low - anchor) % self.grid_step
         base = low - (low - anchor) % (self.grid_step * math.prod(chosen)) if chosen else low
         cardinality = (high - base) // self.grid_step + 1
-        return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), **(
-            {} if self.predictor else {"prediction_step": self.grid_step}
-        ))
+        return replace(
+            self,
+            base=base,
+            cardinality=cardinality,
+            radices=tuple(chosen),
+            **({} if self.predictor else {"prediction_step": self.grid_step}),
+        )
 
     def _rounded(self, predictions: np.ndarray) -> np.ndarray:
         limit = float(2**60)

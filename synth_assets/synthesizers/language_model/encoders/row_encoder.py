@@ -246,9 +246,7 @@ def _fit_column(values: pd.Series) -> ValueEncoder:
 
 def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the pairs of columns of dates of which the second is never before the first, though it could be."""
-    dates = [
-        i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")
-    ]
+    dates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")]
     pairs = []
     for one in dates:
         for other in dates:
