@@ -87,7 +87,7 @@ def synthesize(
     refuse_unlearnable(schema, len(train), origin="the frame")
     if hidden := [name for name in schema.names if name not in schema.published]:
         _LOGGER.warning(
-            "Left out of the synthetic rows: %s, which hold text, because the table is private (private=True).",
+            "Left out of the synthetic rows: %s. The text of a table that is private is not written.",
             ", ".join(map(repr, hidden)),
         )
     with _fit_log(progress) as log:
@@ -111,6 +111,7 @@ def evaluate(
     private: bool = True,
     title: str = "the table",
     source: str = "the rows given",
+    details: dict[str, str] | None = None,
 ) -> "Evaluation":
     """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
 
@@ -131,6 +132,8 @@ def evaluate(
         Whether the real rows are confidential. A schema states it itself.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    details : dict of str to str, optional
+        Further facts on the origin of the synthetic rows for the report, such as `{"Seed": "17"}`.
 
     Returns
     -------
@@ -169,7 +172,7 @@ def evaluate(
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.samples import Samples
 
-    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source)
+    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source, details=details)
 
 
 def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:

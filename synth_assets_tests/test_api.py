@@ -58,7 +58,7 @@ def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
 
     assert [record.getMessage() for record in caplog.records] == [
         "Left out: 'took' holds time differences. Convert them to numbers, dates or text to have them.",
-        "Left out of the synthetic rows: 'note', which hold text, because the table is private (private=True).",
+        "Left out of the synthetic rows: 'note'. The text of a table that is private is not written.",
     ]
 
 

@@ -30,12 +30,11 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.lock import SchemaLock
 from synth_assets.schema.split import Split
 from synth_assets.schema.table import TableSchema
-from synth_assets.sources import AnySource
+from synth_assets.sources import AnySource, Dialect
 from synth_assets.sources.base import DataFile, inside_data_folder
+from synth_assets.storage.sql import NAMESPACES
 from synth_assets.synthesizers import AnySettings, SampleSettings
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
-
-_SCHEMAS_OF_DUCKDB = ("information_schema", "main", "pg_catalog", "system", "temp")
 
 
 def _identifier(value: str) -> str:
@@ -48,7 +47,7 @@ def _identifier(value: str) -> str:
 
 
 def _table_name(value: str) -> str:
-    taken = (*_SCHEMAS_OF_DUCKDB, FOLDER)
+    taken = (*NAMESPACES, FOLDER)
     if _identifier(value) != value.lower() or value in taken:
         raise ValueError(f"found {value!r}; expected a lower-case name other than {', '.join(taken)}")
     return value
@@ -271,7 +270,7 @@ class SyntheticTableSettings(_Settings):
         return not self.columns
 
     def resolved(self, folder: Path) -> "SyntheticTableSettings":
-        """Return the settings with the columns of the lock in a folder, if they are inferred.
+        """Return the settings with the columns of the lock in a folder, and its dialect, if they are inferred.
 
         Raises
         ------
@@ -282,8 +281,12 @@ class SyntheticTableSettings(_Settings):
         """
         if not self.is_inferred:
             return self
-        columns = SchemaLock.read(folder).with_overrides(self.override)
-        return SyntheticTableSettings.model_validate({**dict(self), "columns": columns, "override": ()})
+        lock = SchemaLock.read(folder)
+        source = self.source
+        if "dialect" in lock.source and getattr(source, "dialect", ...) is None:
+            source = source.model_copy(update={"dialect": Dialect.model_validate(lock.source["dialect"])})
+        stated = {"source": source, "columns": lock.with_overrides(self.override), "override": ()}
+        return SyntheticTableSettings.model_validate(dict(self) | stated)
 
     def table_schema(self) -> TableSchema:
         """Return the schema of the raw table."""

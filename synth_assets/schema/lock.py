@@ -21,7 +21,7 @@ LOCK = "schema.lock.yaml"
 _HEADER = """\
 # Written by `synth-assets init`. The columns of the table for `columns: infer` in defs.yaml: what the source held when
 # this file was written. To change a column, state it under `override:` in defs.yaml; after the source has changed, run
-# `synth-assets init` again.
+# `synth-assets init` on defs.yaml.
 """
 
 
@@ -65,7 +65,7 @@ class SchemaLock(BaseModel):
         except FileNotFoundError:
             raise TableError(
                 f"`columns: infer` needs the file {LOCK} beside defs.yaml, and there is none. Run `synth-assets init` "
-                "on the source, which writes it, or list the columns."
+                "on defs.yaml, which writes it, or list the columns."
             ) from None
         except OSError as error:
             raise TableError(f"{LOCK} cannot be read: {error.strerror or error}.") from error
@@ -88,11 +88,11 @@ class SchemaLock(BaseModel):
         """Return the text of the file."""
         parts = [_HEADER]
         if self.source:
-            parts.append(f"source: {_flow(self.source)}\n")
+            parts.append(f"source: {flow(self.source)}\n")
         if self.left_out:
-            parts.append(f"left_out: {_flow(self.left_out)}\n")
+            parts.append(f"left_out: {flow(self.left_out)}\n")
         parts.append("columns:\n")
-        parts += [f"  - {_flow(stated_column(column))}\n" for column in self.columns]
+        parts += [f"  - {flow(stated_column(column))}\n" for column in self.columns]
         return "".join(parts)
 
     def with_overrides(self, overrides: Sequence[Column]) -> tuple[Column, ...]:
@@ -115,7 +115,7 @@ class SchemaLock(BaseModel):
         return tuple(by_name.get(column.name, column) for column in self.columns)
 
 
-_AGAIN = "Run `synth-assets init` on the source again, with --force."
+_AGAIN = "Run `synth-assets init` on defs.yaml, which writes it again."
 
 
 def stated_column(column: Column) -> dict[str, Any]:
@@ -145,12 +145,12 @@ def changes(frame: pd.DataFrame, columns: Sequence[Column], left_out: Sequence[s
     found = [str(name) for name in frame.columns]
     expected = [column.name for column in columns]
     told = [
-        f"{name!r} is missing in the source; add it there, or run `synth-assets init` again"
+        f"{name!r} is missing in the source; add it there, or run `synth-assets init` on defs.yaml"
         for name in expected
         if name not in found
     ]
     told += [
-        f"{name!r} is new in the source and no part of the table; run `synth-assets init` again to have it"
+        f"{name!r} is new in the source and no part of the table; run `synth-assets init` on defs.yaml to have it"
         for name in found
         if name not in expected and name not in left_out
     ]
@@ -165,7 +165,8 @@ def changes(frame: pd.DataFrame, columns: Sequence[Column], left_out: Sequence[s
             count, row = int(unreadable.sum()), int(unreadable.argmax())
             told.append(
                 f"{column.name!r} has {str(values.iloc[row])!r} in data row {row + 1}, which is not "
-                f"{_expected(column)} ({count:,} such cell{'s' if count > 1 else ''}); correct the source, or run `synth-assets init` again"
+                f"{_expected(column)} ({count:,} such cell{'s' if count > 1 else ''}); correct the source, or run "
+                "`synth-assets init` on defs.yaml"
             )
         elif empty:
             told.append(
@@ -179,12 +180,12 @@ def _expected(column: Column) -> str:
     return "one of its labels" if column.role == "label" and column.type == "categorical" else column.noun
 
 
-def _flow(value: Any) -> str:
-    """Return a value as YAML on one line."""
+def flow(value: Any) -> str:
+    """Return a value as YAML in the flow style."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text: str = yaml.dump(
         value, Dumper=dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=2**31 - 1
     )
-    return text.strip()
+    return text.strip().removesuffix("\n...")  # the end of a document that is a single value

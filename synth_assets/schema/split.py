@@ -10,6 +10,9 @@ from synth_assets.schema.table import TableSchema
 SPLIT, ROW_ID = "split", "row_id"
 TRAIN, TEST = "train", "test"
 
+MIN_PART_ROWS = 5
+"""Rows that each part needs to be evaluated: classifiers are validated in five stratified folds."""
+
 
 class Split(BaseModel):
     """The arguments of `sklearn.model_selection.train_test_split`."""
@@ -36,8 +39,14 @@ class Split(BaseModel):
 
     @property
     def minimum_rows(self) -> int:
-        """Number of rows of the smallest table that can be split."""
-        return int(self.train_size) + 1 if self.train_size >= 1 else 2
+        """Number of rows of the smallest table of which both parts have the rows that an evaluation needs."""
+        if self.train_size >= 1:
+            return int(self.train_size) + MIN_PART_ROWS
+        share = min(self.train_size, 1 - self.train_size)
+        rows = max(2, int((MIN_PART_ROWS - 1) / share))
+        while min(self.count(rows), rows - self.count(rows)) < MIN_PART_ROWS:
+            rows += 1
+        return rows
 
     def count(self, rows: int) -> int:
         """Return the number of train rows of a table of n rows.
@@ -47,7 +56,7 @@ class Split(BaseModel):
         TableError
             If no row would be held out.
         """
-        if rows < self.minimum_rows:
+        if rows < (self.train_size + 1 if self.train_size >= 1 else 2):
             found = f"{rows} row{'' if rows == 1 else 's'}"
             raise TableError(
                 f"split.train_size is {self.train_size} and the table has {found}; expected at least 1 "

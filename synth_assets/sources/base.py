@@ -63,7 +63,7 @@ class LoadedTable:
 class Source(BaseModel, ABC):
     """A source of rows: its settings, and how they are loaded."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @abstractmethod
     def load(self, data_dir: Path) -> LoadedTable:

@@ -182,7 +182,8 @@ class ServerSource(DatabaseSource):
         except ImportError as error:
             raise missing_extra(self.package, self.type, origin=self._origin) from error
         try:
-            with engine.connect() as connection:
+            # Without parameters, a driver leaves the percent signs of a query alone.
+            with engine.connect().execution_options(no_parameters=True) as connection:
                 yield self._database(connection)
         # The errors of drivers name the user and the host, and may repeat the address: chain none.
         except sqlalchemy.exc.SQLAlchemyError as error:

@@ -267,7 +267,7 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
                     )
                 line = reader.line_num + 1
         except csv.Error as error:
-            what = "does not end" if "end of data" in str(error) or "limit" in str(error) else "is followed by text"
+            what = "is followed by text" if "expected after" in str(error) else "does not end"
             return SourceError(
                 f"{path}: a quoted cell in line {line} {what}. Correct the line, or state `dialect: {{quote: ''}}` in "
                 "the source if its quotes are part of the text."

@@ -34,7 +34,7 @@ _SEPARATORS = {" ": f"[{_SPACES}]", "'": "['\u2019]", ".": r"\.", ",": ",", "": 
 class Dialect(BaseModel):
     """The dialect of a CSV file. What is not stated is found in the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="Character between two cells.")
     decimal: Literal[".", ","] | None = Field(default=None, description="Decimal mark of numbers.")
@@ -133,11 +133,14 @@ class _Split:
     rows: list[list[str]]
 
     @property
-    def score(self) -> tuple[bool, float, int]:
-        """How well the delimiter splits: the share of rows that have as many cells as the header, then the cells."""
+    def score(self) -> tuple[bool, float, bool, int]:
+        """How well the delimiter splits: the share of rows that have as many cells as the header, then the cells.
+
+        A comma comes last, as it may be the decimal mark.
+        """
         width = len(self.rows[0]) if self.rows else 0
         fitting = sum(len(row) == width for row in self.rows) / max(len(self.rows), 1)
-        return width > 1, fitting, width
+        return width > 1, fitting, self.delimiter != ",", width
 
 
 def _rows(sample: str, known: Dialect, delimiter: str) -> list[list[str]]:

@@ -64,10 +64,12 @@ def _array(values: Sequence[Any]) -> Any:
         values = [_as_datetime(value) for value in values]
     if any(not issubclass(kind, _PLAIN) for kind in kinds) or (len(kinds & {bool, str}) and len(kinds) > 1):
         return _texts(values)
-    try:
-        return pa.array([None if _is_nan(value) else value for value in values])
-    except (pa.ArrowException, OverflowError, ValueError, TypeError):
-        return _texts(values)
+    for type_ in (None, *([pa.uint64()] if kinds == {int} else [])):
+        try:
+            return pa.array([None if _is_nan(value) else value for value in values], type=type_)
+        except (pa.ArrowException, OverflowError, ValueError, TypeError):
+            continue
+    return _texts(values)
 
 
 def _chunked(chunks: Sequence[Any]) -> Any:

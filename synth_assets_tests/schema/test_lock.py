@@ -43,7 +43,7 @@ def test_labels_and_names_survive_yaml(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, r"`columns: infer` needs the file schema\.lock\.yaml beside defs\.yaml"),
-        ("columns: [", r"^schema\.lock\.yaml is not YAML: .*Run `synth-assets init` on the source again"),
+        ("columns: [", r"^schema\.lock\.yaml is not YAML: .*Run `synth-assets init` on defs.yaml"),
         ("- a", r"^schema\.lock\.yaml has no keys; expected `columns`"),
         ("columns: []", r"^schema\.lock\.yaml: columns: found"),
         ("columns: [{name: a, type: cat}]", r"columns\.0: found type 'cat'; expected one of"),
@@ -74,17 +74,20 @@ ROWS = pd.DataFrame({"key": ["1", "2"], "label": ["a", "b"], "day": ["2024-01-31
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        (ROWS, []),
-        (ROWS.drop(columns="day"), ["'day' is missing in the source; add it there, or run `synth-assets init` again"]),
-        (ROWS.assign(new=1), ["'new' is new in the source and no part of the table; run `synth-assets init` again to "
-                              "have it"]),
-        (ROWS.assign(label=["a", "c"]), ["'label' has 'c' in data row 2, which is not one of its labels (1 such cell); "
-                                         "correct the source, or run `synth-assets init` again"]),
-        (ROWS.assign(day=["soon", "2024"]), ["'day' has 'soon' in data row 1, which is not a date such as 2024-01-31 "
-                                             "(1 such cell); correct the source, or run `synth-assets init` again"]),
-        (ROWS.assign(day=None), ["'day' has 2 empty cells and may have none; state `nullable: true` for the column, or "
-                                 "fill the cells"]),
+        (ROWS.drop(columns="day"), "'day' is missing in the source; add it there, or run"),
+        (ROWS.assign(new=1), "'new' is new in the source and no part of the table; run"),
+        (
+            ROWS.assign(label=["a", "c"]),
+            "'label' has 'c' in data row 2, which is not one of its labels (1 such cell); ",
+        ),
+        (
+            ROWS.assign(day=["soon", "?"]),
+            "'day' has 'soon' in data row 1, which is not a date such as 2024-01-31 (2 such ",
+        ),
+        (ROWS.assign(day=None), "'day' has 2 empty cells and may have none; state `nullable: true`"),
     ],
-)  # fmt: skip
-def test_a_changed_source_is_noticed(rows: pd.DataFrame, told: list[str]) -> None:
-    assert changes(rows, COLUMNS, left_out=("took",)) == told
+)
+def test_a_changed_source_is_noticed(rows: pd.DataFrame, told: str) -> None:
+    (change,) = changes(rows, COLUMNS, left_out=("took",))
+    assert change.startswith(told)
+    assert changes(ROWS, COLUMNS, left_out=("took",)) == []

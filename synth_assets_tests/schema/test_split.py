@@ -70,6 +70,15 @@ def test_a_share_leaves_at_least_one_row_in_each_part(train_size: float, rows: i
         Split(train_size=train_size, random_state=0).membership(1)
 
 
+@pytest.mark.parametrize("train_size", [3000, 0.5, 0.8, 0.2, 0.99])
+def test_the_smallest_table_leaves_five_rows_in_each_part(train_size: float) -> None:
+    split = Split(train_size=train_size, random_state=0)
+
+    parts = {rows: split.count(rows) for rows in (split.minimum_rows, split.minimum_rows - 1)}
+
+    assert [min(train, rows - train) for rows, train in parts.items()] == [5, 4]
+
+
 def _labels(**counts: int) -> tuple[pd.DataFrame, TableSchema]:
     labels = [label for label, count in counts.items() for _ in range(count)]
     columns = (Categorical(name="label", categories=tuple(counts)), Float(name="x"))

@@ -166,7 +166,7 @@ class NumericEncoder:
 
     def has_digits(self, cells: np.ndarray) -> np.ndarray:
         """Return, for each quantised value, whether it is written in digits: neither missing nor an atom."""
-        return (cells != MISSING) & ~np.isin(cells, self.atoms)
+        return np.asarray((cells != MISSING) & ~np.isin(cells, self.atoms))
 
     def quantise(self, values: pd.Series) -> np.ndarray:
         """Return values in units of the grid; `MISSING` where one is missing."""
@@ -187,6 +187,19 @@ class NumericEncoder:
         indices[is_missing, 0] = 0 if self.has_missing else UNENCODABLE
         indices[ends | is_missing, 1:] = ABSENT
         return indices
+
+    def from_indices(self, quantised: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Return the n cells of the (n, p) indices of their parts, given their quantised rows, (n, m)."""
+        first = indices[:, 0]
+        code = np.maximum(first.astype(np.int64) - self.n_ending, 0)
+        for position, radix in enumerate(self.radices, start=1):
+            code = code * radix + np.maximum(indices[:, position], 0)
+        cells = code * self.grid_step + self.offsets(quantised)
+        is_atom = (first >= self.has_missing) & (first < self.n_ending)
+        cells[is_atom] = np.asarray(self.atoms, np.int64)[first[is_atom] - self.has_missing]
+        if self.has_missing:
+            cells[first == 0] = MISSING
+        return np.asarray(cells)
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the predictions for (n, m) quantised rows; without a predictor, `low`."""
@@ -219,7 +232,14 @@ class NumericEncoder:
         fields = {name: value for name, value in data.items() if name != "type"}
         fields["grid"] = Grid.from_json(fields["grid"])
         fields["predictor"] = Predictor.from_json(fields["predictor"]) if fields["predictor"] else None
-        return cls(**{**fields, "radices": tuple(fields["radices"]), "atoms": tuple(fields["atoms"]), "atom_values": tuple(fields["atom_values"])})
+        return cls(
+            **{
+                **fields,
+                "radices": tuple(fields["radices"]),
+                "atoms": tuple(fields["atoms"]),
+                "atom_values": tuple(fields["atom_values"]),
+            }
+        )
 
     @property
     def _widths(self) -> list[int]:
@@ -260,9 +280,8 @@ class NumericEncoder:
         anchor += (self.low - anchor) % self.grid_step
         base = low - (low - anchor) % (self.grid_step * math.prod(chosen)) if chosen else low
         cardinality = (high - base) // self.grid_step + 1
-        return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), **(
-            {} if self.predictor else {"prediction_step": self.grid_step}
-        ))
+        step = self.prediction_step if self.predictor else self.grid_step
+        return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), prediction_step=step)
 
     def _rounded(self, predictions: np.ndarray) -> np.ndarray:
         limit = float(2**60)
@@ -276,7 +295,7 @@ class NumericEncoder:
         return f"{value:.15g}" if isinstance(value, float) else str(value)
 
     def _digits(self, number: int, width: int, n_after: int) -> str:
-        """Return digits of the quantised value, of which `n_after` more follow, with its decimal point if it is here."""
+        """Return digits of the quantised value, with its decimal point if it is here; `n_after` more digits follow."""
         after_point = self.grid.decimals - n_after
         digits = str(abs(number)).zfill(max(width, after_point + 1 if width == 1 else 0))
         if 0 < after_point < len(digits):
