@@ -91,6 +91,8 @@ class Samples:
             _check(name, rows, self.schema, self.schema.published if name == "synthetic" else self.schema.names)
             typed[name] = rows[[each for each in self.schema.names if each in rows]].reset_index(drop=True)
             comparable = self.schema.comparable(typed[name])
+            if comparable.columns.empty:
+                comparable = pd.DataFrame(index=typed[name].index)  # rows without a column count too
             _refuse_infinite(name, comparable[self.schema.numeric])
             object.__setattr__(self, name, comparable)
         object.__setattr__(self, "typed", typed)

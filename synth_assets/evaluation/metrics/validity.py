@@ -60,6 +60,8 @@ def _off_grid(values: pd.Series, real: pd.Series, column: Column, samples: Sampl
     """
     if column.type in ("date", "datetime"):
         stamps = [part.dropna().to_numpy("datetime64[us]").astype("int64") for part in (real, values)]
+        if not len(stamps[0]):
+            return np.zeros(len(values), bool)
         step = next((each for each in _TIME_STEPS if (stamps[0] % each == 0).mean() >= GRID_SHARE), 1)
         off = np.zeros(len(values), bool)
         off[values.notna().to_numpy()] = stamps[1] % step != 0
