@@ -12,7 +12,7 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.reference import SPLITS, RealSplit, real_splits
 from synth_assets.schema.columns import Column
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import OTHER, TableSchema
 
 MIN_ROWS = 5
 """Rows that each set needs: the classifier two-sample test has five stratified folds."""
@@ -31,9 +31,6 @@ MOST_LABELS = 100
 
 MOST_FEATURES = 1_000
 """One-hot features of all columns of labels together, where this leaves each at least two."""
-
-OTHER_LABEL = "other"
-"""What is written for a hidden label where the schema states `rare_labels: other`."""
 
 _MAX_DISTANCE = 1e6
 """Standard deviations. Larger values are clipped, so that squared distances stay finite."""
@@ -163,10 +160,10 @@ class Samples:
             for part, columns in replaced.items():
                 values = getattr(thinned, part)[name]
                 rare = values.notna() & ~values.isin(frequent.index)
-                if len(frequent) and rare.any():
+                if rare.any():
                     if self.schema.rare_labels == "other":
-                        columns[name] = values.mask(rare, OTHER_LABEL)
-                    else:
+                        columns[name] = values.mask(rare, OTHER)
+                    elif len(frequent):
                         drawn = rng.choice(frequent.index.to_numpy(), len(values), p=frequent / frequent.sum())
                         columns[name] = values.mask(rare, pd.Series(drawn, dtype=values.dtype))
         if not any(replaced.values()):
