@@ -5,6 +5,8 @@ and retries for a while when another process holds the file.
 """
 
 import json
+import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -46,7 +48,8 @@ PROVENANCE_COLUMNS = {
 INPUTS = "inputs"
 """Key of `details`: the data versions of the tables that were read."""
 
-WAIT_FOR_LOCK_S = 100.0
+WAIT_FOR_LOCK_S, TELL_AFTER_S = 100.0, 2.0
+"""Seconds that a connection waits for another process, and after which it logs for which one."""
 
 DAYS_NAMED = 3
 """Resample dates that a message names."""
@@ -58,6 +61,8 @@ CATALOG = "warehouse"
 """DuckDB names a database after its file; with the name in every identifier, a namespace may have the same name."""
 
 _FORMAT_COMMENT = f"Format {FORMAT}"
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -394,12 +399,16 @@ class Warehouse:
         import duckdb
 
         deadline = time.monotonic() + WAIT_FOR_LOCK_S
+        is_told = False
         while True:
             try:
                 return action()
             except (duckdb.Error, OSError) as error:
                 is_locked = "Could not set lock" in str(error)
                 if is_locked and time.monotonic() < deadline:
+                    if not is_told and deadline - time.monotonic() < WAIT_FOR_LOCK_S - TELL_AFTER_S:
+                        _log.warning("waiting up to %.0f s for %s: %s", WAIT_FOR_LOCK_S, self.path.name, _holder(error))
+                        is_told = True
                     time.sleep(0.1)
                     continue
                 advice = self._how_to_unlock() if is_locked else _advice(error)
@@ -443,6 +452,12 @@ def _roll_back(connection: "duckdb.DuckDBPyConnection") -> None:
     # After a failed commit, or an error that the file did not survive, there is no transaction left to roll back.
     with suppress(duckdb.TransactionException, duckdb.FatalException):
         connection.rollback()
+
+
+def _holder(error: BaseException) -> str:
+    """Return the part of an error of DuckDB that names the process which holds the file."""
+    found = re.search(r"lock is held in .*?\(PID \d+\)[^.]*", str(error))
+    return found[0] if found else str(error)
 
 
 def _typed(name: str, sql_type: str | None) -> str:

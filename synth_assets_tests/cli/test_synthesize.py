@@ -48,11 +48,8 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert "fitted to 80 rows" in done.stderr
     assert len(pd.read_csv("rows.csv")) == 60
     page = Path("report.html").read_text()
-    for fact, value in (
-        ("Synthesizer", "stub"),
-        ("Seed", "0"),
-        ("Made with", f"synth-assets {version('synth-assets')}"),
-    ):
+    facts = {"Synthesizer": "stub", "Seed": "0", "Made with": f"synth-assets {version('synth-assets')}"}
+    for fact, value in facts.items():
         assert f'<th scope="row">{fact}</th><td class="text">{value}</td>' in page
 
 

@@ -353,7 +353,15 @@ def test_details_of_an_asset_that_was_never_materialized_are_refused(filled: War
     [("write", 0.5, True), ("read", 0.5, True), ("write", 0.5, False)],
     ids=["write while written", "write while read", "read while written"],
 )
-def test_a_file_that_is_taken_is_waited_for(filled: Warehouse, hold: str, seconds: float, write: bool) -> None:
+def test_a_file_that_is_taken_is_waited_for(
+    filled: Warehouse,
+    hold: str,
+    seconds: float,
+    write: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(warehouse_module, "TELL_AFTER_S", 0.2)
     with started(HOLD, filled.path, seconds, hold) as holder:
         start = time.monotonic()
         if write:
@@ -363,6 +371,9 @@ def test_a_file_that_is_taken_is_waited_for(filled: Warehouse, hold: str, second
         waited = time.monotonic() - start
         assert holder.wait(timeout=10) == 0
 
+    (told,) = caplog.messages
+    assert told.startswith("waiting up to 100 s for warehouse.duckdb: lock is held in ")
+    assert f"(PID {holder.pid})" in told
     # The holder says that it is ready a moment before it begins to wait.
     assert 0.6 * seconds < waited < seconds + 5
     stored = contents(filled.path)
