@@ -130,7 +130,7 @@ class TokenTrie:
     @property
     def max_length(self) -> int:
         """Maximum number of tokens of a row, its end included."""
-        return sum(len(c.prefix) + sum(part.values.shape[1] for part in c.parts) for c in self.columns) + 1
+        return sum(len(c.prefix) + sum(int(part.values.shape[1]) for part in c.parts) for c in self.columns) + 1
 
     @property
     def is_ragged(self) -> bool:
@@ -141,7 +141,7 @@ class TokenTrie:
     @property
     def candidates(self) -> list[np.ndarray]:
         """The tokens of each slot, a level of a part's trie; slots are numbered over parts and levels."""
-        found = {}
+        found: dict[int, np.ndarray] = {}
         for column in self.columns:
             for part in column.parts:
                 found |= {part.first_slot + depth: level.tokens for depth, level in enumerate(part.levels)}
