@@ -17,6 +17,7 @@ class StubSettings(SynthesizerSettings):
 class Stub(Synthesizer):
     name = "stub"
     Settings = StubSettings
+    supports_text = True
 
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         del seed, checkpoints
