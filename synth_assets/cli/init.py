@@ -3,10 +3,12 @@
 import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import click
 
@@ -233,15 +235,17 @@ def _yaml(table: str, source: Mapping[str, Any], target: str | None, private: bo
 
 def _stem(source: str) -> str:
     """Return the name of a file or of the last part of a URL, without its suffixes."""
-    last = source.split("?")[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
+    path = unquote(source.split("?")[0]) if "://" in source else source
+    last = path.rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
     return last.split(".")[0] or last
 
 
 def _table_name(name: str, *, is_stated: bool) -> str:
     """Return the name of the table: as it is stated, or made from the name of a file."""
     taken = (*NAMESPACES, FOLDER)
-    made = re.sub(r"\W+", "_", name.lower()).strip("_")
-    made = f"table_{made}" if not made.isidentifier() or made in taken else made
+    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+    made = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")
+    made = f"table_{made}".rstrip("_") if not made.isidentifier() or made in taken else made
     if is_stated and made != name:
         raise click.BadParameter(
             f"found {name!r}; expected a lower-case name of letters, digits and '_', such as {made!r}",

@@ -98,8 +98,9 @@ class Evaluation:
         drawn = {
             "metrics": figures.metric_dots(findings, **options),
             **figures.fidelity_figures(self.samples, self.results["fidelity"], **options),
-            "distances": figures.distance_figure(self.samples, **options),
         }
+        if self.samples.schema.compared:
+            drawn["distances"] = figures.distance_figure(self.samples, **options)
         if self.comparison is not None:
             compared = self.comparison.scores, self.comparison.differences
             drawn["regression_comparison"] = figures.regression_points(*compared, unit=self._unit, **options)

@@ -293,11 +293,12 @@ def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
 def evaluate_gates(gates: Iterable[Gate], results: Mapping[str, pd.DataFrame]) -> list[Verdict]:
     """Evaluate gates on metric results, by 'fidelity', 'privacy' and 'utility'.
 
-    Without results of utility, where the table has no target or no score is defined, the utility gate is skipped.
+    A gate is skipped where none of its metrics is computed: utility, where the table has no target or no score is
+    defined, and fidelity, where no column is compared.
     """
-    has_utility = "utility" in results and len(results["utility"]) > 0
     together = pd.concat(results.values(), ignore_index=True)
-    return [evaluate_gate(gate, together) for gate in gates if gate.name != "utility" or has_utility]
+    computed = set(together["metric"])
+    return [evaluate_gate(gate, together) for gate in gates if computed.intersection(gate.tolerances)]
 
 
 def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.reference import SPLITS, RealSplit, real_splits
 from synth_assets.schema.columns import Column
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import OTHER, TableSchema
 
 MIN_ROWS = 5
 """Rows that each set needs: the classifier two-sample test has five stratified folds."""
@@ -31,9 +31,6 @@ MOST_LABELS = 100
 
 MOST_FEATURES = 1_000
 """One-hot features of all columns of labels together, where this leaves each at least two."""
-
-OTHER_LABEL = "other"
-"""What is written for a hidden label where the schema states `rare_labels: other`."""
 
 _MAX_DISTANCE = 1e6
 """Standard deviations. Larger values are clipped, so that squared distances stay finite."""
@@ -91,6 +88,8 @@ class Samples:
             _check(name, rows, self.schema, self.schema.published if name == "synthetic" else self.schema.names)
             typed[name] = rows[[each for each in self.schema.names if each in rows]].reset_index(drop=True)
             comparable = self.schema.comparable(typed[name])
+            if comparable.columns.empty:
+                comparable = pd.DataFrame(index=typed[name].index)  # rows without a column count too
             _refuse_infinite(name, comparable[self.schema.numeric])
             object.__setattr__(self, name, comparable)
         object.__setattr__(self, "typed", typed)
@@ -161,10 +160,10 @@ class Samples:
             for part, columns in replaced.items():
                 values = getattr(thinned, part)[name]
                 rare = values.notna() & ~values.isin(frequent.index)
-                if len(frequent) and rare.any():
+                if rare.any():
                     if self.schema.rare_labels == "other":
-                        columns[name] = values.mask(rare, OTHER_LABEL)
-                    else:
+                        columns[name] = values.mask(rare, OTHER)
+                    elif len(frequent):
                         drawn = rng.choice(frequent.index.to_numpy(), len(values), p=frequent / frequent.sum())
                         columns[name] = values.mask(rare, pd.Series(drawn, dtype=values.dtype))
         if not any(replaced.values()):

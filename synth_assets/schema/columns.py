@@ -103,7 +103,7 @@ class BaseColumn(BaseModel, ABC):
         TableError
             If a value cannot be converted.
         """
-        values = self._without_missing_texts(values.reset_index(drop=True))
+        values = self._without_missing_texts(without_arrow(values.reset_index(drop=True)))
         wrong = values.notna().to_numpy() & ~self._is_readable(values)
         if wrong.any():
             row = int(wrong.argmax())
@@ -116,7 +116,7 @@ class BaseColumn(BaseModel, ABC):
 
     def is_readable(self, values: pd.Series) -> np.ndarray:
         """Return, for each value of any dtype, whether `coerce` accepts it; a missing one only if `nullable`."""
-        values = self._without_missing_texts(values)
+        values = self._without_missing_texts(without_arrow(values))
         missing = values.isna().to_numpy()
         readable: np.ndarray = np.where(missing, self.nullable, self._is_readable(values))
         return readable
@@ -615,6 +615,15 @@ def describe_type(values: pd.Series) -> str:
         return "datetime"
     kinds: tuple[Any, ...] = (Boolean(name="x"), Integer(name="x"), Float(name="x"), Datetime(name="x"))
     return next((kind.type for kind in kinds if kind.has_dtype(values)), "text")
+
+
+def without_arrow(values: pd.Series) -> pd.Series:
+    """Return values of a dtype of Arrow that pandas does not convert, decimals and zoned times, in another dtype."""
+    arrow = getattr(values.dtype, "pyarrow_dtype", None)
+    zone = getattr(arrow, "tz", None)
+    if zone is not None:
+        return values.astype(pd.DatetimeTZDtype("us", zone))
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith("decimal") else values
 
 
 def _may_hold_text(values: pd.Series) -> bool:

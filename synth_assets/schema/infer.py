@@ -21,6 +21,7 @@ from synth_assets.schema.columns import (
     Integer,
     TableError,
     Text,
+    without_arrow,
 )
 from synth_assets.schema.table import TableSchema, refuse_duplicates
 
@@ -82,15 +83,17 @@ _UNSUPPORTED = {
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
 
-_KEY_WORDS = {
-    *("id", "ids", "key", "uuid", "guid", "number", "no", "nr", "num", "serial", "index"),
-    *("account", "card", "iban", "phone", "ssn"),
-}
+_KEY_WORDS = {"id", "ids", "uuid", "guid"}
 """Words of a name that say that unique values are keys."""
 
-_TIME_WORDS = {"time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"}
-"""Words of a name that say that long whole numbers are points in time."""
+_LAST_KEY_WORDS = {"key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "phone", "ssn"}
+"""Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
+_TIME_WORDS = {
+    *("time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"),
+    *("year", "quarter", "month", "week", "day", "hour", "minute", "second"),
+}
+"""Words of a name that say that whole numbers are points in time, even if they are long or consecutive."""
 
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
@@ -243,7 +246,7 @@ def _left_out(item: tuple[str, str]) -> str:
 
 def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
     name = str(values.name)
-    values = values.reset_index(drop=True)
+    values = without_arrow(values.reset_index(drop=True))
     if values.isna().all():
         return _Guess(Float(name=name, nullable=True), "every cell is empty")
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -432,21 +435,29 @@ def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool
 
 
 def _why_key(name: str, low: int, high: int, rows: int) -> str | None:
-    words = _words(name)
-    if words & _KEY_WORDS:
-        return f"and its name says {min(words & _KEY_WORDS)!r}"
-    if rows >= MIN_RUN and high - low == rows - 1:
+    key_word, is_time = _key_word(name), bool(_TIME_WORDS & {*_words(name)})
+    if key_word is not None:
+        return f"and its name says {key_word!r}"
+    if rows >= MIN_RUN and high - low == rows - 1 and not is_time:
         return "and consecutive"
-    is_time = bool(words & _TIME_WORDS) or (_EPOCH_MILLISECONDS[0] <= low and high <= _EPOCH_MILLISECONDS[1])
+    is_time = is_time or (_EPOCH_MILLISECONDS[0] <= low and high <= _EPOCH_MILLISECONDS[1])
     if low >= 10 ** (MIN_KEY_DIGITS - 1) and not is_time:
         return f"with {len(str(low))} digits"
     return None
 
 
-def _words(name: str) -> set[str]:
+def _key_word(name: str) -> str | None:
+    """Return the word of a name that says that its values are keys; None if there is none."""
+    words = _words(name)
+    found = [word for word in words if word in _KEY_WORDS]
+    found += [word for word in words[-1:] if word in _LAST_KEY_WORDS]
+    return found[0] if found else None
+
+
+def _words(name: str) -> list[str]:
     """Return the words of a name: `orderId`, `order_id` and `Order ID` have the same."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return set(re.split(r"[^a-z]+", spaced.lower()))
+    return re.findall("[a-z]+", spaced.lower())
 
 
 def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
@@ -483,7 +494,7 @@ def _common_beginning(one: str, other: str) -> str:
 def _not_a_key(guess: _Guess, values: pd.Series) -> _Guess:
     """Return whole numbers for a key that its name does not state: with keys alone, nothing is learned."""
     column = guess.column
-    if isinstance(column, Id) and column.pattern == "integer" and not _words(column.name) & _KEY_WORDS:
+    if isinstance(column, Id) and column.pattern == "integer" and _key_word(column.name) is None:
         return _Guess(Integer(name=column.name), "whole numbers; a key if the table had another column")
     return guess
 

@@ -142,14 +142,15 @@ class TableSchema(BaseModel):
             {
                 column.name: column.comparable(frame[column.name])
                 for column in self.columns
-                if column.name in self.compared
+                if column.role in ("label", "number")
             }
         )
 
     def select(self, names: Sequence[str]) -> "TableSchema":
         """Return the schema of some of the columns, in the table's order; without a target if it is not among them."""
-        columns = tuple(column for column in self.columns if column.name in names)
-        return self.model_copy(update={"columns": columns, "target": self.target if self.target in names else None})
+        wanted = set(names)
+        columns = tuple(column for column in self.columns if column.name in wanted)
+        return self.model_copy(update={"columns": columns, "target": self.target if self.target in wanted else None})
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TableSchema":

@@ -95,17 +95,19 @@ class Source(BaseModel, ABC):
         return None
 
 
-def refuse_names(names: Sequence[str], *, origin: str) -> None:
-    """Raise a `SourceError` if a column has no name, or two have the same."""
+def refuse_names(names: Sequence[str], *, origin: str, hint: str = "") -> None:
+    """Raise a `SourceError` if a column has no name, or two have the same; `hint` ends its message."""
     empty = [str(position) for position, name in enumerate(names, start=1) if not name]
     if empty:
         columns = f"columns {', '.join(empty)} have" if len(empty) > 1 else f"column {empty[0]} has"
-        raise SourceError(f"{origin}: {columns} no name; name every column in the source, or delete those without.")
+        raise SourceError(
+            f"{origin}: {columns} no name; name every column in the source, or delete those without.{hint}"
+        )
     twice = [repr(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise SourceError(
             f"{origin} has the column{'s' if len(twice) > 1 else ''} {', '.join(twice)} twice; every name must be "
-            "unique."
+            f"unique.{hint}"
         )
 
 

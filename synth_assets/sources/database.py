@@ -1,7 +1,9 @@
 """A table or a query of a database: SQLite and DuckDB files, PostgreSQL and MySQL servers."""
 
 import hashlib
+import marshal
 import os
+import re
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -290,8 +292,9 @@ class _SQLite(_Database):
     def hash_rows(self, select: str) -> str:
         # SQLite has no hash function: hash the rows here, in their order.
         digest = hashlib.sha256()
-        for row in self._connection.execute(select):
-            digest.update(repr(row).encode("utf-8", errors="surrogateescape"))
+        cursor = self._connection.execute(select)
+        while rows := cursor.fetchmany(BATCH_ROWS):
+            digest.update(marshal.dumps(rows, 2))  # the newest version without references between equal values
         return digest.hexdigest()
 
 
@@ -377,5 +380,5 @@ def _without(reason: str, url: "sqlalchemy.URL") -> str:
     """Return a message in which neither the user nor the password is repeated."""
     for part in (url.password, url.username):
         if part:
-            reason = reason.replace(str(part), "***")
+            reason = re.sub(rf"(?<!\w){re.escape(str(part))}(?!\w)", "***", reason)
     return reason

@@ -2,8 +2,10 @@
 
 import codecs
 import csv
+import glob
 import gzip
 import io
+import itertools
 import re
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,11 @@ SAMPLE_CHARACTERS = 2**20
 """Characters at the head of a file in which its dialect is looked for."""
 
 BLOCK = 2**20
+
+_NO_HEADER = " If the first row has values and no names, state `dialect: {header: false}` in the source."
+
+_STATED_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n')
+"""The line that spreadsheets understand, above the header."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -55,13 +62,14 @@ def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
         If the file is empty or no text, a row has too many or too few cells, or the names are not unique.
     """
     dialect = dialect_of(path, stated)
-    names, blank_lines = _header(path, dialect)
-    refuse_names(names, origin=str(path))
+    names, skip = _header(path, dialect)
+    numbers = [name for name in names if re.fullmatch(dialect.number_pattern(), name)]
+    refuse_names(names, origin=str(path), hint=_NO_HEADER if numbers and dialect.header else "")
     with _as_utf8(path, dialect) as (file, compression):
         try:
-            table = _rows(file, dialect, len(names), skip=blank_lines, compression=compression)
+            table = _rows(file, dialect, len(names), skip=skip, compression=compression)
         except _MixedLineBreaks:
-            with _rewritten(path, dialect) as rewritten:
+            with _rewritten(path, dialect, skip) as rewritten:
                 table = _rows(rewritten, _PLAIN, len(names), skip=0, compression="none", named=(path, dialect))
         except _UnreadableRows as error:
             raise _located(path, dialect, len(names), str(error)) from error
@@ -84,6 +92,9 @@ def dialect_of(path: Path, stated: Dialect | None = None) -> Dialect:
             sample = sample_text(stream, SAMPLE_CHARACTERS)
     except UnicodeError as error:
         raise _undecodable(path, encoding) from error
+    if line := _STATED_DELIMITER.match(sample):
+        sample = sample[line.end() :]
+        stated = stated.model_copy(update={"delimiter": stated.delimiter or line[1]})
     return find_dialect(sample, stated, encoding=encoding)
 
 
@@ -146,11 +157,11 @@ def _find_encoding(path: Path) -> str:
             counts["valid"] += len(re.findall(r"[^\x00-\x7f]", block)) - replaced
     if counts["valid"] > counts["invalid"]:
         raise _undecodable(path, "utf-8")
-    letters = re.findall(r"[^\W\d_]", head.decode("cp1252", errors="replace"))
-    foreign = sum(not letter.isascii() for letter in letters)
-    if foreign > max(20, 0.3 * len(letters)):  # hardly a language that is written in Latin letters
+    # In a language that is written in Latin letters, three letters outside ASCII hardly follow each other.
+    outside = re.findall(rb"[\x80-\xff]+", head)
+    if sum(len(run) > 2 for run in outside) > max(5, len(outside) / 2) or not _decodes(path, "cp1252"):
         raise SourceError(f"{path} is not in UTF-8, and in no other encoding that can be told. {_STATE_IT}")
-    return "cp1252" if _decodes(path, "cp1252") else "latin-1"
+    return "cp1252"
 
 
 def _decodes(path: Path, encoding: str) -> bool:
@@ -173,16 +184,18 @@ def _undecodable(path: Path, encoding: str) -> SourceError:
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
-    """Return the names of the columns, and the number of blank lines above the first row."""
+    """Return the names of the columns, and the number of lines above the first row."""
     with _text(path, dialect.encoding or "utf-8") as stream:
-        reader = dialect.reader(stream)
-        blank = 0
+        above = 0
+        line = stream.readline()
+        while line and (not line.strip("\r\n") or (not above and _STATED_DELIMITER.match(line))):
+            above += 1
+            line = stream.readline()
         try:
-            for first in reader:
+            for first in dialect.reader(itertools.chain([line], stream)):
                 if first:
                     names = first if dialect.header else [f"column_{i}" for i in range(1, len(first) + 1)]
-                    return names, blank
-                blank += 1
+                    return names, above
         except csv.Error as error:
             raise SourceError(
                 f"{path}: the first row does not end within {csv.field_size_limit():,} characters; expected a CSV "
@@ -209,12 +222,13 @@ def _as_utf8(path: Path, dialect: Dialect) -> Iterator[tuple[Path, Compression]]
 
 
 @contextmanager
-def _rewritten(path: Path, dialect: Dialect) -> Iterator[Path]:
+def _rewritten(path: Path, dialect: Dialect, skip: int) -> Iterator[Path]:
     """Yield a copy of the file in a plain dialect whose lines all end alike."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "table.csv"
         with _text(path, str(dialect.encoding)) as source, copy.open("w", encoding="utf-8", newline="") as target:
-            csv.writer(target, lineterminator="\n").writerows(row for row in dialect.reader(source) if row)
+            lines = itertools.islice(source, skip, None)
+            csv.writer(target, lineterminator="\n").writerows(row for row in dialect.reader(lines) if row)
         yield copy
 
 
@@ -232,7 +246,7 @@ def _rows(
     with duckdb.connect() as connection:
         try:
             return connection.read_csv(
-                str(file),
+                glob.escape(str(file)),
                 auto_detect=False,
                 header=dialect.header,
                 skiprows=skip,

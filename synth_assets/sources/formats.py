@@ -1,5 +1,6 @@
 """File formats: which one a file has, and how it is read."""
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def format_of(path: Path) -> str:
     content, suffix = _content_of(path)
     by_content = next((name for name, known in FORMATS.items() if suffix in known), None)
     if content is None:
+        if named == "Excel":
+            raise SourceError(
+                f"{path} is not an Excel workbook; expected one, or a file with the suffix of its format."
+            )
         return named or "CSV"
     if by_content is None:
         use = f", with `type: {content.split()[0].lower()}`" if "database" in content else ""
@@ -106,7 +111,7 @@ def _read_json(path: Path) -> Any:
     compression = compression_of(path)
     with duckdb.connect() as connection:
         try:
-            found = connection.read_json(str(path), format="auto", sample_size=-1, compression=compression)
+            found = connection.read_json(glob.escape(str(path)), format="auto", sample_size=-1, compression=compression)
             if len(found.columns) == 1 and found.columns[0] == "json":
                 raise SourceError(f"{path} has values that are no objects; expected one JSON object a row.")
             # A text that looks like a date stays text, and a nested value comes as JSON.
@@ -122,7 +127,7 @@ def _read_json(path: Path) -> Any:
             }
             if set(columns.values()) == {"JSON"} and len(found.limit(2).fetchall()) == 1:
                 raise SourceError(f"{path} is one JSON object of lists; expected an array of objects, or one a line.")
-            rows = connection.read_json(str(path), columns=columns, format="auto", compression=compression)
+            rows = connection.read_json(glob.escape(str(path)), columns=columns, format="auto", compression=compression)
             texts = ", ".join(
                 f"{quoted(n)}::VARCHAR AS {quoted(n)}" if k == "JSON" else quoted(n) for n, k in columns.items()
             )

@@ -59,14 +59,16 @@ def table_of_rows(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]
 def _array(values: Sequence[Any]) -> Any:
     import pyarrow as pa
 
-    kinds = {type(value) for value in values} - {type(None)}
+    kinds = set(map(type, values)) - {type(None)}
     if datetime.datetime in kinds and datetime.date in kinds:
         values = [_as_datetime(value) for value in values]
     if any(not issubclass(kind, _PLAIN) for kind in kinds) or (len(kinds & {bool, str}) and len(kinds) > 1):
         return _texts(values)
+    if decimal.Decimal in kinds:
+        values = [None if _is_nan(value) else value for value in values]
     for type_ in (None, *([pa.uint64()] if kinds == {int} else [])):
         try:
-            return pa.array([None if _is_nan(value) else value for value in values], type=type_)
+            return pa.array(values, type=type_)
         except (pa.ArrowException, OverflowError, ValueError, TypeError):
             continue
     return _texts(values)

@@ -132,7 +132,8 @@ class S3Source(RemoteSource):
         except ImportError as error:
             raise missing_extra("boto3", "s3", origin=self._origin) from error
         try:
-            yield boto3.client("s3", config=Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S))
+            patience = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 2})
+            yield boto3.client("s3", config=patience)
         except (BotoCoreError, ClientError, ValueError) as error:
             raise SourceError(
                 f"{self._origin} cannot be fetched: {reason_of(error)}. Check the address, and the credentials in the "

@@ -1,8 +1,11 @@
 """`synth-assets init`: the columns of a file are inferred, printed, and written beside settings that load."""
 
+import http.server
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,39 @@ def test_a_file_in_the_data_folder_stays_there_and_a_table_can_be_public() -> No
     assert found.target is None
     assert "copied" not in done.stderr
     assert list(Path("data").iterdir()) == [Path("data/sub")]
+
+
+def test_a_url_is_read_and_stated(tmp_path: Path) -> None:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/Big%20Sales.2024.csv"
+        done = run(url, "--table", "sales")
+        missing = run(url.replace("2024", "2025"), "--table", "other")
+        server.shutdown()
+
+    assert done.exit_code == 0, done.output
+    found = settings("sales")
+    assert (found.source.type, found.source.url) == ("url", url)
+    assert {column.name: column.type for column in found.columns} == COLUMNS
+    assert not Path("data").exists()
+    assert missing.exit_code == 1
+    assert not Path("defs/other").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [
+        ("2024 Größe.v2.csv", "table_2024_groe"),
+        ("價格.csv", "table"),
+        ("main.csv", "table_main"),
+        ("Ab-Cd.csv", "ab_cd"),
+    ],
+)
+def test_a_table_is_named_after_its_file(file: str, table: str) -> None:
+    Path(file).write_text(ROWS)
+    assert run(file).exit_code == 0
+    assert settings(table).table == table
 
 
 def test_settings_that_are_there_are_kept_unless_forced() -> None:

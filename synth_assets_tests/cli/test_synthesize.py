@@ -48,11 +48,8 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert "fitted to 80 rows" in done.stderr
     assert len(pd.read_csv("rows.csv")) == 60
     page = Path("report.html").read_text()
-    for fact, value in (
-        ("Synthesizer", "stub"),
-        ("Seed", "0"),
-        ("Made with", f"synth-assets {version('synth-assets')}"),
-    ):
+    facts = {"Synthesizer": "stub", "Seed": "0", "Made with": f"synth-assets {version('synth-assets')}"}
+    for fact, value in facts.items():
         assert f'<th scope="row">{fact}</th><td class="text">{value}</td>' in page
 
 
@@ -157,6 +154,7 @@ class _Passed:
         ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row"),
         ("a,b\n" + "1,2\n" * 50, ("-o", "table.csv"), "--output and FILE are the same file, table.csv"),
         ("a,b\n" + "1,2\n" * 50, ("--report", "rows.csv"), "--output and --report are the same file, rows.csv"),
+        ("a,b\n" + "1,2\n" * 50 + "1,2,3\n", (), "table.csv: line 52 has 3 cells, and the header has 2."),
         ("a,b\n" + "1,2\n" * 50, ("--schema", "none.yaml"), "the schema none.yaml cannot be read: No such file"),
         ("a,b\n" + "1,2\n" * 50, ("--synthesizer", "gan"), "'gan' is not one of language_model"),
     ],

@@ -1,11 +1,12 @@
 """Rows come back in the dtypes of the frame that they were learned from, where no value is lost."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synth_assets.schema.dtypes import restore_dtypes
@@ -34,6 +35,10 @@ def _objects(*values: object) -> pd.Series:
         _objects(Decimal("1.50"), Decimal("2.00"), Decimal("0.25")),
         _objects("a", "b", "a"),
         pd.array(["a", "b", "a"], dtype="string"),
+        pd.array([1, None, 2], dtype="int64[pyarrow]"),
+        pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
+        pd.array([date(2024, 1, 31), None, date(1999, 12, 31)], dtype="date32[pyarrow]"),
+        pd.array([datetime(2024, 1, 31, 8, tzinfo=UTC), None] * 2, dtype="timestamp[us, tz=Europe/Berlin][pyarrow]"),
     ],
 )
 def test_a_column_comes_back_as_it_came(values: Any) -> None:

@@ -116,6 +116,7 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
     [
         ("x", range(100, 120), {"start": 120}),
         ("orderId", [7, 3, 900], {"start": 901}),
+        ("Order no.", [7, 3, 900], {"start": 901}),
         ("x", [10**15 + 7 * i * i for i in range(5)], {"start": 10**15 + 113}),
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
@@ -140,6 +141,9 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
         ("created_at", [1_743_674_367_123 + 17 * i * i for i in range(20)]),
         ("x", [1_743_674_367_123 + 17 * i * i for i in range(20)]),  # milliseconds since 1970
         ("x", [3, 1, 2]),
+        ("number_of_rings", [7, 3, 9]),
+        ("account_balance", [7, 3, 9]),
+        ("Year", range(1990, 2010)),
         ("order_id", [1, 2, 2]),
         ("order_id", pd.array([1, 2, None], dtype="Int64")),
     ],

@@ -85,6 +85,9 @@ def test_names_that_are_empty_or_equal_are_refused(tmp_path: Path, header: str, 
 
 
 def test_a_file_without_a_header_is_read_if_stated(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"state `dialect: \{header: false\}` in the source\.$"):
+        read(tmp_path, "1,1\n2,2\n")
+
     frame = read(tmp_path, "1,x\n2,y\n", header=False)
 
     assert list(frame) == ["column_1", "column_2"]
@@ -106,6 +109,10 @@ def test_a_file_without_a_header_is_read_if_stated(tmp_path: Path) -> None:
 )
 def test_the_delimiter_is_found(tmp_path: Path, text: str, expected: list[list[str]]) -> None:
     assert cells(read(tmp_path, text, decimal=".")) == expected
+
+
+def test_the_delimiter_that_a_file_states_holds(tmp_path: Path) -> None:
+    assert read(tmp_path, "sep=;\na;b,c\n1;2,5\n3;4,5\n").to_dict("list") == {"a": ["1", "3"], "b,c": ["2.5", "4.5"]}
 
 
 def test_a_file_of_one_column_is_read(tmp_path: Path) -> None:
@@ -212,12 +219,21 @@ def test_an_encoding_is_found_by_a_late_character(tmp_path: Path) -> None:
     assert frame["b"].iloc[-1] == "é"
 
 
-def test_a_stated_encoding_holds(tmp_path: Path) -> None:
-    russian = "имя,город\n" + "Пётр,Москва\n" * 10
+@pytest.mark.parametrize(
+    ("encoding", "label"), [("cp1251", "Москва"), ("iso8859-7", "Αθήνα"), ("shift_jis", "東京都"), ("gbk", "北京市")]
+)
+def test_an_encoding_of_another_script_is_stated(tmp_path: Path, encoding: str, label: str) -> None:
+    content = ("name,n\n" + f"{label},1\n" * 10).encode(encoding)
 
-    assert cells(read(tmp_path, russian.encode("cp1251"), encoding="cp1251"))[0] == ["Пётр", "Москва"]
+    assert read(tmp_path, content, encoding=encoding)["name"].unique().tolist() == [label]
     with pytest.raises(SourceError, match=r"is not in UTF-8, and in no other encoding that can be told\. State it"):
-        read(tmp_path, russian.encode("cp1251"))
+        read(tmp_path, content)
+
+
+def test_few_letters_are_enough_to_find_a_western_encoding(tmp_path: Path) -> None:
+    frame = read(tmp_path, ("größe;art\n" + "1,5;süß\n" * 1000).encode("cp1252"))
+
+    assert frame["art"].unique().tolist() == ["süß"]
 
 
 @pytest.mark.parametrize("compressed", [gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=True)])
@@ -303,3 +319,10 @@ def test_cells_are_no_python_objects(tmp_path: Path) -> None:
 
     assert frame["a"].astype("int64").tolist() == numbers.tolist()
     assert frame.memory_usage(deep=True).sum() < 60 * len(frame)
+
+
+@pytest.mark.parametrize("name", ["t[1].csv", "t*.csv", "t?.csv", "it's.csv"])
+def test_a_file_name_is_no_pattern(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t1.csv").write_text("a,b\n9,9\n")
+
+    assert cells(read(tmp_path, "a,b\n1,2\n", name)) == [["1", "2"]]

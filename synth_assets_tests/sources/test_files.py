@@ -3,10 +3,10 @@
 import datetime
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -116,6 +116,10 @@ def test_json_gives_typed_columns_and_leaves_text_alone(tmp_path: Path, name: st
 
 
 def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
+    for package in ("openpyxl", "python_calamine"):
+        pytest.importorskip(package, reason=f"needs {package}: `pip install 'synth-assets[dev]'`")
+    import openpyxl
+
     book = openpyxl.Workbook()
     book.remove(book.active)
     for name, rows in sheets.items():
@@ -158,7 +162,7 @@ def test_an_empty_sheet_is_said(tmp_path: Path) -> None:
     [
         ("t.parquet", b"", r"t\.parquet is empty"),
         ("t.parquet", b"a,b\n1,2\n", r"t\.parquet is not a Parquet file: "),
-        ("t.xlsx", b"a,b\n1,2\n", r"t\.xlsx is not an Excel workbook: "),
+        ("t.xlsx", b"a,b\n1,2\n", r"t\.xlsx is not an Excel workbook; expected one"),
         ("t.xlsx", b"PAR1", r"t\.xlsx is a Parquet file; rename it to t\.parquet"),
         ("t.jsonl", b'{"a": 1}\n{"a": ', r"t\.jsonl is not a JSON table: .*Expected an array of objects, or one"),
         ("t.json", b'{"a": [1, 2], "b": [3, 4]}', r"t\.json is one JSON object of lists; expected"),
@@ -258,3 +262,11 @@ def test_a_large_file_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert before.startswith("size-mtime:8-")
     assert fingerprint_of([path]) != before
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04")
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+
+    with pytest.raises(SourceError, match=r"python-calamine\. Run `pip install 'synth-assets\[excel\]'`"):
+        read_file(tmp_path / "t.xlsx")

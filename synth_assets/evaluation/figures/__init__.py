@@ -19,7 +19,7 @@ from synth_assets.evaluation.figures.rows import (
 from synth_assets.evaluation.figures.scores import loss_curve, metric_dots, metric_history, regression_points
 from synth_assets.evaluation.figures.style import BLUE, FILE_DPI, GREEN, GREY, INLINE_DPI, ORANGE, as_png, new_figure
 from synth_assets.evaluation.metrics.copies import closest_distances
-from synth_assets.evaluation.samples import Samples, to_features
+from synth_assets.evaluation.samples import MOST_NEIGHBOURS, Samples, to_features
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def _with_lengths(comparable: pd.DataFrame, typed: pd.DataFrame, schema: TableSc
 
 
 def distance_figure(samples: Samples, *, title: str, source: str) -> "Figure":
-    """Draw distances to the closest record, of synthetic and of holdout rows."""
+    """Draw distances to the closest record, of synthetic and of holdout rows, at most `MOST_NEIGHBOURS` of a set."""
+    samples = samples.thinned(MOST_NEIGHBOURS)
     # Equal numbers of train and holdout rows: the more rows there are, the closer is the closest.
     size = min(len(samples.train), len(samples.holdout))
     train, holdout = (

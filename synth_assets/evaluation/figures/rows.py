@@ -61,6 +61,9 @@ _SHAPES = ("ks_complement", "tv_complement", "text_length")
 _KERNEL_CELLS = 2_000
 """Cells of an axis in which values share a kernel, where there are more different values."""
 
+_MOST_DECADES = 1e9
+"""The greatest value of a logarithmic axis, as a multiple of the width about 0 in which it is even."""
+
 _HIGHEST_BAR = 3.0
 """A bar of other labels or of empty cells that is so many times as high as those of labels is cut off."""
 
@@ -513,17 +516,17 @@ def _bandwidth(values: np.ndarray, grid: np.ndarray) -> float:
     Values outside the axis do not count.
     """
     drawn = values[(grid[0] <= values) & (values <= grid[-1])]
-    return float(drawn.std(ddof=1) * len(drawn) ** -0.2) if _is_spread(drawn) else float(grid[1] - grid[0])
+    width = float(grid[-1] - grid[0])  # squares of shares of the axis do not overflow
+    return float((drawn / width).std(ddof=1) * width * len(drawn) ** -0.2) if _is_spread(drawn) else width / len(grid)
 
 
 def _kernel_densities(sets: Sequence[np.ndarray], grid: np.ndarray, bandwidth: float) -> np.ndarray:
     """Return the density of each set on the grid, sets by grid points. Equal values share a kernel."""
-    joined = np.concatenate(sets)
-    places, codes = np.unique(joined, return_inverse=True)
+    reach = 40 * bandwidth  # values that are farther away add nothing
+    near = np.clip(np.concatenate(sets), grid[0] - reach, grid[-1] + reach)
+    places, codes = np.unique(near, return_inverse=True)
     if len(places) > _KERNEL_CELLS:
-        reach = 5 * bandwidth
         cell = (grid[-1] - grid[0]) / _KERNEL_CELLS
-        near = np.clip(joined, grid[0] - reach, grid[-1] + reach)
         places, codes = np.unique(np.round((near - grid[0]) / cell), return_inverse=True)
         places = grid[0] + places * cell
     ends = np.cumsum([len(values) for values in sets])
@@ -671,7 +674,7 @@ def _linear_width(values: np.ndarray) -> float | None:
     if not _is_spread(values):
         return None
     distances = np.abs(values[values != 0])
-    width = float(np.quantile(distances, 0.1))
+    width = max(float(np.quantile(distances, 0.1)), float(distances.max()) / _MOST_DECADES)
     tails, tails_of_logs = _tails(values), _tails(np.arcsinh(values / width))
     return width if tails > HEAVY_TAIL and tails_of_logs < 0.5 * tails else None
 

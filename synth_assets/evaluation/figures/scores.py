@@ -1,5 +1,6 @@
 """Figures of metric results, scores and losses."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def metric_dots(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
             axes.set_axisbelow(True)
             axes.use_sticky_edges = False  # so that points at the end of the axis are whole
             axes.margins(x=0.03)
-            axes.set_title(heading)
+            axes.set_title(textwrap.fill(heading, 66))
         _metric_legend(figure, {"marker": "|", "linestyle": ""}, {"marker": "x", "linestyle": ""}, results)
     return figure
 

@@ -6,7 +6,8 @@ import pandas as pd
 
 from synth_assets.evaluation.metrics.base import CATEGORICAL, KEY, SHARE, Metric, NotComputed, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
-from synth_assets.evaluation.samples import OTHER_LABEL, Samples
+from synth_assets.evaluation.samples import Samples
+from synth_assets.schema.table import OTHER
 
 NONE_HIDDEN = "the schema hides no labels"
 
@@ -17,7 +18,7 @@ def _rare_labels(samples: Samples) -> Iterator[ResultRow | NotComputed]:
     for name, counts in samples.label_rows.items():
         rare = counts.index[counts < samples.schema.label_threshold]
         if samples.schema.rare_labels == "other":
-            rare = rare[rare != OTHER_LABEL]
+            rare = rare[rare != OTHER]
         yield result_row("rare_labels", name, float(samples.synthetic[name].isin(rare).mean()), reference_of([]))
 
 

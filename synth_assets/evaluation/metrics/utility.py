@@ -131,6 +131,8 @@ def why_not(samples: Samples) -> str | None:
     target = samples.schema.target
     if target is None:
         return "the schema has no target"
+    if len(samples.compared.columns) == 1:
+        return f"there is no other column from which {target!r} could be predicted"
     for name, rows in (("train", samples.train), ("holdout", samples.holdout), ("synthetic", samples.subsample)):
         count = int(rows[target].notna().sum())
         if count < MIN_ROWS:

@@ -7,9 +7,10 @@ import pandas as pd
 
 from synth_assets.evaluation.metrics.base import ANY, EVERY, NUMERIC, SHARE, Metric, NotComputed, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
-from synth_assets.evaluation.samples import MOST_ROWS, OTHER_LABEL, Samples
+from synth_assets.evaluation.samples import MOST_ROWS, Samples
 from synth_assets.schema.columns import Column, TableError
 from synth_assets.schema.constraints import DECIMALS, Constraint, violations
+from synth_assets.schema.table import OTHER
 
 CONSTRAINT_VIOLATIONS = "constraint_violations"
 
@@ -49,7 +50,7 @@ def _missing(values: pd.Series, _: pd.Series, column: Column, samples: Samples) 
 def _out_of_range(values: pd.Series, _: pd.Series, column: Column, samples: Samples) -> np.ndarray:
     invalid = values.notna().to_numpy() & ~column.in_range(values)
     if column.type == "categorical" and samples.schema.rare_labels == "other":
-        invalid &= (values != OTHER_LABEL).to_numpy(dtype=bool, na_value=False)
+        invalid &= (values != OTHER).to_numpy(dtype=bool, na_value=False)
     return np.asarray(invalid)
 
 
@@ -60,6 +61,8 @@ def _off_grid(values: pd.Series, real: pd.Series, column: Column, samples: Sampl
     """
     if column.type in ("date", "datetime"):
         stamps = [part.dropna().to_numpy("datetime64[us]").astype("int64") for part in (real, values)]
+        if not len(stamps[0]):
+            return np.zeros(len(values), bool)
         step = next((each for each in _TIME_STEPS if (stamps[0] % each == 0).mean() >= GRID_SHARE), 1)
         off = np.zeros(len(values), bool)
         off[values.notna().to_numpy()] = stamps[1] % step != 0
