@@ -135,7 +135,8 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
 
 
 def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict[str, Any]] | None:
-    # Failed gates of samples after the latest published one, or of all if none is published. None while a run holds the warehouse.
+    # Failed gates of samples after the latest published one, or of all if none is published. None while a run holds
+    # the warehouse.
     import duckdb
 
     if not paths.warehouse.exists():
@@ -146,7 +147,8 @@ def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict
                 connection,
                 "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
                 f"FROM {quoted(CATALOG, table, 'report')} AS report "
-                "WHERE blocking AND NOT passed AND ($1 IS NULL OR report.resample_date > CAST($1 AS DATE)) ORDER BY ALL",
+                "WHERE blocking AND NOT passed AND ($1 IS NULL OR report.resample_date > CAST($1 AS DATE)) "
+                "ORDER BY ALL",
                 latest,
             )
     except duckdb.IOException:
