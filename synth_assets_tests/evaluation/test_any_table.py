@@ -1,6 +1,6 @@
 """Tests of metrics on tables of any kind: missing cells, keys, text, rare and many labels, many columns, few rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,9 @@ N = 240
 
 
 @pytest.fixture(autouse=True)
-def _small_estimators(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small_estimators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(prediction.SETTINGS, "max_iter", 10)
     monkeypatch.setitem(learners.FOREST_SETTINGS, "n_estimators", 4)
-    yield
 
 
 def split(
@@ -338,12 +337,14 @@ def test_a_lost_dependence_shows_in_the_prediction_of_columns() -> None:
 
 # Grids and constraints
 
+HOURS = pd.date_range("2024-01-01", periods=3000, freq="h")
+
 
 @pytest.mark.parametrize(
     ("column", "real", "made", "off"),
     [
         (Float(name="x"), [*range(2999), 0.123456789], [1.0, 1.5], 0.5),  # one odd value is no grid
-        (Datetime(name="x"), pd.date_range("2024-01-01", periods=3000, freq="h"), ["2024-01-01", "2024-01-01 05:01"], 0.5),
+        (Datetime(name="x"), HOURS, ["2024-01-01", "2024-01-01 05:01"], 0.5),
         (Float(name="x", nullable=True), [*range(2999), np.nan], [np.nan, 7.5], 0.5),
         (Integer(name="x"), [2**60 + i for i in range(3000)], [2**60, 2**60 + 2], 0.0),
     ],
