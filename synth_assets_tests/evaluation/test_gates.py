@@ -10,6 +10,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import metrics
 from synth_assets.evaluation.gates import GATES, MAX_NAMED, Gate, evaluate_gate, evaluate_gates, gates_with
 from synth_assets.evaluation.metrics import RESULT_COLUMNS, Metric
+from synth_assets.evaluation.reference import reference_of
 
 LIKE = Metric("like", "Similarity", "maximize", 1.0, 0.0, (), "How alike.", "None.", list)
 COPIES = Metric("copies", "Share of copies", "minimize", 0.0, 1.0, (), "How many.", "None.", list)
@@ -55,6 +56,22 @@ def test_a_limit_stays_within_the_metrics_range() -> None:
         GATE, results(("copies", None, 1.0, 0.99, 0.98, 1.02), ("like", None, 0.0, 0.01, -0.05, 0.07))
     )
     assert sorted(found.findings["limit"]) == [0.0, 1.0]
+
+
+def test_of_many_numbers_of_real_rows_hardly_one_exceeds_its_limit() -> None:
+    rng = np.random.default_rng(0)
+
+    def failed(count: int) -> float:
+        """Return the share of samples of real rows in which a number fails, with 20 splits as the reference."""
+        fails = 0
+        for _ in range(60):
+            real = rng.normal(0.5, 0.03, size=(count, 21))
+            found = [reference_of(row[1:]) for row in real]
+            rows = [("copies", f"c{i}", real[i, 0], r.mean, r.low, r.high) for i, r in enumerate(found)]
+            fails += not evaluate_gate(GATE, results(*rows)).passed
+        return fails / 60
+
+    assert failed(300) <= failed(30)
 
 
 def test_without_an_interval_the_reference_counts_and_without_a_reference_the_best_value() -> None:
