@@ -30,7 +30,8 @@ def validation_message(error: "ValidationError") -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    message = message[:1].lower() + message[1:]
+    if not message[:2].isupper():  # not an abbreviation
+        message = message[:1].lower() + message[1:]
     match first["type"]:
         case "missing":
             sentence = "this key is required"

@@ -65,6 +65,8 @@ class Evaluation:
         Name of the table and origin of the real rows, for the report.
     not_computed : sequence of NotComputed
         The metrics that have no value, for a column or for the table, each with the reason.
+    details : mapping of str to str
+        Further facts on the origin of the synthetic rows for the report, such as their seed.
     """
 
     samples: Samples
@@ -75,6 +77,7 @@ class Evaluation:
     title: str = "the table"
     source: str = "the rows given"
     not_computed: Sequence[NotComputed] = field(default=())
+    details: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -95,8 +98,9 @@ class Evaluation:
         drawn = {
             "metrics": figures.metric_dots(findings, **options),
             **figures.fidelity_figures(self.samples, self.results["fidelity"], **options),
-            "distances": figures.distance_figure(self.samples, **options),
         }
+        if self.samples.schema.compared:
+            drawn["distances"] = figures.distance_figure(self.samples, **options)
         if self.comparison is not None:
             compared = self.comparison.scores, self.comparison.differences
             drawn["regression_comparison"] = figures.regression_points(*compared, unit=self._unit, **options)
@@ -106,7 +110,7 @@ class Evaluation:
     def html(self) -> str:
         """The report: one HTML page with all numbers and figures, without scripts or external files."""
         from synth_assets.evaluation.figures import FILE_DPI, as_png
-        from synth_assets.evaluation.report import Origin, Utility, report_html
+        from synth_assets.evaluation.report import Origin, Utility, describe_columns, report_html
 
         counts = {
             "Synthetic rows": self.samples.synthetic,
@@ -114,6 +118,7 @@ class Evaluation:
             "Holdout rows": self.samples.holdout,
         }
         facts = {name: f"{len(rows):,}" for name, rows in counts.items()}
+        facts.update(self.details)
         facts["Evaluated with"] = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         return report_html(
             Origin(table=self.title, source=self.source, facts=facts),
@@ -124,6 +129,8 @@ class Evaluation:
             if self.comparison is None
             else Utility(self.comparison.scores, self.comparison.verdict, self._unit),
             pictures={name: as_png(figure, dpi=FILE_DPI) for name, figure in self.figures().items()},
+            columns=describe_columns(self.samples),
+            not_computed=self.not_computed,
         )
 
     def save_html(self, path: str | Path) -> None:
@@ -168,6 +175,7 @@ def evaluate(
     title: str = "the table",
     source: str = "the rows given",
     log: Log = silent,
+    details: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Evaluate a synthetic sample.
 
@@ -183,6 +191,8 @@ def evaluate(
         Name of the table and origin of the real rows, for the report.
     log : callable
         Called with a line for each family of metrics.
+    details : mapping of str to str, optional
+        Further facts on the origin of the synthetic rows for the report, such as their seed.
 
     Returns
     -------
@@ -214,7 +224,9 @@ def evaluate(
     if reason:
         not_computed.append(NotComputed("tstr_score", None, reason))
     verdicts = evaluate_gates(gates.values(), results)
-    return Evaluation(samples, results, verdicts, comparison, tuple(constraints), title, source, tuple(not_computed))
+    return Evaluation(
+        samples, results, verdicts, comparison, tuple(constraints), title, source, tuple(not_computed), details or {}
+    )
 
 
 def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = (), *, log: Log = silent) -> pd.DataFrame:

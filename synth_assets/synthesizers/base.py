@@ -101,6 +101,7 @@ class Synthesizer(ABC):
     Settings: ClassVar[type[SynthesizerSettings]]
     supports_conditions: ClassVar[bool] = False
     supports_temperature: ClassVar[bool] = False
+    supports_text: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
     """Packages whose versions the fitted model depends on."""
 
@@ -164,6 +165,12 @@ class Synthesizer(ABC):
         rows = schema.coerce(train, origin="train")
         refuse_missing_cells(rows, schema)
         self._use(Preparation.fit(rows, schema))
+        texts = self.learned_schema.names_of("text")
+        if texts and not self.supports_text:
+            raise ModelError(
+                f"the {self.name} synthesizer writes no text, and {', '.join(texts)} is a column of text. State "
+                "publish_text: false to leave it out, or use 'language_model', which does."
+            )
         for line in self.preparation.describe():
             log(line)
         self._fit(self.preparation.prepare(rows), seed=seed, checkpoints=checkpoints, log=log)
@@ -379,21 +386,3 @@ def load_rows(folder: Path) -> np.ndarray:
 
 def _other_version(folder: Path) -> str:
     return f"{folder} holds no model that this version of synth_assets can read; fit the model again."
-
-
-def refuse_missing(train: pd.DataFrame) -> None:
-    """Raise a `ModelError` if a train row has a missing or infinite value."""
-    counts = {}
-    for name in train.columns:
-        values = train[name]
-        missing = values.isna()
-        if pd.api.types.is_numeric_dtype(values):
-            missing |= np.isinf(values.astype("float64"))
-        if missing.any():
-            counts[name] = int(missing.sum())
-    if counts:
-        listed = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
-        raise ModelError(
-            f"the {len(train)} train rows have missing or infinite values ({listed}); expected none. "
-            "Drop these rows or fill them in first."
-        )

@@ -52,6 +52,7 @@ class BeGreat(Synthesizer):
     name: ClassVar[str] = "be_great"
     Settings: ClassVar[type[SynthesizerSettings]] = BeGreatSettings
     supports_temperature: ClassVar[bool] = True
+    supports_text: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("be-great", "torch", "transformers", "tokenizers", "numpy")
 
     settings: BeGreatSettings

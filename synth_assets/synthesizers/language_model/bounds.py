@@ -74,9 +74,10 @@ class Support(ABC):
         del position
         self.indices.append(index.cpu().numpy())
 
-    @abstractmethod
-    def cells(self) -> np.ndarray:
-        """Return the quantised values, (n, c), of the indices that were chosen."""
+    def chosen(self, n_parts: int) -> np.ndarray:
+        """Return the (n, `n_parts`) indices that were chosen; parts that no row of the batch has are absent."""
+        absent = [np.full(len(self.indices[0]), ABSENT)] * (n_parts - len(self.indices))
+        return np.column_stack([*self.indices, *absent])
 
     def _tensor(self, mask: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(mask, device=self.device)
@@ -133,7 +134,9 @@ class _ValueSupport(Support):
 
     def _codes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest code within bounds on quantised values."""
-        offsets = self.offsets if isinstance(self.column, NumericEncoder) and self.column.predictor else self.offsets[:1]
+        offsets = (
+            self.offsets if isinstance(self.column, NumericEncoder) and self.column.predictor else self.offsets[:1]
+        )
         least = np.maximum(-((offsets - low) // self.step), 0)
         greatest = np.minimum((high - offsets) // self.step, self.n_codes - 1)
         return least, greatest
@@ -201,7 +204,7 @@ class _ValueSupport(Support):
     @staticmethod
     def _within(codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         least, greatest = limits
-        return (codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None])
+        return np.asarray((codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None]))
 
     def choose(self, position: int, index: torch.Tensor) -> None:
         """Record the index of each row, (n); -1 where the part is absent."""
@@ -211,18 +214,6 @@ class _ValueSupport(Support):
             self.code = np.maximum(chosen - self.n_ending, 0)
         else:
             self.code = self.code * self.radices[position - 1] + np.maximum(chosen, 0)
-
-    def cells(self) -> np.ndarray:
-        """Return the quantised values, (n, 1), of the indices that were chosen."""
-        n_absent = len(self.radices) + 1 - len(self.indices)  # in the rows of a batch that all end early
-        first, column = self.indices[0], self.column
-        cells = self.code * math.prod(self.radices[len(self.radices) - n_absent :]) * self.step + self.offsets
-        if isinstance(column, NumericEncoder) and column.atoms:
-            is_atom = (first >= column.has_missing) & (first < self.n_ending)
-            cells[is_atom] = np.asarray(column.atoms)[first[is_atom] - column.has_missing]
-        if column.has_missing:
-            cells[first == 0] = MISSING
-        return cells[:, None]
 
 
 class _TextSupport(Support):
@@ -254,10 +245,3 @@ class _TextSupport(Support):
             allowed[is_known] = False
             allowed[is_known, index[is_known]] = True
         return found, self._tensor(allowed)
-
-    def cells(self) -> np.ndarray:
-        """Return the quantised values, (n, `length`), of the indices that were chosen."""
-        cells = np.full((len(self.indices[0]), self.column.length), MISSING, np.int64)
-        for position, index in enumerate(self.indices):
-            cells[:, position] = np.where(index > 0, index - 1, MISSING)
-        return cells

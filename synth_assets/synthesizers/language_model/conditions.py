@@ -26,7 +26,7 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True)
 class _Range:
-    """What a condition leaves of a column: quantised values from low to high but for some, and a missing value or not."""
+    """What a condition leaves of a column: quantised values from low to high but for some; maybe a missing one."""
 
     low: int
     high: int
@@ -126,7 +126,7 @@ def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _
     if isinstance(column, TextEncoder):
         if operator != "is not null":
             raise ModelError(
-                f"condition {column.name} {condition} cannot be met: a column of text takes `is null` and `is not null`."
+                f"condition {column.name} {condition} cannot be met: text takes `is null` and `is not null`."
             )
         return _Range(0, 0)
     everything = _Range(column.low, column.high)
@@ -142,8 +142,10 @@ def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _
         return _Range(code, code) if operator == "==" else replace(everything, excluded=(code,))
     scaled = column.grid.parse(text)
     if scaled is None:
-        noun = "numbers with {!r}; expected a number" if column.grid.type in ("integer", "float") else (
-            "dates with {!r}; expected a date such as 2024-01-31"
+        noun = (
+            "numbers with {!r}; expected a number"
+            if column.grid.type in ("integer", "float")
+            else ("dates with {!r}; expected a date such as 2024-01-31")
         )
         raise ModelError(f"condition {column.name} {condition} compares a column of {noun.format(text)}.")
     scaled = _atom(text, column, scaled)

@@ -15,7 +15,7 @@ import torch
 from synth_assets.synthesizers.language_model.backbone import decoder_for
 from synth_assets.synthesizers.language_model.bounds import Bounds, support_of
 from synth_assets.synthesizers.language_model.decoding import Decoder
-from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder, TextEncoder
 from synth_assets.synthesizers.language_model.token_trie import PAD, PartTokens, TokenTrie, TrieLevel
 
 NEG_INF = float("-inf")
@@ -89,7 +89,7 @@ class Generator:
                 log_weights += kept
                 support.choose(position, index)
                 has_ended = has_ended | (index < part.n_ending) if part.n_ending else has_ended
-            quantised[:, self.row_encoder.cells_of(i)] = support.cells()
+            quantised[:, self.row_encoder.cells_of(i)] = self._cells(i, support.chosen(len(column.parts)), quantised)
         return quantised, log_weights.cpu().numpy().astype("float64")
 
     def _choose(
@@ -133,6 +133,12 @@ class Generator:
             is_complete = is_complete | level.is_terminal[child]
             node = torch.where(is_complete, 0, child)
         return torch.where(has_ended, -1, index), kept
+
+    def _cells(self, i: int, indices: np.ndarray, quantised: np.ndarray) -> np.ndarray:
+        encoder = self.row_encoder.all_columns[i]
+        if isinstance(encoder, TextEncoder):
+            return encoder.from_indices(indices)
+        return encoder.from_indices(quantised, indices)[:, None]
 
     def _fill(self, decoder: Decoder, part: PartTokens, n: int, has_ended: torch.Tensor) -> None:
         """Append what stands for a part that no row has."""

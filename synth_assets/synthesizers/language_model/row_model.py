@@ -123,7 +123,8 @@ class RowModel:
             )
         for column in self.row_encoder.columns:
             if not isinstance(column, CategoricalEncoder) and column.grid.rounded_share > 0:
-                log(f"{column.name}: {column.grid.rounded_share:.2%} of the values are rounded to {column.grid}")
+                share = f"{column.grid.rounded_share:.2%} of the values"
+                log(f"{column.name}: {share} are rounded to {column.grid.resolution}")
         quantised = self.row_encoder.quantise(rows)
         is_held_back = np.zeros(len(quantised), bool)
         held_back = max(1, round(settings.validation_fraction * len(quantised)))

@@ -36,8 +36,8 @@ class PretrainSettings(BaseModel):
     rows: int | None = Field(
         default=None,
         ge=0,
-        description="Number of rows that the forest generates; 0 for none. By default, chosen by the length of a row, and "
-        "the less the more train rows there are.",
+        description="Number of rows that the forest generates; 0 for none. By default, it depends on the length of a "
+        "row and the number of train rows.",
     )
     epochs: int = Field(default=1, ge=1, description="Maximum number of epochs on these rows.")
     learning_rate: float = Field(default=3e-3, gt=0.0, description="Peak learning rate on these rows.")

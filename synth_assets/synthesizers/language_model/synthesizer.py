@@ -26,6 +26,7 @@ class LanguageModel(Synthesizer):
     Settings: ClassVar[type[SynthesizerSettings]] = LanguageModelSettings
     supports_conditions: ClassVar[bool] = True
     supports_temperature: ClassVar[bool] = True
+    supports_text: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")
 
     settings: LanguageModelSettings
@@ -41,7 +42,7 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import load_base
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
-        texts = {column.name: column.max_length for column in self.schema.columns if column.name in train and column.type == "text"}
+        texts = {column.name: column.max_length for column in self.learned_schema.columns if column.type == "text"}
         encoder = RowEncoder.fit(
             train, self.settings.column_order, use_residuals=self.settings.use_residuals, texts=texts
         )
@@ -88,7 +89,21 @@ class LanguageModel(Synthesizer):
         """
         if not hasattr(self, "row_model"):
             raise ModelError("this language_model synthesizer is not fitted; call fit first.")
-        return self.row_model.impute(rows, seed=seed, temperature=temperature, log=log)
+        missing = [name for name in self.schema.published if name not in rows.columns]
+        if missing:
+            raise ModelError(f"the rows lack the columns {', '.join(missing)}; expected {', '.join(rows.columns)}.")
+        nullable = [column.model_copy(update={"nullable": True}) for column in self.schema.columns]
+        learned = [column for column in nullable if column.name in self.learned_schema.names]
+        typed = pd.DataFrame({column.name: column.coerce(rows[column.name], origin="rows") for column in learned})
+        filled = self.row_model.impute(self.preparation.prepare(typed), seed=seed, temperature=temperature, log=log)
+        restored = self.preparation.restore(filled, seed=seed, batch=0, first_key=0)
+        result = rows.copy()
+        for column in learned:
+            is_empty = typed[column.name].isna().to_numpy()
+            if is_empty.any():
+                values = pd.concat([typed[column.name][~is_empty], restored[column.name][is_empty]]).sort_index()
+                result[column.name] = self.schema.column(column.name).coerce(values, origin="rows").to_numpy()
+        return result
 
     def _save(self, folder: Path) -> dict[str, Any]:
         from synth_assets.synthesizers.language_model.base_models import save_base

@@ -115,7 +115,9 @@ class TokenTrie:
                 before = f"{column.name} is {first[-1]}, "
             else:
                 prefix = [vocabulary[name_token(column.name, is_first=not columns)]]
-                ids_of_parts = [[[vocabulary[text]] for text in part_tokens(column, i)] for i in range(len(column.parts))]
+                ids_of_parts = [
+                    [[vocabulary[text]] for text in part_tokens(column, i)] for i in range(len(column.parts))
+                ]
             parts = []
             for part, ids in zip(column.parts, ids_of_parts, strict=True):
                 if id(part) not in shared:
@@ -128,7 +130,7 @@ class TokenTrie:
     @property
     def max_length(self) -> int:
         """Maximum number of tokens of a row, its end included."""
-        return sum(len(c.prefix) + sum(part.values.shape[1] for part in c.parts) for c in self.columns) + 1
+        return sum(len(c.prefix) + sum(int(part.values.shape[1]) for part in c.parts) for c in self.columns) + 1
 
     @property
     def is_ragged(self) -> bool:
@@ -139,7 +141,7 @@ class TokenTrie:
     @property
     def candidates(self) -> list[np.ndarray]:
         """The tokens of each slot, a level of a part's trie; slots are numbered over parts and levels."""
-        found = {}
+        found: dict[int, np.ndarray] = {}
         for column in self.columns:
             for part in column.parts:
                 found |= {part.first_slot + depth: level.tokens for depth, level in enumerate(part.levels)}

@@ -48,7 +48,7 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
 
 
 def name_token(name: str, *, is_first: bool) -> str:
-    """Return the token of a column's name in a 'scratch' base: ' Length is' at the start of a row, else ', Length is'."""
+    """Return the token of a column's name: ' Length is' at the start of a row, else ', Length is'."""
     return f" {name} is" if is_first else f", {name} is"
 
 
@@ -60,7 +60,7 @@ def part_tokens(column: ColumnEncoder, position: int) -> list[str]:
 
 
 def word_vocabulary(tokenizer: Any, row_encoder: RowEncoder) -> dict[str, int] | None:
-    """Return the id of each token, if the tokenizer is that of a 'scratch' base made for this row encoder; else None."""
+    """Return the id of each token of a 'scratch' base made for this row encoder; None of any other base."""
     from tokenizers import models
 
     inner = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "tokenizer", None)

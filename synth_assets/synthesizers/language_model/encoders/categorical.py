@@ -78,6 +78,12 @@ class CategoricalEncoder:
             indices[cells == MISSING] = 0
         return indices[:, None]
 
+    def from_indices(self, quantised: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Return the n cells of the (n, 1) indices of their parts."""
+        del quantised
+        cells = indices[:, 0].astype(np.int64) - self.has_missing
+        return np.where(cells < 0, MISSING, cells)
+
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the prediction for each row: 0."""
         return np.zeros(len(quantised))

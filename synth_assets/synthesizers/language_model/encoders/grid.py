@@ -88,12 +88,14 @@ class Grid:
             unit = next(
                 (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE), "microsecond"
             ) if len(micro) else "microsecond"  # fmt: skip
-            return cls("datetime", unit=unit, timezone=zone, rounded_share=float(np.mean(micro % MICROSECONDS[unit] != 0)))
+            return cls(
+                "datetime", unit=unit, timezone=zone, rounded_share=float(np.mean(micro % MICROSECONDS[unit] != 0))
+            )
         if pd.api.types.is_integer_dtype(dtype):
             if len(present) and max(abs(int(present.min())), abs(int(present.max()))) >= MAX_UNITS:
                 raise ModelError(
-                    f"column {values.name!r} has an integer of more than 61 bits; declare the column as an id if it is a "
-                    "key, or as categorical."
+                    f"column {values.name!r} has an integer of more than 61 bits; declare the column as an id if it "
+                    "is a key, or as categorical."
                 )
             return cls("integer")
         return cls._fit_floats(present.to_numpy("float64"))
@@ -108,8 +110,9 @@ class Grid:
         repeats = len(np.unique(numbers)) < REPEATED_SHARE * len(numbers)
         max_points = MAX_POINTS if repeats else MAX_POINTS / 1000
         size = np.abs(numbers).max()
-        if decimals is not None and _span(numbers) * 10.0**decimals / _gcd(numbers, decimals) <= max_points:
-            if size * 10.0**decimals < MAX_UNITS:
+        if decimals is not None and size * 10.0**decimals < MAX_UNITS:
+            n_points = _span(numbers) * 10.0**decimals / _gcd(numbers, decimals)
+            if n_points <= max_points:
                 return cls("float", decimals, rounded_share=_rounded_share(numbers, decimals))
         distinct, counts = np.unique(numbers, return_counts=True)
         rest = numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers  # 90% may be zero
@@ -127,7 +130,14 @@ class Grid:
     @property
     def mantissas(self) -> int:
         """Number of quantised values of an order of magnitude, where digits are significant."""
-        return 9 * 10 ** (self.digits - 1)
+        return int(9 * 10 ** (self.digits - 1))
+
+    @property
+    def resolution(self) -> str:
+        """What values are rounded to, in words."""
+        if self.type == "datetime":
+            return f"{self.unit}s"
+        return f"{self.digits} significant digits" if self.digits else f"{self.decimals} decimals"
 
     @property
     def first_monday(self) -> int:
@@ -143,7 +153,7 @@ class Grid:
             quantised[~is_missing] = np.rint(_microseconds(values[~is_missing]) / size)
             return quantised
         if pd.api.types.is_integer_dtype(values.dtype) and self.type == "integer":
-            return values.fillna(MISSING).to_numpy("int64") if is_missing.any() else values.to_numpy("int64")
+            return np.asarray(values.fillna(MISSING) if is_missing.any() else values, "int64")
         return self.quantise_numbers(values.to_numpy("float64", na_value=np.nan))
 
     def quantise_numbers(self, numbers: np.ndarray) -> np.ndarray:
@@ -239,7 +249,7 @@ def _gcd(numbers: np.ndarray, decimals: int) -> float:
 
 def _microseconds(values: pd.Series) -> np.ndarray:
     times = values.dt.tz_convert("UTC").dt.tz_localize(None) if isinstance(values.dtype, pd.DatetimeTZDtype) else values
-    return times.to_numpy("datetime64[us]").astype(np.int64)
+    return np.asarray(times.to_numpy("datetime64[us]").astype(np.int64))
 
 
 def _rounded_share(numbers: np.ndarray, decimals: int) -> float:

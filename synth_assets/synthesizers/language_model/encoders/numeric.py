@@ -23,12 +23,15 @@ RADIX = 100
 RESIDUAL_MARGIN = 0.1
 """How far residuals may exceed the range in the train rows, as a fraction of it."""
 
-MAX_ATOMS = 64
+MAX_ATOMS = 200
 MIN_ATOM_ROWS, MIN_ATOM_SHARE = 10, 0.001
 """Train rows, and share of the train rows, that an atom has at least."""
 
 MIN_PERIODS = 8
 """Number of values with the same last digits that the range of a column has, for these digits to be looked at."""
+
+SPARSE_SHARE, REPEATED_SHARE = 0.05, 0.5
+"""A column is sparse if it has fewer different values than this share of the grid's points, and of the train rows."""
 
 ATOM_EXCESS = 5.0
 """An atom is this many times as frequent as the average value around it."""
@@ -66,6 +69,9 @@ class NumericEncoder:
         Predictor whose residuals are encoded; None to encode the values.
     has_missing : bool
         Whether train rows have missing values in this column.
+    is_sparse : bool
+        Whether the train rows have few of the grid's points, and these more than once, as fractions of small numbers
+        do. Residuals would spread them over all points.
     atoms : tuple of int
         Quantised values that are atoms, ascending.
     atom_values : tuple of float
@@ -83,6 +89,7 @@ class NumericEncoder:
     prediction_step: int = 1
     predictor: Predictor | None = None
     has_missing: bool = False
+    is_sparse: bool = False
     atoms: tuple[int, ...] = ()
     atom_values: tuple[float, ...] = ()
 
@@ -111,7 +118,9 @@ class NumericEncoder:
             if grid.type == "float":
                 floats = values.to_numpy("float64", na_value=np.nan)[is_present]
                 exact = tuple(_most_frequent(floats[present == atom]) for atom in atoms)
-            encoder = replace(encoder, atoms=atoms, atom_values=exact)
+            n_distinct = len(np.unique(present))
+            is_sparse = SPARSE_SHARE * encoder.n_values > n_distinct < REPEATED_SHARE * len(present)
+            encoder = replace(encoder, atoms=atoms, atom_values=exact, is_sparse=is_sparse)
         return encoder._with_codes(low, high)
 
     def with_predictor(self, predictor: Predictor, quantised: np.ndarray, cells: np.ndarray) -> "NumericEncoder":
@@ -166,7 +175,7 @@ class NumericEncoder:
 
     def has_digits(self, cells: np.ndarray) -> np.ndarray:
         """Return, for each quantised value, whether it is written in digits: neither missing nor an atom."""
-        return (cells != MISSING) & ~np.isin(cells, self.atoms)
+        return np.asarray((cells != MISSING) & ~np.isin(cells, self.atoms))
 
     def quantise(self, values: pd.Series) -> np.ndarray:
         """Return values in units of the grid; `MISSING` where one is missing."""
@@ -187,6 +196,19 @@ class NumericEncoder:
         indices[is_missing, 0] = 0 if self.has_missing else UNENCODABLE
         indices[ends | is_missing, 1:] = ABSENT
         return indices
+
+    def from_indices(self, quantised: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Return the n cells of the (n, p) indices of their parts, given their quantised rows, (n, m)."""
+        first = indices[:, 0]
+        code = np.maximum(first.astype(np.int64) - self.n_ending, 0)
+        for position, radix in enumerate(self.radices, start=1):
+            code = code * radix + np.maximum(indices[:, position], 0)
+        cells = code * self.grid_step + self.offsets(quantised)
+        is_atom = (first >= self.has_missing) & (first < self.n_ending)
+        cells[is_atom] = np.asarray(self.atoms, np.int64)[first[is_atom] - self.has_missing]
+        if self.has_missing:
+            cells[first == 0] = MISSING
+        return np.asarray(cells)
 
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the predictions for (n, m) quantised rows; without a predictor, `low`."""
@@ -219,7 +241,14 @@ class NumericEncoder:
         fields = {name: value for name, value in data.items() if name != "type"}
         fields["grid"] = Grid.from_json(fields["grid"])
         fields["predictor"] = Predictor.from_json(fields["predictor"]) if fields["predictor"] else None
-        return cls(**{**fields, "radices": tuple(fields["radices"]), "atoms": tuple(fields["atoms"]), "atom_values": tuple(fields["atom_values"])})
+        return cls(
+            **{
+                **fields,
+                "radices": tuple(fields["radices"]),
+                "atoms": tuple(fields["atoms"]),
+                "atom_values": tuple(fields["atom_values"]),
+            }
+        )
 
     @property
     def _widths(self) -> list[int]:
@@ -260,9 +289,8 @@ class NumericEncoder:
         anchor += (self.low - anchor) % self.grid_step
         base = low - (low - anchor) % (self.grid_step * math.prod(chosen)) if chosen else low
         cardinality = (high - base) // self.grid_step + 1
-        return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), **(
-            {} if self.predictor else {"prediction_step": self.grid_step}
-        ))
+        step = self.prediction_step if self.predictor else self.grid_step
+        return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), prediction_step=step)
 
     def _rounded(self, predictions: np.ndarray) -> np.ndarray:
         limit = float(2**60)
@@ -276,7 +304,7 @@ class NumericEncoder:
         return f"{value:.15g}" if isinstance(value, float) else str(value)
 
     def _digits(self, number: int, width: int, n_after: int) -> str:
-        """Return digits of the quantised value, of which `n_after` more follow, with its decimal point if it is here."""
+        """Return digits of the quantised value, with its decimal point if it is here; `n_after` more digits follow."""
         after_point = self.grid.decimals - n_after
         digits = str(abs(number)).zfill(max(width, after_point + 1 if width == 1 else 0))
         if 0 < after_point < len(digits):

@@ -117,7 +117,7 @@ class RowEncoder:
             varying = [i for i, encoder in enumerate(columns) if encoder.is_numeric and encoder.high > encoder.low]
             for i in varying:
                 encoder = columns[i]
-                if isinstance(encoder, NumericEncoder):
+                if isinstance(encoder, NumericEncoder) and not encoder.is_sparse:
                     has_digits = encoder.has_digits(quantised[:, i])
                     predictor = fit_predictor(quantised, i, [j for j in varying if j < i], has_digits)
                     if predictor is not None:
@@ -151,7 +151,7 @@ class RowEncoder:
         return slice(start, start + lengths[i - before])
 
     def quantise(self, frame: pd.DataFrame) -> np.ndarray:
-        """Quantise n rows to (n, `n_cells`) integers; `MISSING` is a missing value, -1 an unknown label or character."""
+        """Quantise n rows to (n, `n_cells`) integers; `MISSING` is a missing value, -1 an unknown label or piece."""
         cells = [column.quantise(frame[column.name]).reshape(len(frame), -1) for column in self.all_columns]
         return np.hstack(cells)
 
@@ -167,6 +167,19 @@ class RowEncoder:
             for i, column in enumerate(self.all_columns[:n_columns])
         ]
         return np.hstack(indices)
+
+    def from_indices(self, indices: np.ndarray) -> np.ndarray:
+        """Return the quantised rows, (n, `n_cells`), of the (n, p) indices of their parts."""
+        quantised = np.full((len(indices), self.n_cells), MISSING, np.int64)
+        position = 0
+        for i, column in enumerate(self.all_columns):
+            own = indices[:, position : position + len(column.parts)]
+            position += len(column.parts)
+            if isinstance(column, TextEncoder):
+                quantised[:, self.cells_of(i)] = column.from_indices(own)
+            else:
+                quantised[:, i] = column.from_indices(quantised, own)
+        return quantised
 
     def is_encodable(self, quantised: np.ndarray) -> np.ndarray:
         """Return, for each quantised row, whether it can be encoded."""
@@ -196,8 +209,8 @@ class RowEncoder:
             if (own == UNENCODABLE).any():
                 row = int((own == UNENCODABLE).any(axis=1).argmax())
                 raise ModelError(
-                    f"row {row} has {frame[column.name].iloc[row]!r} in column {column.name!r}, which is not on the grid, "
-                    "or too far from the rows that the model learned from; fit a model to a table that has such rows."
+                    f"row {row} has {frame[column.name].iloc[row]!r} in column {column.name!r}, which is not on the "
+                    "grid, or too far from the train rows; fit a model to a table that has such rows."
                 )
             texts[column.name] = [
                 "".join(part.texts[index] for part, index in zip(column.parts, row, strict=True) if index >= 0)
@@ -246,9 +259,7 @@ def _fit_column(values: pd.Series) -> ValueEncoder:
 
 def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the pairs of columns of dates of which the second is never before the first, though it could be."""
-    dates = [
-        i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")
-    ]
+    dates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")]
     pairs = []
     for one in dates:
         for other in dates:
@@ -264,8 +275,8 @@ def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tu
 def _check(train: pd.DataFrame, column_order: Sequence[str], texts: Mapping[str, int]) -> None:
     if len(train.columns) > MAX_COLUMNS:
         raise ModelError(
-            f"the table has {len(train.columns):,} columns to learn; a model of rows takes at most {MAX_COLUMNS}, since "
-            "a row of more is too long to learn on a CPU. State fewer columns in the schema."
+            f"the table has {len(train.columns):,} columns to learn; a model of rows takes at most {MAX_COLUMNS}: a "
+            "longer row cannot be learned on a CPU in reasonable time. State fewer columns in the schema."
         )
     if train.empty or not len(train.columns):
         raise ModelError("there is no row to learn from; expected at least one.")

@@ -102,7 +102,7 @@ class TextEncoder:
         return [part] * self.length
 
     def quantise(self, values: pd.Series) -> np.ndarray:
-        """Return the (n, `length`) pieces of each text, filled up with `MISSING`; -1 for a character that is unknown."""
+        """Return the (n, `length`) pieces of each text, filled up with `MISSING`; -1 for a text with an unknown one."""
         quantised = np.full((len(values), self.length), MISSING, np.int64)
         texts = [str(text)[: self.max_length] for text in values.fillna("")]
         alphabet = set(self.pieces)
@@ -120,6 +120,10 @@ class TextEncoder:
         if not self.has_missing:
             indices[:, 0][indices[:, 0] == 0] = UNENCODABLE
         return indices
+
+    def from_indices(self, indices: np.ndarray) -> np.ndarray:
+        """Return the (n, `length`) pieces of the (n, `length`) indices of the parts of n values."""
+        return np.where(indices > 0, indices.astype(np.int64) - 1, MISSING)
 
     def to_values(self, cells: np.ndarray) -> pd.Series:
         """Return the texts of (n, `length`) pieces."""
