@@ -96,6 +96,8 @@ def init(
     _write_lock(folder, inference, facts)
     if copied is not None:
         _say(f"The file is copied to {copied}: sources are read from the data folder.")
+    if inference.schema.private and inference.schema.categorical:
+        _say(f"{LOCK} lists every label of this private table, also rare ones: keep it as confidential as the rows.")
     _say(f"The settings are in {folder / SETTINGS}, the columns in {LOCK} beside it. `dg check defs` checks them.")
 
 

@@ -46,6 +46,9 @@ MIN_RUN = 10
 MIN_KEY_DIGITS = 12
 """Digits from which on unique whole numbers are a key, whatever the name of the column."""
 
+MIN_TOKEN_LENGTH = 8
+"""Characters from which on unique codes of one length are a key, whatever the name of the column."""
+
 MAX_TEXT_LENGTH = 200
 """Maximum length of an inferred column of text."""
 
@@ -102,6 +105,7 @@ _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _DIGITS = r"[+-]?[0-9]+"
 _ZERO_LED = r"[+-]?0[0-9]+"
 _UUID = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_WORD = r"[A-Za-z0-9_-]{1,64}"
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _ISO_TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
 _OFFSET = r" ?(?:Z|[+-]\d{2}:?\d{2}|[+-]\d{2})"
@@ -114,6 +118,8 @@ _DATE_FORMATS = (
     (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
     (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
     (r"\d{1,2} [A-Za-z]{3} \d{4}", ("%d %b %Y",)),
+    (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
+    (r"[A-Za-z]+ \d{1,2}, \d{4}", ("%B %d, %Y",)),
 )
 _TIME_FORMATS = (
     ("", ""),
@@ -461,9 +467,31 @@ def _words(name: str) -> list[str]:
 
 
 def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
-    """Return a key if unique texts are UUIDs, or numbers between a common beginning and a common end."""
+    """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
         return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
+    return _numbered_key(name, unique) or _key_of_tokens(name, unique)
+
+
+def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts are single words, and the name says so or all have one length, digits and letters.
+
+    Their pattern is not known: the new ones are UUIDs.
+    """
+    if not unique.head(_SAMPLE).str.fullmatch(_WORD).all() or not unique.str.fullmatch(_WORD).all():
+        return None
+    key_word = _key_word(name)
+    lengths = unique.str.len()
+    is_mixed = unique.str.contains("[0-9]").mean() > 0.5 and unique.str.contains("[A-Za-z]").mean() > 0.5
+    is_code = len(unique) >= MIN_RUN and lengths.min() == lengths.max() >= MIN_TOKEN_LENGTH and is_mixed
+    if key_word is None and not is_code:
+        return None
+    why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
+    return _Guess(Id(name=name, pattern="uuid"), f"unique in every row, {why}; new ones are UUIDs")
+
+
+def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts are numbers between a common beginning and a common end, such as AB-0001."""
     least, greatest = unique.min(), unique.max()
     backwards = unique.str[::-1]
     before = _common_beginning(least, greatest).rstrip("0123456789")

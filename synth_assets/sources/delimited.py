@@ -257,7 +257,7 @@ def _rows(
                 columns={f"c{i}": "VARCHAR" for i in range(width)},
             ).to_arrow_table()
         except duckdb.Error as error:
-            reason = reason_of(error)
+            reason = str(error)
             if named:
                 raise _located(*named, width, reason) from error
             if "invalid state" in reason:
@@ -267,6 +267,8 @@ def _rows(
 
 def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceError:
     """Return the error for rows that DuckDB cannot split, with the number of the line in the file."""
+    if "Invalid unicode" in reason:
+        return _undecodable(path, str(dialect.encoding))
     line = 1
     with _text(path, str(dialect.encoding), errors="replace") as stream:
         reader: Any = dialect.reader(stream, strict=True)
@@ -287,7 +289,7 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
                 "the source if its quotes are part of the text."
             )
     return SourceError(
-        f"{path} cannot be split into rows: {reason}. State its dialect in the source; "
+        f"{path} cannot be split into rows: {reason_of(Exception(reason))}. State its dialect in the source; "
         f"the delimiter {dialect.delimiter!r} and the quote {dialect.quote!r} were used."
     )
 

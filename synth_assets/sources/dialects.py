@@ -116,45 +116,52 @@ def find_dialect(sample: str, stated: Dialect, *, encoding: str) -> Dialect:
         The dialect, complete.
     """
     quote = stated.quote if stated.quote is not None else _find_quote(sample)
-    escape = stated.escape if stated.escape is not None else _find_escape(sample, quote)
-    known = stated.model_copy(update={"encoding": encoding, "quote": quote, "escape": escape})
+    known = stated.model_copy(update={"encoding": encoding, "quote": quote})
     delimiters = DELIMITERS if stated.delimiter is None else (stated.delimiter,)
-    split = [_Split(delimiter, _rows(sample, known, delimiter)) for delimiter in delimiters]
+    escapes = (quote, "\\") if quote and f"\\{quote}" in sample else (quote,)
+    split = [
+        _split(sample, known.model_copy(update={"delimiter": delimiter, "escape": escape}))
+        for delimiter in delimiters
+        for escape in (escapes if stated.escape is None else (stated.escape,))
+    ]
     best = max(split, key=lambda each: each.score)
     width = len(best.rows[0]) if best.rows else 0
     body = [row for row in best.rows[stated.header :] if len(row) == width]
-    decimal, thousands = _find_number_format(body, best.delimiter, stated)
-    return known.model_copy(update={"delimiter": best.delimiter, "decimal": decimal, "thousands": thousands})
+    decimal, thousands = _find_number_format(body, str(best.dialect.delimiter), stated)
+    return best.dialect.model_copy(update={"decimal": decimal, "thousands": thousands})
 
 
 @dataclass(frozen=True)
 class _Split:
-    delimiter: str
+    """The rows of the sample in a dialect; not whole where text follows a closing quote."""
+
+    dialect: Dialect
     rows: list[list[str]]
+    is_whole: bool
 
     @property
-    def score(self) -> tuple[bool, float, bool, int]:
-        """How well the delimiter splits: the share of rows that have as many cells as the header, then the cells.
+    def score(self) -> tuple[bool, bool, float, bool, bool, int]:
+        """How well the dialect splits: the share of rows that have as many cells as the header, then the cells.
 
         A comma comes last, as it may be the decimal mark.
         """
         width = len(self.rows[0]) if self.rows else 0
         fitting = sum(len(row) == width for row in self.rows) / max(len(self.rows), 1)
-        return width > 1, fitting, self.delimiter != ",", width
+        delimiter, escape = self.dialect.delimiter, self.dialect.escape
+        return width > 1, self.is_whole, fitting, escape != "\\", delimiter != ",", width
 
 
-def _rows(sample: str, known: Dialect, delimiter: str) -> list[list[str]]:
+def _split(sample: str, dialect: Dialect) -> _Split:
     rows = []
     try:
-        reader = known.model_copy(update={"delimiter": delimiter}).reader(io.StringIO(sample, newline=""))
-        for row in reader:
+        for row in dialect.reader(io.StringIO(sample, newline=""), strict=True):
             if row:
                 rows.append(row)
             if len(rows) > SAMPLE_ROWS:
                 break
-    except csv.Error:  # a cell longer than the reader's limit: the quote is not one
-        pass
-    return rows
+    except csv.Error as error:  # a quoted cell may end after the sample
+        return _Split(dialect, rows, is_whole="end of data" in str(error))
+    return _Split(dialect, rows, is_whole=True)
 
 
 def _find_quote(sample: str) -> str:
@@ -163,14 +170,6 @@ def _find_quote(sample: str) -> str:
     # Apostrophes are quotes if each is at an end of a cell, by whatever delimiter.
     at_ends = re.findall(r"(?:^|(?<=[,;\t|]))'[^'\r\n]*'(?=[,;\t|\r\n]|\Z)", sample, flags=re.MULTILINE)
     return "'" if 2 * len(at_ends) == sample.count("'") else '"'
-
-
-def _find_escape(sample: str, quote: str) -> str:
-    if not quote:
-        return ""
-    inside = re.search(rf"[^,;\t|\r\n]\\{quote}[^,;\t|\r\n]", sample)
-    doubled = re.search(rf"[^,;\t|\r\n\\{quote}]{quote}{quote}|{quote}{quote}[^,;\t|\r\n{quote}]", sample)
-    return "\\" if inside and not doubled else quote
 
 
 def _number(decimal: str, thousands: str) -> str:

@@ -76,6 +76,7 @@ def test_a_file_becomes_a_table_with_short_settings() -> None:
     assert "decimal ','" in done.stderr
     assert "they hold text: 'note'" in done.stderr
     assert "The file is copied to " in done.stderr
+    assert "lists every label of this private table" in done.stderr
 
 
 def test_a_file_in_the_data_folder_stays_there_and_a_table_can_be_public() -> None:

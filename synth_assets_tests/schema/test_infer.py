@@ -69,6 +69,8 @@ GAP = {"nullable": True}
         (["2024-01-31 08:30", "2024-02-01T09:15:01.5"], "datetime", {}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
+        (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
+        (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
         (["x" * 201, "y"], "text", {}),
@@ -123,6 +125,8 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
         ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
         ("x", [f"{i:05d}" for i in range(20)], {"pattern": "#####", "start": 20}),
+        ("customer_id", ["X7K2", "9", "abc-d"], {"pattern": "uuid"}),
+        ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
     ],
 )
 def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: Any, stated: dict[str, Any]) -> None:

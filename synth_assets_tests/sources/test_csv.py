@@ -125,6 +125,7 @@ def test_a_file_of_one_column_is_read(tmp_path: Path) -> None:
         ("a,b\n'x, y',1\n'z',2\n", [["x, y", "1"], ["z", "2"]]),
         ("a,b\n'tis,1\nit's,2\n", [["'tis", "1"], ["it's", "2"]]),
         ('a,b\n"said \\"x, y\\" to",1\n"z",2\n', [['said "x, y" to', "1"], ["z", "2"]]),
+        ('a,b\n"C:\\temp\\",1\n" \\""",2\n', [["C:\\temp\\", "1"], [' \\"', "2"]]),
         ('a,b\n5" pipe,1\n3" pipe,2\n', [['5" pipe', "1"], ['3" pipe', "2"]]),
     ],
 )
@@ -277,6 +278,8 @@ def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, message: str) 
 def test_a_wrong_encoding_that_is_stated_is_said_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"line 2 is not in UTF-8, as expected"):
         read(tmp_path, "a,b\nä,1\n".encode("latin-1"), encoding="utf-8")
+    with pytest.raises(SourceError, match=r"line 1000002 is not in UTF-8, as expected"):
+        read(tmp_path, b"a,b\n" + b"1,x\n" * 1_000_000 + b"\xe4,1\n", encoding="utf-8")
 
 
 def test_values_never_move_to_another_column(tmp_path: Path) -> None:
