@@ -134,8 +134,9 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
     }
 
 
-def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, Any]] | None:
-    # Failed gates of samples after the latest published one. None while a run holds the warehouse.
+def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict[str, Any]] | None:
+    # Failed gates of samples after the latest published one, or of all if none is published. None while a run holds
+    # the warehouse.
     import duckdb
 
     if not paths.warehouse.exists():
@@ -146,7 +147,8 @@ def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, A
                 connection,
                 "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
                 f"FROM {quoted(CATALOG, table, 'report')} AS report "
-                "WHERE blocking AND NOT passed AND report.resample_date > CAST($1 AS DATE) ORDER BY ALL",
+                "WHERE blocking AND NOT passed AND ($1 IS NULL OR report.resample_date > CAST($1 AS DATE)) "
+                "ORDER BY ALL",
                 latest,
             )
     except duckdb.IOException:
@@ -177,6 +179,13 @@ def _failed_checks(paths: DataPaths, table: str, latest: str | None) -> list[dic
     return found
 
 
+def _gate_sentences(failures: list[dict[str, Any]] | None) -> list[str]:
+    return [
+        f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}"
+        for failed in failures or []
+    ]
+
+
 def _check_sentences(table: str, checks: list[dict[str, Any]]) -> list[str]:
     return [
         f"{table}/{check['asset']}{' of ' + check['resample_date'] if check['resample_date'] else ''}: the check "
@@ -186,7 +195,7 @@ def _check_sentences(table: str, checks: list[dict[str, Any]]) -> list[str]:
 
 
 def _explain_why_nothing_is_published(paths: DataPaths) -> None:
-    """Raise a `ReadError` with the checks that failed, if some did."""
+    """Raise a `ReadError` with the checks and gates that failed, if some did."""
     import duckdb
 
     if not paths.warehouse.exists():
@@ -198,7 +207,10 @@ def _explain_why_nothing_is_published(paths: DataPaths) -> None:
             ]
     except duckdb.Error:
         return
-    found = [line for table in tables for line in _check_sentences(table, _failed_checks(paths, table, None))]
+    found = []
+    for table in tables:
+        found += _check_sentences(table, _failed_checks(paths, table, None))
+        found += [f"{table}: {line}" for line in _gate_sentences(_failed_later(paths, table, None))]
     if found:
         raise client.ReadError("\n".join(["nothing is published yet.", *found]))
 
@@ -216,8 +228,8 @@ def _print(summary: dict[str, Any]) -> None:
     for gate in summary["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
         click.echo(f"{gate['gate']} {mark}: {gate['message']}")
-    for failed in summary["stopped"] or []:
-        click.echo(f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}")
+    for line in _gate_sentences(summary["stopped"]):
+        click.echo(line)
     for line in _check_sentences(table, summary["checks"]):
         click.echo(line)
     if summary["stopped"] is None:

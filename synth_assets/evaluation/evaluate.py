@@ -272,11 +272,11 @@ def _compute(
                 nouns = " or ".join(_NOUNS[role] for role in metric.roles)
                 not_computed.append(NotComputed(metric.name, None, f"the table has no column of {nouns}"))
                 continue
-            for row in metric.compute(samples, **options.get(metric.name, {})):
-                if isinstance(row, NotComputed):
-                    not_computed.append(row)
-                else:
-                    computed.append({**row, **_within(row, metric)})
+            rows = list(metric.compute(samples, **options.get(metric.name, {})))
+            computed += [{**row, **_within(row, metric)} for row in rows if not isinstance(row, NotComputed)]
+            not_computed += [row for row in rows if isinstance(row, NotComputed)]
+            if not rows and metric.name not in (CONSTRAINT_VIOLATIONS, LEAKED_ROW):
+                not_computed.append(NotComputed(metric.name, None, "no column or pair of columns can be compared"))
         log(f"{family}: {len(computed) - before} results in {time.monotonic() - start:.0f} s")
     frame = result_frame(computed)
     frame.attrs[NOT_COMPUTED] = [asdict(each) for each in not_computed]

@@ -12,9 +12,13 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import METRICS
+from synth_assets.evaluation.reference import SPLITS
 
 MAX_NAMED = 5
 """Failed numbers that a message names, the farthest beyond their limits first."""
+
+MANY = 30
+"""Numbers of a metric, columns or pairs, up to which each has the 95% interval of its reference."""
 
 COPIES = frozenset({"exact_copies", "partial_copies", "leaked_rows"})
 """Metrics of copied rows: after a failure, the message names the columns in which rows are copied."""
@@ -260,7 +264,7 @@ def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
     Verdict
         An undefined number does not pass. The limit is the worse end of the reference interval plus the tolerance;
         without an interval, the reference plus the tolerance; without a reference, the best value of the metric's range
-        plus the tolerance.
+        plus the tolerance. Of more than 30 numbers of a metric, the intervals are wider.
 
     Raises
     ------
@@ -276,10 +280,12 @@ def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
     copied = results[(results["metric"] == "copied_cells") & (results["value"] > results["reference_high"])]
     copied = copied.iloc[np.argsort(copied["reference_high"] - copied["value"], kind="stable")]
     limits, passed, excess = [], [], []
+    wider = {metric: _widening(int(count)) for metric, count in relevant["metric"].value_counts().items()}
     for row in relevant.itertuples():
         metric = METRICS[row.metric]
         sign = 1.0 if metric.goal == "minimize" else -1.0  # the direction in which it is worse
-        edges = (row.reference_high if sign > 0 else row.reference_low, row.reference, metric.best)
+        edge = row.reference_high if sign > 0 else row.reference_low
+        edges = (row.reference + (edge - row.reference) * wider[row.metric], row.reference, metric.best)
         limit = next(edge for edge in edges if not np.isnan(edge)) + sign * gate.tolerances[row.metric]
         limit = min(limit, metric.worst) if sign > 0 else max(limit, metric.worst)
         limits.append(limit)
@@ -288,6 +294,20 @@ def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
     findings = relevant.assign(limit=limits, passed=passed)
     ordered = findings.iloc[np.argsort(-np.array(excess), kind="stable")].reset_index(drop=True)
     return Verdict(gate, ordered, tuple(copied["column_name"]))
+
+
+def _widening(count: int) -> float:
+    """Return how much wider than at 95% the reference intervals of so many numbers of one metric are.
+
+    One of 30 numbers of real rows hardly ever exceeds its interval by more than the tolerance; of 300, some do in most
+    samples. The level is such that exceeding does not become more likely with more numbers. The distribution is
+    Student's, with a degree of freedom less than there are real splits.
+    """
+    from scipy.special import stdtrit
+
+    if count <= MANY:
+        return 1.0
+    return float(stdtrit(SPLITS - 1, 1 - 0.025 * (MANY / count) ** 2) / stdtrit(SPLITS - 1, 0.975))
 
 
 def evaluate_gates(gates: Iterable[Gate], results: Mapping[str, pd.DataFrame]) -> list[Verdict]:

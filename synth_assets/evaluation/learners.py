@@ -38,7 +38,7 @@ LARGEST_LEAF = 40
 MOST_BINS = 255
 """Categories of a feature that scikit-learn's boosting accepts."""
 
-MOST_CLASSES = 20
+MOST_CLASSES = 10
 """Labels of a target, the most frequent ones, that classifiers distinguish; the others are one class."""
 
 OTHER_CLASS = "(other labels)"

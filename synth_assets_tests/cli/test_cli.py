@@ -382,9 +382,13 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
 def test_status_says_what_stopped_the_first_run(warehouse: Warehouse) -> None:
     checks = pd.DataFrame({"check_name": ["keys"], "blocking": [True], "passed": [False], "message": ["2 keys occur."]})
     warehouse.write("other", "raw_checks", checks, provenance=None)
+    verdict = pd.DataFrame({"gate": ["privacy"], "blocking": [True], "passed": [False], "message": ["It copies."]})
+    warehouse.write("other", "report", verdict, provenance=None, resample_date=MONDAY)
     done = CliRunner().invoke(main, ["--data", str(warehouse.paths.root), "status"])
     assert done.exit_code == 1
-    assert done.stderr == "Error: nothing is published yet.\nother/raw: the check keys found: 2 keys occur.\n"
+    assert done.stderr == "Error: nothing is published yet.\nother/raw: the check keys found: 2 keys occur.\n" + (
+        f"other: sample of {MONDAY} not published, privacy failed: It copies.\n"
+    )
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The lineage of tables with every column type, with a target and without one."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,10 @@ class Lineage:
     def types(self, table: str, file: Path | None = None) -> dict[str, str]:
         with duckdb.connect(str(file or self.paths.warehouse), read_only=True) as connection:
             return {row[0]: row[1] for row in connection.execute(f"DESCRIBE odd.{table}").fetchall()}
+
+    def published(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.paths.published), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
 
     def pass_gates(self, day: str) -> None:
         """Write metrics and verdicts of a sample as if they had been computed."""
@@ -162,12 +167,24 @@ def test_a_sample_may_not_have_the_keys_of_the_next_day(odd: Lineage) -> None:
     assert message.startswith("found n_samples 1,000,001; a day of odd has 1,000,000 keys")
 
 
-def test_text_of_a_private_table_is_not_sampled(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+@pytest.mark.slow
+def test_text_and_rare_labels_of_a_private_table_are_not_published(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
     lineage = Lineage(tmp_path / "data", instance, any_source())
     assert lineage.run(*OF_MODEL).success
     assert "note" in lineage.types("raw")
     assert "note" not in lineage.types("synthetic_sample")
     assert lineage.warehouse.latest_details("odd", "synthetic_sample")["hidden_labels"] == {'quote"d': 6}
+    lineage.pass_gates(MONDAY)
+    outcome = lineage.run("published")
+    assert outcome.success, outcome.messages
+    shown = {label for (label,) in lineage.published('SELECT DISTINCT "quote""d" FROM odd.synthetic_all') if label}
+    manifest = json.loads((lineage.paths.published.parent / "publications" / "current" / "manifest.json").read_text())
+    (column,) = [c for c in manifest["tables"]["odd"]["schema"]["columns"] if c["name"] == 'quote"d']
+    assert set(column["categories"]) == shown
+    assert len(shown) == 2
+    assert lineage.published("SELECT count(*) FROM odd.provenance WHERE (details->'codes') IS NOT NULL") == [(0,)]
 
 
 def test_gaps_above_the_stated_share_stop_what_follows(tmp_path: Path, instance: dg.DagsterInstance) -> None:

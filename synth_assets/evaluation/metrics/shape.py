@@ -69,8 +69,8 @@ class _Values:
         if difference is None:
             return float("nan")
         if self.numbers is None:
-            return float(1 - np.abs(difference).sum() / 2)
-        return float(1 - np.abs(difference.cumsum()).max())
+            return max(0.0, float(1 - np.abs(difference).sum() / 2))
+        return max(0.0, float(1 - np.abs(difference.cumsum()).max()))
 
     def distance(self, rows: np.ndarray, holdout: np.ndarray) -> float:
         """Return the Wasserstein distance of numbers: the area between the cumulative distributions."""

@@ -64,7 +64,7 @@ def _length(texts: _Sets) -> tuple[float, Reference]:
 
     def similarity(one: np.ndarray, other: np.ndarray) -> float:
         shares = [np.bincount(part, minlength=longest).cumsum() / len(part) for part in (one, other)]
-        return float(1 - np.abs(shares[0] - shares[1]).max())
+        return max(0.0, float(1 - np.abs(shares[0] - shares[1]).max()))
 
     return _with_splits(lengths, similarity)
 
@@ -85,7 +85,7 @@ def _frequencies(parts: Callable[[str], Sequence[str]], most: int) -> Callable[[
         def similarity(one: csr_matrix, other: csr_matrix) -> float:
             counts = [np.asarray(part.sum(axis=0)).ravel() for part in (one, other)]
             shares = [count / max(1.0, count.sum()) for count in counts]
-            return float(1 - np.abs(shares[0] - shares[1]).sum() / 2)
+            return max(0.0, float(1 - np.abs(shares[0] - shares[1]).sum() / 2))
 
         return _with_splits(counted, similarity)
 

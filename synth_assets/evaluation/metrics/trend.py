@@ -81,7 +81,7 @@ def _contingency_similarity(one: np.ndarray, other: np.ndarray, both: tuple[np.n
     width = int(other.max()) + 1
     size = (int(one.max()) + 1) * width
     shares = [np.bincount(one[part] * width + other[part], minlength=size) / len(part) for part in both]
-    return float(1 - np.abs(shares[0] - shares[1]).sum() / 2)
+    return max(0.0, float(1 - np.abs(shares[0] - shares[1]).sum() / 2))
 
 
 def rank_correlations(numbers: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ REPEATS = 20
 """Trainings on resamples of the rows, for the interval."""
 
 MOST_CELLS = 100_000
-"""Cells of the train rows from which on there are half as many repeats."""
+"""Cells of the train rows, for each class of the target, from which on there are half as many repeats."""
 
 NO_SCORE = "all holdout rows have the same target value"
 
@@ -90,7 +90,8 @@ def compare_training_sets(samples: Samples) -> Comparison:
     holdout = task.encode(samples.holdout)
     sets = _TrainingSets(task.encode(train), task.encode(synthetic))
     rng = np.random.default_rng(samples.seed)
-    repeats = REPEATS if train.size <= MOST_CELLS else -(-REPEATS // 2)
+    cost = train.size * max(1, len(task.classes) - 1)  # boosting fits a tree for each class
+    repeats = REPEATS if cost <= MOST_CELLS else -(-REPEATS // 2)
     resampled = [sets.resample(rng) for _ in range(repeats)]
     y_true = task.y_true(holdout)
     holdout_resamples = bootstrap_rows(len(y_true), seed=samples.seed)

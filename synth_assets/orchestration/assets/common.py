@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 INLINE_BYTES = 300_000
 """Maximum size of a figure in the UI, which is stored in Dagster's event log; larger ones are shown as a path."""
 
+MAX_COLUMNS_SHOWN, MAX_TEXT_SHOWN = 50, 200
+"""Columns of a preview, and characters of a cell in the UI."""
+
 MAX_CODES = 50
 """Labels whose codes the description of a column lists."""
 
@@ -259,8 +262,8 @@ def result(frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.Data
 
 
 def preview(frame: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
-    """Return the first rows of a table as Markdown for the UI."""
-    return markdown_table(frame.head(rows))
+    """Return the first rows of a table as Markdown for the UI; of many columns, the first."""
+    return markdown_table(frame.iloc[:rows, :MAX_COLUMNS_SHOWN])
 
 
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
@@ -322,7 +325,8 @@ def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferre
 def _cell(value: object) -> str:
     if pd.isna(value):
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MAX_TEXT_SHOWN else f"{text[:MAX_TEXT_SHOWN]}..."
 
 
 _MARKUP = str.maketrans({"\n": " ", "\r": " ", **{character: f"&#{ord(character)};" for character in "&<>|`*_~[]\\"}})
