@@ -204,7 +204,7 @@ class Grid:
                 zone = self.timezone
                 time = time.tz_localize(zone) if zone and time.tz is None else time
                 time = time if time.tz is None else time.tz_convert("UTC").tz_localize(None)
-                micro = int(time.as_unit("us").value)
+                micro = int(time.to_datetime64().astype("datetime64[us]").astype("int64"))
                 size = MICROSECONDS["day" if self.type == "date" else self.unit]
                 return micro / size
             if self.type == "integer" and text.lstrip("+-").isdigit():
