@@ -166,7 +166,8 @@ class SequentialForest:
 
     def _ratio_features(self, quantised: np.ndarray) -> np.ndarray:
         indices = self.row_encoder.to_indices(quantised, len(self.row_encoder.columns))
-        return np.hstack([np.where(quantised == MISSING, np.nan, quantised), indices]).astype("float32")
+        values = quantised[:, [bool(column.n_values) for column in self.row_encoder.columns]]
+        return np.hstack([np.where(values == MISSING, np.nan, values), indices]).astype("float32")
 
     def _residuals(self, quantised: np.ndarray) -> np.ndarray:
         """Return what the predictors leave of quantised rows, (n, m); 0 of a missing value."""

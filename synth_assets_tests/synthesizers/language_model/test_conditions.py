@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_assets.synthesizers.base import ModelError
+from synth_assets.synthesizers.language_model import decoding
 from synth_assets.synthesizers.language_model.conditions import bounds_of
 from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder
 
@@ -145,7 +146,7 @@ def test_a_condition_leaves_the_values_that_meet_it(name: str, condition: str, l
         ("x", "> 1 and < 1", "leaves no value"),
         ("x", "> 1 and < 1.5", "leaves no value"),
         ("steps", ">= 0 and <= 5 and != 0 and != 5", "leaves no value"),
-        ("steps", "> 0 and <> 5", "cannot be read"),
+        ("steps", "> 0 and <> 5", "with '> 5'; expected a number"),
         ("gaps", "is null and > 4", "leaves no value"),
         ("k", "!= 'a' and != '1' and != '> 2' and != 'it's'", "leaves no value"),
         ("day", "> 7", "expected a date such as 2024-01-31"),
@@ -247,7 +248,7 @@ def gappy() -> pd.DataFrame:
 
 
 def parts_of(n: pd.Series) -> pd.Series:
-    return n.map(lambda number: "atom" if number == 7 else str(number // 100), na_action="ignore").fillna("gap")
+    return n.astype("object").map(lambda n: "gap" if n is pd.NA else "atom" if n == 7 else str(n // 100))
 
 
 @pytest.mark.parametrize("byte_level", [0, 262])
@@ -272,7 +273,9 @@ def test_conditions_on_gaps_atoms_and_digits_leave_the_models_shares(
     conditions: dict[str, str],
     meets: Callable[[pd.DataFrame], pd.Series],
     order: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(decoding, "has_bfloat16", lambda: False)  # which moves small probabilities
     great = untrained(gappy, order, byte_level=byte_level)
     exact = exact_shares(great)
     kept = meets(exact).fillna(False).astype(bool)
