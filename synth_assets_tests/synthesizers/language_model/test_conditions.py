@@ -248,7 +248,7 @@ def gappy() -> pd.DataFrame:
 
 
 def parts_of(n: pd.Series) -> pd.Series:
-    return n.astype("object").map(lambda n: "gap" if n is pd.NA else "atom" if n == 7 else str(n // 100))
+    return n.astype("object").map(lambda n: "gap" if n is pd.NA else "atom" if n == 7 else str(n // 10 * 10))
 
 
 @pytest.mark.parametrize("byte_level", [0, 262])
