@@ -257,9 +257,8 @@ def parts_of(n: pd.Series) -> pd.Series:
     [
         ({"n": "is null"}, lambda rows: rows["n"].isna()),
         ({"n": "is not null", "k": "is null"}, lambda rows: rows["n"].notna() & rows["k"].isna()),
-        ({"n": ">= 3 and < 140"}, lambda rows: rows["n"].between(3, 139)),
+        ({"n": ">= -15 and < 140"}, lambda rows: rows["n"].between(-15, 139)),
         ({"n": "!= 7", "k": "!= 'a'"}, lambda rows: rows["n"].notna() & (rows["n"] != 7) & (rows["k"] == "b")),
-        ({"n": "< 0"}, lambda rows: rows["n"] < 0),
         ({"n": "== 7"}, lambda rows: rows["n"] == 7),
     ],
 )
@@ -279,7 +278,7 @@ def test_conditions_on_gaps_atoms_and_digits_leave_the_models_shares(
     great = untrained(gappy, order, byte_level=byte_level)
     exact = exact_shares(great)
     kept = meets(exact).fillna(False).astype(bool)
-    rows = great.sample(6000, k=3000, seed=8, conditions=conditions)
+    rows = great.sample(3000, k=3000, seed=8, conditions=conditions)
     assert meets(rows).all()
     exact, rows = (frame.assign(part=parts_of(frame["n"])) for frame in (exact[kept], rows))
     by = [name for name in ("k", "part") if exact[name].nunique(dropna=False) > 1]

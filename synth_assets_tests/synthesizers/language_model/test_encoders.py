@@ -355,6 +355,7 @@ def test_labels_are_sorted() -> None:
     ("table", "first", "words"),
     [
         (pd.DataFrame({"x": []}), [], "no row to learn from"),
+        (pd.DataFrame({"x": [1.0, np.inf]}), [], "column 'x' has inf in data row 2, which is not a number"),
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), [], "occurs twice"),
         (pd.DataFrame({"x": [1]}), ["y"], "column_order names y; the columns are x"),
     ],

@@ -76,7 +76,7 @@ class Grid:
         Raises
         ------
         ModelError
-            If an integer has more than 61 bits.
+            If an integer has more than 61 bits, or a number is infinite.
         """
         dtype = values.dtype
         present = values.dropna()
@@ -98,7 +98,14 @@ class Grid:
                     "is a key, or as categorical."
                 )
             return cls("integer")
-        return cls._fit_floats(present.to_numpy("float64"))
+        numbers = values.to_numpy("float64", na_value=np.nan)
+        if np.isinf(numbers).any():
+            row = int(np.isinf(numbers).argmax())
+            raise ModelError(
+                f"column {values.name!r} has {numbers[row]} in data row {row + 1}, which is not a number; correct the "
+                "cell, or leave it empty."
+            )
+        return cls._fit_floats(numbers[~np.isnan(numbers)])
 
     @classmethod
     def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
