@@ -1,7 +1,8 @@
 """The library: synthetic rows from a frame, and their evaluation, in one call each."""
 
+import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.schema.columns import TableError
-from synth_assets.schema.infer import infer_schema
+from synth_assets.schema.dtypes import restore_dtypes
+from synth_assets.schema.infer import Inference, infer
 from synth_assets.schema.table import TableSchema, refuse_duplicates
-from synth_assets.schema.validation import refuse_invalid
+from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
     from synth_assets.synthesizers.base import Log, Synthesizer, SynthesizerSettings
 
 
+_LOGGER = logging.getLogger(__name__)
+
+
 def synthesize(
     frame: pd.DataFrame,
     rows: int,
     *,
     schema: TableSchema | None = None,
     target: str | None = None,
+    private: bool = True,
     seed: int = 0,
     synthesizer: "str | SynthesizerSettings | Synthesizer" = "language_model",
     progress: bool = True,
@@ -35,14 +41,17 @@ def synthesize(
     Parameters
     ----------
     frame : pandas.DataFrame
-        The real rows, without missing values. The synthesizer is fitted to all of them: hold rows out before, if the
-        synthetic rows are to be evaluated.
+        The real rows: numbers, booleans, dates, labels, text and keys, with or without empty cells. The synthesizer is
+        fitted to all of them: hold rows out before, if the synthetic rows are to be evaluated.
     rows : int
         Number of synthetic rows.
     schema : TableSchema, optional
         The table's schema; inferred from the frame by default.
     target : str, optional
         Name of the column that is predicted from the others; by default the schema's target.
+    private : bool
+        Whether the rows are confidential: labels that few rows have are hidden, and columns of text are left out. A
+        schema states it itself.
     seed : int
         Random seed. The same frame, arguments and library versions give the same rows.
     synthesizer : str, SynthesizerSettings or Synthesizer
@@ -53,7 +62,9 @@ def synthesize(
     Returns
     -------
     pandas.DataFrame
-        The synthetic rows, with the columns of the schema: labels as `str`, integers as `int64`, floats as `float64`.
+        The synthetic rows. A column has the dtype that it has in the frame, if that holds every value; what is text in
+        the frame and read as numbers, dates or booleans is not turned into text again. With a schema, columns have
+        the dtypes of `TableSchema.coerce`. Columns that are left out are named in a warning of `logging`.
 
     Raises
     ------
@@ -67,10 +78,18 @@ def synthesize(
     rows = _integer(rows, "rows", "the number of synthetic rows, at least 1", least=1)
     seed = _integer(seed, "seed", "an integer from 0 to 4294967295", least=0, most=2**32 - 1)
     _require_frame(frame, "the frame")
-    schema = _resolve_schema(frame, schema, target, origin="the frame")
+    given, frame = frame, _with_text_names(frame)
+    chosen = _create(synthesizer)
+    is_inferred = schema is None
+    schema = _resolve_schema(frame, schema, target, private=private, origin="the frame")
     train = schema.coerce(frame, origin="the frame")
     refuse_invalid(train, schema, origin="the frame")
-    chosen = _create(synthesizer)
+    refuse_unlearnable(schema, len(train), origin="the frame")
+    if hidden := [name for name in schema.names if name not in schema.published]:
+        _LOGGER.warning(
+            "Left out of the synthetic rows: %s. The text of a table that is private is not written.",
+            ", ".join(map(repr, hidden)),
+        )
     with _fit_log(progress) as log:
         chosen.fit(train, schema, seed=seed, log=log)
     with _bar(progress, total=rows, desc="sampling", unit=" rows") as bar:
@@ -78,7 +97,8 @@ def synthesize(
         for batch in chosen.sample_batches(rows, seed=seed):
             batches.append(batch)
             bar.update(len(batch))
-    return pd.concat(batches, ignore_index=True)
+    synthetic = pd.concat(batches, ignore_index=True)
+    return restore_dtypes(synthetic, given) if is_inferred else synthetic
 
 
 def evaluate(
@@ -88,8 +108,10 @@ def evaluate(
     *,
     schema: TableSchema | None = None,
     target: str | None = None,
+    private: bool = True,
     title: str = "the table",
     source: str = "the rows given",
+    details: dict[str, str] | None = None,
 ) -> "Evaluation":
     """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
 
@@ -104,9 +126,14 @@ def evaluate(
     schema : TableSchema, optional
         The table's schema; inferred from the real rows by default.
     target : str, optional
-        Name of the column that is predicted from the others; by default the schema's target.
+        Name of the column that is predicted from the others; by default the schema's target. Without one, estimators
+        of a target are not compared.
+    private : bool
+        Whether the real rows are confidential. A schema states it itself.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    details : dict of str to str, optional
+        Further facts on the origin of the synthetic rows for the report, such as `{"Seed": "17"}`.
 
     Returns
     -------
@@ -125,18 +152,27 @@ def evaluate(
     frames = {"train": train, "holdout": holdout, "synthetic": synthetic}
     for name, frame in frames.items():
         _require_frame(frame, f"the {name} frame")
+        frames[name] = _with_text_names(frame)
     if schema is None:
-        _require_same_columns(frames)
-        real = pd.concat([train, holdout[list(train.columns)]], ignore_index=True)
-        schema = infer_schema(real, target, origin="the train and holdout frames")
+        _require_same_columns(frames, "holdout", optional=())
+        real = pd.concat([frames["train"], frames["holdout"][list(frames["train"])]], ignore_index=True)
+        found = infer(real, target, origin="the train and holdout frames", private=private)
+        _warn_of_left_out(found)
+        schema = found.schema
+        _require_same_columns(frames, "synthetic", optional=(*found.left_out, *schema.names_of("text")))
     else:
-        schema = _resolve_schema(train, schema, target, origin="the train frame")
-    typed = {name: schema.coerce(frame, origin=f"the {name} frame") for name, frame in frames.items()}
+        schema = schema if target is None else schema.with_target(target)
+    lacking = [name for name in schema.names_of("text") if name not in frames["synthetic"]]
+    given = schema.select([name for name in schema.names if name not in lacking])
+    typed = {
+        name: (given if name == "synthetic" else schema).coerce(frame, origin=f"the {name} frame")
+        for name, frame in frames.items()
+    }
 
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.samples import Samples
 
-    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source)
+    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source, details=details)
 
 
 def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:
@@ -153,25 +189,38 @@ def _require_frame(frame: pd.DataFrame, origin: str) -> None:
     refuse_duplicates(frame, origin)
 
 
-def _require_same_columns(frames: dict[str, pd.DataFrame]) -> None:
-    expected = list(frames["train"].columns)
-    for name, frame in frames.items():
-        missing = [repr(column) for column in expected if column not in frame.columns]
-        extra = [repr(column) for column in frame.columns if column not in expected]
-        if missing or extra:
-            found = " and ".join(
-                f"{verb} {', '.join(columns)}" for verb, columns in (("lack", missing), ("have", extra)) if columns
-            )
-            raise TableError(
-                f"the columns of the {name} frame differ from the train frame: they {found}. "
-                "Pass frames with the same columns, or a schema of the columns to evaluate."
-            )
+def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose column names are text: a name such as 7 becomes '7'."""
+    return frame if all(isinstance(name, str) for name in frame.columns) else frame.rename(columns=str)
 
 
-def _resolve_schema(frame: pd.DataFrame, schema: TableSchema | None, target: str | None, *, origin: str) -> TableSchema:
+def _require_same_columns(frames: dict[str, pd.DataFrame], name: str, *, optional: Sequence[str]) -> None:
+    expected, frame = list(frames["train"].columns), frames[name]
+    missing = [repr(column) for column in expected if column not in frame.columns and column not in optional]
+    extra = [repr(column) for column in frame.columns if column not in expected]
+    if missing or extra:
+        found = " and ".join(
+            f"{verb} {', '.join(columns)}" for verb, columns in (("lack", missing), ("have", extra)) if columns
+        )
+        raise TableError(
+            f"the columns of the {name} frame differ from the train frame: they {found}. "
+            "Pass frames with the same columns, or a schema of the columns to evaluate."
+        )
+
+
+def _resolve_schema(
+    frame: pd.DataFrame, schema: TableSchema | None, target: str | None, *, private: bool, origin: str
+) -> TableSchema:
     if schema is None:
-        return infer_schema(frame, target, origin=origin)
+        found = infer(frame, target, origin=origin, private=private)
+        _warn_of_left_out(found)
+        return found.schema
     return schema if target is None else schema.with_target(target)
+
+
+def _warn_of_left_out(found: Inference) -> None:
+    if found.left_out:
+        _LOGGER.warning("%s", found.left_out_text)
 
 
 def _create(synthesizer: "str | SynthesizerSettings | Synthesizer") -> "Synthesizer":

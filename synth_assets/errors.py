@@ -1,9 +1,14 @@
 """Errors for the user, and pydantic's validation errors as one sentence."""
 
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+MAX_SHOWN = 100
+"""Characters of a value that a message shows."""
 
 
 class ForeseenError(Exception):
@@ -30,7 +35,8 @@ def validation_message(error: "ValidationError") -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    message = message[:1].lower() + message[1:]
+    if not message[:2].isupper():  # not an abbreviation
+        message = message[:1].lower() + message[1:]
     match first["type"]:
         case "missing":
             sentence = "this key is required"
@@ -43,5 +49,15 @@ def validation_message(error: "ValidationError") -> str:
         case "value_error":
             sentence = message
         case _:
-            sentence = f"found {first['input']!r}: {message}"
+            sentence = f"found {_found(first['input'])}: {message}"
     return f"{key}: {sentence}." if key else f"{sentence}."
+
+
+def _found(value: object) -> str:
+    """Return a value as a person writes it; of one that has parts, only what it is."""
+    if isinstance(value, Mapping):
+        return "keys and values"
+    if isinstance(value, Sequence | Set) and not isinstance(value, str):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -17,6 +17,7 @@ class StubSettings(SynthesizerSettings):
 class Stub(Synthesizer):
     name = "stub"
     Settings = StubSettings
+    supports_text = True
 
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         del seed, checkpoints
@@ -32,7 +33,9 @@ class Stub(Synthesizer):
             yield self.train.iloc[drawn[begin : begin + 50]]
 
     def _save(self, folder: Path) -> dict[str, Any]:
-        raise NotImplementedError
+        self.train.to_parquet(folder / "train.parquet")
+        return {}
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
-        raise NotImplementedError
+        del learned
+        self.train = self.learned_schema.coerce(pd.read_parquet(folder / "train.parquet"), origin="train")

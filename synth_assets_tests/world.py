@@ -60,8 +60,11 @@ class World:
             return connection.execute(sql).fetchall()
 
     def stored(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Return everything in the warehouse but the record of runs, and the published file's bytes."""
-        tables = self.query("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'provenance' ORDER BY ALL")
+        """Return everything in the warehouse but the record of runs and checks, and the published file's bytes."""
+        tables = self.query(
+            "SELECT table_name FROM duckdb_tables() WHERE table_name <> 'provenance' "
+            "AND NOT ends_with(table_name, '_checks') ORDER BY ALL"
+        )
         rows = {name: self.query(f"FROM abalone.{name} ORDER BY ALL") for (name,) in tables}
         return {**rows, "published": [(self.paths.published.read_bytes(),)]}
 

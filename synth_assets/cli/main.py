@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from synth_assets.cli import operating, reading, status, synthesize
+from synth_assets.cli import init, operating, reading, status, synthesize
 from synth_assets.errors import ForeseenError
 from synth_assets.storage.paths import VARIABLE, DataPaths
 
@@ -32,6 +32,7 @@ _EPILOG = """
 \b
 Examples:
   synth-assets synthesize table.csv --rows 1000 --output synthetic.csv --report report.html
+  synth-assets init table.csv --target price
   synth-assets tables
   synth-assets query "select Sex, count(*) from abalone.synthetic_latest group by all"
   synth-assets export abalone --format parquet --output rows.parquet
@@ -84,5 +85,5 @@ def completion(shell: str) -> None:
     click.echo(completion_class(main, {}, "synth-assets", "_SYNTH_ASSETS_COMPLETE").source())
 
 
-for command in (*synthesize.COMMANDS, *reading.COMMANDS, *status.COMMANDS, *operating.COMMANDS):
+for command in (*init.COMMANDS, *synthesize.COMMANDS, *reading.COMMANDS, *status.COMMANDS, *operating.COMMANDS):
     main.add_command(command)

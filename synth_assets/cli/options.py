@@ -27,6 +27,14 @@ guard_option = click.option(
 )
 
 
+private_option = click.option(
+    "--private/--public",
+    default=None,
+    help="Whether the rows are confidential, as by default: labels that few rows have are hidden, and columns of text "
+    "are left out.",
+)
+
+
 def format_option(*formats: str) -> Callable[[Any], Any]:
     """Add the option `--format`; the first format is the default."""
     return click.option(

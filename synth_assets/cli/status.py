@@ -14,10 +14,13 @@ from synth_assets.publishing import client
 from synth_assets.publishing.publications import Publication, Publications
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import quoted
-from synth_assets.storage.warehouse import CATALOG
+from synth_assets.storage.warehouse import CATALOG, CHECKS
 
 if TYPE_CHECKING:
     import duckdb
+
+
+COMPARISON = "regression_comparison"
 
 
 @click.command()
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 def status(paths: DataPaths, as_json: bool) -> None:
     """Show the age of each table, the verdicts of its gates, its main metrics, and the paths of files."""
-    publication = Publications(paths).current()
+    store = Publications(paths)
+    if store.current_id() is None:
+        _explain_why_nothing_is_published(paths)
+    publication = store.current()
     publication.require_format()
     found = {
         "publication": publication.id,
@@ -95,15 +101,20 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
             "WHERE resample_date = CAST($1 AS DATE) AND column_name IS NULL ORDER BY rowid",
             latest,
         )
-        scores = _rows(
-            connection,
-            f"SELECT regressor, trained_on, metric, value, ci_low, ci_high "
-            f"FROM {quoted(table, 'regression_comparison')} WHERE resample_date = CAST($1 AS DATE) "
-            "AND metric IN ('r2', 'roc_auc') ORDER BY rowid",
-            latest,
+        # A table without a target has no comparison.
+        scores = (
+            _rows(
+                connection,
+                f"SELECT regressor, trained_on, metric, value, ci_low, ci_high "
+                f"FROM {quoted(table, COMPARISON)} WHERE resample_date = CAST($1 AS DATE) "
+                "AND metric IN ('r2', 'roc_auc') ORDER BY rowid",
+                latest,
+            )
+            if COMPARISON in publication.manifest["tables"][table]["tables"]
+            else []
         )
         source = _details(connection, table, "raw", None).get("source", "unknown")
-        verdict = _details(connection, table, "regression_comparison", latest).get("verdict")
+        verdict = _details(connection, table, COMPARISON, latest).get("verdict")
     return {
         "table": table,
         "newest": latest,
@@ -117,13 +128,15 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
         "scores": scores,
         "verdict": verdict,
         "stopped": _failed_later(paths, table, latest),
+        "checks": _failed_checks(paths, table, latest),
         "report": str(page) if page.exists() else None,
         "plots": [str(path) for path in sorted(paths.plots(table, latest).glob("*.png"))],
     }
 
 
-def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, Any]] | None:
-    # Failed gates of samples after the latest published one. None while a run holds the warehouse.
+def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict[str, Any]] | None:
+    # Failed gates of samples after the latest published one, or of all if none is published. None while a run holds
+    # the warehouse.
     import duckdb
 
     if not paths.warehouse.exists():
@@ -134,13 +147,72 @@ def _failed_later(paths: DataPaths, table: str, latest: str) -> list[dict[str, A
                 connection,
                 "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
                 f"FROM {quoted(CATALOG, table, 'report')} AS report "
-                "WHERE blocking AND NOT passed AND report.resample_date > CAST($1 AS DATE) ORDER BY ALL",
+                "WHERE blocking AND NOT passed AND ($1 IS NULL OR report.resample_date > CAST($1 AS DATE)) "
+                "ORDER BY ALL",
                 latest,
             )
     except duckdb.IOException:
         return None
     except (duckdb.CatalogException, duckdb.BinderException):  # no report yet, or a warehouse of another format
         return []
+
+
+def _failed_checks(paths: DataPaths, table: str, latest: str | None) -> list[dict[str, Any]]:
+    # Blocking checks of the stored raw table, and of samples after the latest published one, that failed.
+    import duckdb
+
+    found: list[dict[str, Any]] = []
+    if not paths.warehouse.exists():
+        return found
+    for asset, day in (("raw", "NULL"), ("synthetic_sample", "resample_date")):
+        try:
+            with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+                found += _rows(
+                    connection,
+                    f"SELECT '{asset}' AS asset, CAST({day} AS VARCHAR) AS resample_date, check_name, message "
+                    f"FROM {quoted(CATALOG, table, asset + CHECKS)} WHERE blocking AND NOT passed "
+                    f"AND ({day} IS NULL OR $1 IS NULL OR {day} > CAST($1 AS DATE)) ORDER BY ALL",
+                    latest,
+                )
+        except duckdb.Error:  # a run holds the warehouse, or no check has run
+            continue
+    return found
+
+
+def _gate_sentences(failures: list[dict[str, Any]] | None) -> list[str]:
+    return [
+        f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}"
+        for failed in failures or []
+    ]
+
+
+def _check_sentences(table: str, checks: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{table}/{check['asset']}{' of ' + check['resample_date'] if check['resample_date'] else ''}: the check "
+        f"{check['check_name']} found: {check['message']}"
+        for check in checks
+    ]
+
+
+def _explain_why_nothing_is_published(paths: DataPaths) -> None:
+    """Raise a `ReadError` with the checks and gates that failed, if some did."""
+    import duckdb
+
+    if not paths.warehouse.exists():
+        return
+    try:
+        with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+            tables = [
+                row[0] for row in connection.execute("SELECT DISTINCT schema_name FROM duckdb_tables()").fetchall()
+            ]
+    except duckdb.Error:
+        return
+    found = []
+    for table in tables:
+        found += _check_sentences(table, _failed_checks(paths, table, None))
+        found += [f"{table}: {line}" for line in _gate_sentences(_failed_later(paths, table, None))]
+    if found:
+        raise client.ReadError("\n".join(["nothing is published yet.", *found]))
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -156,8 +228,10 @@ def _print(summary: dict[str, Any]) -> None:
     for gate in summary["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
         click.echo(f"{gate['gate']} {mark}: {gate['message']}")
-    for failed in summary["stopped"] or []:
-        click.echo(f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}")
+    for line in _gate_sentences(summary["stopped"]):
+        click.echo(line)
+    for line in _check_sentences(table, summary["checks"]):
+        click.echo(line)
     if summary["stopped"] is None:
         click.echo("verdicts on later samples cannot be read: a run is writing to the warehouse")
     for title, rows in (
@@ -179,7 +253,7 @@ def _age(days: int) -> str:
     return "of today" if days <= 0 else "of yesterday" if days == 1 else f"{days} days old"
 
 
-def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, resample_date: str) -> list[dict[str, Any]]:
+def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, resample_date: str | None) -> list[dict[str, Any]]:
     connection.execute(sql, [resample_date])
     names = [column[0] for column in connection.description or []]
     return [dict(zip(names, row, strict=True)) for row in connection.fetchall()]

@@ -1,10 +1,13 @@
 """The command that synthesizes one file, without project and Dagster."""
 
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from synth_assets.cli.options import private_option
 from synth_assets.cli.output import bytes_to
 from synth_assets.errors import ForeseenError
 
@@ -13,6 +16,12 @@ if TYPE_CHECKING:
 
 HOLDOUT_SHARE = 0.2
 """The share of the rows that is held out for the report."""
+
+MIN_HOLDOUT = 5
+"""The number of rows that is held out of a small table, and of synthetic rows that an evaluation needs."""
+
+FEW_ROWS = 200
+"""A table of fewer rows is evaluated with the remark that this can tell little."""
 
 GATE_FAILED = 3
 """Exit code after rows that fail a blocking gate."""
@@ -31,6 +40,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--synthesizer", default="language_model", show_default=True, help="language_model, be_great, forest or smote."
 )
+@private_option
 @click.option("--no-holdout", is_flag=True, help="Fit to all rows; nothing is evaluated.")
 def synthesize(
     file: Path,
@@ -41,25 +51,28 @@ def synthesize(
     seed: int,
     schema_file: Path | None,
     synthesizer: str,
+    private: bool | None,
     no_holdout: bool,
 ) -> None:
-    """Fit a synthesizer to the table in FILE (.csv or .parquet), write synthetic rows, and evaluate them.
+    """Fit a synthesizer to the table in FILE, write synthetic rows, and evaluate them.
+
+    FILE is a table in CSV of any dialect, Parquet, JSON or Excel; the types of its columns are inferred.
 
     A fifth of the rows is held out: the synthesizer is not fitted to it, and the synthetic rows are compared with it.
     Exit code 3 means that the rows are written, but fail a gate: do not publish them.
     """
     from synth_assets import api
-    from synth_assets.schema.infer import infer_schema
+    from synth_assets.schema.dtypes import restore_dtypes
+    from synth_assets.schema.infer import infer
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.table import TableSchema
-    from synth_assets.schema.validation import refuse_invalid
+    from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
     from synth_assets.sources.file import read_file, require_suffix
     from synth_assets.synthesizers import SYNTHESIZERS
 
     if no_holdout and report is not None:
         raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
-    for table_file in (file, output):
-        require_suffix(table_file)
+    require_suffix(output)
     _require_different_files(FILE=file, **{"--schema": schema_file, "--output": output, "--report": report})
     if synthesizer not in SYNTHESIZERS:
         raise click.BadParameter(f"{synthesizer!r} is not one of {', '.join(SYNTHESIZERS)}", param_hint="--synthesizer")
@@ -67,30 +80,47 @@ def synthesize(
         if result is not None and not result.parent.is_dir():
             raise ForeseenError(f"{result} cannot be written: there is no folder {result.parent}.")
 
+    frame = read_file(file)
     if schema_file is None:
-        frame = read_file(file)
-        schema = infer_schema(frame, target, origin=str(file))
+        inference = infer(frame, target, origin=str(file), private=private is not False)
+        schema = inference.schema
+        if inference.left_out:
+            _say(inference.left_out_text)
     else:
         schema = TableSchema.from_yaml(schema_file)
         schema = schema if target is None else schema.with_target(target)
-        frame = read_file(file, text_columns=schema.categorical)
+        schema = schema if private is None else schema.model_copy(update={"private": private})
     table = schema.coerce(frame, origin=str(file))
     refuse_invalid(table, schema, origin=str(file))
-    _say(f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''}.")
+    refuse_unlearnable(schema, len(table), origin=str(file))
+    types = Counter(column.type for column in schema.columns)
+    _say(
+        f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''} "
+        f"({', '.join(f'{count} {type_}' for type_, count in types.items())})."
+    )
+
+    def write(synthetic: "pd.DataFrame") -> None:
+        _write(restore_dtypes(synthetic, frame) if schema_file is None else synthetic, output)
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer)
-        _write(synthetic, output)
+        write(synthetic)
         return
-    held_out = round(HOLDOUT_SHARE * len(table))
-    _require_enough(file, len(table), held_out, rows)
-    membership = Split(train_size=len(table) - held_out, random_state=seed).membership(len(table))
+    held_out = max(round(HOLDOUT_SHARE * len(table)), MIN_HOLDOUT)
+    _require_enough(file, len(table), rows)
+    split = Split(train_size=len(table) - held_out, random_state=seed)
+    membership = split.membership(len(table), split.strata(table, schema))
     train, holdout = select(table, membership, "train"), select(table, membership, "test")
-    _say(f"A fifth of them, {held_out:,} rows, is held out for the report (--no-holdout fits to all).")
+    _say(f"{held_out:,} of the rows are held out for the report (--no-holdout fits to all).")
+    if len(table) < FEW_ROWS:
+        _say(f"An evaluation on {held_out:,} rows can tell little: intervals are wide, differences may be chance.")
     synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
-    _write(synthetic, output)
+    write(synthetic)
     _say("Evaluating the rows.")
-    evaluation = api.evaluate(synthetic, train, holdout, schema=schema, title=file.stem, source=file.name)
+    details = {"Synthesizer": synthesizer, "Seed": str(seed), "Made with": f"synth-assets {version('synth-assets')}"}
+    evaluation = api.evaluate(
+        synthetic, train, holdout, schema=schema, title=file.stem, source=file.name, details=details
+    )
     for verdict in evaluation.gates:
         _say(f"{verdict.gate.name}: {verdict.status}. {verdict.message}")
     if report is not None:
@@ -109,17 +139,16 @@ def _require_different_files(**paths: Path | None) -> None:
                 raise ForeseenError(f"{name} and {other} are the same file, {paths[name]}; name another file.")
 
 
-def _require_enough(file: Path, rows: int, held_out: int, synthetic: int) -> None:
-    from synth_assets.evaluation.samples import MIN_ROWS
-
-    if held_out < MIN_ROWS:
+def _require_enough(file: Path, rows: int, synthetic: int) -> None:
+    needed = 3 * MIN_HOLDOUT
+    if rows < needed:
         raise ForeseenError(
-            f"{file} has {rows:,} rows, of which {held_out} would be held out; an evaluation needs at least {MIN_ROWS} "
-            "holdout rows. Use a larger table, or pass --no-holdout to fit to all rows without an evaluation."
+            f"{file} has {rows:,} rows; an evaluation needs at least {needed}, of which {MIN_HOLDOUT} are held out. "
+            "Use a larger table, or pass --no-holdout to fit to all rows without an evaluation."
         )
-    if synthetic < MIN_ROWS:
+    if synthetic < MIN_HOLDOUT:
         raise ForeseenError(
-            f"--rows is {synthetic}; an evaluation needs at least {MIN_ROWS} synthetic rows. Request more, or pass "
+            f"--rows is {synthetic}; an evaluation needs at least {MIN_HOLDOUT} synthetic rows. Request more, or pass "
             "--no-holdout for rows without an evaluation."
         )
 

@@ -1,19 +1,27 @@
 """Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
-from synth_assets.evaluation.metrics import FIDELITY, PRIVACY, Metric, result_frame
+from synth_assets.evaluation.metrics import FIDELITY_FAMILIES, PRIVACY_FAMILIES, Metric, NotComputed, result_frame
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW
-from synth_assets.evaluation.metrics.utility import Comparison, compare_training_sets, utility_results
+from synth_assets.evaluation.metrics.utility import (
+    NO_SCORE,
+    Comparison,
+    compare_training_sets,
+    utility_results,
+    why_not,
+)
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.constraints import Constraint, check_constraints
@@ -21,8 +29,20 @@ from synth_assets.schema.constraints import Constraint, check_constraints
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "sdmetrics")
+LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "rapidfuzz")
 """Libraries on which the numbers depend."""
+
+NOT_COMPUTED = "not_computed"
+"""The attribute of a frame of results that lists what has no value, each as the fields of a `NotComputed`."""
+
+Log = Callable[[str], None]
+
+_NOUNS = {"label": "labels", "number": "numbers", "text": "text", "id": "keys"}
+
+
+def silent(line: str) -> None:
+    """Ignore a line of progress."""
+    del line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +63,10 @@ class Evaluation:
         The constraints that the rows were checked against.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    not_computed : sequence of NotComputed
+        The metrics that have no value, for a column or for the table, each with the reason.
+    details : mapping of str to str
+        Further facts on the origin of the synthetic rows for the report, such as their seed.
     """
 
     samples: Samples
@@ -52,6 +76,8 @@ class Evaluation:
     constraints: Sequence[Constraint] = field(default=())
     title: str = "the table"
     source: str = "the rows given"
+    not_computed: Sequence[NotComputed] = field(default=())
+    details: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -72,8 +98,9 @@ class Evaluation:
         drawn = {
             "metrics": figures.metric_dots(findings, **options),
             **figures.fidelity_figures(self.samples, self.results["fidelity"], **options),
-            "distances": figures.distance_figure(self.samples, **options),
         }
+        if self.samples.schema.compared:
+            drawn["distances"] = figures.distance_figure(self.samples, **options)
         if self.comparison is not None:
             compared = self.comparison.scores, self.comparison.differences
             drawn["regression_comparison"] = figures.regression_points(*compared, unit=self._unit, **options)
@@ -83,7 +110,7 @@ class Evaluation:
     def html(self) -> str:
         """The report: one HTML page with all numbers and figures, without scripts or external files."""
         from synth_assets.evaluation.figures import FILE_DPI, as_png
-        from synth_assets.evaluation.report import Origin, Utility, report_html
+        from synth_assets.evaluation.report import Origin, Utility, describe_columns, report_html
 
         counts = {
             "Synthetic rows": self.samples.synthetic,
@@ -91,6 +118,7 @@ class Evaluation:
             "Holdout rows": self.samples.holdout,
         }
         facts = {name: f"{len(rows):,}" for name, rows in counts.items()}
+        facts.update(self.details)
         facts["Evaluated with"] = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         return report_html(
             Origin(table=self.title, source=self.source, facts=facts),
@@ -101,6 +129,8 @@ class Evaluation:
             if self.comparison is None
             else Utility(self.comparison.scores, self.comparison.verdict, self._unit),
             pictures={name: as_png(figure, dpi=FILE_DPI) for name, figure in self.figures().items()},
+            columns=describe_columns(self.samples),
+            not_computed=self.not_computed,
         )
 
     def save_html(self, path: str | Path) -> None:
@@ -144,6 +174,8 @@ def evaluate(
     *,
     title: str = "the table",
     source: str = "the rows given",
+    log: Log = silent,
+    details: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Evaluate a synthetic sample.
 
@@ -157,11 +189,15 @@ def evaluate(
         By gate and metric: how much worse than real rows the sample may be; otherwise the metric's own tolerance.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    log : callable
+        Called with a line for each family of metrics.
+    details : mapping of str to str, optional
+        Further facts on the origin of the synthetic rows for the report, such as their seed.
 
     Returns
     -------
     Evaluation
-        Without a target in the schema, there is no comparison and no utility gate.
+        Without a target in the schema, or where too few rows have one, there is no comparison and no utility gate.
 
     Raises
     ------
@@ -170,21 +206,41 @@ def evaluate(
     """
     gates = gates_with(tolerances or {})
     check_constraints(constraints, samples.schema)
-    results = {"fidelity": fidelity_results(samples, constraints), "privacy": privacy_results(samples)}
+    results = {
+        "fidelity": fidelity_results(samples, constraints, log=log),
+        "privacy": privacy_results(samples, log=log),
+    }
+    not_computed = [NotComputed(**each) for frame in results.values() for each in frame.attrs[NOT_COMPUTED]]
     comparison = None
-    if samples.schema.target is not None:
+    if (reason := why_not(samples)) is None:
+        start = time.monotonic()
         comparison = compare_training_sets(samples)
-        results["utility"] = utility_results(comparison.table())
+        found = utility_results(comparison.table())
+        if len(found):
+            results["utility"] = found
+        else:
+            reason = NO_SCORE
+        log(f"utility: {len(found)} results in {time.monotonic() - start:.0f} s")
+    if reason:
+        not_computed.append(NotComputed("tstr_score", None, reason))
     verdicts = evaluate_gates(gates.values(), results)
-    return Evaluation(samples, results, verdicts, comparison, tuple(constraints), title, source)
+    return Evaluation(
+        samples, results, verdicts, comparison, tuple(constraints), title, source, tuple(not_computed), details or {}
+    )
 
 
-def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = ()) -> pd.DataFrame:
-    """Compute the metrics of similarity, detection and validity."""
-    return _compute(FIDELITY, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}})
+def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = (), *, log: Log = silent) -> pd.DataFrame:
+    """Compute the metrics of similarity, detection and validity.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Metric results. `attrs["not_computed"]` lists the metrics without a value: 'metric', 'column_name', 'reason'.
+    """
+    return _compute(FIDELITY_FAMILIES, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}, log)
 
 
-def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None) -> pd.DataFrame:
+def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, log: Log = silent) -> pd.DataFrame:
     """Compute the metrics of copies, distances and membership inference attacks, and list the leaked rows.
 
     Parameters
@@ -197,10 +253,37 @@ def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None) -> p
     Returns
     -------
     pandas.DataFrame
-        Metric results; leaked rows have `column_name` 'row_id 17'.
+        Metric results; leaked rows have `column_name` 'row_id 17'. `attrs["not_computed"]` is as of
+        `fidelity_results`.
     """
-    return _compute(PRIVACY, samples, {LEAKED_ROW: {"row_ids": row_ids}})
+    return _compute(PRIVACY_FAMILIES, samples, {LEAKED_ROW: {"row_ids": row_ids}}, log)
 
 
-def _compute(metrics: Iterable[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
-    return result_frame(row for metric in metrics for row in metric.compute(samples, **options.get(metric.name, {})))
+def _compute(
+    families: Mapping[str, Sequence[Metric]], samples: Samples, options: Mapping[str, dict[str, Any]], log: Log
+) -> pd.DataFrame:
+    roles = {column.role for column in samples.schema.columns}
+    computed: list[Mapping[str, Any]] = []
+    not_computed: list[NotComputed] = []
+    for family, metrics in families.items():
+        start, before = time.monotonic(), len(computed)
+        for metric in metrics:
+            if roles.isdisjoint(metric.roles):
+                nouns = " or ".join(_NOUNS[role] for role in metric.roles)
+                not_computed.append(NotComputed(metric.name, None, f"the table has no column of {nouns}"))
+                continue
+            rows = list(metric.compute(samples, **options.get(metric.name, {})))
+            computed += [{**row, **_within(row, metric)} for row in rows if not isinstance(row, NotComputed)]
+            not_computed += [row for row in rows if isinstance(row, NotComputed)]
+            if not rows and metric.name not in (CONSTRAINT_VIOLATIONS, LEAKED_ROW):
+                not_computed.append(NotComputed(metric.name, None, "no column or pair of columns can be compared"))
+        log(f"{family}: {len(computed) - before} results in {time.monotonic() - start:.0f} s")
+    frame = result_frame(computed)
+    frame.attrs[NOT_COMPUTED] = [asdict(each) for each in not_computed]
+    return frame
+
+
+def _within(row: Mapping[str, Any], metric: Metric) -> dict[str, float]:
+    """Return the ends of the intervals of a result, within the metric's range."""
+    ends = ("value_low", "value_high", "reference_low", "reference_high")
+    return {end: float(np.clip(row[end], *metric.possible)) for end in ends}

@@ -4,17 +4,24 @@ A limit is never a bare number. A metric may be worse than the worse end of its 
 interval covers chance in real rows, the tolerance is what a synthesizer may add.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.metrics import METRICS
+from synth_assets.evaluation.reference import SPLITS
 
 MAX_NAMED = 5
 """Failed numbers that a message names, the farthest beyond their limits first."""
+
+MANY = 30
+"""Numbers of a metric, columns or pairs, up to which each has the 95% interval of its reference."""
+
+COPIES = frozenset({"exact_copies", "partial_copies", "leaked_rows"})
+"""Metrics of copied rows: after a failure, the message names the columns in which rows are copied."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class Gate:
         By metric: how much worse than real rows a sample may be, in the metric's unit.
     remediation : str
         What to do after a failure.
+    remedies : mapping of str to str, optional
+        By metric: what to do after a failure of this one, in which '{columns}' stands for the columns that fail. If
+        each metric that fails has a remedy, `remediation` is left out.
     """
 
     name: str
@@ -40,6 +50,7 @@ class Gate:
     blocking: bool
     tolerances: Mapping[str, float]
     remediation: str
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
     def with_tolerances(self, changed: Mapping[str, float]) -> "Gate":
         """Return the gate with other tolerances for some of its metrics.
@@ -64,9 +75,24 @@ class Gate:
         return replace(self, tolerances={**self.tolerances, **changed})
 
 
-def _gate(name: str, description: str, metrics: Sequence[str], remediation: str, *, blocking: bool = True) -> Gate:
+def _gate(
+    name: str,
+    description: str,
+    metrics: Sequence[str],
+    remediation: str,
+    *,
+    blocking: bool = True,
+    remedies: Mapping[str, str] | None = None,
+) -> Gate:
     tolerances = {metric: METRICS[metric].tolerance for metric in metrics}
-    return Gate(name, description, blocking, {k: v for k, v in tolerances.items() if v is not None}, remediation)
+    stated = {metric: tolerance for metric, tolerance in tolerances.items() if tolerance is not None}
+    return Gate(name, description, blocking, stated, remediation, remedies or {})
+
+
+_COPIED_TEXT = (
+    "Texts of real rows are repeated in {columns}: state publish_text: false, or type: id if the values are keys, or "
+    "fit the synthesizer to more rows."
+)
 
 
 # Calibration: 14 samples of 1,392 real abalones, evaluated as if they were synthetic, passed every gate. The 11 that
@@ -83,6 +109,12 @@ GATES = {
                 "tv_complement",
                 "correlation_similarity",
                 "contingency_similarity",
+                "missing_share_difference",
+                "missing_pairs_difference",
+                "text_length",
+                "text_characters",
+                "text_words",
+                "column_prediction_gap",
                 "detection_auc_boosting",
                 "detection_auc_forest",
             ),
@@ -100,6 +132,10 @@ GATES = {
             "privacy",
             "Synthetic rows reveal no more about train rows than about holdout rows.",
             (
+                "rare_labels",
+                "key_copies",
+                "text_copies",
+                "text_near_copies",
                 "exact_copies",
                 "leaked_rows",
                 "partial_copies",
@@ -110,6 +146,15 @@ GATES = {
             ),
             "Do not publish or share the sample: it repeats train rows, which the report lists. Fit the synthesizer to "
             "more rows or for fewer epochs, or use one that copies less.",
+            remedies={
+                "rare_labels": "Do not publish or share the sample: labels that identify few real rows are shown in "
+                "{columns}. State type: text or type: id for a column whose labels are nearly unique, use a "
+                "synthesizer that hides rare labels, or lower min_label_rows if the labels are not confidential.",
+                "key_copies": "Do not publish or share the sample: real keys are repeated in {columns}. State a "
+                "pattern or a start for the column that no real key has.",
+                "text_copies": _COPIED_TEXT,
+                "text_near_copies": _COPIED_TEXT,
+            },
         ),
         _gate(
             "utility",
@@ -148,10 +193,13 @@ class Verdict:
     findings : pandas.DataFrame
         One row for each number of its metrics: the columns of the metric results, `limit` (the worst value that
         passes) and `passed`; the farthest beyond their limits first.
+    copied_columns : sequence of str
+        The columns in which rows agree with train rows more often than real rows do, the most beyond them first.
     """
 
     gate: Gate
     findings: pd.DataFrame
+    copied_columns: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"Verdict({self.gate.name} {self.status}: {self.message})"
@@ -177,7 +225,23 @@ class Verdict:
         sentences = [_sentence(row) for row in failed.head(MAX_NAMED).itertuples()]
         if len(failed) > MAX_NAMED:
             sentences.append(f"{len(failed) - MAX_NAMED} more numbers are beyond their limits.")
-        return " ".join([*sentences, self.gate.remediation])
+        return " ".join([*sentences, *self._remediation(failed)])
+
+    def _remediation(self, failed: pd.DataFrame) -> Iterator[str]:
+        metrics = list(dict.fromkeys(failed["metric"]))
+        if COPIES.intersection(metrics) and self.copied_columns:
+            more = len(self.copied_columns) - MAX_NAMED
+            named = ", ".join(self.copied_columns[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+            yield f"Rows agree with train rows most in {named}."
+        texts: dict[str, list[str]] = {}
+        for metric in metrics:
+            if metric in self.gate.remedies:
+                columns = failed.loc[failed["metric"] == metric, "column_name"].dropna()
+                texts.setdefault(self.gate.remedies[metric], []).extend(columns)
+        for text, columns in texts.items():
+            yield text.format(columns=", ".join(dict.fromkeys(columns)))
+        if not set(metrics) <= set(self.gate.remedies):
+            yield self.gate.remediation
 
 
 def status(passed: bool, blocking: bool) -> str:
@@ -200,7 +264,7 @@ def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
     Verdict
         An undefined number does not pass. The limit is the worse end of the reference interval plus the tolerance;
         without an interval, the reference plus the tolerance; without a reference, the best value of the metric's range
-        plus the tolerance.
+        plus the tolerance. Of more than 30 numbers of a metric, the intervals are wider.
 
     Raises
     ------
@@ -213,27 +277,48 @@ def evaluate_gate(gate: Gate, results: pd.DataFrame) -> Verdict:
             f"gate {gate.name!r} needs {', '.join(gate.tolerances)}; the metric results have none of these. Evaluate "
             "the sample again."
         )
+    copied = results[(results["metric"] == "copied_cells") & (results["value"] > results["reference_high"])]
+    copied = copied.iloc[np.argsort(copied["reference_high"] - copied["value"], kind="stable")]
     limits, passed, excess = [], [], []
+    wider = {metric: _widening(int(count)) for metric, count in relevant["metric"].value_counts().items()}
     for row in relevant.itertuples():
         metric = METRICS[row.metric]
         sign = 1.0 if metric.goal == "minimize" else -1.0  # the direction in which it is worse
-        edges = (row.reference_high if sign > 0 else row.reference_low, row.reference, metric.best)
+        edge = row.reference_high if sign > 0 else row.reference_low
+        edges = (row.reference + (edge - row.reference) * wider[row.metric], row.reference, metric.best)
         limit = next(edge for edge in edges if not np.isnan(edge)) + sign * gate.tolerances[row.metric]
         limit = min(limit, metric.worst) if sign > 0 else max(limit, metric.worst)
         limits.append(limit)
         passed.append(bool(sign * (row.value - limit) <= 0))  # False for NaN
         excess.append(np.inf if np.isnan(row.value) else sign * (row.value - limit))
     findings = relevant.assign(limit=limits, passed=passed)
-    return Verdict(gate, findings.iloc[np.argsort(-np.array(excess), kind="stable")].reset_index(drop=True))
+    ordered = findings.iloc[np.argsort(-np.array(excess), kind="stable")].reset_index(drop=True)
+    return Verdict(gate, ordered, tuple(copied["column_name"]))
+
+
+def _widening(count: int) -> float:
+    """Return how much wider than at 95% the reference intervals of so many numbers of one metric are.
+
+    One of 30 numbers of real rows hardly ever exceeds its interval by more than the tolerance; of 300, some do in most
+    samples. The level is such that exceeding does not become more likely with more numbers. The distribution is
+    Student's, with a degree of freedom less than there are real splits.
+    """
+    from scipy.special import stdtrit
+
+    if count <= MANY:
+        return 1.0
+    return float(stdtrit(SPLITS - 1, 1 - 0.025 * (MANY / count) ** 2) / stdtrit(SPLITS - 1, 0.975))
 
 
 def evaluate_gates(gates: Iterable[Gate], results: Mapping[str, pd.DataFrame]) -> list[Verdict]:
     """Evaluate gates on metric results, by 'fidelity', 'privacy' and 'utility'.
 
-    Without results of utility, where the table has no target, the utility gate is skipped.
+    A gate is skipped where none of its metrics is computed: utility, where the table has no target or no score is
+    defined, and fidelity, where no column is compared.
     """
     together = pd.concat(results.values(), ignore_index=True)
-    return [evaluate_gate(gate, together) for gate in gates if gate.name != "utility" or "utility" in results]
+    computed = set(together["metric"])
+    return [evaluate_gate(gate, together) for gate in gates if computed.intersection(gate.tolerances)]
 
 
 def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:
@@ -251,7 +336,5 @@ def _sentence(row: object) -> str:
     metric = METRICS[row.metric]  # type: ignore[attr-defined]
     column = "" if pd.isna(row.column_name) else f", {row.column_name}"  # type: ignore[attr-defined]
     bound = "at most" if metric.goal == "minimize" else "at least"
-    return (
-        f"{metric.title}{column}: {row.value:.4f}; real rows score {row.reference:.4f}, "  # type: ignore[attr-defined]
-        f"expected {bound} {row.limit:.4f}."  # type: ignore[attr-defined]
-    )
+    real = "" if pd.isna(row.reference) else f"real rows score {row.reference:.4f}, "  # type: ignore[attr-defined]
+    return f"{metric.title}{column}: {row.value:.4f}; {real}expected {bound} {row.limit:.4f}."  # type: ignore[attr-defined]

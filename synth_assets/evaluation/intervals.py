@@ -1,5 +1,7 @@
 """95% confidence intervals: of scores on resampled holdout rows, and of areas under ROC curves."""
 
+from typing import Literal
+
 import numpy as np
 
 from synth_assets.evaluation.reference import Reference
@@ -9,13 +11,20 @@ RESAMPLES = 200
 
 _PERCENTILES = (2.5, 97.5)
 
+Scale = Literal["plain", "share", "below one", "positive"]
+"""The range of a score: any number, 0 to 1 (an area, an accuracy), at most 1 (R2), or at least 0 (an error)."""
+
+_LEAST = 1e-12
+
 
 def bootstrap_rows(n: int, *, seed: int) -> list[np.ndarray]:
     """Return the positions of n rows as they are, then of bootstrap resamples."""
     return [np.arange(n), *np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))]
 
 
-def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[float, float]:
+def score_interval(
+    value: float, scores: np.ndarray, *, of_mean: bool, scale: Scale = "plain", rows: int | None = None
+) -> tuple[float, float]:
     """Return the 95% interval of a score that was repeated, each time on the same holdout rows.
 
     A score varies with what differs between repeats (training rows, seeds) and with the holdout rows that the repeats
@@ -23,6 +32,9 @@ def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[
     holdout rows, minus the interaction of both, which is contained in each. (Resampling both at once would count the
     interaction three times: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.) The interval is
     Student's, with the degrees of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics Bulletin 2, 1946).
+
+    Of a score with a range, the interval is computed on a scale that has none, and stays within the range: the logit of
+    a share, the logarithm of an error, the logarithm of 1 - R2 (the error relative to the mean's).
 
     Parameters
     ----------
@@ -32,19 +44,53 @@ def score_interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[
         Repeats by resamples; the first resample is the holdout rows as they are.
     of_mean : bool
         Whether `value` estimates the mean of the repeats, or a single repeat.
+    scale : {"plain", "share", "below one", "positive"}
+        The score's range.
+    rows : int, optional
+        Number of holdout rows; a share of 0 or 1 counts as half a row more or less on the scale of the logit.
 
     Returns
     -------
     low, high : float
         NaN where there is one repeat, or no score.
     """
+    if scores.shape[0] < 2 or np.isnan(value):
+        return float("nan"), float("nan")
+    if scale == "plain":
+        return _interval(value, scores, of_mean=of_mean)
+    if (scores == value).all():
+        return value, value
+    ends = _interval(float(_stretched(value, scale, rows)), _stretched(scores, scale, rows), of_mean=of_mean)
+    low, high = sorted(_shrunk(end, scale) for end in ends)
+    return min(low, value), max(high, value)
+
+
+def _stretched(score: float | np.ndarray, scale: Scale, rows: int | None) -> np.ndarray:
+    """Map scores of a range to all numbers."""
+    score = np.asarray(score, dtype="float64")
+    if scale == "share":
+        half = 0.5 / (rows or RESAMPLES)
+        score = score.clip(half, 1 - half)
+        return np.asarray(np.log(score) - np.log1p(-score))
+    return np.asarray(np.log((score if scale == "positive" else 1 - score).clip(_LEAST)))
+
+
+def _shrunk(stretched: float, scale: Scale) -> float:
+    """Map a number back to the range of a score."""
+    if scale == "share":
+        return float(1 / (1 + np.exp(-np.clip(stretched, -500, 500))))
+    error = float(np.exp(min(stretched, 500.0)))
+    return error if scale == "positive" else 1 - error
+
+
+def _interval(value: float, scores: np.ndarray, *, of_mean: bool) -> tuple[float, float]:
     from scipy.special import stdtrit
 
     n_repeats, n_resamples = scores.shape[0], scores.shape[1] - 1
-    if n_repeats < 2 or np.isnan(value):
-        return float("nan"), float("nan")
     resampled = scores[:, 1:]
     resampled = resampled[:, ~np.isnan(resampled).any(axis=0)]  # a resample of few rows may have no score
+    if resampled.shape[1] < 2:
+        return float("nan"), float("nan")
     averaged = n_repeats if of_mean else 1
     between = float(scores[:, 0].var(ddof=1)) / averaged
     of_holdout = float(resampled.mean(axis=0).var(ddof=1))

@@ -1,6 +1,10 @@
 """Estimators that predict the target from the other columns, and the scores of their predictions.
 
-Regressors for a numeric target, classifiers for a categorical one; callers treat both alike.
+Regressors for a numeric target, classifiers for a categorical one; callers treat both alike. Boosting and forests take
+missing numbers as they are; linear models and nearest neighbours get the median of the training rows and an indicator.
+A missing label is a label of its own. Of a column of more than 100 labels, linear models and nearest neighbours
+distinguish the most frequent ones, and trees split the codes as numbers where boosting accepts no more categories. Rows
+without a target are left out.
 """
 
 import math
@@ -13,7 +17,7 @@ import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.intervals import roc_area
-from synth_assets.evaluation.samples import all_categories, encode_features
+from synth_assets.evaluation.samples import MOST_LABELS, all_categories, encode_features
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -31,6 +35,14 @@ FOREST_SETTINGS = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": 0.
 BOOSTING_SETTINGS = {"learning_rate": 0.1, "max_iter": 50, "max_leaf_nodes": 16}
 LARGEST_LEAF = 40
 
+MOST_BINS = 255
+"""Categories of a feature that scikit-learn's boosting accepts."""
+
+MOST_CLASSES = 10
+"""Labels of a target, the most frequent ones, that classifiers distinguish; the others are one class."""
+
+OTHER_CLASS = "(other labels)"
+
 ALGORITHM_VERSION = 1
 """Raise by hand whenever an estimator here would predict something else from the same rows."""
 
@@ -45,7 +57,8 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 class PredictionTask:
     """Prediction of a table's target from its other columns.
 
-    `labels` has the labels of each categorical column in the order of their codes; of the target, those that occur.
+    `labels` has the labels of each categorical column in the order of their codes; of the target, those that occur,
+    or the most frequent of the training rows and `OTHER_CLASS`.
     """
 
     schema: TableSchema
@@ -55,6 +68,8 @@ class PredictionTask:
     def of(cls, schema: TableSchema, *sets: pd.DataFrame) -> "PredictionTask":
         """Derive the task from the rows of training and of scoring; it has every label that occurs in them.
 
+        The first set decides which labels of the target are frequent. Columns of text and keys do not count.
+
         Raises
         ------
         ForeseenError
@@ -62,10 +77,15 @@ class PredictionTask:
         """
         if schema.target is None:
             raise ForeseenError("the schema has no target column to predict; pass its name as `target`.")
+        schema = schema.select(schema.compared)
+        target = str(schema.target)
         labels = {name: all_categories(name, schema, *sets) for name in schema.categorical}
-        if schema.target in labels:
-            occurring = {str(label) for rows in sets for label in rows[schema.target].unique()}
-            labels[schema.target] = [label for label in labels[schema.target] if label in occurring]
+        if target in labels:
+            occurring = {str(label) for rows in sets for label in rows[target].dropna().unique()}
+            labels[target] = [label for label in labels[target] if label in occurring]
+            if len(labels[target]) > MOST_CLASSES:
+                frequent = set(sets[0][target].value_counts().index[: MOST_CLASSES - 1])
+                labels[target] = [*(label for label in labels[target] if label in frequent), OTHER_CLASS]
         return cls(schema, {name: tuple(found) for name, found in labels.items()})
 
     @property
@@ -87,12 +107,17 @@ class PredictionTask:
     @property
     def estimators(self) -> Mapping[str, Estimator]:
         """Estimators, by name."""
-        features = [name for name in self.schema.categorical if name != self.target]
-        return _estimators(features, classify=bool(self.classes))
+        features = {name: len(self.labels[name]) for name in self.schema.categorical if name != self.target}
+        numbers = [c for c in self.schema.columns if c.role == "number" and c.name != self.target]
+        return _estimators(features, has_gaps=any(c.nullable for c in numbers), classify=bool(self.classes))
 
     def encode(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Encode rows as numbers, in the schema's columns; labels as codes."""
-        return encode_features(rows[self.schema.names], self.labels)
+        """Encode the rows that have a target as numbers, in the schema's columns; labels as codes."""
+        rows = rows.loc[rows[self.target].notna(), self.schema.names]
+        if OTHER_CLASS in self.classes:
+            known = rows[self.target].isin(self.classes)
+            rows = rows.assign(**{self.target: rows[self.target].where(known, OTHER_CLASS)})
+        return encode_features(rows, self.labels).reset_index(drop=True)
 
     def y_true(self, encoded: pd.DataFrame) -> np.ndarray:
         """Return the target of encoded rows: numbers, or positions in `classes`."""
@@ -127,18 +152,21 @@ class PredictionTask:
 
 def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray) -> Any:
     """Fit an estimator of scikit-learn so that its predictions never differ, even if it fits in threads."""
-    fitted = estimator.fit(features, y_true)
+    empty = features.columns[features.isna().all()]  # boosting cannot bin a column without a value
+    fitted = estimator.fit(features.assign(**dict.fromkeys(empty, 0.0)), y_true)
     if "n_jobs" in fitted.get_params():
         # A forest sums its trees in the order in which its threads end: the last digits would vary.
         fitted.set_params(n_jobs=1)
     return fitted
 
 
-def _estimators(categories: list[str], *, classify: bool) -> Mapping[str, Estimator]:
+def _estimators(labels: Mapping[str, int], *, has_gaps: bool, classify: bool) -> Mapping[str, Estimator]:
+    """Return estimators for features of which some are codes of so many labels."""
     from sklearn import ensemble, linear_model, neighbors
     from sklearn.pipeline import make_pipeline
 
-    suffix = "Classifier" if classify else "Regressor"
+    categories, suffix = list(labels), "Classifier" if classify else "Regressor"
+    few = [name for name, count in labels.items() if count <= MOST_BINS]
     neighbours, forest, boosting = (
         getattr(module, f"{name}{suffix}")
         for module, name in ((neighbors, "KNeighbors"), (ensemble, "RandomForest"), (ensemble, "HistGradientBoosting"))
@@ -148,15 +176,17 @@ def _estimators(categories: list[str], *, classify: bool) -> Mapping[str, Estima
         return linear_model.LogisticRegression(max_iter=1000) if classify else linear_model.LinearRegression()
 
     return {
-        LOGISTIC if classify else LINEAR: lambda rows, seed: make_pipeline(_scaled(categories), linear()),
+        LOGISTIC if classify else LINEAR: lambda rows, seed: make_pipeline(
+            scaled(categories, has_gaps=has_gaps), linear()
+        ),
         NEIGHBOURS: lambda rows, seed: make_pipeline(
-            _scaled(categories), neighbours(min(NEAREST, rows), weights="distance")
+            scaled(categories, has_gaps=has_gaps), neighbours(min(NEAREST, rows), weights="distance")
         ),
         FOREST: lambda rows, seed: forest(
             **FOREST_SETTINGS, max_samples=_tree_rows(rows), random_state=seed, n_jobs=-1
         ),
         BOOSTING: lambda rows, seed: boosting(
-            **BOOSTING_SETTINGS, min_samples_leaf=_leaf(rows), categorical_features=categories, random_state=seed
+            **BOOSTING_SETTINGS, min_samples_leaf=_leaf(rows), categorical_features=few, random_state=seed
         ),
     }
 
@@ -171,13 +201,17 @@ def _leaf(rows: int) -> int:
     return min(LARGEST_LEAF, round(math.sqrt(rows)))
 
 
-def _scaled(categories: list[str]) -> "ColumnTransformer":
-    # Linear models and distances need labels one-hot; trees split codes.
+def scaled(categories: list[str], *, has_gaps: bool) -> "ColumnTransformer":
+    """Return what linear models and distances need: labels one-hot, numbers standardised and without gaps."""
     from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return make_column_transformer((one_hot, categories), remainder=StandardScaler())
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_LABELS + 1, sparse_output=False)
+    imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    numbers = make_pipeline(imputer, StandardScaler()) if has_gaps else StandardScaler()
+    return make_column_transformer((one_hot, categories), remainder=numbers)
 
 
 def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> float:

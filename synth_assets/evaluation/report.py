@@ -11,16 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from synth_assets.evaluation.figures.rows import MOST_CORRELATED, MOST_PANELS
 from synth_assets.evaluation.figures.scores import SCORE_LABELS, TRAINED_ON, shortfall
 from synth_assets.evaluation.figures.style import FILE_DPI
 from synth_assets.evaluation.gates import Verdict, is_publishable, status
 from synth_assets.evaluation.metrics import METRICS, Metric
 from synth_assets.evaluation.metrics.attacks import LEAKED_ROW, MIN_ATTACKS, SUSPECT_QUANTILE
+from synth_assets.evaluation.metrics.base import NotComputed
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
+from synth_assets.evaluation.samples import Samples
+from synth_assets.schema.columns import Column, Id
 from synth_assets.schema.constraints import Constraint
+from synth_assets.schema.table import TableSchema
 
 MAX_TABLE_ROWS = 200
 """Maximum number of rows of a table of the report, the worst ones; the warehouse stores all."""
+
+MAX_NAMED = 12
+"""Maximum number of columns for which a metric is not computed that are named."""
 
 SCALE = 96 / FILE_DPI
 """Pixels of the page for each pixel of a figure, so that its text is as large as the page's."""
@@ -63,14 +71,16 @@ PICTURES = {
     ),
     "densities": Picture(
         "fidelity",
-        "Densities of the columns. Where the synthetic line leaves the band, it differs from holdout rows by more than "
-        "95% of samples of real rows do.",
+        "Distributions of the columns; keys are not drawn. Where the synthetic line leaves the band, it differs from "
+        "holdout rows by more than 95% of samples of real rows do. A stem is a single value that many rows have; its "
+        f"axis is at the right. Of more than {MOST_PANELS} columns, the least similar ones are drawn.",
         "A panel for each column with the density or the shares of holdout and of synthetic rows, and a band that "
         "contains 95% of samples of real rows. The tables of similarity have a number for each panel.",
     ),
     "correlations": Picture(
         "fidelity",
-        "Spearman correlations of the numeric columns, and their differences.",
+        "Spearman correlations of the numeric columns, dates among them, and their differences. Of more than "
+        f"{MOST_CORRELATED} columns, those of the pairs that differ most are drawn.",
         "Three correlation matrices: of holdout rows, of synthetic rows, and their difference. The table of "
         "correlation similarity has a number for each cell.",
     ),
@@ -101,6 +111,48 @@ PICTURES = {
 def figure_names(*, history: bool, target: bool) -> list[str]:
     """Return the names in `PICTURES` of a report's figures; `history`: it has several dates, `target`: a target."""
     return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
+
+
+@dataclass(frozen=True)
+class ColumnRow:
+    """What the report says of a column.
+
+    Parameters
+    ----------
+    name, type : str
+        Its name and type.
+    nullable : bool
+        Whether cells may be empty.
+    empty_real, empty_synthetic : float, optional
+        Shares of empty cells; None where the rows lack the column.
+    note : str
+        What else is to be known: labels, unit, the pattern of keys.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    empty_real: float | None
+    empty_synthetic: float | None
+    note: str
+
+
+def describe_columns(samples: Samples) -> list[ColumnRow]:
+    """Describe the columns of a table, in order, for its report."""
+    schema = samples.schema
+    real = [samples.typed["train"], samples.typed["holdout"]]
+    hidden = {name: int((counts < schema.label_threshold).sum()) for name, counts in samples.label_rows.items()}
+    return [
+        ColumnRow(
+            name=column.name,
+            type=column.type,
+            nullable=column.nullable,
+            empty_real=_share_empty(real, column.name),
+            empty_synthetic=_share_empty([samples.typed["synthetic"]], column.name),
+            note=_note(column, schema, hidden.get(column.name, 0)),
+        )
+        for column in schema.columns
+    ]
 
 
 @dataclass(frozen=True)
@@ -146,6 +198,8 @@ def report_html(
     constraints: Sequence[Constraint],
     utility: Utility | None,
     pictures: Mapping[str, bytes],
+    columns: Sequence[ColumnRow] = (),
+    not_computed: Sequence[NotComputed] = (),
 ) -> str:
     """Render the report of a sample as an HTML page. Everything that comes from data is escaped.
 
@@ -163,6 +217,10 @@ def report_html(
         Scores of estimators, where the table has a target.
     pictures : mapping of str to bytes
         PNG files, by their names in `PICTURES`.
+    columns : sequence of ColumnRow
+        The columns of the table, from `describe_columns`.
+    not_computed : sequence of NotComputed
+        Metrics that have no value, each with its reason.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -189,6 +247,11 @@ def report_html(
         stopped=stopped,
         sections=sections,
         overview=_shown("", pictures),
+        columns=columns[:MAX_TABLE_ROWS],
+        column_count=len(columns),
+        not_computed=_reasons(not_computed),
+        fold=FOLDED,
+        share=_share,
         constraints={constraint.name: constraint for constraint in constraints},
         min_attacks=MIN_ATTACKS,
         suspect_quantile=SUSPECT_QUANTILE,
@@ -290,6 +353,51 @@ def _scores(scores: pd.DataFrame, unit: str) -> dict[str, object]:
             for regressor, trained_on in rows
         ],
     }
+
+
+def _share_empty(sets: Sequence[pd.DataFrame], name: str) -> float | None:
+    if any(name not in rows for rows in sets):
+        return None
+    return float(sum(rows[name].isna().sum() for rows in sets) / sum(map(len, sets)))
+
+
+def _note(column: Column, schema: TableSchema, hidden: int) -> str:
+    """Return what is to be known of a column, as a phrase."""
+    parts = ["target"] if column.name == schema.target else []
+    if isinstance(column, Id):
+        made = {"integer": f"whole numbers from {column.start:,}", "uuid": "random UUIDs"}
+        parts.append(f"made by pattern, not learned: {made.get(column.pattern, column.pattern)}")
+    elif column.role == "text":
+        parts.append("text, published" if schema.text_is_published else "text, not published")
+    elif column.type == "categorical":
+        parts.append(f"{len(column.labels):,} label{'s' if len(column.labels) > 1 else ''}")
+    if hidden:
+        parts.append(f"{hidden:,} hidden, each with fewer than {schema.label_threshold} train rows")
+    if column.unit:
+        parts.append(f"unit: {column.unit}")
+    return "; ".join(parts)
+
+
+def _reasons(not_computed: Sequence[NotComputed]) -> list[dict[str, object]]:
+    """Return each reason once, with its metrics and its columns."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for each in not_computed:
+        metrics, names = found.setdefault(each.reason, ([], []))
+        metrics.append(METRICS[each.metric].title)
+        names.extend([each.column_name] if each.column_name else [])
+    return [
+        {
+            "reason": reason,
+            "metrics": list(dict.fromkeys(metrics)),
+            "columns": list(dict.fromkeys(names))[:MAX_NAMED],
+            "more": max(0, len(set(names)) - MAX_NAMED),
+        }
+        for reason, (metrics, names) in found.items()
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1%}"
 
 
 def _number(value: float) -> str:

@@ -71,8 +71,8 @@ def source_watch(
         minimum_interval_seconds=60 * every_minutes,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Run the lineage of {table.name} when its source has changed. A file is hashed; of a data set on OpenML, "
-            "the checksum is requested. If the rows are the same, the model is not trained again."
+            f"Run the lineage of {table.name} when the fingerprint of its source has changed. If the rows are the "
+            "same, the model is not trained again."
         ),
     )
     def watch(context: dg.SensorEvaluationContext, paths: dg.ResourceParam[DataPaths]) -> dg.RunRequest | dg.SkipReason:

@@ -18,7 +18,9 @@ from synth_assets.orchestration.assets import (
     synthetic_sample,
 )
 from synth_assets.orchestration.assets.common import Table
+from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.settings import SyntheticTableSettings
+from synth_assets.schema.lock import SchemaLock
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,15 @@ class SyntheticTable(dg.Component):
     ----------
     settings : SyntheticTableSettings
         The settings of the table, as its `defs.yaml` states them.
+    inferred : tuple of str
+        The columns that were inferred from the source.
+    left_out : tuple of str
+        The columns of the source that were known when the others were inferred, and are no part of the table.
     """
 
     settings: SyntheticTableSettings
+    inferred: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -47,20 +55,28 @@ class SyntheticTable(dg.Component):
         """Create the component from validated settings."""
         if not isinstance(attributes, SyntheticTableSettings):
             raise TypeError(f"found {type(attributes).__name__}; expected the attributes of a SyntheticTable")
-        return cls(attributes)
+        folder = context.path if context.path.is_dir() else context.path.parent
+        if not attributes.is_inferred:
+            return cls(attributes)
+        lock = SchemaLock.read(folder)
+        stated = {column.name for column in attributes.override}
+        inferred = tuple(column.name for column in lock.columns if column.name not in stated)
+        return cls(attributes.resolved(folder), inferred, tuple(lock.left_out))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the assets, checks, jobs, schedule and sensor of the table."""
         settings = self.settings
-        partitions = dg.DailyPartitionsDefinition(
-            start_date=settings.schedule.start_date,
-            timezone=settings.schedule.timezone,
-            end_offset=1,  # today is a partition too, not only past days
-        )
+        partitions = Days(settings.schedule.start_date, timezone=settings.schedule.timezone)
         freshness = settings.freshness.policy()
-        table = Table(settings.table, settings.owner, settings.encoding(), partitions)
+        table = Table(settings.table, settings.owner, settings.encoding(), partitions, self.inferred)
         fitted_once = [
-            *raw.build(table, settings.source, minimum_rows=settings.split.train_size + 1),
+            *raw.build(
+                table,
+                settings.source,
+                minimum_rows=settings.split.minimum_rows,
+                max_missing_share=settings.max_missing_share,
+                known_columns=(*table.schema.names, *self.left_out) if self.inferred else None,
+            ),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
                 table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir
@@ -70,7 +86,7 @@ class SyntheticTable(dg.Component):
             *synthetic_sample.build(table, settings.sample, freshness=freshness),
             *fidelity.build(table, settings.constraints),
             *privacy.build(table),
-            *regression_comparison.build(table),
+            *(regression_comparison.build(table) if table.schema.target else ()),
             *report.build(table, settings.gates(), settings.constraints),
         ]
         definitions = [*fitted_once, *each_day]

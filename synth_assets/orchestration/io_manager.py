@@ -12,6 +12,9 @@ from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.table import content_hash
 from synth_assets.storage.warehouse import INPUTS, Provenance, Warehouse
 
+COLUMN_SCHEMA = "dagster/column_schema"
+"""Metadata of an asset: its columns with their SQL types, in which they are stored."""
+
 DATA_VERSION = "data_version"
 """Metadata of a result: the version of its rows, computed once, in the asset."""
 
@@ -44,6 +47,7 @@ class WarehouseIOManager(dg.IOManager):
                 table,
                 obj,
                 resample_date=partition,
+                types=_types(context.definition_metadata),
                 provenance=Provenance(
                     run_id=context.run_id,
                     code_version=context.asset_spec.code_version,
@@ -63,6 +67,12 @@ class WarehouseIOManager(dg.IOManager):
             inputs = self._read.setdefault(context.step_context.step.key, {})
             inputs[table] = version or content_hash(frame)  # rows that were written by hand may have no version
         return frame
+
+
+def _types(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SQL types of the columns that an asset declares."""
+    declared = metadata.get(COLUMN_SCHEMA)
+    return {column.name: column.type for column in declared.columns} if declared else {}
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from synth_assets.publishing.publications import FORMAT, Publication, folder_name, now
+from synth_assets.schema.columns import Categorical, Column
 from synth_assets.schema.encoding import Encoding
-from synth_assets.schema.table import TableSchema
+from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.storage.files import sha256
 from synth_assets.storage.sql import quoted
 from synth_assets.storage.warehouse import CATALOG, INPUTS, PROVENANCE, PROVENANCE_COLUMNS, RESAMPLE_DATE, Warehouse
@@ -27,6 +28,9 @@ Verdicts = list[dict[str, Any]]
 
 SAMPLE, REPORT = "synthetic_sample", "report"
 """The table of synthetic rows, and the table of the gates' verdicts on them."""
+
+ENCODED, CODES = "encoded_split", "codes"
+"""The encoded table, and the key of its provenance that lists the code of each label."""
 
 VIEWS = {
     "synthetic_latest": (
@@ -242,10 +246,28 @@ class PublicationBuilder:
                     f"SELECT * FROM {quoted(databases[0], spec.name, table)} ORDER BY rowid"
                 )
             entry["tables"][table].update(self._contents(spec.name, table))
-        self._copy_provenance(spec.name, dates, stored)
+        self._copy_provenance(spec.name, dates, stored, shows_codes=ENCODED in spec.tables)
+        entry["schema"] = self._shown_schema(spec).model_dump(mode="json")
         self._comment_on_tables(spec)
         entry["samples"] = self._write_parquet(spec.name, new)
         self._tables[spec.name] = entry
+
+    def _shown_schema(self, spec: PublishSpec) -> TableSchema:
+        """Return the schema with the labels that the published samples have, where labels of few rows are hidden."""
+        schema = spec.encoding.schema
+        if schema.label_threshold == 1 or SAMPLE not in self._stored_tables(_FILE, spec.name):
+            return schema
+        sample = quoted(_FILE, spec.name, SAMPLE)
+        stored = {row[0] for row in self._connection.execute(f"DESCRIBE {sample}").fetchall()}
+        columns: list[Column] = []
+        for column in schema.columns:
+            if isinstance(column, Categorical):
+                name = quoted(column.name) if column.name in stored else "NULL"
+                seen = {row[0] for row in self._connection.execute(f"SELECT DISTINCT {name} FROM {sample}").fetchall()}
+                shown = tuple(label for label in column.categories if label in seen) or (OTHER,)
+                column = column.model_copy(update={"categories": shown})
+            columns.append(column)
+        return schema.model_copy(update={"columns": tuple(columns)})
 
     def _stored_tables(self, database: str, namespace: str) -> set[str]:
         return {
@@ -286,9 +308,13 @@ class PublicationBuilder:
             list(dates.values()),
         )
 
-    def _copy_provenance(self, namespace: str, dates: Mapping[str, list[str]], stored: Mapping[str, set[str]]) -> None:
+    def _copy_provenance(
+        self, namespace: str, dates: Mapping[str, list[str]], stored: Mapping[str, set[str]], *, shows_codes: bool
+    ) -> None:
         # For each sample, the last written record of each asset: by order of writing, since a clock may be set back.
         databases = [database for database, tables in stored.items() if PROVENANCE in tables]
+        # The codes list every label of the real rows: they go with the table that they explain.
+        codes = "" if shows_codes else f" REPLACE (json_merge_patch(details, '{json.dumps({CODES: None})}') AS details)"
         parts = " UNION ALL ".join(
             f'SELECT *, {number} AS "database", rowid AS "rowid" FROM {quoted(database, namespace, PROVENANCE)} '
             f"WHERE list_contains(CAST(${number} AS VARCHAR[]), partition_key)"
@@ -296,7 +322,7 @@ class PublicationBuilder:
         )
         self._connection.execute(
             f"CREATE TABLE {quoted(_FILE, namespace, PROVENANCE)} AS "
-            'SELECT * EXCLUDE ("database", "rowid") FROM ('
+            f'SELECT * EXCLUDE ("database", "rowid"){codes} FROM ('
             f'SELECT *, 0 AS "database", rowid AS "rowid" FROM {quoted(databases[0], namespace, PROVENANCE)} '
             f"WHERE partition_key IS NULL UNION ALL SELECT * FROM ({parts}) "
             'QUALIFY row_number() OVER (PARTITION BY asset, partition_key ORDER BY "rowid" DESC) = 1) '

@@ -9,7 +9,8 @@ with connect() as connection:
 """
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import Publication, PublicationError, Publications
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import quoted
+from synth_assets.storage.warehouse import IN_UTC
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,6 +30,8 @@ Library = Literal["pandas", "arrow", "polars"]
 
 LATEST, ALL = "synthetic_latest", "synthetic_all"
 """Views of the synthetic rows: of the latest resample date, and of all."""
+
+_CONDITION = re.compile(r"\s*(?:[<>=!]=?\s*\S|is\s+(?:not\s+)?null\b)", re.IGNORECASE)
 
 _RESAMPLE_DATE = "resample_date"
 _NEEDED = {"pandas": (), "arrow": ("pyarrow",), "polars": ("polars", "pyarrow")}
@@ -100,6 +104,7 @@ def _open(file: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect(str(file), read_only=True)
+    connection.execute(IN_UTC)
     namespaces = connection.execute(
         "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
     ).fetchall()
@@ -283,8 +288,13 @@ def sample_current_model(
     version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
     spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
     # Conditions may name the target as encoded_split does.
-    aliases = {spec.encoding.target_name: spec.encoding.schema.target}
-    by_column = {str(aliases.get(name, name)): condition for name, condition in map(parse_condition, conditions)}
+    schema = spec.encoding.schema
+    aliases = {spec.encoding.target_name: schema.target} if schema.target and spec.encoding.target_name else {}
+    by_column: dict[str, str] = {}
+    for stated in conditions:
+        name, condition = parse_condition(stated, (*schema.names, *filter(None, aliases)))
+        name = aliases.get(name, name) or name
+        by_column[name] = f"{by_column[name]} and {condition}" if name in by_column else condition
     synthesizer = ModelStore(paths.models(table)).load(version)
     return synthesizer.sample(
         n,
@@ -295,19 +305,35 @@ def sample_current_model(
     )
 
 
-def parse_condition(condition: str) -> tuple[str, str]:
+def parse_condition(condition: str, names: Collection[str] = ()) -> tuple[str, str]:
     """Split a condition such as `"Rings >= 15"` into the column and the rest, `">= 15"`.
+
+    Parameters
+    ----------
+    condition : str
+        The condition: a column, then a comparison, `is null` or `is not null`.
+    names : collection of str
+        The columns. The longest name that the condition begins with is the column, whatever characters it has, also in
+        double quotes; without one, the column ends before the first operator.
 
     Raises
     ------
     ReadError
         If it has no operator, or nothing on one side of it.
     """
+    for known in sorted(names, key=len, reverse=True):
+        for name in (known, quoted(known)):
+            rest = condition.strip().removeprefix(name)
+            if rest != condition.strip() and _CONDITION.match(rest):
+                return known, rest.strip()
     operators = [index for index, character in enumerate(condition) if character in "<>=!"]
     name, rest = (condition[: operators[0]].strip(), condition[operators[0] :].strip()) if operators else ("", "")
+    if missing := re.fullmatch(r"\s*(.+?)\s+(is\s+(?:not\s+)?null)\s*", condition, re.IGNORECASE | re.DOTALL):
+        name, rest = missing.groups()
     if not name or not rest.strip("<>=! "):
         raise ReadError(
-            f"{condition!r} is not a condition; expected a column, one of >=, <=, >, <, ==, != and a value, "
+            f"{condition!r} is not a condition; expected a column, one of >=, <=, >, <, ==, != and a value, or "
+            "`is null` or `is not null`, "
             'such as "Rings >= 15" or "Sex == \'I\'".'
         )
     return name, rest

@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from numbers import Number
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -101,7 +103,7 @@ class BaseColumn(BaseModel, ABC):
         TableError
             If a value cannot be converted.
         """
-        values = self._without_missing_texts(values.reset_index(drop=True))
+        values = self._without_missing_texts(without_arrow(values.reset_index(drop=True)))
         wrong = values.notna().to_numpy() & ~self._is_readable(values)
         if wrong.any():
             row = int(wrong.argmax())
@@ -114,7 +116,7 @@ class BaseColumn(BaseModel, ABC):
 
     def is_readable(self, values: pd.Series) -> np.ndarray:
         """Return, for each value of any dtype, whether `coerce` accepts it; a missing one only if `nullable`."""
-        values = self._without_missing_texts(values)
+        values = self._without_missing_texts(without_arrow(values))
         missing = values.isna().to_numpy()
         readable: np.ndarray = np.where(missing, self.nullable, self._is_readable(values))
         return readable
@@ -375,7 +377,7 @@ class Float(NumericColumn):
     """A column of decimal numbers."""
 
     sql_type: ClassVar[str] = "DOUBLE"
-    noun: ClassVar[str] = "a number"
+    noun: ClassVar[str] = "a finite number"
 
     type: Literal["float"] = "float"
 
@@ -384,7 +386,7 @@ class Float(NumericColumn):
         return bool(pd.api.types.is_float_dtype(values.dtype))
 
     def _is_readable(self, values: pd.Series) -> np.ndarray:
-        return np.isfinite(_floats(values))
+        return np.asarray(np.isfinite(_floats(values)))
 
     def _converted(self, values: pd.Series) -> pd.Series:
         return pd.Series(_floats(values) + 0.0, index=values.index, name=values.name)  # -0.0 becomes 0.0
@@ -434,6 +436,8 @@ class TimeColumn(OrderedColumn):
             return values.astype("datetime64[us]")
         if pd.api.types.is_numeric_dtype(values.dtype):  # a number is no date, whatever its unit
             return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
+        if values.dtype == object:
+            values = values.where([not isinstance(value, Number) for value in values])
         parsed = pd.to_datetime(values, errors="coerce", format=self.format or "ISO8601", utc=True)
         return parsed.dt.tz_localize(None).astype("datetime64[us]")
 
@@ -465,8 +469,17 @@ class Datetime(TimeColumn):
 
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
-        default=None, description="Time zone, such as 'UTC' or 'Europe/Berlin'; without one, times are as they stand."
+        default=None,
+        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times without an offset are read as UTC. "
+        "By default, times are as they stand.",
     )
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, value: str | None) -> str | None:
+        if value is not None and value != "UTC" and value not in available_timezones():
+            raise ValueError(f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin'")
+        return value
 
     @property
     def sql_type(self) -> str:  # type: ignore[override]
@@ -519,7 +532,7 @@ class Text(StringColumn):
 
 
 class Id(StringColumn):
-    """A column of keys. They are never learned and never compared: a synthetic row gets a key that is made by a pattern.
+    """A column of keys, which are never learned and never compared: a synthetic row gets one that a pattern makes.
 
     Examples
     --------
@@ -604,6 +617,15 @@ def describe_type(values: pd.Series) -> str:
     return next((kind.type for kind in kinds if kind.has_dtype(values)), "text")
 
 
+def without_arrow(values: pd.Series) -> pd.Series:
+    """Return values of a dtype of Arrow that pandas does not convert, decimals and zoned times, in another dtype."""
+    arrow = getattr(values.dtype, "pyarrow_dtype", None)
+    zone = getattr(arrow, "tz", None)
+    if zone is not None:
+        return values.astype(pd.DatetimeTZDtype("us", zone))
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith("decimal") else values
+
+
 def _may_hold_text(values: pd.Series) -> bool:
     return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
 
@@ -628,10 +650,12 @@ def _whole(values: pd.Series) -> pd.Series:
         return values.where(fits, 0).astype("Int64").where(fits)
     if _may_hold_text(values):
         texts = values.astype("str").str.strip().where(values.notna())
-        digits = texts.str.fullmatch(r"[+-]?\d{1,19}").fillna(False).astype(bool)
+        digits = texts.str.fullmatch(r"[+-]?[0-9]{1,19}").fillna(False).astype(bool)
         found = pd.Series(pd.NA, index=values.index, dtype="Int64", name=values.name)
-        exact = texts[digits].map(int)
-        exact = exact[exact.map(lambda number: -(2**63) <= number < 2**63).astype(bool)]
+        exact = pd.to_numeric(texts[digits])
+        if exact.dtype != "int64":  # one is beyond 64 bits: integers of Python are exact
+            exact = texts[digits].astype("object").map(int)
+            exact = exact[exact.map(lambda number: -(2**63) <= number < 2**63).astype(bool)]
         found[exact.index] = exact.astype("Int64")
         rest = ~digits & values.notna()
         if rest.any():
@@ -652,9 +676,9 @@ def _within(numbers: np.ndarray, low: float | None, high: float | None) -> np.nd
 def _label(value: Any) -> Any:
     """Return a label that YAML has read as another type, as the text that stands in the file."""
     if isinstance(value, bool):
-        spelled = "yes, on or true" if value else "no, off or false"
+        spelled, example = ("yes, on or true", "yes") if value else ("no, off or false", "no")
         raise ValueError(  # noqa: TRY004 - pydantic shows a ValueError to the user
-            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, "no"'
+            f'YAML reads {spelled} without quotes as {str(value).lower()}: write the label in quotes, "{example}"'
         )
     if value is None:
         raise ValueError('YAML reads an empty label, null or ~ as no value: write the label in quotes, "null"')

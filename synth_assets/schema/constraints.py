@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from synth_assets.schema.columns import TableError
+from synth_assets.schema.columns import Datetime, TableError
 from synth_assets.schema.table import TableSchema
 from synth_assets.storage.sql import quoted
 
@@ -59,7 +59,7 @@ def check_constraints(constraints: Sequence[Constraint], schema: TableSchema) ->
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"constraints: {', '.join(twice)} stated twice; every constraint needs its own name.")
-    with closing(_connect()) as connection:
+    with closing(_connect(schema)) as connection:
         columns = ", ".join(f"{quoted(column.name)} {_type_of(column.sql_type)}" for column in schema.columns)
         connection.execute(f"CREATE TABLE rows ({columns})")
         for constraint in constraints:
@@ -72,7 +72,7 @@ def violations(rows: pd.DataFrame, constraints: Sequence[Constraint], schema: Ta
     Parameters
     ----------
     rows : pandas.DataFrame
-        n rows in the schema's columns and dtypes.
+        n rows in the schema's columns and dtypes. A column that they lack is missing in every row.
     constraints : sequence of Constraint
         The constraints.
     schema : TableSchema
@@ -81,8 +81,9 @@ def violations(rows: pd.DataFrame, constraints: Sequence[Constraint], schema: Ta
     Returns
     -------
     pandas.DataFrame
-        n booleans for each constraint, by its name. A row violates a constraint unless it is true of the row; where a
-        cell in it is missing or infinite, it is neither true nor false.
+        n booleans for each constraint, by its name. A row violates a constraint that is not true of it. Where a cell
+        is missing or infinite, a constraint may be neither true nor false; that is no violation in a row in which a
+        nullable column is empty, as with a CHECK of SQL.
 
     Raises
     ------
@@ -90,15 +91,20 @@ def violations(rows: pd.DataFrame, constraints: Sequence[Constraint], schema: Ta
         As `check_constraints`.
     """
     found = {}
-    with closing(_connect()) as connection:
-        connection.register("given", rows[schema.names])
+    present = [name for name in schema.names if name in rows]
+    nullable = [column.name for column in schema.columns if column.nullable and column.name in rows]
+    may_be_unknown = rows[nullable].isna().any(axis="columns").to_numpy() | (len(present) < len(schema.names))
+    with closing(_connect(schema)) as connection:
+        connection.register("given", rows[present])
         # A value that its type cannot hold, such as an infinite decimal, counts as missing.
         columns = ", ".join(
-            f"TRY_CAST({quoted(c.name)} AS {_type_of(c.sql_type)}) AS {quoted(c.name)}" for c in schema.columns
+            f"TRY_CAST({quoted(c.name) if c.name in rows else 'NULL'} AS {_type_of(c.sql_type)}) AS {quoted(c.name)}"
+            for c in schema.columns
         )
         connection.execute(f"CREATE TABLE rows AS SELECT {columns} FROM given")
         for constraint in constraints:
-            found[constraint.name] = _violations(connection, constraint)
+            is_false, is_unknown = _violations(connection, constraint)
+            found[constraint.name] = is_false | (is_unknown & ~may_be_unknown)
     return pd.DataFrame(found, index=rows.index)
 
 
@@ -106,14 +112,21 @@ def _type_of(sql_type: str) -> str:
     return _TYPES.get(sql_type, sql_type)
 
 
-def _connect() -> "duckdb.DuckDBPyConnection":
+def _connect(schema: TableSchema) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     # Constraints come from a file: they may read the rows of the query and nothing else on the machine.
-    return duckdb.connect(config={"enable_external_access": False, "lock_configuration": True})
+    connection = duckdb.connect(config={"enable_external_access": False})
+    # Hours and dates of times with a zone are the ones of that zone, or of UTC if the columns have several.
+    zones = {column.timezone for column in schema.columns if isinstance(column, Datetime) and column.timezone}
+    zone = zones.pop() if len(zones) == 1 else "UTC"
+    connection.execute(f"SET TimeZone = '{zone.replace(chr(39), chr(39) * 2)}'")
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
-def _violations(connection: "duckdb.DuckDBPyConnection", constraint: Constraint) -> np.ndarray:
+def _violations(connection: "duckdb.DuckDBPyConnection", constraint: Constraint) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each row, whether a constraint is false, and whether it is neither true nor false."""
     import duckdb
 
     condition = constraint.sql
@@ -121,9 +134,10 @@ def _violations(connection: "duckdb.DuckDBPyConnection", constraint: Constraint)
         relation = connection.sql(f"SELECT ({condition}) AS kept FROM rows")
         kept = relation.types[0]
         if len(relation.types) == 1 and kept == "BOOLEAN":
-            frame = connection.execute(f"SELECT coalesce(({condition}), false) AS kept FROM rows").df()
-            violated: np.ndarray = ~frame["kept"].to_numpy(dtype=bool)
-            return violated
+            values = connection.execute(f"SELECT ({condition}) AS kept FROM rows").fetchnumpy()["kept"]
+            is_unknown: np.ndarray = np.ma.getmaskarray(values)
+            is_true: np.ndarray = np.ma.filled(values, False).astype(bool)
+            return ~is_true & ~is_unknown, is_unknown
     except duckdb.Error as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise TableError(

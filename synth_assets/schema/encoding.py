@@ -10,7 +10,7 @@ from synth_assets.schema.table import TableSchema, refuse_reserved
 
 @dataclass(frozen=True)
 class Encoding:
-    """A numeric encoding of a table: labels as codes, the target as a float, optionally under another name.
+    """An encoding of a table: labels as codes, the target as a float under a name of its own, the rest as it is.
 
     Parameters
     ----------
@@ -44,17 +44,18 @@ class Encoding:
         return self.target_name if is_target and self.target_name is not None else column.name
 
     def encode(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Encode rows as numbers.
+        """Encode rows: labels as integer codes, booleans as 0 and 1; numbers, dates, text and keys as they are.
 
         Parameters
         ----------
         frame : pandas.DataFrame
-            n rows in the schema's dtypes, none with a missing value.
+            n rows in the schema's dtypes.
 
         Returns
         -------
         pandas.DataFrame
-            The n rows; labels as integer codes, the target as `float64` under `target_name`.
+            The n rows; the target as `float64` under `target_name`, a date in days since 1970. A missing value stays
+            missing.
 
         Raises
         ------
@@ -63,6 +64,10 @@ class Encoding:
         """
         encoded = {self.name_of(column): column.encode(frame[column.name]) for column in self.schema.columns}
         if self.schema.target is not None:
-            name = self.name_of(self.schema.column(self.schema.target))
-            encoded[name] = encoded[name].astype("float64")
+            target = self.schema.column(self.schema.target)
+            encoded[self.name_of(target)] = (
+                target.comparable(frame[target.name])
+                if target.is_numeric
+                else target.encode(frame[target.name]).astype("float64")
+            )
         return pd.DataFrame(encoded)

@@ -1,123 +1,568 @@
-"""A schema inferred from the rows of a frame in memory."""
+"""A schema inferred from rows: the type of each column, why it was chosen, and what no type holds."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from synth_assets.schema.columns import MAX_EXACT_INTEGER, Categorical, Column, Float, Integer, TableError
+from synth_assets.schema.columns import (
+    MAX_EXACT_INTEGER,
+    Boolean,
+    Categorical,
+    Column,
+    Date,
+    Datetime,
+    Float,
+    Id,
+    Integer,
+    TableError,
+    Text,
+    without_arrow,
+)
 from synth_assets.schema.table import TableSchema, refuse_duplicates
-
-MAX_LABELS = 1000
-"""Maximum number of labels of an inferred column."""
 
 MIN_ROWS = 2
 """Minimum number of rows that a schema is inferred from."""
 
+FEW_LABELS = 50
+"""Up to so many different strings are labels if there are at most half as many as rows."""
+
+ROWS_PER_LABEL = 5
+"""More strings are labels if as many rows have one on average, or if most rows have one that as many rows have."""
+
+FREQUENT_SHARE = 0.8
+"""Share of the rows that are most rows."""
+
+MAX_LABELS = 100_000
+"""Maximum number of labels of an inferred column."""
+
+MIN_RUN = 10
+"""Rows from which on consecutive numbers are a key, whatever the name of the column."""
+
+MIN_KEY_DIGITS = 12
+"""Digits from which on unique whole numbers are a key, whatever the name of the column."""
+
+MIN_TOKEN_LENGTH = 8
+"""Characters from which on unique codes of one length are a key, whatever the name of the column."""
+
+MAX_TEXT_LENGTH = 200
+"""Maximum length of an inferred column of text."""
+
+MISSING_TEXTS = (
+    "",
+    "?",
+    "-",
+    "--",
+    ".",
+    "na",
+    "n/a",
+    "#n/a",
+    "nan",
+    "null",
+    "none",
+    "nil",
+    "missing",
+    "k.a.",
+    "<na>",
+    "nat",
+)
+"""Texts, in lower case, that stand for an empty cell where every other value is a number or a date."""
+
+_SAMPLE = 1000
+"""Values that are looked at before all are, to rule a type out."""
+
 _UNSUPPORTED = {
     "bytes": "bytes",
     "complex": "complex numbers",
-    "date": "dates",
-    "datetime": "datetimes",
-    "datetime64": "datetimes",
-    "decimal": "decimals",
     "interval": "intervals",
     "period": "periods",
-    "time": "times",
+    "time": "times of day",
     "timedelta": "time differences",
     "timedelta64": "time differences",
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
 
+_KEY_WORDS = {"id", "ids", "uuid", "guid"}
+"""Words of a name that say that unique values are keys."""
 
-def infer_schema(frame: pd.DataFrame, target: str | None = None, *, origin: str = "the frame") -> TableSchema:
-    """Infer a schema from rows.
+_LAST_KEY_WORDS = {"key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "phone", "ssn"}
+"""Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
-    Text, booleans and pandas categories become categorical columns, whose labels are the sorted values as text.
-    Integers become integer columns. Floats become float columns, also where all of them are whole. No limits are
-    inferred.
+_TIME_WORDS = {
+    *("time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"),
+    *("year", "quarter", "month", "week", "day", "hour", "minute", "second"),
+}
+"""Words of a name that say that whole numbers are points in time, even if they are long or consecutive."""
+
+_EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
+"""The years 1990 to 2100: 12 or 13 digits, and no keys."""
+
+_WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
+_DIGITS = r"[+-]?[0-9]+"
+_ZERO_LED = r"[+-]?0[0-9]+"
+_UUID = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_WORD = r"[A-Za-z0-9_-]{1,64}"
+_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
+_ISO_TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
+_OFFSET = r" ?(?:Z|[+-]\d{2}:?\d{2}|[+-]\d{2})"
+
+_DATE_FORMATS = (
+    (r"\d{1,2}\.\d{1,2}\.\d{4}", ("%d.%m.%Y",)),
+    (r"\d{4}/\d{1,2}/\d{1,2}", ("%Y/%m/%d",)),
+    (r"\d{4}\.\d{1,2}\.\d{1,2}", ("%Y.%m.%d",)),
+    (r"\d{1,2}/\d{1,2}/\d{4}", ("%m/%d/%Y", "%d/%m/%Y")),
+    (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
+    (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
+    (r"\d{1,2} [A-Za-z]{3} \d{4}", ("%d %b %Y",)),
+    (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
+    (r"[A-Za-z]+ \d{1,2}, \d{4}", ("%B %d, %Y",)),
+)
+_TIME_FORMATS = (
+    ("", ""),
+    (r" \d{1,2}:\d{2}", " %H:%M"),
+    (r" \d{1,2}:\d{2}:\d{2}", " %H:%M:%S"),
+    (r" \d{1,2}:\d{2} [AaPp][Mm]", " %I:%M %p"),
+    (r" \d{1,2}:\d{2}:\d{2} [AaPp][Mm]", " %I:%M:%S %p"),
+)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A schema that was inferred from rows.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The columns, in the order of the frame, without those that are left out.
+    reasons : dict
+        For each column of the schema, why it has its type, as a phrase.
+    left_out : dict
+        For each column that no type holds, what it holds.
+    """
+
+    schema: TableSchema
+    reasons: dict[str, str]
+    left_out: dict[str, str]
+
+    @property
+    def left_out_text(self) -> str:
+        """The columns that are left out and why, as a sentence; empty if there are none."""
+        if not self.left_out:
+            return ""
+        found = "; ".join(f"{name!r} {reason}" for name, reason in self.left_out.items())
+        return f"Left out: {found}. Convert them to numbers, dates or text to have them."
+
+
+@dataclass(frozen=True)
+class _Guess:
+    column: Column
+    reason: str
+
+
+class _Unsupported(Exception):
+    """No column type holds the values; the message says what they are."""
+
+
+def infer_schema(
+    frame: pd.DataFrame, target: str | None = None, *, origin: str = "the frame", private: bool = True
+) -> TableSchema:
+    """Infer a schema from rows; arguments and errors are as in `infer`.
+
+    Examples
+    --------
+    >>> infer_schema(pd.DataFrame({"Sex": ["M", "F"] * 2, "Rings": [9, 7, 8, 7]})).column("Sex").categories
+    ('F', 'M')
+    """
+    return infer(frame, target, origin=origin, private=private).schema
+
+
+def infer(
+    frame: pd.DataFrame, target: str | None = None, *, origin: str = "the frame", private: bool = True
+) -> Inference:
+    """Infer the type of each column from its values, its dtype and its name.
+
+    Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
+    that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
+    such as AB-0001 become keys. Other strings are labels if they repeat, and text if not. A column is nullable where a
+    cell is empty. No limits are inferred.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        At least two rows.
+        At least two rows: text, as from a CSV file, or values of any dtype. Column names that are no text, such as 7,
+        are converted with `str`.
     target : str, optional
-        Name of the column that is predicted from the others.
+        Name of the column that is predicted from the others; it is never taken for a key.
     origin : str
         Where the rows came from, for the messages.
+    private : bool
+        Whether the rows are confidential.
 
     Returns
     -------
-    TableSchema
-        The columns of the frame, in order.
+    Inference
+        The schema, the reason of each type, and the columns that no type holds.
 
     Raises
     ------
     TableError
-        If the frame has fewer than two rows or no column, a column name is not text or occurs twice, the target is
-        not a column, or no column type holds the values of a column.
-
-    Examples
-    --------
-    >>> infer_schema(pd.DataFrame({"Sex": ["M", "F"], "Rings": [9, 7]})).column("Sex").categories
-    ('F', 'M')
+        If the frame has fewer than two rows or no column, a column has no name, or one that is reserved or occurs
+        twice, the target is not a column, or a number is infinite.
     """
     if not len(frame.columns):
         raise TableError(f"{origin} has no column; expected at least one.")
-    unnamed = [name for name in frame.columns if not isinstance(name, str) or not name]
-    if unnamed:
-        raise TableError(
-            f"{origin} has a column named {unnamed[0]!r}; expected names that are text. "
-            "Rename it, for instance with `frame.columns = frame.columns.astype(str)`."
-        )
+    frame = frame.set_axis([_name(name, i, origin) for i, name in enumerate(frame.columns)], axis="columns")
     refuse_duplicates(frame, origin)
     if len(frame) < MIN_ROWS:
         found = "no row" if frame.empty else "1 row"
         raise TableError(f"{origin} has {found}; at least {MIN_ROWS} are needed to learn a table.")
-    columns = tuple(_infer_column(frame[name], origin) for name in frame.columns)
-    return TableSchema(columns=columns, target=target)
+    guesses: dict[str, _Guess] = {}
+    left_out: dict[str, str] = {}
+    for name in frame.columns:
+        try:
+            guesses[name] = _infer_column(frame[name], is_target=name == target, origin=origin)
+        except _Unsupported as error:
+            left_out[name] = str(error)
+    if not guesses:
+        raise TableError(f"{origin} has no column that can be learned: {'; '.join(map(_left_out, left_out.items()))}.")
+    if target in left_out:
+        raise TableError(
+            f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
+        )
+    if all(guess.column.role == "id" for guess in guesses.values()):
+        guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
+    schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)
+    return Inference(schema, {name: guess.reason for name, guess in guesses.items()}, left_out)
 
 
-def _infer_column(values: pd.Series, origin: str) -> Column:
+def _name(name: object, position: int, origin: str) -> str:
+    is_named = name is not None and name == name and str(name).strip() != ""  # NaN differs from itself
+    if not is_named:
+        raise TableError(f"{origin}: column {position + 1} has no name; name it in the source, or drop it.")
+    return str(name)
+
+
+def _left_out(item: tuple[str, str]) -> str:
+    return f"{item[0]!r} {item[1]}"
+
+
+def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
     name = str(values.name)
-    where = f"{origin}: column {name!r}"
-    present = values.dropna()
-    if present.empty:
-        raise TableError(f"{where} is empty in every row. Drop the column.")
+    values = without_arrow(values.reset_index(drop=True))
+    if values.isna().all():
+        return _Guess(Float(name=name, nullable=True), "every cell is empty")
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return _categorical(name, present, where)
-    kind = types.infer_dtype(present, skipna=True)
+        return _from_categories(name, values, is_target=is_target)
+    kind = types.infer_dtype(values, skipna=True)
     if kind in _UNSUPPORTED:
-        raise TableError(
-            f"{where} holds {_UNSUPPORTED[kind]}, which are not supported. Convert it to numbers or labels, or drop it."
-        )
-    if kind in ("integer", "floating", "mixed-integer-float"):
-        numbers = present.infer_objects() if types.is_object_dtype(present.dtype) else present
-        # In an object column, an empty cell does not turn integers into floats.
-        return _number(name, pd.to_numeric(numbers), where)
-    return _categorical(name, present, where)
+        raise _Unsupported(f"holds {_UNSUPPORTED[kind]}")
+    if kind == "boolean":
+        return _Guess(Boolean(name=name, nullable=_has_gaps(values)), "true and false")
+    if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return _from_numbers(name, values, kind, is_target=is_target, origin=origin)
+    if kind in ("datetime", "datetime64", "date"):
+        return _from_times(name, values)
+    nested = None if kind == "string" else next(filter(_is_nested, values.dropna().head(_SAMPLE)), None)
+    if nested is not None:
+        raise _Unsupported(f"holds values of the type {type(nested).__name__}")
+    return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
 
 
-def _number(name: str, numbers: pd.Series, where: str) -> Column:
-    infinite = int((numbers.abs() == float("inf")).sum())
-    if infinite:
-        raise TableError(
-            f"{where} has {infinite:,} infinite value{'s' if infinite > 1 else ''}. Replace the value, or drop the row."
-        )
-    if not types.is_integer_dtype(numbers.dtype):
-        return Float(name=name)
-    largest = max(abs(int(numbers.min())), abs(int(numbers.max())))
-    if largest >= MAX_EXACT_INTEGER:
-        raise TableError(
-            f"{where} has an integer of {len(str(largest))} digits; expected integers below 2^53. Drop the column if "
-            "it is a key, or rescale it."
-        )
-    return Integer(name=name)
+def _is_nested(value: object) -> bool:
+    return isinstance(value, list | tuple | dict | set | np.ndarray | bytes)
 
 
-def _categorical(name: str, present: pd.Series, where: str) -> Categorical:
-    labels = sorted(present.astype("str").unique())
-    if len(labels) > MAX_LABELS:
+# typed values
+
+
+def _from_categories(name: str, values: pd.Series, *, is_target: bool) -> _Guess:
+    present = values.cat.remove_unused_categories()
+    labels = [str(label) for label in present.cat.categories]
+    counts = present.cat.codes[present.notna()].value_counts()
+    if is_target or len(labels) <= FEW_LABELS or _are_labels(counts.to_numpy(), int(present.notna().sum())):
+        ordered = labels if values.cat.ordered else sorted(labels)
+        column = Categorical(name=name, categories=tuple(dict.fromkeys(ordered)), nullable=_has_gaps(values))
+        return _Guess(column, f"pandas categories, {_counted(len(ordered), 'label')}")
+    return _text(name, values.astype("str").where(values.notna()), nullable=_has_gaps(values))
+
+
+def _from_numbers(name: str, values: pd.Series, kind: str, *, is_target: bool, origin: str) -> _Guess:
+    has_gaps = _has_gaps(values)
+    if kind == "integer":
+        numbers = values.dropna().map(int) if types.is_object_dtype(values.dtype) else values.dropna()
+        if int(numbers.max()) >= 2**63 or int(numbers.min()) < -(2**63):
+            return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
+        return _integers(name, numbers.astype("int64").to_numpy(), has_gaps=has_gaps, is_target=is_target)
+    floats = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
+    _refuse_infinite(name, values, np.isinf(floats), origin)
+    if kind == "decimal":
+        whole = values.dropna().map(lambda number: number == number.to_integral_value() and abs(number) < 2**63)
+        if whole.all() and all(number.as_tuple().exponent >= 0 for number in values.dropna()):
+            numbers = values.dropna().map(int).astype("int64").to_numpy()
+            return _integers(name, numbers, has_gaps=has_gaps, is_target=is_target)
+        return _Guess(Float(name=name, nullable=has_gaps), "decimals")
+    present = floats[~np.isnan(floats)]
+    if has_gaps and (present % 1 == 0).all() and np.abs(present).max() < MAX_EXACT_INTEGER:
+        return _Guess(Integer(name=name, nullable=True), "whole numbers, stored as floats because of empty cells")
+    return _Guess(Float(name=name, nullable=has_gaps), "floats")
+
+
+def _from_times(name: str, values: pd.Series) -> _Guess:
+    nullable = _has_gaps(values)
+    zone = None
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        zone = str(values.dtype.tz)
+    elif types.is_object_dtype(values.dtype) and any(getattr(value, "tzinfo", None) for value in values.dropna()):
+        zone = "UTC"
+    if zone is not None:
+        try:
+            return _Guess(Datetime(name=name, timezone=zone, nullable=nullable), f"datetimes in the zone {zone}")
+        except ValueError:  # a fixed offset, which is no zone
+            return _Guess(Datetime(name=name, timezone="UTC", nullable=nullable), "datetimes with an offset")
+    times = pd.to_datetime(values).dropna()
+    if (times == times.dt.normalize()).all():
+        return _Guess(Date(name=name, nullable=nullable), "dates")
+    return _Guess(Datetime(name=name, nullable=nullable), "dates with a time")
+
+
+# text
+
+
+def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
+    values = values.mask(values == "")
+    if values.isna().all():
+        return _Guess(Float(name=name, nullable=True), "every cell is empty")
+    codes, distinct = pd.factorize(values)
+    unique = pd.Series(distinct, dtype="str")
+    bare = unique.str.strip()
+    is_gap = bare.str.lower().isin(MISSING_TEXTS).to_numpy()
+    gaps = tuple(unique[is_gap])
+    has_gaps = bool((codes < 0).any())
+    counts = np.bincount(codes[codes >= 0], minlength=len(unique))
+    is_unique = not has_gaps and len(unique) == len(values)
+    if not is_gap.all():
+        kept = bare[~is_gap]
+        common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(gaps), "missing_values": gaps}
+        numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
+        guess = numbers or _times_as_text(unique[~is_gap], common)
+        if guess is not None:
+            return guess
+        if not gaps and set(bare.str.lower()) <= {"true", "false"}:
+            return _Guess(Boolean(name=name, nullable=has_gaps), "true and false")
+    if is_unique and not is_target and (key := _key_of_text(name, unique)) is not None:
+        return key
+    if is_target or _are_labels(counts, int(counts.sum())):
+        column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
+        has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
+        zeros = ", whose leading zeros are kept" if has_zeros else ""
+        return _Guess(column, f"{_counted(len(unique), 'label')}{zeros}")
+    return _text(name, values, nullable=has_gaps, unique=unique)
+
+
+def _numbers_as_text(
+    values: pd.Series, kept: pd.Series, common: dict[str, Any], *, is_unique: bool, is_target: bool, origin: str
+) -> _Guess | None:
+    """Return a column of numbers if all different texts read as one."""
+    name = common["name"]
+    if pd.to_numeric(kept.head(_SAMPLE), errors="coerce").isna().any():
+        return None
+    floats = pd.to_numeric(kept, errors="coerce").to_numpy("float64", na_value=np.nan)
+    if np.isnan(floats).any():
+        return None
+    if kept.str.fullmatch(_ZERO_LED).any():
+        return None
+    said = f"; {_quoted(common['missing_values'])} where a cell is empty" if common["missing_values"] else ""
+    if not kept.str.fullmatch(_WHOLE).all():
+        infinite = kept[np.isinf(floats)]
+        _refuse_infinite(name, values, values.str.strip().isin(infinite).to_numpy(), origin)
+        return _Guess(Float(**common), f"numbers with decimals{said}")
+    numbers = pd.to_numeric(kept.str.replace(r"\.0*$", "", regex=True), errors="coerce")
+    if not types.is_integer_dtype(numbers.dtype) or int(numbers.max()) >= 2**63:
+        return None  # beyond 64 bits: a key, a label or text
+    whole = numbers.astype("int64").to_numpy()
+    guess = _integers(name, whole, has_gaps=common["nullable"], is_target=is_target or not is_unique)
+    if guess.column.type == "id":
+        return guess
+    return _Guess(Integer(**common), f"{guess.reason}{said}")
+
+
+def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
+    """Return a column of dates or datetimes if all different texts read as one."""
+    said = f"; {_quoted(common['missing_values'])} where a cell is empty" if common["missing_values"] else ""
+    head = kept.head(_SAMPLE)
+    if head.str.fullmatch(_ISO_DATE).all() and kept.str.fullmatch(_ISO_DATE).all():
+        return _Guess(Date(**common), f"dates{said}") if _reads(kept, "%Y-%m-%d") else None
+    if head.str.fullmatch(f"{_ISO_TIME}(?:{_OFFSET})?").all():
+        naive, zoned = kept.str.fullmatch(_ISO_TIME).all(), kept.str.fullmatch(_ISO_TIME + _OFFSET).all()
+        if not (naive or zoned) or not _reads(kept, "ISO8601"):
+            return None
+        if zoned:
+            return _Guess(Datetime(**common, timezone="UTC"), f"datetimes with an offset from UTC{said}")
+        if kept.str.fullmatch(r".{10}[T ]00:00(?::00(?:\.0+)?)?").all():
+            return _Guess(Date(**common), f"dates, written with the time 00:00{said}")
+        return _Guess(Datetime(**common), f"dates with a time{said}")
+    for date_pattern, date_formats in _DATE_FORMATS:
+        for time_pattern, time_format in _TIME_FORMATS:
+            pattern = date_pattern + time_pattern
+            if not (head.str.fullmatch(pattern).all() and kept.str.fullmatch(pattern).all()):
+                continue
+            fitting = [f"{each}{time_format}" for each in date_formats if _reads(kept, each + time_format)]
+            if len(fitting) != 1:  # none, or day and month could be either
+                return None
+            kind = Datetime if time_format else Date
+            return _Guess(kind(**common, format=fitting[0]), f"dates in the format {fitting[0]}{said}")
+    return None
+
+
+def _reads(texts: pd.Series, format_: str) -> bool:
+    return bool(pd.to_datetime(texts, errors="coerce", format=format_, utc=True).notna().all())
+
+
+# keys, labels, text
+
+
+def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool) -> _Guess:
+    """Return a key, or else a column of whole numbers."""
+    whole = _Guess(Integer(name=name, nullable=has_gaps), "whole numbers")
+    if has_gaps or is_target:
+        return whole
+    low, high = int(numbers.min()), int(numbers.max())
+    why = _why_key(name, low, high, len(numbers))
+    if why is None:
+        return whole
+    if len(np.unique(numbers)) < len(numbers):
+        return whole
+    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    return _Guess(Id(name=name, pattern="integer", start=start), f"unique in every row, {why}")
+
+
+def _why_key(name: str, low: int, high: int, rows: int) -> str | None:
+    key_word, is_time = _key_word(name), bool(_TIME_WORDS & {*_words(name)})
+    if key_word is not None:
+        return f"and its name says {key_word!r}"
+    if rows >= MIN_RUN and high - low == rows - 1 and not is_time:
+        return "and consecutive"
+    is_time = is_time or (_EPOCH_MILLISECONDS[0] <= low and high <= _EPOCH_MILLISECONDS[1])
+    if low >= 10 ** (MIN_KEY_DIGITS - 1) and not is_time:
+        return f"with {len(str(low))} digits"
+    return None
+
+
+def _key_word(name: str) -> str | None:
+    """Return the word of a name that says that its values are keys; None if there is none."""
+    words = _words(name)
+    found = [word for word in words if word in _KEY_WORDS]
+    found += [word for word in words[-1:] if word in _LAST_KEY_WORDS]
+    return found[0] if found else None
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name: `orderId`, `order_id` and `Order ID` have the same."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return re.findall("[a-z]+", spaced.lower())
+
+
+def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
+    if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
+        return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
+    return _numbered_key(name, unique) or _key_of_tokens(name, unique)
+
+
+def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts are single words, and the name says so or all have one length, digits and letters.
+
+    Their pattern is not known: the new ones are UUIDs.
+    """
+    if not unique.head(_SAMPLE).str.fullmatch(_WORD).all() or not unique.str.fullmatch(_WORD).all():
+        return None
+    key_word = _key_word(name)
+    lengths = unique.str.len()
+    is_mixed = unique.str.contains("[0-9]").mean() > 0.5 and unique.str.contains("[A-Za-z]").mean() > 0.5
+    is_code = len(unique) >= MIN_RUN and lengths.min() == lengths.max() >= MIN_TOKEN_LENGTH and is_mixed
+    if key_word is None and not is_code:
+        return None
+    why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
+    return _Guess(Id(name=name, pattern="uuid"), f"unique in every row, {why}; new ones are UUIDs")
+
+
+def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts are numbers between a common beginning and a common end, such as AB-0001."""
+    least, greatest = unique.min(), unique.max()
+    backwards = unique.str[::-1]
+    before = _common_beginning(least, greatest).rstrip("0123456789")
+    after = _common_beginning(backwards.min(), backwards.max())[::-1].lstrip("0123456789")
+    if len(before) + len(after) >= min(len(least), len(greatest)) or "#" in before + after:
+        return None
+    digits = unique.str.slice(len(before), -len(after) if after else None)
+    if not digits.str.fullmatch("[0-9]{1,18}").all():
+        return None
+    lengths, numbers = digits.str.len(), pd.to_numeric(digits)
+    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.startswith("0").any()
+    if has_zeros and not has_one_length:
+        return None  # 07 and 7 are different texts of one number
+    is_numbered = len(unique) >= MIN_RUN and before + after
+    if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
+        return None
+    width = int(lengths.min()) if has_one_length else 1
+    pattern = f"{before}{'#' * width}{after}"
+    start = int(numbers.max()) + 1
+    return _Guess(Id(name=name, pattern=pattern, start=start), f"unique in every row, numbered as {least!r}")
+
+
+def _common_beginning(one: str, other: str) -> str:
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
+
+
+def _not_a_key(guess: _Guess, values: pd.Series) -> _Guess:
+    """Return whole numbers for a key that its name does not state: with keys alone, nothing is learned."""
+    column = guess.column
+    if isinstance(column, Id) and column.pattern == "integer" and _key_word(column.name) is None:
+        return _Guess(Integer(name=column.name), "whole numbers; a key if the table had another column")
+    return guess
+
+
+def _are_labels(counts: np.ndarray, rows: int) -> bool:
+    """Return whether strings repeat so often that they are labels; `counts` are the rows of each."""
+    distinct = len(counts)
+    if distinct <= FEW_LABELS and (2 * distinct <= rows or (rows < 20 and distinct < rows)):
+        return True
+    if distinct > MAX_LABELS:
+        return False
+    frequent = int(counts[counts >= ROWS_PER_LABEL].sum())
+    return rows >= ROWS_PER_LABEL * distinct or frequent >= FREQUENT_SHARE * rows
+
+
+def _text(name: str, values: pd.Series, *, nullable: bool, unique: pd.Series | None = None) -> _Guess:
+    longest = int((values if unique is None else unique).str.len().max())
+    length = min(-(-longest // 10) * 10, MAX_TEXT_LENGTH)
+    distinct = values.nunique() if unique is None else len(unique)
+    reason = f"{distinct:,} different strings, the longest of {_counted(longest, 'character')}"
+    return _Guess(Text(name=name, max_length=max(length, 10), nullable=nullable), reason)
+
+
+def _has_gaps(values: pd.Series) -> bool:
+    return bool(values.isna().any())
+
+
+def _refuse_infinite(name: str, values: pd.Series, infinite: np.ndarray, origin: str) -> None:
+    count = int(infinite.sum())
+    if count:
+        row = int(infinite.argmax())
         raise TableError(
-            f"{where} has {len(labels):,} different labels; at most {MAX_LABELS:,} are supported. Drop the column, or "
-            "group its labels."
+            f"{origin}: column {name!r} has {values[row]} in data row {row + 1}, which is not a finite number "
+            f"({_counted(count, 'such cell')}). Replace the value, empty the cell, or drop the row."
         )
-    return Categorical(name=name, categories=tuple(labels))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return ", ".join(repr(text) for text in texts)

@@ -1,12 +1,17 @@
 """The split of a table into train rows and held-out rows."""
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from synth_assets.schema.columns import TableError
+from synth_assets.schema.table import TableSchema
 
 SPLIT, ROW_ID = "split", "row_id"
 TRAIN, TEST = "train", "test"
+
+MIN_PART_ROWS = 5
+"""Rows that each part needs to be evaluated: classifiers are validated in five stratified folds."""
 
 
 class Split(BaseModel):
@@ -14,16 +19,100 @@ class Split(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train_size: int = Field(ge=1, description="Number of train rows; the rest is held out.")
-    random_state: int = Field(ge=0, lt=2**32, description="Seed of the shuffle.")
+    train_size: float = Field(
+        gt=0, description="Number of train rows, or their share if less than 1; others are held out."
+    )
+    random_state: int = Field(default=0, ge=0, lt=2**32, description="Seed of the shuffle.")
+    stratify: str | None = Field(
+        default=None,
+        description="Column of labels whose shares both parts keep; by default the target, if it has labels.",
+    )
 
-    def membership(self, rows: int) -> pd.DataFrame:
+    @field_validator("train_size")
+    @classmethod
+    def _is_count_or_share(cls, value: float) -> float:
+        if value < 1:
+            return value
+        if value != int(value):
+            raise ValueError(f"found {value:g}; expected a number of rows, such as 3000, or a share, such as 0.8")
+        return int(value)
+
+    @property
+    def minimum_rows(self) -> int:
+        """Number of rows of the smallest table of which both parts have the rows that an evaluation needs."""
+        if self.train_size >= 1:
+            return int(self.train_size) + MIN_PART_ROWS
+        share = min(self.train_size, 1 - self.train_size)
+        rows = max(2, int((MIN_PART_ROWS - 1) / share))
+        while min(self.count(rows), rows - self.count(rows)) < MIN_PART_ROWS:
+            rows += 1
+        return rows
+
+    def count(self, rows: int) -> int:
+        """Return the number of train rows of a table of n rows.
+
+        Raises
+        ------
+        TableError
+            If no row would be held out.
+        """
+        if rows < (self.train_size + 1 if self.train_size >= 1 else 2):
+            found = f"{rows} row{'' if rows == 1 else 's'}"
+            raise TableError(
+                f"split.train_size is {self.train_size} and the table has {found}; expected at least 1 "
+                f"and at most {rows - 1} train rows, so that rows are held out. Lower train_size."
+                if self.train_size >= 1
+                else f"the table has {found}; at least 2 are needed to hold one out."
+            )
+        if self.train_size >= 1:
+            return int(self.train_size)
+        return min(max(round(self.train_size * rows), 1), rows - 1)
+
+    def strata(self, frame: pd.DataFrame, schema: TableSchema) -> pd.Series | None:
+        """Return the labels whose shares both parts keep.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            n rows in the schema's dtypes.
+        schema : TableSchema
+            The table's schema.
+
+        Returns
+        -------
+        pandas.Series or None
+            n labels of the column `stratify`, or else of the target if it has labels. Empty cells are a label. Labels
+            of a single row go with the most frequent one. None if there is no such column, one label alone, or more
+            labels than rows of a part.
+
+        Raises
+        ------
+        TableError
+            If `stratify` is not a column of labels.
+        """
+        name = self.stratify or schema.target
+        if name is None or name not in schema.categorical:
+            if self.stratify is not None:
+                known = ", ".join(schema.categorical) or "none"
+                raise TableError(f"split.stratify is {name!r}; expected a column of labels: {known}.")
+            return None
+        labels = schema.column(name).comparable(frame[name]).fillna("")
+        counts = labels.value_counts()
+        labels = labels.mask(labels.map(counts) < 2, counts.index[0])
+        n_train = self.count(len(frame))
+        if not 1 < labels.nunique() <= min(n_train, len(frame) - n_train):
+            return None
+        return labels
+
+    def membership(self, rows: int, strata: pd.Series | None = None) -> pd.DataFrame:
         """Assign each row to train or test.
 
         Parameters
         ----------
         rows : int
             n, the number of rows of the table.
+        strata : pandas.Series, optional
+            n labels, as `strata` returns them, whose shares both parts keep.
 
         Returns
         -------
@@ -38,12 +127,12 @@ class Split(BaseModel):
         """
         from sklearn.model_selection import train_test_split
 
-        if not self.train_size < rows:
-            raise TableError(
-                f"split.train_size is {self.train_size} and the table has {rows} rows; expected at least 1 "
-                f"and at most {rows - 1}, so that rows are held out. Lower train_size."
-            )
-        train, test = train_test_split(range(rows), train_size=self.train_size, random_state=self.random_state)
+        train, test = train_test_split(
+            np.arange(rows),
+            train_size=self.count(rows),
+            random_state=self.random_state,
+            stratify=None if strata is None else strata.to_numpy(),
+        )
         return pd.DataFrame({SPLIT: [TRAIN] * len(train) + [TEST] * len(test), ROW_ID: [*train, *test]})
 
 

@@ -1,6 +1,7 @@
 """The schema of a table: its columns, and which of them is predicted from the others."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -64,11 +65,12 @@ class TableSchema(BaseModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> "TableSchema":
         names = self.names
-        lower = [name.lower() for name in names]  # DuckDB does not distinguish upper and lower case
-        twice = sorted({name for name in names if lower.count(name.lower()) > 1})
+        count = Counter(name.lower() for name in names)
+        twice = sorted(name for name in names if count[name.lower()] > 1)
         if twice:
             raise TableError(
-                f"columns: {', '.join(twice)} named twice; every column needs its own name, whatever its case."
+                f"columns: {_listed(twice)} are one name to DuckDB, which does not distinguish upper and lower case; "
+                "rename all but one in the source."
             )
         refuse_reserved(names)
         if self.target is not None and self.target not in names:
@@ -140,14 +142,15 @@ class TableSchema(BaseModel):
             {
                 column.name: column.comparable(frame[column.name])
                 for column in self.columns
-                if column.name in self.compared
+                if column.role in ("label", "number")
             }
         )
 
     def select(self, names: Sequence[str]) -> "TableSchema":
         """Return the schema of some of the columns, in the table's order; without a target if it is not among them."""
-        columns = tuple(column for column in self.columns if column.name in names)
-        return self.model_copy(update={"columns": columns, "target": self.target if self.target in names else None})
+        wanted = set(names)
+        columns = tuple(column for column in self.columns if column.name in wanted)
+        return self.model_copy(update={"columns": columns, "target": self.target if self.target in wanted else None})
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TableSchema":
@@ -247,10 +250,11 @@ def refuse_duplicates(frame: pd.DataFrame, origin: str) -> None:
 
 def refuse_reserved(names: Sequence[str]) -> None:
     """Raise a `TableError` if a column has one of the names in `RESERVED`."""
-    clashing = sorted({name.lower() for name in names} & set(RESERVED))
+    clashing = sorted(name for name in names if name.lower() in RESERVED)
     if clashing:
+        it = "it" if len(clashing) == 1 else "them"
         raise TableError(
-            f"columns: {', '.join(clashing)} would clash with a column that the pipeline adds; rename it in the source."
+            f"columns: {_listed(clashing)} would clash with a column that the pipeline adds; rename {it} in the source."
         )
 
 

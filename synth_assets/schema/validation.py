@@ -1,13 +1,16 @@
 """The checks of a stored table against its schema."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from synth_assets.schema.columns import TableError, describe_type
+from synth_assets.schema.columns import MAX_LISTED, Column, TableError, describe_type
+from synth_assets.schema.infer import MIN_ROWS
 from synth_assets.schema.table import TableSchema
 
 
 def refuse_invalid(frame: pd.DataFrame, schema: TableSchema, *, origin: str) -> None:
-    """Refuse rows with an unknown label or a number outside the limits of its column.
+    """Refuse rows with an unknown label, a value outside the limits of its column, or a key that is not unique.
 
     Raises
     ------
@@ -15,8 +18,26 @@ def refuse_invalid(frame: pd.DataFrame, schema: TableSchema, *, origin: str) -> 
         With every such column.
     """
     problems = validate(frame, schema)
-    if found := [*problems["labels"], *problems["ranges"]]:
-        raise TableError(f"{origin}: {'; '.join(found)}. Correct the rows, or the schema.")
+    if found := [*problems["labels"], *problems["ranges"], *problems["keys"]]:
+        raise TableError(f"{origin}: {'; '.join(found)}.")
+
+
+def refuse_unlearnable(schema: TableSchema, rows: int, *, origin: str) -> None:
+    """Refuse a table that nothing can be learned from: a single row, or keys and withheld text alone.
+
+    Raises
+    ------
+    TableError
+        With the reason.
+    """
+    if rows < MIN_ROWS:
+        raise TableError(f"{origin} has {rows} row; at least {MIN_ROWS} are needed to learn a table.")
+    if not schema.compared and not (schema.text_is_published and schema.names_of("text")):
+        held = ", ".join(f"{column.name} ({column.type})" for column in schema.columns)
+        raise TableError(
+            f"{origin} has nothing to learn: {held}. Add a column of labels, numbers or dates, state another type for "
+            "one of these, or publish the text of a table that is not private."
+        )
 
 
 def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1) -> dict[str, list[str]]:
@@ -34,29 +55,78 @@ def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1)
     Returns
     -------
     dict
-        For each of 'columns', 'types', 'row_count', 'no_missing_values', 'labels' and 'ranges', the
-        problems found, each as a sentence.
+        For each of 'columns', 'types', 'row_count', 'no_missing_values', 'labels', 'ranges' and 'keys', the problems
+        found, each as a sentence that says what to do.
     """
     rows, found = len(frame), [str(name) for name in frame.columns]
     problems: dict[str, list[str]] = {
-        "columns": [] if found == schema.names else [f"found {', '.join(found)}; expected {', '.join(schema.names)}"],
+        "columns": _wrong_columns(found, schema),
         "types": [],
-        "row_count": [] if rows >= minimum_rows else [f"{rows:,} rows; expected at least {minimum_rows:,}"],
-        "no_missing_values": [
-            f"{name}: {count} of {rows:,} cells are empty" for name, count in frame.isna().sum().items() if count
-        ],
+        "row_count": [] if rows >= minimum_rows else [_too_few(rows, minimum_rows)],
+        "no_missing_values": [],
         "labels": [],
         "ranges": [],
+        "keys": [],
     }
     for column in schema.columns:
         if column.name not in found:
             continue
         values = frame[column.name]
+        empty = int(values.isna().sum())
+        if empty and not column.nullable:
+            problems["no_missing_values"].append(
+                f"{column.name}: {_of(empty, rows, 'cell')} empty; state `nullable: true` for the column, or fill the "
+                "cells in the source"
+            )
         if not column.has_dtype(values):
-            problems["types"].append(f"{column.name} holds {describe_type(values)}, expected {column.type}")
-        elif outside := column.count_out_of_range(values):
-            expected = " and ".join(column.range_text)
-            problems["ranges" if column.is_numeric else "labels"].append(
-                f"{column.name}: {outside} of {rows:,} values are not {expected}"
+            if empty < rows:  # of an empty column, the dtype says nothing
+                problems["types"].append(
+                    f"{column.name} holds values of the type {describe_type(values)}, expected {column.type}; correct "
+                    "the column's type, or the source"
+                )
+        elif column.role == "id":
+            if repeated := int(values.dropna().duplicated().sum()):
+                problems["keys"].append(
+                    f"{column.name}: {_of(repeated, rows, 'key')} the key of an earlier row; remove the repeated rows, "
+                    "or state another type for the column"
+                )
+        elif column.role == "label":
+            problems["labels"] += _unknown_labels(column, values.dropna(), rows)
+        elif column.role == "number" and (outside := column.count_out_of_range(values)):
+            expected = " and ".join(column.range_text) or "finite"
+            problems["ranges"].append(
+                f"{column.name}: {_of(outside, rows, 'value')} not {expected}; correct the source, or the limits of "
+                "the column"
             )
     return problems
+
+
+def _wrong_columns(found: Sequence[str], schema: TableSchema) -> list[str]:
+    if list(found) == schema.names:
+        return []
+    lacking = [name for name in schema.names if name not in found]
+    if lacking:
+        return [f"found {', '.join(found)}; expected {', '.join(schema.names)}: {', '.join(lacking)} is missing"]
+    return [f"found {', '.join(found)}; expected {', '.join(schema.names)}, in this order"]
+
+
+def _too_few(rows: int, minimum: int) -> str:
+    return f"{rows:,} rows; expected at least {minimum:,}. Add rows, or lower `split.train_size`"
+
+
+def _unknown_labels(column: Column, present: pd.Series, rows: int) -> list[str]:
+    unknown = present[~column.in_range(present)]
+    if unknown.empty:
+        return []
+    labels = unknown.value_counts().index.tolist()
+    more = f" and {len(labels) - MAX_LISTED:,} more" if len(labels) > MAX_LISTED else ""
+    listed = ", ".join(repr(str(label)) for label in labels[:MAX_LISTED])
+    expected = " and ".join(column.range_text)
+    return [
+        f"{column.name}: {_of(len(unknown), rows, 'value')} not {expected}: {listed}{more}; add what is missing to the "
+        "column's categories, or correct the source"
+    ]
+
+
+def _of(count: int, rows: int, noun: str) -> str:
+    return f"{count:,} of {rows:,} {noun}s {'is' if count == 1 else 'are'}"

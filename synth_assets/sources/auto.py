@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable
+from synth_assets.sources.dialects import Dialect
 from synth_assets.sources.file import FileSource
 from synth_assets.sources.openml import OpenMLSource
 from synth_assets.sources.placeholder import PlaceholderSource
@@ -21,7 +22,7 @@ class AutoSource(Source):
     """
 
     type: Literal["auto"] = "auto"
-    path: DataFile = Field(description="CSV or Parquet file, inside the data folder.")
+    path: DataFile = Field(description="File of CSV, Parquet, JSON or Excel, inside the data folder.")
     variable: Variable | None = Field(default=None, description="Environment variable that names another file.")
     openml: OpenMLSource | None = Field(default=None, description="Data set on OpenML.")
     placeholder: DataFile | None = Field(
@@ -50,6 +51,10 @@ class AutoSource(Source):
         if self._file.exists(data_dir):
             return self._file.fingerprint(data_dir)
         return (self.openml or self._placeholder or self._file).fingerprint(data_dir)
+
+    def dialect_found(self, data_dir: Path) -> Dialect | None:
+        """Return the dialect of the file; None where the rows come from elsewhere."""
+        return self._file.dialect_found(data_dir) if self._file.exists(data_dir) else None
 
     @property
     def _file(self) -> FileSource:

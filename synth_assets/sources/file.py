@@ -1,10 +1,7 @@
-"""A table in a CSV or Parquet file."""
+"""A table in a file, or in the files of a folder or a glob pattern."""
 
 import hashlib
 import os
-import warnings
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,84 +9,124 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.schema.columns import TableError
-from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable
+from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable, refuse_names
+from synth_assets.sources.delimited import dialect_of, read_csv
+from synth_assets.sources.dialects import Dialect
+from synth_assets.sources.formats import FORMATS, format_of, read_table
+from synth_assets.sources.frames import to_frame
 
 SUFFIXES = (".csv", ".parquet")
+"""The suffixes of files that are written."""
+
+HASHED_BYTES = 100 * 2**20
+"""Larger files are not hashed for a fingerprint: their size and time of modification count."""
 
 
 class FileSource(Source):
-    """A CSV or Parquet file."""
+    """A file of CSV, Parquet, JSON or Excel, or several with the same columns."""
 
     type: Literal["file"] = "file"
-    path: DataFile = Field(description="CSV or Parquet file, inside the data folder.")
+    path: DataFile = Field(
+        description="File (CSV, Parquet, JSON, Excel), folder or pattern such as `sales/*.csv`, inside the data folder."
+    )
     variable: Variable | None = Field(default=None, description="Environment variable that names another file.")
+    dialect: Dialect | None = Field(
+        default=None, description="Dialect of a CSV file; what is not stated is found in the file."
+    )
+    sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; by default the first.")
 
     def exists(self, data_dir: Path) -> bool:
         """Return whether the variable names a file, or the file is in the data folder."""
-        return bool(self._named()) or (data_dir / self.path).exists()
+        return bool(self._named()) or bool(self._matches(data_dir))
 
     def load(self, data_dir: Path) -> LoadedTable:
-        """Load the file."""
-        path = self._found(data_dir)
-        fingerprint = hash_file(path)  # before reading, so that a write in between is found to be a change
-        return LoadedTable(read_file(path), "file", path.name, fingerprint)
+        """Load the file, or the rows of all files in the order of their names."""
+        paths = self._found(data_dir)
+        fingerprint = fingerprint_of(paths)  # before reading, so that a write in between is found to be a change
+        frame = _read_together(paths, self.dialect, self.sheet)
+        return LoadedTable(frame, "file", paths[0].name if len(paths) == 1 else self.path, fingerprint)
 
     def fingerprint(self, data_dir: Path) -> str:
-        """Return the SHA-256 of the file."""
-        return hash_file(self._found(data_dir))
+        """Return the SHA-256 of the file; of a large one its size and time; of several files a hash of all."""
+        return fingerprint_of(self._found(data_dir))
+
+    def dialect_found(self, data_dir: Path) -> Dialect | None:
+        """Return the dialect of the CSV file, the first if there are several; None for another format."""
+        path = self._found(data_dir)[0]
+        return dialect_of(path, self.dialect) if _is_csv(path) else None
 
     def _named(self) -> str | None:
         return os.environ.get(self.variable) if self.variable else None
 
-    def _found(self, data_dir: Path) -> Path:
+    def _matches(self, data_dir: Path) -> list[Path]:
+        path = data_dir / self.path
+        if path.is_file():
+            return [path]
+        if path.is_dir():
+            found = path.iterdir()
+            known = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+            return sorted(p for p in found if p.is_file() and p.name.lower().removesuffix(".gz").endswith(known))
+        return sorted(p for p in data_dir.glob(self.path) if p.is_file()) if set(self.path) & set("*?[") else []
+
+    def _found(self, data_dir: Path) -> list[Path]:
         named = self._named()
-        path = Path(named).expanduser().resolve() if named else data_dir / self.path
-        if not path.is_file():
+        if named:
+            path = Path(named).expanduser().resolve()
+            paths = [path] if path.is_file() else []
+        else:
+            path = data_dir / self.path
+            paths = self._matches(data_dir)
+        if not paths:
             stated = f"{self.variable}={named}" if named else f"{self.path} in the data folder"
             or_set = f", or set {self.variable} to its path" if self.variable else ""
             raise SourceError(
-                f"{stated}: there is no file {path}. Put the table there, as CSV with a header or Parquet{or_set}."
+                f"{stated}: there is no file {path}. Put the table there, as CSV with a header, Parquet, JSON or "
+                f"Excel{or_set}."
             )
-        return path
+        return paths
 
 
-def read_file(path: Path, *, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_file(path: Path, *, dialect: Dialect | None = None, sheet: str | None = None) -> pd.DataFrame:
     """Read a table from a file; the suffix tells the format.
 
     Parameters
     ----------
     path : pathlib.Path
-        A `.parquet` file; a file with any other suffix is read as CSV.
-    text_columns : sequence of str
-        Columns of a CSV file that are read as text: `02116` keeps its zero.
+        A file of CSV, Parquet, JSON (lines, or an array of objects) or Excel. A file with any other suffix is read as
+        CSV, unless its content is of another of these formats.
+    dialect : Dialect, optional
+        What is known of the dialect of a CSV file; the rest is found.
+    sheet : str, optional
+        Name of the sheet of an Excel workbook; by default the first.
 
     Returns
     -------
     pandas.DataFrame
-        The rows, with the dtypes that the reader infers.
+        The rows. From CSV, text columns in which an empty cell is missing; else each column in its own dtype.
 
     Raises
     ------
     SourceError
-        If there is no such file, it is empty, it cannot be read, or a column name occurs twice.
+        If there is no such file, it is empty, it cannot be read, a column has no name, or a name occurs twice.
     """
     if not path.is_file():
-        raise SourceError(f"there is no file {path}. Expected a table, as CSV with a header or Parquet.")
+        raise SourceError(f"there is no file {path}. Expected a table, as CSV with a header, Parquet, JSON or Excel.")
     try:
         if not path.stat().st_size:
             raise SourceError(f"{path} is empty; expected a header and at least one row.")
-        return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, text_columns)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file; raise a `SourceError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from error
+        kind = format_of(path)
+        if sheet is not None and kind != "Excel":
+            raise SourceError(f"{path} has no sheets, and {sheet!r} is stated; remove `sheet` from the source.")
+        if kind == "CSV":
+            return read_csv(path, dialect)
+        if dialect is not None:
+            raise SourceError(f"{path} is no CSV file, and a dialect is stated; remove `dialect` from the source.")
+        table = read_table(path, kind, sheet=sheet)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{path} cannot be read: {reason.rstrip('.')}.") from error
+    refuse_names(table.column_names, origin=str(path))
+    return to_frame(table)
 
 
 def require_suffix(path: Path) -> None:
@@ -108,56 +145,70 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str) -> None:
     path : pathlib.Path
         The file.
     suffix : {".csv", ".parquet"}
-        Its format.
+        Its format. Parquet keeps dtypes; a column of dtype `datetime64[s]` becomes one of dates.
     """
     if suffix.lower() == ".csv":
         frame.to_csv(path, index=False)
         return
-    import duckdb
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    with duckdb.connect() as connection:
-        connection.from_df(frame).write_parquet(str(path), compression="zstd")
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for position, field in enumerate(table.schema):
+        if field.type == pa.timestamp("s"):
+            dates = table.column(position).cast(pa.date32())
+            table = table.set_column(position, pa.field(field.name, pa.date32()), dates)
+    parquet.write_table(table.replace_schema_metadata(None), path, compression="zstd")
 
 
-def _read_csv(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            raise SourceError(f"{path} is a Parquet file; rename it to {path.stem}.parquet.")
+def fingerprint_of(paths: list[Path]) -> str:
+    """Return the fingerprint of a file, or one of several files and their names.
+
+    Raises
+    ------
+    SourceError
+        If a file cannot be read.
+    """
+    each = [_fingerprint_of(path) for path in paths]
+    if len(paths) == 1:
+        return each[0]
+    together = "\n".join(f"{path.name} {fingerprint}" for path, fingerprint in zip(paths, each, strict=True))
+    return f"sha256:{hashlib.sha256(together.encode()).hexdigest()}"
+
+
+def _fingerprint_of(path: Path) -> str:
     try:
-        # pandas renames the second 'a' to 'a.1', so the header is read as a row first.
-        header = pd.read_csv(path, header=None, nrows=1, dtype="str", index_col=False).iloc[0]
-        # Without index_col=False, a comma at the end of each line would make the first column the index.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, index_col=False, dtype=dict.fromkeys(text_columns, "str"))
-    except pd.errors.EmptyDataError as error:
-        raise SourceError(f"{path} is empty; expected a header and at least one row.") from error
-    except pd.errors.ParserWarning as error:
+        status = path.stat()
+        if status.st_size > HASHED_BYTES:
+            return f"size-mtime:{status.st_size}-{status.st_mtime_ns}"
+        with path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _is_csv(path: Path) -> bool:
+    return path.stat().st_size > 0 and format_of(path) == "CSV"
+
+
+def _read_together(paths: list[Path], dialect: Dialect | None, sheet: str | None) -> pd.DataFrame:
+    formats = {path: format_of(path) for path in paths} if len(paths) > 1 else {}
+    other = next((path for path in formats if formats[path] != formats[paths[0]]), None)
+    if other is not None:
         raise SourceError(
-            f"{path} has rows with more cells than its header has names; expected a comma-separated table, with a "
-            "point in decimal numbers. Save it again as one."
-        ) from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} is not a CSV table in UTF-8: {str(error).strip()}. Save it again as one.") from error
-    if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in str(header.iloc[0])), None)):
-        raise SourceError(
-            f"{path} has one column, {header.iloc[0]!r}: its separator seems to be {separator!r}; expected commas. "
-            "Save it again with commas."
+            f"{paths[0].name} is a file of {formats[paths[0]]} and {other.name} one of {formats[other]}; expected one "
+            f"format. Name the files by a pattern, such as {paths[0].parent.name}/*{paths[0].suffix}."
         )
-    twice = [repr(name) for name, count in Counter(header.dropna()).items() if count > 1]
-    if twice:
-        raise SourceError(
-            f"{path} has the column{'s' if len(twice) > 1 else ''} {', '.join(twice)} twice; every name must be unique."
-        )
-    return frame
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        try:
-            return connection.read_parquet(str(path)).df()
-        except duckdb.Error as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise SourceError(f"{path} is not a Parquet file: {reason}.") from error
+    frames: list[pd.DataFrame] = []
+    for path in paths:
+        frame = read_file(path, dialect=dialect, sheet=sheet)
+        if frames and set(frame) != set(frames[0]):
+            lacking, further = set(frames[0]) - set(frame), set(frame) - set(frames[0])
+            difference = [f"lacks {', '.join(map(repr, sorted(lacking)))}"] * bool(lacking)
+            difference += [f"has {', '.join(map(repr, sorted(further)))} besides"] * bool(further)
+            raise SourceError(
+                f"{path.name} {' and '.join(difference)}, unlike {paths[0].name}; expected the same columns in every "
+                f"file of {path.parent.name}."
+            )
+        frames.append(frame[list(frames[0])] if frames else frame)
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]

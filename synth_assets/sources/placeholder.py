@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError
-from synth_assets.sources.file import hash_file, read_file
+from synth_assets.sources.file import fingerprint_of, read_file
 
 
 class PlaceholderSource(Source):
@@ -18,12 +18,12 @@ class PlaceholderSource(Source):
     def load(self, data_dir: Path) -> LoadedTable:
         """Load the placeholder."""
         path = self._found(data_dir)
-        fingerprint = hash_file(path)
+        fingerprint = fingerprint_of([path])
         return LoadedTable(read_file(path), "placeholder", path.name, fingerprint)
 
     def fingerprint(self, data_dir: Path) -> str:
-        """Return the SHA-256 of the file."""
-        return hash_file(self._found(data_dir))
+        """Return the fingerprint of the file."""
+        return fingerprint_of([self._found(data_dir)])
 
     def _found(self, data_dir: Path) -> Path:
         path = data_dir / self.path

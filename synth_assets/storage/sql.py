@@ -1,5 +1,8 @@
 """SQL identifiers, and errors of DuckDB."""
 
+NAMESPACES = ("information_schema", "main", "pg_catalog", "system", "temp")
+"""The namespaces that a DuckDB database has itself: no table may have their names."""
+
 
 def quoted(*names: str) -> str:
     """Quote a name, or a dotted path of names, as an SQL identifier."""

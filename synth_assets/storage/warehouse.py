@@ -5,6 +5,8 @@ and retries for a while when another process holds the file.
 """
 
 import json
+import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +29,9 @@ FORMAT = 2
 RESAMPLE_DATE = "resample_date"
 """The column that assigns rows to a sample."""
 
+CHECKS = "_checks"
+"""Suffix of the table with the findings of an asset's checks."""
+
 PROVENANCE = "provenance"
 PROVENANCE_COLUMNS = {
     "asset": ("VARCHAR", "The asset that was materialized."),
@@ -43,12 +48,21 @@ PROVENANCE_COLUMNS = {
 INPUTS = "inputs"
 """Key of `details`: the data versions of the tables that were read."""
 
-WAIT_FOR_LOCK_S = 100.0
+WAIT_FOR_LOCK_S, TELL_AFTER_S = 100.0, 2.0
+"""Seconds that a connection waits for another process, and after which it logs for which one."""
+
+DAYS_NAMED = 3
+"""Resample dates that a message names."""
+
+IN_UTC = "SET TimeZone = 'UTC'"
+"""Statement with which a connection reads times that have a zone in UTC, whatever the zone of the machine."""
 
 CATALOG = "warehouse"
 """DuckDB names a database after its file; with the name in every identifier, a namespace may have the same name."""
 
 _FORMAT_COMMENT = f"Format {FORMAT}"
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -102,8 +116,9 @@ class Warehouse:
         table: str,
         frame: "pd.DataFrame",
         *,
-        provenance: Provenance,
+        provenance: Provenance | None,
         resample_date: str | None = None,
+        types: Mapping[str, str] | None = None,
     ) -> None:
         """Replace a table, or its rows of one resample date, and record the provenance, in one transaction.
 
@@ -113,10 +128,12 @@ class Warehouse:
             The table; any text, it is quoted.
         frame : pandas.DataFrame
             The rows. Columns are matched by name.
-        provenance : Provenance
-            The record of the materialization.
+        provenance : Provenance or None
+            The record of the materialization; None for rows that no asset materialized.
         resample_date : str, optional
             An ISO date. Only the rows of this date are replaced; the new rows get it as `resample_date`.
+        types : mapping of str to str, optional
+            SQL types of columns by name. A column without one gets the type that DuckDB infers from its dtype.
 
         Raises
         ------
@@ -129,16 +146,18 @@ class Warehouse:
         with self._connection() as connection, _transaction(connection, f"{namespace}.{table}"):
             connection.register("new_rows", frame)
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, namespace)}")
+            columns = ", ".join(_typed(str(name), (types or {}).get(str(name))) for name in frame.columns)
             if resample_date is None:
-                connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM new_rows")
+                connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT {columns} FROM new_rows")
             else:
-                rows = f"SELECT CAST($1 AS DATE) AS {quoted(RESAMPLE_DATE)}, * FROM new_rows"
+                rows = f"SELECT CAST($1 AS DATE) AS {quoted(RESAMPLE_DATE)}, {columns} FROM new_rows"
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [resample_date])
                 self._check_columns(connection, f"{namespace}.{table}", target, rows, resample_date)
                 is_date = f"{quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)"
                 connection.execute(f"DELETE FROM {target} WHERE {is_date}", [resample_date])
                 connection.execute(f"INSERT INTO {target} BY NAME {rows}", [resample_date])
-            _record(connection, namespace, table, resample_date, len(frame), provenance)
+            if provenance is not None:
+                _record(connection, namespace, table, resample_date, len(frame), provenance)
 
     def record(self, namespace: str, asset: str, *, provenance: Provenance, resample_date: str | None = None) -> None:
         """Record a materialization that wrote no table, for a namespace and the name of an asset.
@@ -224,6 +243,53 @@ class Warehouse:
             raise WarehouseError(absent)
         return frame, recorded[0] if recorded else None
 
+    def count_repeated(self, namespace: str, table: str, column: str) -> tuple[int, list[str]]:
+        """Count the values that a column of a table of samples has in more than one row.
+
+        Returns
+        -------
+        count : int
+            Number of such values.
+        days : list of str
+            The first resample dates that have them.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such table.
+        """
+        date, name = quoted(RESAMPLE_DATE), quoted(column)
+        repeated = (
+            f"SELECT list(DISTINCT {date}) AS days FROM {quoted(CATALOG, namespace, table)} "
+            f"WHERE {name} IS NOT NULL GROUP BY {name} HAVING count(*) > 1"
+        )
+        count, days = self._row(
+            f"SELECT count(*), list_sort(list_distinct(flatten(list(days))))[:{DAYS_NAMED}] FROM ({repeated})"
+        )
+        return count, [day.isoformat() for day in days or ()]
+
+    def count_shared(self, namespace: str, table: str, other: str, column: str) -> int:
+        """Count the values of a column that occur in two tables.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such table.
+        """
+        values = [f"SELECT {quoted(column)} FROM {quoted(CATALOG, namespace, each)}" for each in (table, other)]
+        (count,) = self._row(f"SELECT count({quoted(column)}) FROM ({' INTERSECT '.join(values)})")
+        return int(count)
+
+    def _row(self, sql: str) -> tuple[Any, ...]:
+        import duckdb
+
+        with self._connection(read_only=True) as connection:
+            try:
+                found = connection.execute(sql).fetchone()
+            except duckdb.Error as error:
+                raise WarehouseError(f"{self.path} cannot be queried: {error}{_advice(error)}") from error
+        return found or ()
+
     def verify(self) -> int:
         """Read every row of every table and return their number; DuckDB compares every block with its checksum.
 
@@ -296,6 +362,7 @@ class Warehouse:
 
         connection = self._retry_while_locked(connect)
         try:
+            connection.execute(IN_UTC)
             if not any_format:
                 self._check_format(connection, CATALOG)
             yield connection
@@ -332,12 +399,16 @@ class Warehouse:
         import duckdb
 
         deadline = time.monotonic() + WAIT_FOR_LOCK_S
+        is_told = False
         while True:
             try:
                 return action()
             except (duckdb.Error, OSError) as error:
                 is_locked = "Could not set lock" in str(error)
                 if is_locked and time.monotonic() < deadline:
+                    if not is_told and deadline - time.monotonic() < WAIT_FOR_LOCK_S - TELL_AFTER_S:
+                        _log.warning("waiting up to %.0f s for %s: %s", WAIT_FOR_LOCK_S, self.path.name, _holder(error))
+                        is_told = True
                     time.sleep(0.1)
                     continue
                 advice = self._how_to_unlock() if is_locked else _advice(error)
@@ -381,6 +452,17 @@ def _roll_back(connection: "duckdb.DuckDBPyConnection") -> None:
     # After a failed commit, or an error that the file did not survive, there is no transaction left to roll back.
     with suppress(duckdb.TransactionException, duckdb.FatalException):
         connection.rollback()
+
+
+def _holder(error: BaseException) -> str:
+    """Return the part of an error of DuckDB that names the process which holds the file."""
+    found = re.search(r"lock is held in .*?\(PID \d+\)[^.]*", str(error))
+    return found[0] if found else str(error)
+
+
+def _typed(name: str, sql_type: str | None) -> str:
+    column = quoted(name)
+    return column if sql_type is None else f"CAST({column} AS {sql_type}) AS {column}"
 
 
 def _listed(columns: Mapping[str, str]) -> str:

@@ -55,6 +55,9 @@ class ForestSettings(SynthesizerSettings):
     )
     min_samples_leaf: int = Field(default=10, ge=1, description="Minimum number of train rows in a leaf.")
     max_features: float = Field(default=1.0, gt=0.0, le=1.0, description="Share of the columns that a split considers.")
+    max_samples: int | None = Field(
+        default=None, ge=1, description="Maximum number of train rows that a tree is fitted to; all of them by default."
+    )
     kernel_bandwidth: float = Field(
         default=0.15,
         ge=0.0,
@@ -99,6 +102,9 @@ class SequentialForest:
                 min_samples_leaf=min(settings.min_samples_leaf, len(quantised)),
                 max_features=settings.max_features,
                 bootstrap=settings.n_estimators > 1,
+                max_samples=min(settings.max_samples or len(quantised), len(quantised))
+                if settings.n_estimators > 1
+                else None,
                 random_state=seed,
             )
             features = self._features(quantised, self.residuals, i)

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from synth_assets.cli import main
 from synth_assets.cli.output import write_csv
 from synth_assets.publishing.publisher import Publisher
-from synth_assets.storage.warehouse import Provenance
+from synth_assets.storage.warehouse import Provenance, Warehouse
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.storage.toy import MONDAY, TABLES, TUESDAY, WEDNESDAY, spec, write_sample
 from synth_assets_tests.world import DAY, Outcome, World
@@ -355,6 +355,12 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     )  # fmt: skip
     write("report", MONDAY, {"fidelity": "fidelity"}, **verdict, passed=[True])
     write("report", TUESDAY, {}, **verdict, passed=[False])
+    checks = pd.DataFrame(
+        {"check_name": ["labels", "is_real"], "blocking": [True, False], "passed": False, "message": "'X' is new."}
+    )
+    toy.warehouse.write("other", "raw_checks", checks, provenance=None)
+    for day in (MONDAY, TUESDAY):
+        toy.warehouse.write("other", "synthetic_sample_checks", checks, provenance=None, resample_date=day)
     toy.publish(spec("other", [*TABLES, "regression_comparison"]))
     for day in (MONDAY, TUESDAY):
         toy.delete("toy", day)
@@ -364,9 +370,25 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     assert lines[0] == f"other: 2 synthetic rows of {MONDAY}, model m1, source: unknown"
     assert "fidelity passed: As expected." in lines
     assert f"sample of {TUESDAY} not published, fidelity failed: As expected." in lines
+    assert [line for line in lines if "the check" in line] == [
+        "other/raw: the check labels found: 'X' is new.",
+        f"other/synthetic_sample of {TUESDAY}: the check labels found: 'X' is new.",
+    ]
     assert "a       0.100  0.250" in lines
     assert "forest     real        r2      0.500  0.375   0.625" in lines
     assert "Nearly as useful." in lines
+
+
+def test_status_says_what_stopped_the_first_run(warehouse: Warehouse) -> None:
+    checks = pd.DataFrame({"check_name": ["keys"], "blocking": [True], "passed": [False], "message": ["2 keys occur."]})
+    warehouse.write("other", "raw_checks", checks, provenance=None)
+    verdict = pd.DataFrame({"gate": ["privacy"], "blocking": [True], "passed": [False], "message": ["It copies."]})
+    warehouse.write("other", "report", verdict, provenance=None, resample_date=MONDAY)
+    done = CliRunner().invoke(main, ["--data", str(warehouse.paths.root), "status"])
+    assert done.exit_code == 1
+    assert done.stderr == "Error: nothing is published yet.\nother/raw: the check keys found: 2 keys occur.\n" + (
+        f"other: sample of {MONDAY} not published, privacy failed: It copies.\n"
+    )
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from synth_assets import synthesizers
+from synth_assets import api, synthesizers
 from synth_assets.cli import main
 from synth_assets_tests.stub_synthesizer import Stub
 
@@ -43,10 +44,13 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert done.exit_code == 3, done.output  # the stub repeats train rows
     assert "privacy: failed" in done.stderr
     assert done.stdout == ""
-    assert "20 rows, is held out for the report" in done.stderr
+    assert "20 of the rows are held out for the report" in done.stderr
     assert "fitted to 80 rows" in done.stderr
     assert len(pd.read_csv("rows.csv")) == 60
-    assert "<!DOCTYPE html>" in Path("report.html").read_text()
+    page = Path("report.html").read_text()
+    facts = {"Synthesizer": "stub", "Seed": "0", "Made with": f"synth-assets {version('synth-assets')}"}
+    for fact, value in facts.items():
+        assert f'<th scope="row">{fact}</th><td class="text">{value}</td>' in page
 
 
 def test_without_holdout_all_rows_are_fitted_and_formats_go_by_suffix(table: pd.DataFrame) -> None:
@@ -68,7 +72,10 @@ def test_without_holdout_all_rows_are_fitted_and_formats_go_by_suffix(table: pd.
     ("columns", "message"),
     [
         ("{name: zip, type: categorical, categories: ['02116', '09301']}", None),
-        ("{name: zip, type: categorical, categories: ['02116']}", "zip: 10 of 20 values are not one of 02116"),
+        (
+            "{name: zip, type: categorical, categories: ['02116']}",
+            "zip: 10 of 20 values are not one of 02116: '09301'; add",
+        ),
         ("{name: zip, type: integer, minimum: 5000}", "zip: 10 of 20 values are not >= 5000"),
     ],
 )
@@ -86,24 +93,68 @@ def test_labels_and_limits_of_the_schema_hold(columns: str, message: str | None)
         assert message in done.stderr
 
 
+def test_types_are_inferred_and_written_as_they_came() -> None:
+    lines = [
+        "zip;when;paid;open;note",
+        *(f"0{i % 3};{i % 28 + 1}.1.2024;{i % 7},5;TRUE;note {i * i}" for i in range(60)),
+    ]
+    Path("table.csv").write_text("\n".join(lines))
+    Path("schema.yaml").write_text("columns: [{name: note, type: text}]\nprivate: false")
+
+    done = run("table.csv", *OUTPUT, "--no-holdout")
+
+    assert done.exit_code == 0, done.output
+    assert "60 rows, 5 columns (1 categorical, 1 date, 1 float, 1 boolean, 1 text)." in done.stderr
+    rows = pd.read_csv("rows.csv", dtype="str")
+    assert "note" not in rows
+    assert set(rows["zip"]) == {"00", "01", "02"}
+    assert rows["when"].str.fullmatch(r"2024-01-\d\d").all()
+    assert rows["paid"].str.fullmatch(r"\d\.5").all()
+
+    for arguments in (("--public",), ("--schema", "schema.yaml")):
+        assert run("table.csv", *OUTPUT, "--no-holdout", *arguments).exit_code == 0
+        assert "note" in pd.read_csv("rows.csv")
+    assert run("table.csv", *OUTPUT, "--no-holdout", "--schema", "schema.yaml", "--private").exit_code == 1
+
+
+def test_a_rare_label_of_the_target_is_held_out_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("table.csv").write_text("x,fraud\n" + "".join(f"{i % 9},{'yes' if i < 10 else 'no'}\n" for i in range(500)))
+    seen = {}
+    monkeypatch.setattr(
+        api, "evaluate", lambda synthetic, train, holdout, **_: seen.update(holdout=holdout) or _Passed()
+    )
+
+    done = run("table.csv", *OUTPUT, "--target", "fraud")
+
+    assert done.exit_code == 0, done.output
+    assert seen["holdout"]["fraud"].value_counts().to_dict() == {"no": 98, "yes": 2}
+
+
+class _Passed:
+    gates = ()
+    passed = True
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        (None, (), "there is no file table.csv. Expected a table, as CSV with a header or Parquet."),
+        (None, (), "there is no file table.csv. Expected a table, as CSV with a header, Parquet, JSON or Excel."),
         ("", (), "table.csv is empty; expected a header and at least one row."),
         ("a,b\n", (), "table.csv has no row; at least 2 are needed"),
         ("a,b\n1,2\n", (), "table.csv has 1 row; at least 2 are needed"),
         ("a,b,a\n1,2,3\n4,5,6\n", (), "table.csv has the column 'a' twice; every name must be unique."),
         ("a,b\n" + "1,2\n" * 50, ("--target", "c"), "target: 'c' is not a column of the table"),
-        ("a,b\n" + "1,2\n" * 20, (), "has 20 rows, of which 4 would be held out; an evaluation needs at least 5"),
+        ("a,b\n" + "1,2\n" * 14, (), "has 14 rows; an evaluation needs at least 15, of which 5 are held out."),
+        ("id\n" + "\n".join(map(str, range(50))), (), "table.csv has nothing to learn: id (id). Add a column"),
+        ("a,split\n" + "1,2\n" * 50, (), "columns: 'split' would clash with a column that the pipeline adds"),
+        ("a,b\n" + "1,2\n" * 49 + "1,inf\n", (), "column 'b' has inf in data row 50, which is not a finite number"),
         ("a,b\n" + "1,2\n" * 50, ("-n", "3"), "--rows is 3; an evaluation needs at least 5 synthetic rows."),
         ("a,b\n" + "1,2\n" * 50, ("-o", "rows.xlsx"), "rows.xlsx: the suffix is '.xlsx'; expected .csv or .parquet."),
         ("a,b\n" + "1,2\n" * 50, ("-o", "no/rows.csv"), "no/rows.csv cannot be written: there is no folder no."),
         ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row"),
         ("a,b\n" + "1,2\n" * 50, ("-o", "table.csv"), "--output and FILE are the same file, table.csv"),
         ("a,b\n" + "1,2\n" * 50, ("--report", "rows.csv"), "--output and --report are the same file, rows.csv"),
-        ("a;b\n" + "1;2\n" * 50, (), "table.csv has one column, 'a;b': its separator seems to be ';'"),
-        ("a;b\n" + "1,5;2\n" * 50, (), "table.csv has rows with more cells than its header has names"),
+        ("a,b\n" + "1,2\n" * 50 + "1,2,3\n", (), "table.csv: line 52 has 3 cells, and the header has 2."),
         ("a,b\n" + "1,2\n" * 50, ("--schema", "none.yaml"), "the schema none.yaml cannot be read: No such file"),
         ("a,b\n" + "1,2\n" * 50, ("--synthesizer", "gan"), "'gan' is not one of language_model"),
     ],

@@ -27,7 +27,9 @@ def test_an_evaluation_has_metrics_verdicts_and_a_report(
     schema: TableSchema, target: str | None, tmp_path: Path
 ) -> None:
     samples = Samples(TRAIN, HOLDOUT, OTHER, schema.model_copy(update={"target": target}))
-    found = evaluate(samples, LEGS, {gate: {} for gate in ("fidelity", "privacy")}, title="creatures")
+    found = evaluate(
+        samples, LEGS, {gate: {} for gate in ("fidelity", "privacy")}, title="creatures", details={"Seed": "17"}
+    )
 
     assert tuple(found.metrics) == RESULT_COLUMNS
     gates = ["fidelity", "validity", "privacy", *(["utility"] if target else [])]
@@ -39,6 +41,7 @@ def test_an_evaluation_has_metrics_verdicts_and_a_report(
         page = (tmp_path / "report.html").read_text()
         assert page.count("<img") == 5 + (target is not None)
         assert "creatures: " in page
+        assert '<th scope="row">Seed</th><td class="text">17</td>' in page
     assert "<strong>fidelity</strong>" in found._repr_html_()
 
 

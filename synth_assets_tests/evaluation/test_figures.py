@@ -1,6 +1,7 @@
 """Tests of the figures: that they render, and that they show and state the numbers that they are given."""
 
 import io
+import warnings
 from collections.abc import Callable
 
 import matplotlib as mpl
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from matplotlib.image import imread
 from matplotlib.text import Text
 from scipy.stats import norm
@@ -26,13 +28,21 @@ from synth_assets.evaluation.figures import (
     metric_history,
     pair_grid,
     regression_points,
+    style,
 )
-from synth_assets.evaluation.figures.rows import MOST_ROWS, _band, _kernel_densities
+from synth_assets.evaluation.figures.rows import (
+    EMPTY,
+    MOST_CORRELATED,
+    MOST_PANELS,
+    MOST_ROWS,
+    _band,
+    _kernel_densities,
+)
 from synth_assets.evaluation.figures.scores import MOST_LINES
 from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric
 from synth_assets.evaluation.metrics.trend import correlations
 from synth_assets.evaluation.metrics.utility import AUGMENTED, REAL, SYNTHETIC
-from synth_assets.schema.columns import Categorical, Float, Integer
+from synth_assets.schema.columns import Boolean, Categorical, Date, Datetime, Float, Id, Integer
 from synth_assets.schema.table import TableSchema
 
 DPI = 40
@@ -252,7 +262,7 @@ def test_a_real_value_far_from_all_others_does_not_stretch_the_axis(
     assert axes.get_xlabel() == "mm; not drawn: 1 real"
 
 
-def test_cells_that_are_empty_or_no_label_are_not_drawn_and_counted(
+def test_cells_that_are_empty_have_their_share_and_unknown_labels_their_bar(
     small_schema: TableSchema, small_table: pd.DataFrame
 ) -> None:
     synthetic = small_table.copy()
@@ -262,10 +272,97 @@ def test_cells_that_are_empty_or_no_label_are_not_drawn_and_counted(
     figure = _grid(small_table, synthetic, small_schema)
 
     _assert_png(as_png(figure, dpi=DPI), figure)
-    assert figure.axes[0].get_xlabel() == "not drawn: 2 synthetic"
-    assert figure.axes[1].get_xlabel() == "mm; not drawn: 4 synthetic"
-    x, y = figure.axes[1].lines[1].get_data()
+    colours, sizes = figure.axes[:2]
+    assert [label.get_text() for label in colours.get_xticklabels()] == ["blue", "red", "green", EMPTY]
+    assert [bar.get_height() for bar in colours.patches[-2:]] == pytest.approx([1 / 60, 1 / 60])  # green, and empty
+    assert colours.get_title(loc="left") == "Colour\nempty: 0.0% real, 1.7% synthetic"
+    assert sizes.get_title(loc="left") == "Size\nempty: 0.0% real, 3.3% synthetic"
+    assert sizes.get_xlabel() == "mm; 2 synthetic infinite"
+    x, y = sizes.lines[1].get_data()
     assert 0.8 < np.trapezoid(y, x) <= 1.0
+
+
+def test_a_table_of_dates_booleans_and_columns_without_values_is_drawn() -> None:
+    schema = TableSchema(
+        columns=(
+            Date(name="opened", nullable=True),
+            Datetime(name="seen", timezone="Europe/Berlin"),
+            Boolean(name="member"),
+            Float(name="nothing", nullable=True),
+            Id(name="key"),
+        )
+    )
+    rows = pd.DataFrame(
+        {
+            "opened": pd.date_range("2019-03-01", periods=200, freq="7D").astype("str"),
+            "seen": pd.date_range("2024-03-01 08:00", periods=200, freq="37min", tz="UTC"),
+            "member": ["yes", "no"] * 100,
+            "nothing": np.nan,
+            "key": range(200),
+        }
+    )
+    rows.loc[:49, "opened"] = None
+    comparable = schema.comparable(schema.coerce(rows, origin="rows"))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = _grid(comparable, comparable, schema)
+        as_png(figure, dpi=DPI)
+
+    assert _titles(figure) == [
+        "opened\nempty: 25.0% real, 25.0% synthetic",
+        "seen",
+        "member",
+        "nothing\nempty: 100.0% real, 100.0% synthetic",
+    ]
+    opened, seen, member, nothing = figure.axes
+    assert "2021" in [label.get_text() for label in opened.get_xticklabels()]
+    assert seen.get_xlabel() == "UTC"
+    assert [label.get_text() for label in member.get_xticklabels()] == ["false", "true"]
+    assert nothing.texts[0].get_text() == "every cell is empty"
+
+
+def test_a_value_that_many_rows_have_is_a_stem_beside_a_heavy_tail_on_a_logarithmic_axis() -> None:
+    rng = np.random.default_rng(0)
+    schema = TableSchema(columns=(Float(name="gain"),))
+    real, synthetic = (
+        pd.DataFrame({"gain": np.where(rng.random(1000) < share, 0.0, rng.lognormal(8, 2, 1000))})
+        for share in (0.9, 0.5)
+    )
+
+    axes, stems = _grid(real, synthetic, schema).axes
+
+    shares = [(frame["gain"] == 0).mean() for frame in (real, synthetic)]
+    assert [line.get_ydata()[0] for line in stems.lines] == pytest.approx(shares)
+    assert f"at 0: {shares[0]:.1%} real, {shares[1]:.1%} synthetic" in axes.get_xlabel().replace("\n", " ")
+    assert axes.get_xlabel().startswith("logarithmic axis")
+    assert axes.get_xscale() == "asinh"
+    drawn, area = axes.lines[0], []
+    for line, share in zip(axes.lines, shares, strict=True):
+        x = np.arcsinh(np.asarray(line.get_xdata()) / axes.xaxis.get_transform().linear_width)
+        area.append(np.trapezoid(line.get_ydata(), x) / (1 - share))
+    assert area == pytest.approx([1.0, 1.0], abs=0.1)  # the density is of the rest of the rows
+    assert max(drawn.get_ydata()) < 0.1
+
+
+def test_numbers_of_few_values_are_bars() -> None:
+    rows = pd.DataFrame({"rooms": [1.0, 1.0, 2.0, 5.0] * 10})
+
+    axes = _grid(rows, rows, TableSchema(columns=(Integer(name="rooms"),))).axes[0]
+
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "5"]
+    assert [bar.get_height() for bar in axes.patches[3:6]] == [0.5, 0.25, 0.25]
+
+
+def test_of_many_columns_the_least_similar_are_drawn_and_the_others_counted() -> None:
+    schema = TableSchema(columns=tuple(Float(name=f"c{i}") for i in range(120)))
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 120)), columns=schema.names)
+    fidelity = _results(*(("ks_complement", f"c{i}", 0.9 - i / 1000, 0.9) for i in range(120)))
+
+    figure = density_grid(rows, rows, rows, schema, fidelity, **WORDS)
+
+    assert [title.split(":")[0] for title in _titles(figure)] == [f"c{119 - i}" for i in range(MOST_PANELS)]
+    assert f"The {MOST_PANELS} of 120 columns that are least similar" in _texts(figure)
 
 
 def test_a_column_without_a_value_has_no_synthetic_line(small_schema: TableSchema, small_table: pd.DataFrame) -> None:
@@ -294,8 +391,8 @@ def test_of_many_labels_those_of_most_rows_are_drawn(small_table: pd.DataFrame) 
 
     axes = _grid(rows, rows, schema).axes[0]
 
-    assert len(axes.get_xticklabels()) == 12
-    assert axes.get_xlabel() == "12 of 20 labels; not drawn: 36 real, 36 synthetic"
+    assert [label.get_text() for label in axes.get_xticklabels()] == [*labels[8:], "others (8)"]
+    assert axes.patches[-1].get_height() == pytest.approx(36 / 210)
 
 
 @pytest.mark.parametrize(("shift", "least", "most"), [(0.0, 0.9, 0.99), (0.4, 0.2, 0.6)])
@@ -458,6 +555,49 @@ def test_many_columns_have_no_numbers_written_over_each_other() -> None:
     assert not any(axes.texts for axes in figure.axes)
 
 
+def test_of_many_columns_the_matrices_have_the_pairs_that_differ_most() -> None:
+    rng = np.random.default_rng(0)
+    schema = TableSchema(columns=tuple(Float(name=f"c{i}") for i in range(60)))
+    real, synthetic = (pd.DataFrame(rng.normal(size=(200, 60)), columns=schema.names) for _ in range(2))
+    synthetic["c7"] = synthetic["c41"]
+
+    figure = correlation_matrices(real, synthetic, schema, **WORDS)
+
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert {"c7", "c41"} <= set(names)
+    assert 2 < len(names) <= MOST_CORRELATED
+    assert f"{len(names)} of 60 numeric columns" in _texts(figure)
+
+
+# Text
+
+
+def test_characters_without_a_font_are_code_points_and_the_figure_says_so() -> None:
+    """The last two characters are unassigned: no font has them."""
+    name = "two\nlines \U0003fffc\U0003fffd"
+    schema = TableSchema(columns=(Integer(name=name), Integer(name="x" * 130)))
+    rows = pd.DataFrame({each: [1, 2, 3] * 5 for each in schema.names}).astype("float64")
+
+    figure = _grid(rows, rows, schema)
+
+    assert _titles(figure) == ["two↵lines [3FFFC 3FFFD]", f"{'x' * 27}…"]
+    assert "No installed font has 2 of the characters" in " ".join(_texts(figure).split())
+
+
+def test_a_font_that_has_a_character_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = findfont("STIXGeneral")
+    character = chr(min(style._characters(path) - style._characters(style._default_path())))
+    monkeypatch.setattr(style, "_fallback_fonts", lambda: (("STIXGeneral", path),))
+    style._family_with.cache_clear()
+    schema = TableSchema(columns=(Integer(name=character),))
+
+    figure = _grid(pd.DataFrame({character: [1.0, 2.0]}), pd.DataFrame({character: [1.0, 2.0]}), schema)
+    style._family_with.cache_clear()
+
+    (title,) = (text for text in figure.findobj(Text) if text.get_text() == character)
+    assert title.get_fontfamily() == [style.FONT, "STIXGeneral"]
+
+
 # Pairs
 
 
@@ -484,7 +624,10 @@ def test_rows_beyond_the_axes_of_a_pair_are_counted(small_schema: TableSchema, s
 
     figure = pair_grid(synthetic, small_table, small_schema, PAIRS, most=1, **WORDS)
 
-    assert [axes.get_xlabel() for axes in figure.axes] == ["Size, mm", "Size, mm; 2 not drawn"]
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "Size, mm",
+        "Size, mm; 1 not drawn; 1 with an empty cell",
+    ]
 
 
 def test_no_pair_to_draw_is_refused(small_schema: TableSchema, small_table: pd.DataFrame) -> None:

@@ -1,13 +1,16 @@
 """Tests of the gates: limits, verdicts and messages."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import metrics
-from synth_assets.evaluation.gates import MAX_NAMED, Gate, evaluate_gate, gates_with
+from synth_assets.evaluation.gates import GATES, MAX_NAMED, Gate, evaluate_gate, evaluate_gates, gates_with
 from synth_assets.evaluation.metrics import RESULT_COLUMNS, Metric
+from synth_assets.evaluation.reference import reference_of
 
 LIKE = Metric("like", "Similarity", "maximize", 1.0, 0.0, (), "How alike.", "None.", list)
 COPIES = Metric("copies", "Share of copies", "minimize", 0.0, 1.0, (), "How many.", "None.", list)
@@ -55,6 +58,22 @@ def test_a_limit_stays_within_the_metrics_range() -> None:
     assert sorted(found.findings["limit"]) == [0.0, 1.0]
 
 
+def test_of_many_numbers_of_real_rows_hardly_one_exceeds_its_limit() -> None:
+    rng = np.random.default_rng(0)
+
+    def failed(count: int) -> float:
+        """Return the share of samples of real rows in which a number fails, with 20 splits as the reference."""
+        fails = 0
+        for _ in range(60):
+            real = rng.normal(0.5, 0.03, size=(count, 21))
+            found = [reference_of(row[1:]) for row in real]
+            rows = [("copies", f"c{i}", real[i, 0], r.mean, r.low, r.high) for i, r in enumerate(found)]
+            fails += not evaluate_gate(GATE, results(*rows)).passed
+        return fails / 60
+
+    assert failed(300) <= failed(30)
+
+
 def test_without_an_interval_the_reference_counts_and_without_a_reference_the_best_value() -> None:
     found = evaluate_gate(
         GATE, results(("like", "a", 0.93, 0.95, NAN, NAN), ("copies", "b", 0.011, NAN, NAN, NAN))
@@ -84,6 +103,33 @@ def test_the_message_of_a_failure_states_found_expected_and_remediation() -> Non
         "Similarity, Length: 0.5000; real rows score 0.9650, expected at least 0.9200. "
         "Share of copies: 0.2000; real rows score 0.0100, expected at most 0.0300. Do more."
     )
+
+
+def test_a_metric_may_have_a_remedy_of_its_own_that_names_the_columns() -> None:
+    gate = replace(GATE, remedies={"copies": "Hide {columns}."})
+    copies, like = ("copies", "Name", 0.2, 0.01, 0.0, 0.02), ("like", "Length", 0.5, 0.965, 0.95, 0.98)
+
+    assert evaluate_gate(gate, results(copies)).message.endswith("at most 0.0300. Hide Name.")
+    assert evaluate_gate(gate, results(copies, like)).message.endswith("Hide Name. Do more.")
+
+
+def test_a_message_about_copied_rows_names_the_columns_that_are_copied() -> None:
+    cells = [("copied_cells", name, value, 0.5, 0.4, 0.6) for name, value in (("a", 0.7), ("b", 0.9), ("c", 0.6))]
+    verdict = evaluate_gate(GATES["privacy"], results(("exact_copies", None, 0.5, 0.0, 0.0, 0.0), *cells))
+
+    assert " Rows agree with train rows most in b, a. Do not publish" in verdict.message
+
+
+def test_a_number_without_a_reference_is_said_without_one() -> None:
+    message = evaluate_gate(GATE, results(("copies", "b", 0.02, NAN, NAN, NAN))).message
+    assert message == "Share of copies, b: 0.0200; expected at most 0.0100. Do more."
+
+
+def test_a_gate_whose_metrics_are_not_computed_is_skipped() -> None:
+    computed = {"fidelity": results(("like", None, 0.99, 0.95, 0.9, 1.0)), "utility": results()}
+    gates = [GATE, Gate("utility", "It is useful.", False, {"tstr_score": 0.05}, "Do less.")]
+
+    assert [verdict.gate.name for verdict in evaluate_gates(gates, computed)] == ["looks"]
 
 
 def test_only_the_farthest_are_named() -> None:

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import t
 
 from synth_assets.evaluation.intervals import (
+    Scale,
     bootstrap_rows,
     roc_area,
     roc_interval,
@@ -52,6 +53,39 @@ def test_where_nothing_moves_it_is_the_value() -> None:
 def test_one_repeat_or_no_score_has_none() -> None:
     assert np.isnan(score_interval(0.5, np.full((1, 11), 0.5), of_mean=True)).all()
     assert np.isnan(score_interval(float("nan"), np.full((3, 11), np.nan), of_mean=True)).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "value", "low", "high"),
+    [
+        ("share", 0.97, 0.0, 1.0), ("share", 1.0, 0.0, 1.0), ("below one", 0.8, -np.inf, 1.0),
+        ("positive", 0.1, 0.0, np.inf),
+    ],
+)  # fmt: skip
+def test_it_stays_within_the_range_of_the_score(scale: Scale, value: float, low: float, high: float) -> None:
+    """Of scores that vary so much that a symmetrical interval would leave it."""
+    rng = np.random.default_rng(0)
+    scores = np.clip(value + rng.normal(0, 0.5, size=(5, 51)), max(low, -3), min(high, 3))
+
+    found = score_interval(value, scores, of_mean=False, scale=scale, rows=20)
+
+    assert low <= found[0] < found[1] <= high
+    assert found[0] <= value <= found[1]
+
+
+def test_where_scores_hardly_vary_the_scale_does_not_matter() -> None:
+    scores = 0.6 + np.random.default_rng(0).normal(0, 0.004, size=(5, 51))
+    plain = score_interval(0.6, scores, of_mean=False)
+
+    for scale in ("share", "below one", "positive"):
+        assert score_interval(0.6, scores, of_mean=False, scale=scale) == close(plain, abs=5e-4)  # type: ignore[arg-type]
+
+
+def test_scores_of_which_no_resample_is_defined_have_none() -> None:
+    scores = np.full((3, 51), np.nan)
+    scores[:, 0] = 0.5
+
+    assert np.isnan(score_interval(0.5, scores, of_mean=True)).all()
 
 
 def test_resamples_without_a_score_are_left_out() -> None:

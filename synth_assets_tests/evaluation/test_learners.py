@@ -13,7 +13,13 @@ from sklearn.metrics import (
 )
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.learners import CLASSIFICATION, REGRESSION, PredictionTask
+from synth_assets.evaluation.learners import (
+    CLASSIFICATION,
+    MOST_CLASSES,
+    OTHER_CLASS,
+    REGRESSION,
+    PredictionTask,
+)
 from synth_assets.schema.columns import Categorical, Float
 from synth_assets.schema.table import TableSchema
 
@@ -117,6 +123,46 @@ def test_classes_are_the_labels_that_occur_and_unknown_labels_get_codes() -> Non
 
     assert task.classes == ("x", "z", "?")
     assert np.array(task.classes)[task.y_true(task.encode(odd))].tolist() == odd["Kind"].tolist()
+
+
+@pytest.mark.parametrize("target", ["Count", "Kind"])
+def test_missing_cells_are_learned_from_and_rows_without_a_target_are_left_out(target: str) -> None:
+    columns = tuple(column.model_copy(update={"nullable": True}) for column in SCHEMA.columns)
+    gaps = RAW.assign(Empty=np.nan)
+    for i, name in enumerate(RAW):
+        gaps.loc[gaps.index % 7 == i, name] = np.nan
+    schema = TableSchema(columns=(*columns, Float(name="Empty", nullable=True)), target=target)
+    task = PredictionTask.of(schema, gaps)
+    rows = task.encode(gaps)
+
+    assert len(rows) == gaps[target].notna().sum()
+    score = next(iter(task.scores.values()))
+    for name, learner in task.estimators.items():
+        predicted = task.predict(learner, rows, rows, seed=0)
+        assert np.isfinite(predicted).all(), name
+        assert score(task.y_true(rows), predicted) > 0.5, name
+
+
+def test_more_labels_than_boosting_accepts_and_more_classes_than_are_distinguished() -> None:
+    many = tuple(f"l{i}" for i in range(300))
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"Many": rng.permutation(np.resize(many, 330)), "Size": rng.normal(size=330)})
+    rows.loc[:40, "Many"] = "l7"
+    schema = TableSchema(columns=(Categorical(name="Many", categories=many), Float(name="Size")), target="Size")
+
+    as_feature = PredictionTask.of(schema, rows)
+    for name, learner in as_feature.estimators.items():
+        assert np.isfinite(
+            as_feature.predict(learner, as_feature.encode(rows), as_feature.encode(rows), seed=0)
+        ).all(), name
+    as_target = PredictionTask.of(schema.with_target("Many"), rows)
+
+    assert len(as_target.classes) == MOST_CLASSES
+    assert "l7" in as_target.classes
+    assert as_target.classes[-1] == OTHER_CLASS
+    codes = as_target.y_true(as_target.encode(rows))
+    assert (codes[:40] == as_target.classes.index("l7")).all()
+    assert (codes == MOST_CLASSES - 1).sum() == (~rows["Many"].isin(as_target.classes)).sum()
 
 
 def test_scores_are_scikit_learns() -> None:

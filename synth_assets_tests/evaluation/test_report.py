@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,8 +17,20 @@ from synth_assets.evaluation.figures import as_png
 from synth_assets.evaluation.gates import GATES as SHIPPED
 from synth_assets.evaluation.gates import evaluate_gate
 from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS
-from synth_assets.evaluation.report import MAX_TABLE_ROWS, PICTURES, SCALE, Origin, Utility, report_html
+from synth_assets.evaluation.metrics.base import NotComputed
+from synth_assets.evaluation.report import (
+    MAX_TABLE_ROWS,
+    PICTURES,
+    SCALE,
+    Origin,
+    Utility,
+    describe_columns,
+    report_html,
+)
+from synth_assets.evaluation.samples import Samples
+from synth_assets.schema.columns import Categorical, Id, Text
 from synth_assets.schema.constraints import Constraint
+from synth_assets.schema.table import TableSchema
 
 ATTACK = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -138,10 +151,13 @@ def _html(
     pictures: Mapping[str, bytes] | None = None,
     constraints: list[Constraint] = CONSTRAINTS,
     utility: Utility | None = LEARNED,
+    **more: Any,
 ) -> str:
     every = pd.concat(results.values(), ignore_index=True)
     verdicts = [evaluate_gate(gate, every) for gate in GATES]
-    return report_html(origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures or {})
+    return report_html(
+        origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures or {}, **more
+    )
 
 
 def _with(name: str, *rows: tuple[str, str | None, float, float]) -> dict[str, pd.DataFrame]:
@@ -342,6 +358,31 @@ def test_the_origin_is_stated() -> None:
         "Seed of the sample 17", "Train rows 3,000",
     ):  # fmt: skip
         assert page.row(row) == row
+
+
+def test_columns_are_described_with_their_empty_cells_and_names_are_text() -> None:
+    name = """<script>"it's" &\n two"""
+    schema = TableSchema(
+        columns=(
+            Categorical(name=name, categories=("a", "b"), nullable=True),
+            Id(name="key", pattern="AB-####"),
+            Text(name="note", nullable=True),
+        ),
+    )
+    rows = pd.DataFrame({name: ["a"] * 9 + [None], "key": [f"AB-{i:04d}" for i in range(10)], "note": "x"})
+    train = schema.coerce(rows, origin="rows")
+    samples = Samples(train, train, train.drop(columns="note").assign(**{name: "a"}), schema)
+
+    columns = describe_columns(samples)
+
+    html = _html(columns=columns, not_computed=[NotComputed("ks_complement", name, "there is no value")])
+    page = Page(html)
+    assert page.row("<script>") == """<script>"it's" & two categorical allowed 10.0% 0.0% 2 labels"""
+    assert page.row("key") == "key id not allowed 0.0% 0.0% made by pattern, not learned: AB-####"
+    assert page.row("note") == "note text allowed 0.0% — text, not published"
+    (reason,) = [item.words for item in page.all("li") if "Reason" in item.words]
+    assert reason == """Similarity of a numeric column, of <script>"it's" & two . Reason: there is no value."""
+    assert not page.all("script")
 
 
 # The page

@@ -86,7 +86,7 @@ def test_a_table_that_fails_a_check_stops_what_follows(world: World) -> None:
     assert outcome.materialized == {"raw"}
     found = outcome.check("raw", "labels")
     assert not found.passed
-    assert f"Sex: 1 of {ROWS:,} values are not one of" in str(found.description)
+    assert f"Sex: 1 of {ROWS:,} values is not one of" in str(found.description)
     assert {name: rows for name, rows in world.stored().items() if name != "raw"} == before
 
 

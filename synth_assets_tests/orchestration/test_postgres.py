@@ -1,11 +1,6 @@
 """The instance of several machines, on a PostgreSQL server that this test starts."""
 
-import os
-import pwd
 import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +9,7 @@ import pytest
 import yaml
 
 from synth_assets_tests.conftest import PROJECT
+from synth_assets_tests.services.databases import postgresql_server
 from synth_assets_tests.world import DAY, World
 
 CONFIG = PROJECT / "deploy" / "postgres" / "dagster.yaml"
@@ -26,56 +22,17 @@ def test_it_differs_from_that_of_one_machine_in_storage_and_launcher_alone() -> 
     assert several == one
 
 
-def _programs() -> Path:
-    found = [*Path("/usr/lib/postgresql").glob("*/bin"), *(Path(p).parent for p in [shutil.which("initdb")] if p)]
-    if not found:
-        pytest.skip("needs a PostgreSQL server: `apt-get install postgresql`")
-    return found[-1]
-
-
-def _unprivileged() -> str | None:
-    # The server refuses to run as root.
-    if os.getuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Mapping[str, str]]:
-    """Start a server with a database; give what the environment says of it."""
-    programs, user = _programs(), _unprivileged()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest's own folders can be entered by nobody else
-    try:
-        if user:
-            shutil.chown(folder, user)
-        data, password = folder / "data", folder / "password"
-        password.write_text("of a test")
-        password.chmod(0o644)
-
-        def call(program: str, *arguments: str) -> None:
-            subprocess.run(
-                [str(programs / program), *arguments], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL
-            )
-
-        call("initdb", "-D", str(data), "-U", "dagster", "--auth=scram-sha-256", f"--pwfile={password}", "-E", "UTF8")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
-        call("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-o", options, "-w", "-t", "120", "start")
-        try:
-            yield {
-                "DAGSTER_PG_HOST": "127.0.0.1",
-                "DAGSTER_PG_PORT": port,
-                "DAGSTER_PG_USER": "dagster",
-                "DAGSTER_PG_PASSWORD": "of a test",
-                "DAGSTER_PG_DB": "postgres",
-            }
-        finally:
-            call("pg_ctl", "-D", str(data), "-m", "fast", "-w", "stop")
-    finally:
-        shutil.rmtree(folder)
+    """Start a server with a database; return what the environment says of it."""
+    with postgresql_server() as server:
+        yield {
+            "DAGSTER_PG_HOST": server.host,
+            "DAGSTER_PG_PORT": str(server.port),
+            "DAGSTER_PG_USER": server.user,
+            "DAGSTER_PG_PASSWORD": server.password,
+            "DAGSTER_PG_DB": server.database,
+        }
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("path", "value", "key", "said"),
     [
-        ("source.type", "web", "source", "'auto', 'file', 'openml', 'placeholder'"),
+        ("source.type", "web", "source", "expected tags: 'auto', 'file', "),
         ("source.csv", "a.csv", "source.auto.csv", "Extra inputs are not permitted"),
         ("synthesizer.type", "ours", "synthesizer", "'language_model', 'be_great', 'forest', 'smote'"),
         ("synthesizer.epochs", 0, "synthesizer.language_model.epochs", "greater than or equal to 1"),
@@ -69,11 +69,11 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("table", "../abalone", "table", "found '../abalone'"),
         ("table", 'x"; drop table y; --', "table", "found 'x\"; drop table y; --'"),
         ("source.openml.version", 0, "source.auto.openml.version", "greater than or equal to 1"),
-        ("split.train_size", "many", "split.train_size", "valid integer"),
+        ("split.train_size", "many", "split.train_size", "valid number"),
         ("split.random_state", -1, "split.random_state", "greater than or equal to 0"),
         ("target.column", "Rungs", "", "target: 'Rungs' is not a column of the table; the columns are 'Sex',"),
         ("target.rename", "Length", "", "target.rename: 'Length' is already a column; choose a free name"),
-        ("columns.1.name", "Sex", "", "Sex named twice"),
+        ("columns.1.name", "Sex", "", "are one name to DuckDB"),
         ("sample.n_samples", 0, "sample.n_samples", "greater than or equal to 1"),
         ("sample.temperature", 0, "sample.temperature", "greater than 0"),
         ("schedule.hour", 24, "schedule.hour", "less than or equal to 23"),
@@ -134,7 +134,7 @@ def test_a_column_may_be_called_anything(attributes: dict[str, Any]) -> None:
     assert name in SyntheticTableSettings(**attributes).table_schema().names
 
 
-@pytest.mark.parametrize("key", ["source", "synthesizer", "columns", "target"])
+@pytest.mark.parametrize("key", ["table", "source", "columns"])
 def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) -> None:
     del attributes[key]
     with pytest.raises(ValidationError, match=f"{key}\n  Field required"):
@@ -146,7 +146,7 @@ def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) ->
     ("right", "wrong", "said"),
     [
         ("epochs: 30", "epochs: 0", "0 is less than the minimum of 1"),
-        ("type: auto", "type: web", "'web' is not one of ['auto', 'file', 'openml', 'placeholder']"),
+        ("type: auto", "type: web", "'web' is not one of ['auto', 'file', "),
         ("team:synth_assets", "bob", "found 'bob'; expected an e-mail address"),
     ],
 )
@@ -168,3 +168,50 @@ def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path, right: str, wro
     assert done.returncode == 1
     assert said in output
     assert f"defs.yaml:{line}" in output
+
+
+@pytest.mark.slow
+def test_a_table_that_cannot_be_loaded_stops_itself_alone(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "synth_assets", project / "synth_assets")
+    shutil.copy(PROJECT / "pyproject.toml", project)
+    tables = project / "synth_assets" / "defs"
+    text = (tables / "abalone" / "defs.yaml").read_text().replace
+    changes = {
+        "value": ("epochs: 30", "epochs: 0"),
+        "syntax": ("split: {", "split: ["),
+        "kind": ("SyntheticTable", "Table"),
+        "twice": ("table: twice", "table: abalone"),
+    }
+    for name, change in changes.items():
+        (tables / name).mkdir()
+        stated = text("table: abalone", f"table: {name}").replace(*change)
+        (tables / name / "defs.yaml").write_text(stated)
+    script = (
+        "from synth_assets.orchestration.definitions import defs\n"
+        "for spec in defs().resolve_all_asset_specs():\n"
+        "    print(spec.key.path, spec.description)"
+    )
+    environment = {"PATH": "/usr/bin", "PYTHONPATH": str(project)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, env=environment, capture_output=True, text=True, check=True
+    )
+    lines = dict(line.split("] ", 1) for line in done.stdout.splitlines())
+    assert len([line for line in lines if line.startswith("['abalone',")]) == 10
+    assert str(tables) not in done.stdout
+    expected = {
+        "value": "epochs at value/defs.yaml:35: found 0: input should be greater than or equal to 1. Correct the file",
+        "syntax": 'in "syntax/defs.yaml", line',
+        "kind": "kind/defs.yaml: Module `synth_assets.orchestration` has no attribute `Table`",
+        "twice": "abalone is the table of another folder too",
+    }
+    for name, said in expected.items():
+        assert lines[f"['{name}', 'raw'"].startswith("This table is not loaded. ")
+        assert said in lines[f"['{name}', 'raw'"]
+    checked = subprocess.run(
+        [Path(sys.executable).with_name("dg"), "check", "defs", "--no-check-yaml"],
+        cwd=project, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 1
+    assert expected["value"][:60] in checked.stdout + checked.stderr
+    assert "input_value" not in checked.stdout + checked.stderr

@@ -164,10 +164,25 @@ def test_a_publication_that_goes_while_it_is_opened_is_no_error(
         ("Sex=='I'", ("Sex", "=='I'")),
         ("Whole weight != -1", ("Whole weight", "!= -1")),
         (f"{ODD} < 3", (ODD, "< 3")),
+        ("Whole weight is  NOT null", ("Whole weight", "is  NOT null")),
     ],
 )
 def test_a_condition_is_a_column_and_what_it_has_to_be(condition: str, parsed: tuple[str, str]) -> None:
     assert parse_condition(condition) == parsed
+
+
+@pytest.mark.parametrize(
+    ("condition", "parsed"),
+    [
+        ("a < b >= 3", ("a < b", ">= 3")),
+        ("a < 3", ("a", "< 3")),
+        ("x = y is null", ("x = y", "is null")),
+        ("what is this == 'a is b'", ("what is this", "== 'a is b'")),
+        ('"a < b" is not null', ("a < b", "is not null")),
+    ],
+)
+def test_the_longest_known_column_is_the_one_that_is_meant(condition: str, parsed: tuple[str, str]) -> None:
+    assert parse_condition(condition, ["a", "a < b", "x = y", "what is this"]) == parsed
 
 
 @pytest.mark.parametrize("condition", ["", "Rings", ">= 15", "Rings >=", "  == 3"])

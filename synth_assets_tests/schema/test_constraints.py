@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.schema.columns import Float, TableError
+from synth_assets.schema.columns import Boolean, Date, Datetime, Float, TableError
 from synth_assets.schema.constraints import Constraint, check_constraints, violations
 from synth_assets.schema.table import TableSchema
 
@@ -40,6 +40,21 @@ def test_numbers_are_compared_as_decimals() -> None:
 def test_a_missing_or_infinite_cell_violates_a_constraint(small_schema: TableSchema) -> None:
     rows = ROWS.assign(Size=[1.5, np.nan, np.inf, 2.5])
     assert violations(rows, [constraint("Size > 0")], small_schema)["it"].tolist() == [False, True, True, False]
+
+
+def test_where_a_column_may_be_empty_an_unknown_constraint_is_no_violation() -> None:
+    columns = (Date(name="start"), Date(name="end", nullable=True), Boolean(name="paid"))
+    schema = TableSchema(columns=columns)
+    texts = {"start": ["2024-01-02"] * 3, "end": ["2024-01-03", "", "2024-01-01"], "paid": ["yes"] * 3}
+    rows = schema.coerce(pd.DataFrame(texts, dtype="str"), origin="a test")
+    assert violations(rows, [constraint('paid AND "end" >= start')], schema)["it"].tolist() == [False, False, True]
+
+
+def test_hours_are_the_ones_of_the_columns_zone() -> None:
+    schema = TableSchema(columns=(Datetime(name="at", timezone="Europe/Berlin"), Boolean(name="b")))
+    texts = {"at": ["2024-07-01T22:30:00Z", "2024-01-01T22:30:00Z"], "b": ["no", "no"]}
+    rows = schema.coerce(pd.DataFrame(texts, dtype="str"), origin="a test")
+    assert violations(rows, [constraint('hour("at") = 23')], schema)["it"].tolist() == [True, False]
 
 
 def test_names_are_quoted() -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from synth_assets.schema.columns import Categorical, Integer, TableError
+from synth_assets.schema.columns import Boolean, Categorical, Date, Integer, TableError, Text
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema
 
@@ -32,6 +32,26 @@ def test_codes_follow_the_schema_and_fit_their_sql_type() -> None:
     assert encoded["Many"].tolist() == list(range(299, -1, -1))
     assert many.encoded_sql_type == "SMALLINT"
     assert Categorical(name="Few", categories=("a",)).encoded_sql_type == "TINYINT"
+
+
+def test_gaps_booleans_and_a_date_as_target_are_encoded() -> None:
+    columns = (
+        Categorical(name="c", categories=("a", "b"), nullable=True),
+        Boolean(name="b"),
+        Date(name="d", nullable=True),
+        Text(name="t"),
+    )
+    schema = TableSchema(columns=columns, target="d")
+    source = pd.DataFrame({"c": ["b", ""], "b": ["yes", "no"], "d": ["1970-01-03", ""], "t": ["x", "y"]}, dtype="str")
+
+    encoded = Encoding(schema).encode(schema.coerce(source, origin="a test"))
+
+    assert encoded["c"].tolist() == [1, pd.NA]
+    assert encoded["c"].dtype == "Int8"
+    assert encoded["b"].tolist() == [1, 0]
+    assert encoded["t"].tolist() == ["x", "y"]
+    assert encoded["d"].iloc[0] == 2.0
+    assert pd.isna(encoded["d"].iloc[1])
 
 
 def test_an_unknown_label_is_named_with_the_expected_ones(small_schema: TableSchema) -> None:

@@ -1,50 +1,228 @@
-"""A schema inferred from a frame: which type each dtype becomes, and which frames are refused."""
+"""A schema inferred from rows: which type text and values of any dtype become, and what is refused or left out."""
 
-from datetime import date
+import time
+import uuid
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.schema.columns import TableError
-from synth_assets.schema.infer import infer_schema
+from synth_assets.schema.columns import Categorical, Id, TableError
+from synth_assets.schema.infer import Inference, infer, infer_schema
+
+REST = {"type", "name"}
+
+
+def _inferred(values: Any, name: str = "x") -> tuple[str, dict[str, Any]]:
+    """Infer one column beside another, check that its values are coerced, and return its type and what it states."""
+    frame = pd.DataFrame({name: values}).assign(other=range(len(values)))
+    frame["other"] %= 2
+    schema = infer(frame).schema
+    typed = schema.coerce(frame, origin="the frame")
+    column = schema.column(name)
+    assert column.has_dtype(typed[name])
+    assert column.nullable or typed[name].notna().all()
+    return column.type, column.model_dump(exclude_defaults=True, exclude=REST)
+
+
+def _text(values: list[str]) -> pd.Series:
+    return pd.Series(values, dtype="str")
+
+
+def _objects(*values: object) -> pd.Series:
+    return pd.Series(values, dtype=object)
+
+
+GAP = {"nullable": True}
 
 
 @pytest.mark.parametrize(
-    ("values", "expected", "coerced"),
+    ("values", "type_", "stated"),
     [
-        (["b", "a", "b"], ("a", "b"), ["b", "a", "b"]),
-        (pd.Categorical(["b", "a", "b"], categories=["c", "b", "a"]), ("a", "b"), ["b", "a", "b"]),
-        (pd.Categorical([12, 3, 12]), ("12", "3"), ["12", "3", "12"]),
-        ([True, False, True], ("False", "True"), ["True", "False", "True"]),
-        (np.array(["b", 1, True], dtype=object), ("1", "True", "b"), ["b", "1", "True"]),
-        ([1, 2, 3], "integer", [1, 2, 3]),
-        (pd.array([1, 2, 3], dtype="Int64"), "integer", [1, 2, 3]),
-        (np.array([1, 2, 3], dtype="uint8"), "integer", [1, 2, 3]),
-        (np.array([1, 2, 3], dtype=object), "integer", [1, 2, 3]),
-        ([1.0, 2.0, 3.0], "float", [1.0, 2.0, 3.0]),
-        (np.array([1.5, 2.0, 3.0], dtype="float32"), "float", [1.5, 2.0, 3.0]),
-        (np.array([1, 2.5, 3], dtype=object), "float", [1.0, 2.5, 3.0]),
+        (["1", "-2", "2", "1"], "integer", {}),
+        (["1.0", "2.0", "", "1.0"], "integer", GAP),
+        (["9223372036854775807", "-9223372036854775808"] * 2, "integer", {}),
+        (["1", "2.5"], "float", {}),
+        (["1e5", "2.97e-06", "-0.0"], "float", {}),
+        (["1", "NA", "?", " null "], "integer", GAP | {"missing_values": ("NA", "?", " null ")}),
+        (["1.5", "-", "NaN"], "float", GAP | {"missing_values": ("-", "NaN")}),
+        (["a", "NA", "?", "a", "NA", "?"], "categorical", {"categories": ("?", "NA", "a")}),
+        (["1", "unknown", "1", "unknown"], "categorical", {"categories": ("1", "unknown")}),
+        (["02116", "10001"] * 2, "categorical", {"categories": ("02116", "10001")}),
+        (["1,5", "2,5"] * 2, "categorical", {"categories": ("1,5", "2,5")}),
+        (["TRUE", "False", "", "true"], "boolean", GAP),
+        (["true", "NA", "true", "NA"], "categorical", {"categories": ("NA", "true")}),
+        (["yes", "no"] * 2, "categorical", {"categories": ("no", "yes")}),
+        (["0", "1"] * 2, "integer", {}),
+        (["2024-02-29", "1999-12-31", ""], "date", GAP),
+        (["2024-02-29", "None"], "date", GAP | {"missing_values": ("None",)}),
+        (["2024-02-30", "2024-02-28"], "text", {"max_length": 10}),
+        (["31.01.2024", "1.2.2024"], "date", {"format": "%d.%m.%Y"}),
+        (["01/31/2024", "02/01/2024"], "date", {"format": "%m/%d/%Y"}),
+        (["31/01/2024", "01/02/2024"], "date", {"format": "%d/%m/%Y"}),
+        (["01/02/2024", "02/01/2024"], "text", {"max_length": 10}),  # day and month could be either
+        (["2024-01-31 00:00:00", "2024-02-01 00:00:00"], "date", {}),
+        (["2024-01-31 08:30", "2024-02-01T09:15:01.5"], "datetime", {}),
+        (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
+        (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
+        (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
+        (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
+        (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
+        (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
+        (["x" * 201, "y"], "text", {}),
+        (["", ""], "float", GAP),
+        (["12345678901234567890123", "1", "2"], "text", {"max_length": 30}),
+    ],
+)  # fmt: skip
+def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
+    assert _inferred(_text(values)) == (type_, stated)
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "stated"),
+    [
+        (pd.Categorical(["b", "a", "b"], categories=["c", "b", "a"]), "categorical", {"categories": ("a", "b")}),
+        (pd.Categorical(["b", "a"], categories=["b", "a"], ordered=True), "categorical", {"categories": ("b", "a")}),
+        (pd.Categorical([12, 3, None]), "categorical", GAP | {"categories": ("12", "3")}),
+        ([True, False], "boolean", {}),
+        (pd.array([True, None], dtype="boolean"), "boolean", GAP),
+        (_objects(True, None), "boolean", GAP),
+        (_objects("b", 1, True, "b"), "categorical", {"categories": ("1", "True", "b")}),
+        (np.array([1, 2, 1], dtype="uint8"), "integer", {}),
+        (np.array([2**64 - 1, 1, 1], dtype="uint64"), "categorical", {"categories": ("1", "18446744073709551615")}),
+        (pd.array([1, None], dtype="Int64"), "integer", GAP),
+        (_objects(1, "2", None), "integer", GAP),
+        ([1.0, 2.0, None], "integer", GAP),
+        ([1.0, 2.0], "float", {}),
+        (np.array([1.5, 2], dtype="float32"), "float", {}),
+        (_objects(Decimal("1.50"), None), "float", GAP),
+        (_objects(Decimal(1), Decimal(2)), "integer", {}),
+        ([None, None], "float", GAP),
+        (pd.to_datetime(["2024-01-31", None]), "date", GAP),
+        (pd.to_datetime(["2024-01-31 08:30", "2024-01-31 00:00"]), "datetime", {}),
+        (pd.to_datetime(["2024-01-31"] * 2).tz_localize("Europe/Berlin"), "datetime", {"timezone": "Europe/Berlin"}),
+        (_objects(date(2024, 1, 31), None), "date", GAP),
+        (_objects(datetime(2024, 1, 31, 8, tzinfo=UTC), None), "datetime", GAP | {"timezone": "UTC"}),
+    ],
+)  # fmt: skip
+def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated: dict[str, Any]) -> None:
+    assert _inferred(values) == (type_, stated)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "stated"),
+    [
+        ("x", range(100, 120), {"start": 120}),
+        ("orderId", [7, 3, 900], {"start": 901}),
+        ("Order no.", [7, 3, 900], {"start": 901}),
+        ("x", [10**15 + 7 * i * i for i in range(5)], {"start": 10**15 + 113}),
+        ("x", [f"{i}" for i in range(20)], {"start": 20}),
+        ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
+        ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
+        ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
+        ("x", [f"{i:05d}" for i in range(20)], {"pattern": "#####", "start": 20}),
+        ("customer_id", ["X7K2", "9", "abc-d"], {"pattern": "uuid"}),
+        ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
     ],
 )
-def test_a_dtype_becomes_a_type_that_coerces_its_values(
-    values: object, expected: object, coerced: list[object]
-) -> None:
-    frame = pd.DataFrame({"x": values})
+def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: Any, stated: dict[str, Any]) -> None:
+    values = pd.Series(list(values))
 
-    schema = infer_schema(frame)
+    type_, found = _inferred(values, name)
 
-    (column,) = schema.columns
-    assert (column.type if column.is_numeric else column.categories) == expected
-    assert schema.coerce(frame, origin="frame")["x"].tolist() == coerced
+    assert (type_, found) == ("id", stated)
+    assert not set(Id(name=name, **found).generate(50).astype(str)) & set(values.astype(str))
 
 
-def test_missing_values_do_not_change_the_type() -> None:
-    frame = pd.DataFrame({"label": ["a", None], "number": [1.5, None], "whole": pd.array([1, None], dtype="Int64")})
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("unix_time", [1_743_674_367 + 17 * i * i for i in range(20)]),
+        ("created_at", [1_743_674_367_123 + 17 * i * i for i in range(20)]),
+        ("x", [1_743_674_367_123 + 17 * i * i for i in range(20)]),  # milliseconds since 1970
+        ("x", [3, 1, 2]),
+        ("number_of_rings", [7, 3, 9]),
+        ("account_balance", [7, 3, 9]),
+        ("Year", range(1990, 2010)),
+        ("order_id", [1, 2, 2]),
+        ("order_id", pd.array([1, 2, None], dtype="Int64")),
+    ],
+)
+def test_other_whole_numbers_are_no_keys(name: str, values: Any) -> None:
+    assert _inferred(pd.Series(values), name)[0] == "integer"
 
-    assert [column.type for column in infer_schema(frame, "label").columns] == ["categorical", "float", "integer"]
-    assert infer_schema(frame).column("label").categories == ("a",)
+
+def test_the_target_is_no_key_and_no_text() -> None:
+    frame = pd.DataFrame({"id": range(20), "name": [f"name {'abcdefghijklmnopqrst'[i]}" for i in range(20)]})
+
+    assert [column.type for column in infer_schema(frame).columns] == ["id", "text"]
+    assert infer_schema(frame, "id").column("id").type == "integer"
+    assert infer_schema(frame, "name").column("name").type == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("counts", "type_"),
+    [
+        ([2] * 50, "categorical"),
+        ([2] * 51, "text"),
+        ([5] * 300, "categorical"),
+        ([1] * 100 + [100] * 4, "categorical"),  # four fifths of the rows have a frequent label
+        ([1] * 110 + [100] * 4, "text"),
+        ([1] * 15 + [2], "categorical"),
+        ([1] * 17, "text"),
+    ],
+)
+def test_strings_that_repeat_are_labels(counts: list[int], type_: str) -> None:
+    values = [f"the {label}th one" for label, count in enumerate(counts) for _ in range(count)]
+    assert _inferred(_text(values[::-1]))[0] == type_
+
+
+def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
+    frame = pd.DataFrame(
+        {
+            "a": [1, 2, 1],
+            "took": pd.to_timedelta([1, 2, 3]),
+            "at": [time_of_day(1)] * 3,
+            "all": _objects([1], [2], [3]),
+            "month": pd.period_range("2024-01", periods=3, freq="M"),
+        }
+    )
+
+    found = infer(frame)
+
+    assert found.schema.names == list(found.reasons) == ["a"]
+    assert found.left_out == {
+        "took": "holds time differences",
+        "at": "holds times of day",
+        "all": "holds values of the type list",
+        "month": "holds periods",
+    }
+    assert found.left_out_text.startswith("Left out: 'took' holds time differences; 'at' holds times of day; ")
+
+
+def test_each_reason_is_a_phrase() -> None:
+    frame = pd.DataFrame({"id": ["7", "9", "8"], "n": ["1", "?", ""], "s": ["a", "b", "a"], "e": [None] * 3})
+
+    assert infer(frame).reasons == {
+        "id": "unique in every row, and its name says 'id'",
+        "n": "whole numbers; '?' where a cell is empty",
+        "s": "2 labels",
+        "e": "every cell is empty",
+    }
+
+
+def test_names_become_text_and_a_table_of_one_run_is_learned() -> None:
+    frame = pd.DataFrame({7: range(20)})
+
+    found = infer(frame)
+
+    assert isinstance(found, Inference)
+    assert found.schema.column("7").type == "integer"
+    assert infer(frame.assign(label=["a", "b"] * 10)).schema.column("7").type == "id"
 
 
 @pytest.mark.parametrize(
@@ -54,20 +232,31 @@ def test_missing_values_do_not_change_the_type() -> None:
         (pd.DataFrame({"x": []}), r"^the frame has no row; at least 2 are needed"),
         (pd.DataFrame({"x": [1]}), r"^the frame has 1 row; at least 2 are needed"),
         (pd.DataFrame([[1, 2], [3, 4]], columns=["x", "x"]), r"^the frame has the column 'x' twice"),
-        (pd.DataFrame([[1, 2], [3, 4]]), r"^the frame has a column named 0; expected names that are text"),
-        (pd.DataFrame({"x": [1, 2], "X": [1, 2]}), r"^columns: X, x named twice"),
+        (pd.DataFrame([[1, 2], [3, 4]], columns=["7", 7]), r"^the frame has the column '7' twice"),
+        (pd.DataFrame([[1, 2], [3, 4]], columns=["x", ""]), r"^the frame: column 2 has no name; name it in the source"),
+        (pd.DataFrame({"x": [1, 2], "X": [1, 2]}), r"^columns: 'X', 'x' are one name to DuckDB.*; rename all but one"),
+        (pd.DataFrame({"Split": [1, 2], "row_id": [1, 2]}), r"^columns: 'Split', 'row_id' would clash .* rename them"),
         (pd.DataFrame({"y": [1, 2]}), r"^target: 'x' is not a column of the table; the columns are 'y'\.$"),
-        (pd.DataFrame({"x": [None, None]}), r"column 'x' is empty in every row\. Drop"),
-        (pd.DataFrame({"x": [1.0, np.inf]}), r"column 'x' has 1 infinite value\."),
-        (pd.DataFrame({"x": [1, 2**60]}), r"column 'x' has an integer of 19 digits"),
-        (pd.DataFrame({"x": [f"name {n}" for n in range(1001)]}), r"column 'x' has 1,001 different labels;"),
-        (pd.DataFrame({"x": pd.to_datetime(["2026-01-01", "2026-01-02"])}), r"column 'x' holds datetimes, "),
-        (pd.DataFrame({"x": [date(2026, 1, 1)] * 2}), r"column 'x' holds dates, .*Convert it to numbers or labels"),
-        (pd.DataFrame({"x": pd.to_timedelta([1, 2])}), r"column 'x' holds time differences"),
-        (pd.DataFrame({"x": [Decimal("1.1"), Decimal("2")]}), r"column 'x' holds decimals"),
-        (pd.DataFrame({"x": [1j, 2j]}), r"column 'x' holds complex numbers"),
+        (pd.DataFrame({"x": [1.0, np.inf]}), r"^the frame: column 'x' has inf in data row 2, which is not a finite nu"),
+        (pd.DataFrame({"x": ["1", "2", "-inf", "inf"]}), r"'x' has -inf in data row 3, .* \(2 such cells\)\. Replace"),
+        (pd.DataFrame({"x": [1j, 2j]}), r"^the frame has no column that can be learned: 'x' holds complex numbers\."),
+        (pd.DataFrame({"x": [1j, 2j], "y": [1, 2]}), r"^target: 'x' holds complex numbers, which cannot be predicted"),
     ],
 )  # fmt: skip
 def test_a_frame_that_no_schema_describes_is_refused(frame: pd.DataFrame, message: str) -> None:
+    target = "x" if list(frame.columns) in (["y"], ["x", "y"]) else None
     with pytest.raises(TableError, match=message):
-        infer_schema(frame, "x" if "x" not in frame and len(frame) else None)
+        infer_schema(frame, target)
+
+
+def test_many_labels_and_many_columns_take_a_moment() -> None:
+    rng = np.random.default_rng(0)
+    labels = pd.Series([f"label {n}" for n in range(20_000)] * 10, dtype="str")
+    wide = pd.DataFrame(rng.normal(size=(50, 300)).round(2).astype(str))
+
+    begin = time.process_time()
+    column = infer_schema(pd.DataFrame({"x": labels})).column("x")
+    assert isinstance(column, Categorical)
+    assert len(column.categories) == 20_000
+    assert {each.type for each in infer_schema(wide).columns} == {"float"}
+    assert time.process_time() - begin < 10

@@ -59,3 +59,61 @@ def test_a_split_that_holds_no_row_out_is_refused(train_size: int) -> None:
     message = f"train_size is {train_size} and the table has 60 rows; expected at least 1 and at most 59"
     with pytest.raises(TableError, match=message):
         Split(train_size=train_size, random_state=0).membership(60)
+
+
+@pytest.mark.parametrize(("train_size", "rows", "train"), [(0.8, 20, 16), (0.8, 3, 2), (0.01, 10, 1), (0.999, 10, 9)])
+def test_a_share_leaves_at_least_one_row_in_each_part(train_size: float, rows: int, train: int) -> None:
+    parts = Split(train_size=train_size, random_state=0).membership(rows)["split"]
+
+    assert (parts == "train").sum() == train
+    with pytest.raises(TableError, match=r"^the table has 1 row; at least 2 are needed"):
+        Split(train_size=train_size, random_state=0).membership(1)
+
+
+@pytest.mark.parametrize("train_size", [3000, 0.5, 0.8, 0.2, 0.99])
+def test_the_smallest_table_leaves_five_rows_in_each_part(train_size: float) -> None:
+    split = Split(train_size=train_size, random_state=0)
+
+    parts = {rows: split.count(rows) for rows in (split.minimum_rows, split.minimum_rows - 1)}
+
+    assert [min(train, rows - train) for rows, train in parts.items()] == [5, 4]
+
+
+def _labels(**counts: int) -> tuple[pd.DataFrame, TableSchema]:
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    columns = (Categorical(name="label", categories=tuple(counts)), Float(name="x"))
+    return pd.DataFrame({"label": labels, "x": 1.0}), TableSchema(columns=columns, target="label")
+
+
+def _train_counts(split: Split, frame: pd.DataFrame, schema: TableSchema) -> dict[str, int]:
+    membership = split.membership(len(frame), split.strata(frame, schema))
+    counts = select(frame, membership, "train")["label"].value_counts()
+    return {str(label): int(count) for label, count in counts.items()}
+
+
+def test_a_rare_label_of_the_target_is_in_both_parts() -> None:
+    frame, schema = _labels(no=592, yes=8)
+
+    assert _train_counts(Split(train_size=0.75), frame, schema) == {"no": 444, "yes": 6}
+
+
+def test_a_label_of_one_row_goes_with_the_most_frequent_one() -> None:
+    frame, schema = _labels(no=60, yes=8, perhaps=1)
+
+    counts = _train_counts(Split(train_size=0.5), frame, schema)
+
+    assert counts["yes"] == 4
+    assert counts["no"] + counts.get("perhaps", 0) == 30
+
+
+def test_a_split_is_stratified_by_labels_alone() -> None:
+    frame, schema = _labels(no=6, yes=6)
+    by_number = TableSchema(columns=schema.columns, target="x")
+
+    assert Split(train_size=4).strata(frame, by_number) is None
+    assert Split(train_size=1).strata(frame, schema) is None  # two labels do not fit one row
+    stated = Split(train_size=4, stratify="label").strata(frame, by_number)
+    assert stated is not None
+    assert stated.value_counts().to_dict() == {"no": 6, "yes": 6}
+    with pytest.raises(TableError, match=r"^split.stratify is 'x'; expected a column of labels: label\.$"):
+        Split(train_size=4, stratify="x").strata(frame, schema)

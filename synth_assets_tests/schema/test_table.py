@@ -126,14 +126,14 @@ def test_names_differ_by_case(small_schema: TableSchema) -> None:
 @pytest.mark.parametrize(
     ("columns", "column", "found", "row", "expected", "cells"),
     [
-        ({"Size": ["1.5", "tall"]}, "Size", "'tall'", 2, "a number", "1 such cell)"),
-        ({"Size": ["wide", "tall"]}, "Size", "'wide'", 1, "a number", "2 such cells)"),
-        ({"Size": pd.Categorical(["1.5", "1,5"])}, "Size", "'1,5'", 2, "a number", "1 such cell)"),
-        ({"Size": ["", "1.5"]}, "Size", "''", 1, "a number", "1 such cell)"),
-        ({"Legs": ["4", "four"]}, "Legs", "'four'", 2, "a whole number", "1 such cell)"),
-        ({"Legs": ["4.5", "6"]}, "Legs", "'4.5'", 1, "a whole number", "1 such cell)"),
-        ({"Legs": [4.0, 6.25]}, "Legs", "6.25", 2, "a whole number", "1 such cell)"),
-        ({"Legs": [4.0, float("inf")]}, "Legs", "inf", 2, "a whole number", "1 such cell)"),
+        ({"Size": ["1.5", "tall"]}, "Size", "'tall'", 2, "a finite number", "1 such cell)"),
+        ({"Size": ["wide", "tall"]}, "Size", "'wide'", 1, "a finite number", "2 such cells)"),
+        ({"Size": pd.Categorical(["1.5", "1,5"])}, "Size", "'1,5'", 2, "a finite number", "1 such cell)"),
+        ({"Size": ["inf", "1.5"]}, "Size", "'inf'", 1, "a finite number", "1 such cell)"),
+        ({"Legs": ["4", "four"]}, "Legs", "'four'", 2, "a whole number of at most 64 bits", "1 such cell)"),
+        ({"Legs": ["4.5", "6"]}, "Legs", "'4.5'", 1, "a whole number of at most 64 bits", "1 such cell)"),
+        ({"Legs": [4.0, 6.25]}, "Legs", "6.25", 2, "a whole number of at most 64 bits", "1 such cell)"),
+        ({"Legs": [4.0, float("inf")]}, "Legs", "inf", 2, "a whole number of at most 64 bits", "1 such cell)"),
     ],
 )
 def test_a_cell_that_cannot_be_read_is_named_with_its_column_and_row(
@@ -198,9 +198,9 @@ _SIZE, _LEGS = Float(name="Size"), Integer(name="Legs")
 @pytest.mark.parametrize(
     ("columns", "target", "message"),
     [
-        ((_SIZE, _LEGS, Integer(name="size")), "Legs", "^columns: Size, size named twice"),
+        ((_SIZE, _LEGS, Integer(name="size")), "Legs", "^columns: 'Size', 'size' are one name to DuckDB"),
         ((_SIZE, _LEGS), "Arms", "^target: 'Arms' is not a column .*the columns are 'Size', 'Legs'"),
-        ((_SIZE, Float(name="Row_ID")), None, "^columns: row_id would clash with a column that the pipeline adds"),
+        ((_SIZE, Float(name="Row_ID")), None, "^columns: 'Row_ID' would clash with a column that the pipeline adds"),
     ],
 )
 def test_a_schema_that_contradicts_itself_is_refused(
@@ -216,7 +216,22 @@ def test_a_schema_that_contradicts_itself_is_refused(
         ("target: a", "columns: this key is required."),
         ("columns: [{name: a}]", "columns.0: the key `type` is required."),
         ("columns: [{name: a, type: cat}]", "columns.0: found type 'cat'; expected one of 'categorical', "),
-        ("columns: [{name: a, type: categorical, categories: [1]}]", "categories.0: found 1: input should be a valid"),
+        (
+            "columns: [{name: a, type: categorical, categories: [yes]}]",
+            "YAML reads yes, on or true without quotes as",
+        ),
+        (
+            "columns: [{name: a, type: categorical, categories: [1.5]}]",
+            "YAML reads 1.5 without quotes as a number",
+        ),
+        (
+            "columns: [{name: a, type: categorical, categories: [~]}]",
+            "YAML reads an empty label, null or ~ as",
+        ),
+        ("columns: [{name: a, type: datetime, timezone: Mars}]", "found 'Mars'; expected a time zone of the IANA"),
+        ("columns: [{name: a, type: date, minimum: soon}]", "found 'soon'; expected a date such as '2024-01-31'"),
+        ("columns: [{name: a, type: id, pattern: AB}]", "found 'AB'; expected 'integer', 'uuid', or a text with one"),
+        ("{columns: [{name: a, type: text}], target: a}", "'a' is a column of type text, which cannot be predicted"),
         ("columns: [{name: a, type: categorical, categories: [x, x]}]", "found x twice; expected each label once."),
         ("columns: [{name: a, type: float, min: 1}]", "columns.0.float.min: there is no such key."),
         ("columns: [{name: a, type: float, minimum: 3, maximum: 2}]", "found minimum 3 and maximum 2 of column 'a'"),

@@ -5,29 +5,37 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
+from synth_assets.schema.columns import Boolean, Date, Id, Integer, Text
 from synth_assets.schema.table import TableSchema
 from synth_assets.schema.validation import validate
 
 
 def test_a_table_of_its_schema_passes(small_table: pd.DataFrame, small_schema: TableSchema) -> None:
     found = validate(small_table, small_schema, minimum_rows=60)
-    assert set(found) == {"columns", "types", "row_count", "no_missing_values", "labels", "ranges"}
+    assert set(found) == {"columns", "types", "row_count", "no_missing_values", "labels", "ranges", "keys"}
     assert not any(found.values())
 
 
 @pytest.mark.parametrize(
     ("spoil", "check", "said"),
     [
-        (lambda t: t[["Size", "Colour", "Legs"]], "columns", "found Size, Colour, Legs; expected Colour, Size, Legs"),
-        (lambda t: t.drop(columns="Legs"), "columns", "found Colour, Size; expected Colour, Size, Legs"),
-        (lambda t: t.assign(Legs=t["Legs"] + 0.5), "types", "Legs holds float, expected integer"),
-        (lambda t: t.assign(Size="big"), "types", "Size holds categorical, expected float"),
-        (lambda t: t.head(59), "row_count", "59 rows; expected at least 60"),
-        (lambda t: t.assign(Size=t["Size"].where(t.index > 1)), "no_missing_values", "Size: 2 of 60 cells are empty"),
+        (lambda t: t[["Size", "Colour", "Legs"]], "columns",
+         "found Size, Colour, Legs; expected Colour, Size, Legs, in this order"),
+        (lambda t: t.drop(columns="Legs"), "columns",
+         "found Colour, Size; expected Colour, Size, Legs: Legs is missing"),
+        (lambda t: t.assign(Legs=t["Legs"] + 0.5), "types",
+         "Legs holds values of the type float, expected integer; correct the column's type, or the source"),
+        (lambda t: t.assign(Size="big"), "types",
+         "Size holds values of the type text, expected float; correct the column's type, or the source"),
+        (lambda t: t.head(59), "row_count",
+         "59 rows; expected at least 60. Add rows, or lower `split.train_size`"),
+        (lambda t: t.assign(Size=t["Size"].where(t.index > 1)), "no_missing_values",
+         "Size: 2 of 60 cells are empty; state `nullable: true` for the column, or fill the cells in the source"),
         (lambda t: t.assign(Colour=t["Colour"].where(t.index > 0, "green")), "labels",
-         "Colour: 1 of 60 values are not one of blue, red"),
+         "Colour: 1 of 60 values is not one of blue, red: 'green'; add what is missing to the column's categories, or "
+         "correct the source"),
         (lambda t: t.assign(Size=t["Size"].where(t.index > 0, 10.5)), "ranges",
-         "Size: 1 of 60 values are not >= 0 and <= 10"),
+         "Size: 1 of 60 values is not >= 0 and <= 10; correct the source, or the limits of the column"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_by_one_check(
@@ -39,3 +47,38 @@ def test_what_is_wrong_is_said_by_one_check(
 ) -> None:
     found = validate(spoil(small_table), small_schema, minimum_rows=60)
     assert {name: problems for name, problems in found.items() if problems} == {check: [said]}
+
+
+def test_each_type_has_its_own_checks() -> None:
+    columns = (
+        Id(name="key"),
+        Boolean(name="flag", nullable=True),
+        Date(name="day", minimum="2024-01-01"),
+        Integer(name="count", nullable=True),
+        Text(name="note"),
+    )
+    schema = TableSchema(columns=columns)
+    rows = pd.DataFrame(
+        {
+            "key": ["1", "2", "1", "1"],
+            "flag": ["true", None, "false", "no"],
+            "day": ["2024-01-01", "2023-12-31", "2024-02-01", "2024-02-01"],
+            "count": [None] * 4,
+            "note": ["a", None, "a", "b"],
+        }
+    )
+
+    found = validate(schema.coerce(rows, origin="rows"), schema)
+
+    assert {check: problems for check, problems in found.items() if problems} == {
+        "keys": [
+            "key: 2 of 4 keys are the key of an earlier row; remove the repeated rows, or state another type for the "
+            "column"
+        ],
+        "ranges": [
+            "day: 1 of 4 values is not >= 2024-01-01; correct the source, or the limits of the column"
+        ],
+        "no_missing_values": [
+            "note: 1 of 4 cells is empty; state `nullable: true` for the column, or fill the cells in the source"
+        ],
+    }  # fmt: skip

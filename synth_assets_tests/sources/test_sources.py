@@ -1,4 +1,4 @@
-"""Where rows come from. Nothing here reaches a network."""
+"""The choice of a source, and OpenML. Nothing here reaches a network."""
 
 import http.client
 import io
@@ -17,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 from synth_assets.orchestration.settings import SyntheticTableSettings
 from synth_assets.schema.table import content_hash
 from synth_assets.sources import AnySource, LoadedTable, Source, SourceError
-from synth_assets.sources.file import read_file, write_file
 from synth_assets_tests.services.openml import answer_from, fill_openml_cache
 
 # What scikit-learn says before it asks again.
@@ -136,56 +135,6 @@ def test_the_variable_may_be_relative_or_begin_at_home(
     for named in ("mine.csv", "~/mine.csv"):
         monkeypatch.setenv("ABALONE_CSV", named)
         assert found(source(FILE).load(tmp_path / "elsewhere")) == ("file", "mine.csv", 3)
-
-
-# Files
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.csv", b"", r"t\.csv is empty; expected a header and at least one row\.$"),
-        ("t.csv", b"\n\n", r"t\.csv is empty; expected a header"),
-        ("t.parquet", b"", r"t\.parquet is empty"),
-        ("t.csv", b"a,b,a\n1,2,3\n", r"t\.csv has the column 'a' twice; every name must be unique\.$"),
-        ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\xff\xfe", r"is not a CSV table in UTF-8: "),
-        ("t.csv", "Sex,Länge\nM,1\n".encode("latin-1"), r"is not a CSV table in UTF-8: "),
-        ("t.csv", b"Sex,Length\nM,1\nM,1,2,3\n", r"is not a CSV table in UTF-8: "),
-        ("t.csv", b'Sex,Length\n"M,1\n', r"is not a CSV table in UTF-8: (?s:.)*\. Save it again as one\.$"),
-        ("t.csv", b"PAR1\x15\x04\xff", r"t\.csv is a Parquet file; rename it to t\.parquet\.$"),
-        ("t.parquet", b"a,b\n1,2\n", r"t\.parquet is not a Parquet file: "),
-    ],
-)
-def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-
-    with pytest.raises(SourceError, match=message):
-        source(FILE, path=name).load(tmp_path)
-
-
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path, rows: pd.DataFrame) -> None:
-    rows.to_csv(tmp_path / "abalone.csv", index=False, encoding="utf-8-sig")
-
-    assert list(source(FILE).load(tmp_path).frame) == list(rows)
-
-
-def test_values_never_move_to_another_column(tmp_path: Path) -> None:
-    """Lines that end in a comma must be an error, or be read under their own names."""
-    (tmp_path / "abalone.csv").write_text("Sex,Length\nM,0.5,\nF,0.7,\n")
-
-    try:
-        frame = source(FILE).load(tmp_path).frame
-    except SourceError:
-        return
-    assert frame["Sex"].tolist() == ["M", "F"]
-    assert frame["Length"].tolist() == [0.5, 0.7]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_what_is_written_is_read(tmp_path: Path, rows: pd.DataFrame, suffix: str) -> None:
-    write_file(rows, tmp_path / f"rows{suffix}", suffix=suffix)
-
-    pd.testing.assert_frame_equal(read_file(tmp_path / f"rows{suffix}"), rows, check_exact=True)
 
 
 # OpenML

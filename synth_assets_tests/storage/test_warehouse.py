@@ -16,6 +16,7 @@ from synth_assets.schema.table import content_hash
 from synth_assets.storage import warehouse as warehouse_module
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse, WarehouseError
+from synth_assets_tests.any_table import COLUMNS, LONG, SQL_TYPES, any_rows, any_schema
 from synth_assets_tests.storage.processes import (
     BALLAST,
     HOLD,
@@ -54,6 +55,21 @@ def filled(warehouse: Warehouse, filled_file: Path) -> Warehouse:
     warehouse.path.parent.mkdir()
     shutil.copy(filled_file, warehouse.path)
     return warehouse
+
+
+@pytest.mark.parametrize("partition", [None, MONDAY])
+def test_columns_of_every_type_are_stored_as_stated_and_come_back(warehouse: Warehouse, partition: str | None) -> None:
+    rows = any_rows()
+    types = {column.name: column.sql_type for column in COLUMNS}
+    for frame in (rows, rows[rows[LONG].isna()]):  # what a column holds does not change its type
+        warehouse.write("toy", "odd", frame, provenance=RUN, resample_date=partition, types=types)
+        with duckdb.connect(str(warehouse.path), read_only=True) as connection:
+            stored = {row[0]: row[1] for row in connection.execute("DESCRIBE toy.odd").fetchall()}
+        assert {name: stored[name] for name in SQL_TYPES} == SQL_TYPES
+        found = warehouse.read("toy", "odd", resample_date=partition)
+        assert all(column.has_dtype(found[column.name]) for column in COLUMNS if not found[column.name].isna().all())
+        expected = frame.reset_index(drop=True)
+        pd.testing.assert_frame_equal(any_schema().coerce(found, origin="the warehouse"), expected)
 
 
 @pytest.mark.parametrize("partition", [None, MONDAY])
@@ -337,7 +353,15 @@ def test_details_of_an_asset_that_was_never_materialized_are_refused(filled: War
     [("write", 0.5, True), ("read", 0.5, True), ("write", 0.5, False)],
     ids=["write while written", "write while read", "read while written"],
 )
-def test_a_file_that_is_taken_is_waited_for(filled: Warehouse, hold: str, seconds: float, write: bool) -> None:
+def test_a_file_that_is_taken_is_waited_for(
+    filled: Warehouse,
+    hold: str,
+    seconds: float,
+    write: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(warehouse_module, "TELL_AFTER_S", 0.2)
     with started(HOLD, filled.path, seconds, hold) as holder:
         start = time.monotonic()
         if write:
@@ -347,6 +371,9 @@ def test_a_file_that_is_taken_is_waited_for(filled: Warehouse, hold: str, second
         waited = time.monotonic() - start
         assert holder.wait(timeout=10) == 0
 
+    (told,) = caplog.messages
+    assert told.startswith("waiting up to 100 s for warehouse.duckdb: lock is held in ")
+    assert f"(PID {holder.pid})" in told
     # The holder says that it is ready a moment before it begins to wait.
     assert 0.6 * seconds < waited < seconds + 5
     stored = contents(filled.path)

@@ -1,5 +1,6 @@
 """Figures of metric results, scores and losses."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,14 +73,14 @@ def metric_dots(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
             axes.plot(numbers["value"], places, "o", color=ORANGE, markersize=4.5)
             if "limit" in numbers:
                 axes.plot(numbers["limit"], places, "x", color=PURPLE, markersize=5, markeredgewidth=1.6)
-            axes.set_yticks(places, numbers["label"])
+            axes.set_yticks(places, [short(label, 48) for label in numbers["label"]])
             axes.set_ylim(len(numbers) - 0.4, -0.6)
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
             axes.set_axisbelow(True)
             axes.use_sticky_edges = False  # so that points at the end of the axis are whole
             axes.margins(x=0.03)
-            axes.set_title(heading)
+            axes.set_title(textwrap.fill(heading, 66))
         _metric_legend(figure, {"marker": "|", "linestyle": ""}, {"marker": "x", "linestyle": ""}, results)
     return figure
 
@@ -169,7 +170,7 @@ def regression_points(
             for j, each in enumerate(sets):
                 offset = 0.5 * (j - (len(sets) - 1) / 2) / len(sets)
                 _points(axes, rows[rows["trained_on"] == each], regressors, offset=offset, colour=_COLOURS[each])
-            axes.set_xlabel(label)
+            axes.set_xlabel(short(label, 48))
             axes.set_yticks(range(len(regressors)), regressors if i == 0 else [""] * len(regressors))
             axes.locator_params(axis="x", nbins=5)
             axes.set_ylim(len(regressors) - 0.5, -0.5)
@@ -223,8 +224,7 @@ def _panels(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         if len(numbers):
             cut = f"; the worst {MOST_LINES} of {len(numbers):,}" if len(numbers) > MOST_LINES else ""
             drawn = numbers.head(MOST_LINES)
-            labels = [short(column_name, 48) for column_name in drawn["column_name"]]
-            yield f"{metric.title}; {metric.better} is better{cut}", drawn.assign(label=labels)
+            yield f"{metric.title}; {metric.better} is better{cut}", drawn.assign(label=drawn["column_name"])
 
 
 def _without_equal(results: pd.DataFrame, title: str) -> tuple[pd.DataFrame, str]:

@@ -26,8 +26,14 @@ MIN_ATTACKS = 2
 
 LEAKED_ROW = "leaked_row"
 
+MOST_CHARACTERS = 200
+"""Characters of a row as text whose edit distances are computed; longer rows are cut off."""
+
 _DIGITS = 9
 """Digits of decimal numbers in the text whose edit distances are computed."""
+
+_MOST_EXACT_DIMENSIONS = 32
+"""Dimensions up to which squared distances are computed as sums, not by products of matrices."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,13 @@ class Attack:
 
 @cached
 def attacks(samples: Samples) -> list[Attack]:
-    """Run three membership inference attacks; the attacker knows the subsample.
+    """Run three membership inference attacks on at most 5,000 rows a set; the attacker knows the subsample.
 
     By distance to the closest synthetic row (GAN-Leaks); by density ratio (DOMIAS; each half of the holdout rows is the
     reference for the other half and for half of the train rows; Gaussian kernels with Scott's bandwidth); by the least
     edit distance to a synthetic row as text (LevAtt).
     """
+    samples = samples.neighbours
     synthetic, train, holdout = (samples.features[name] for name in ("synthetic", "train", "holdout"))
     text = [_as_text(rows, samples.schema) for rows in (samples.subsample, samples.train, samples.holdout)]
     return [
@@ -67,9 +74,10 @@ def leaked_rows(samples: Samples) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `row` (position among the train rows), `attacks` (their metrics), `agreeing_cells` (with the most similar
+        `row` (position among all train rows), `attacks` (their metrics), `agreeing_cells` (with the most similar
         synthetic row); rows with the most agreeing cells first.
     """
+    samples = samples.neighbours
     found = attacks(samples)
     suspected = _suspected(np.array([a.train for a in found]), np.array([a.holdout for a in found]))
     rows = np.flatnonzero(suspected.sum(axis=0) >= MIN_ATTACKS)
@@ -79,7 +87,9 @@ def leaked_rows(samples: Samples) -> pd.DataFrame:
         if len(rows)
         else np.zeros(0, np.int64)
     )
-    leaks = pd.DataFrame({"row": rows, "attacks": pd.Series(names, dtype="str"), "agreeing_cells": agreeing})
+    leaks = pd.DataFrame(
+        {"row": samples.train_positions[rows], "attacks": pd.Series(names, dtype="str"), "agreeing_cells": agreeing}
+    )
     return leaks.sort_values("agreeing_cells", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -94,6 +104,7 @@ def _attack_auc(metric: str) -> Callable[[Samples], Iterator[ResultRow]]:
 
 
 def _leaked_share(samples: Samples) -> Iterator[ResultRow]:
+    samples = samples.neighbours
     scores, n = np.array([[*attack.train, *attack.holdout] for attack in attacks(samples)]), len(samples.train)
 
     def share(of: np.ndarray) -> float:
@@ -106,7 +117,7 @@ def _leaked_share(samples: Samples) -> Iterator[ResultRow]:
 def _leaked_row(samples: Samples, row_ids: Sequence[int] | np.ndarray | None = None) -> Iterator[ResultRow]:
     for leak in leaked_rows(samples).itertuples():
         row_id = leak.row if row_ids is None else row_ids[leak.row]
-        agreement = leak.agreeing_cells / len(samples.schema.columns)
+        agreement = leak.agreeing_cells / len(samples.compared.columns)
         yield result_row(LEAKED_ROW, f"row_id {row_id}", agreement, reference_of([]))
 
 
@@ -140,7 +151,6 @@ def _density_ratios(
 
 def _log_density(sample: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return the log of a Gaussian kernel density up to a constant, with Scott's bandwidth (1992, section 6.3)."""
-    from scipy.spatial.distance import cdist
     from scipy.special import logsumexp
 
     n, d = sample.shape
@@ -149,8 +159,17 @@ def _log_density(sample: np.ndarray, points: np.ndarray) -> np.ndarray:
     at_once = max(1, PAIRS_AT_ONCE // n)
     for start in range(0, len(points), at_once):
         block = slice(start, start + at_once)
-        found[block] = logsumexp(-cdist(points[block], sample, "sqeuclidean") / (2 * bandwidth**2), axis=1)
+        found[block] = logsumexp(-_squared_distances(points[block], sample) / (2 * bandwidth**2), axis=1)
     return found
+
+
+def _squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    if others.shape[1] <= _MOST_EXACT_DIMENSIONS:
+        from scipy.spatial.distance import cdist
+
+        return np.asarray(cdist(points, others, "sqeuclidean"))
+    squares = [(part**2).sum(axis=1) for part in (points, others)]
+    return np.asarray((squares[0][:, np.newaxis] + squares[1] - 2 * points @ others.T).clip(min=0))
 
 
 def _edit_distances(rows: list[str], synthetic: list[str]) -> np.ndarray:
@@ -166,9 +185,15 @@ def _edit_distances(rows: list[str], synthetic: list[str]) -> np.ndarray:
 
 
 def _as_text(rows: pd.DataFrame, schema: TableSchema) -> list[str]:
-    formats = {"categorical": "{}", "integer": "{:.0f}", "float": f"{{:.{_DIGITS}g}}"}
-    cells = [map(formats[column.type].format, rows[column.name]) for column in schema.columns]
-    return [" ".join(row) for row in zip(*cells, strict=True)]
+    cells = []
+    for column in schema.select(schema.compared).columns:
+        form = (
+            "{}" if not column.is_numeric else "{:.0f}" if column.type in ("integer", "date") else f"{{:.{_DIGITS}g}}"
+        )
+        values = rows[column.name]
+        present = values.notna().tolist()
+        cells.append([form.format(value) if there else "" for value, there in zip(values, present, strict=True)])
+    return [" ".join(row)[:MOST_CHARACTERS] for row in zip(*cells, strict=True)]
 
 
 METRICS = (
@@ -203,8 +228,8 @@ METRICS = (
         *AREA,
         ANY,
         "Area under the ROC curve of a membership inference attack that scores a real row by its edit distance, as "
-        "text, to the closest synthetic row: language models may repeat strings of digits; 0.5 is chance. Other "
-        "attacks may succeed where this one fails.",
+        "text, to the closest synthetic row: language models may repeat strings of digits; 0.5 is chance. Of longer "
+        "rows, the first 200 characters count. Other attacks may succeed where this one fails.",
         "Ward et al., When Tables Leak: Attacking String Memorization in LLM-Based Tabular Data Generation, 2025, "
         "arXiv:2512.08875: LevAtt",
         _attack_auc("levenshtein_auc"),

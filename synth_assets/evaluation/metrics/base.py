@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from synth_assets.evaluation.reference import Reference
+from synth_assets.schema.columns import Role
 
 RESULT_COLUMNS = (
     "metric", "column_name", "value", "value_low", "value_high", "reference", "reference_low", "reference_high",
@@ -20,9 +21,12 @@ real rows at the same sizes, `reference_low` to `reference_high` its 95% predict
 
 ResultRow = Mapping[str, Any]
 
-NUMERIC, CATEGORICAL = ("integer", "float"), ("categorical",)
-ANY = (*NUMERIC, *CATEGORICAL)
-
+NUMERIC: tuple[Role, ...] = ("number",)
+CATEGORICAL: tuple[Role, ...] = ("label",)
+ANY: tuple[Role, ...] = (*NUMERIC, *CATEGORICAL)
+EVERY: tuple[Role, ...] = (*ANY, "text", "id")
+TEXT: tuple[Role, ...] = ("text",)
+KEY: tuple[Role, ...] = ("id",)
 
 Goal = Literal["maximize", "minimize"]
 
@@ -47,16 +51,18 @@ class Metric:
         Whether greater or smaller values are better.
     best, worst : float
         Ends of its range; infinite where it has none.
-    column_types : tuple of str
-        Types of the columns that it is computed for.
+    roles : tuple of str
+        Roles of the columns that it is computed for; without such a column in the table, it is not computed.
     description : str
         How it is computed and what a value means, in one or two sentences.
     citation : str
         The paper with its section, or the library with its name for the metric.
     compute : callable
-        Takes `Samples` and returns rows of results.
+        Takes `Samples` and returns rows of results, or `NotComputed` where there is no number.
     tolerance : float, optional
         How much worse than real rows a sample may be, in the metric's unit; None where no gate uses the metric.
+    signed : bool
+        Whether values may lie as far on the other side of the best as on this one.
     """
 
     name: str
@@ -64,16 +70,34 @@ class Metric:
     goal: Goal
     best: float
     worst: float
-    column_types: tuple[str, ...]
+    roles: tuple[Role, ...]
     description: str
     citation: str
-    compute: Callable[..., Iterable[ResultRow]]
+    compute: Callable[..., Iterable["ResultRow | NotComputed"]]
     tolerance: float | None = None
+    signed: bool = False
 
     @property
     def better(self) -> str:
         """'higher' or 'lower'."""
         return "higher" if self.goal == "maximize" else "lower"
+
+    @property
+    def possible(self) -> tuple[float, float]:
+        """The least and the greatest value that it can have; an area under a ROC curve is best at 0.5."""
+        ends = sorted((self.best, self.worst))
+        if self.signed:
+            return -ends[1], ends[1]
+        return (0.0, 1.0) if ends == [0.5, 1.0] else (ends[0], ends[1])
+
+
+@dataclass(frozen=True)
+class NotComputed:
+    """A metric that has no value for a column, a pair of columns, or, if `column_name` is None, the table."""
+
+    metric: str
+    column_name: str | None
+    reason: str
 
 
 def result_row(
@@ -88,7 +112,11 @@ def result_row(
     return dict(zip(RESULT_COLUMNS, cells, strict=True))
 
 
-def result_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
-    """Return rows of results as a frame, with the same dtypes however few rows there are."""
+def result_frame(rows: Iterable[ResultRow | NotComputed]) -> pd.DataFrame:
+    """Return rows of results as a frame, with the same dtypes however few rows there are.
+
+    What is not computed is left out.
+    """
     dtypes = {name: "str" if name in ("metric", "column_name") else "float64" for name in RESULT_COLUMNS}
-    return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype(dtypes)
+    computed = [row for row in rows if not isinstance(row, NotComputed)]
+    return pd.DataFrame(computed, columns=list(RESULT_COLUMNS)).astype(dtypes)

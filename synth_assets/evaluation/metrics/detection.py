@@ -7,7 +7,6 @@ rows. Classifiers differ in what they detect: boosting bins numbers, a forest of
 logistic regression sees little more than means.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from synth_assets.evaluation.associations import Pair, associations, chosen_pairs
 from synth_assets.evaluation.intervals import roc_area, roc_interval
-from synth_assets.evaluation.learners import fit_reproducibly
-from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, ResultRow, result_row
+from synth_assets.evaluation.learners import MOST_BINS, fit_reproducibly, scaled
+from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, NotComputed, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, all_categories, cached, encode_features
 from synth_assets.schema.table import TableSchema
@@ -27,6 +27,19 @@ Classifier = Literal["gradient boosting", "random forest", "logistic regression"
 N_TREES = 50
 """Trees of the forest; four times as many change its area by a thousandth on abalone."""
 
+MOST_ROWS = 10_000
+"""Rows of a set that a classifier sees; of longer sets, as many are drawn."""
+
+MOST_CELLS = 40_000
+"""Cells of both sets, of at least 1,000 rows, from which on the cross-validation is not repeated, and has half the
+references."""
+
+MOST_PAIRS = 45
+"""Pairs of columns by which rows are detected, see `associations.chosen_pairs`."""
+
+MOST_PERMUTED = 50
+"""Columns whose importance is computed: those that are associated most strongly with another in the train rows."""
+
 N_FOLDS = 5
 N_REPEATS = 3
 
@@ -35,9 +48,6 @@ REFERENCE_SPLITS = 6
 
 PAIR_REFERENCE_SPLITS = 2
 """Real splits for the reference of pairs, which all pairs share."""
-
-_MAX_CATEGORIES = 255
-"""Categories that scikit-learn's boosting accepts."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ def detection_auc(
     classifier: Classifier,
     repeats: int = N_REPEATS,
     interval: bool = True,
-    importance: bool = False,
+    permuted: Sequence[str] = (),
     seed: int = 0,
 ) -> Detection:
     """Train a classifier to distinguish synthetic from holdout rows, and score it in 5-fold cross-validation.
@@ -70,15 +80,19 @@ def detection_auc(
     Parameters
     ----------
     synthetic, holdout : pandas.DataFrame
-        Rows of the table, at least five each.
+        Rows of the table, at least five each, as `TableSchema.comparable` returns them. Boosting and the forest take
+        missing numbers as they are; the logistic regression gets their median and an indicator. A missing label is a
+        label of its own.
     schema : TableSchema
         The table's schema.
     classifier : {"gradient boosting", "random forest", "logistic regression"}
         The classifier.
     repeats : int
         Number of cross-validations, each with another shuffle and seed.
-    interval, importance : bool
-        Whether to compute the interval, and permutation importances.
+    interval : bool
+        Whether to compute the interval.
+    permuted : sequence of str
+        Columns whose permutation importances are computed.
     seed : int
         Seed of the first repeat; the others count up from it.
 
@@ -89,7 +103,6 @@ def detection_auc(
     """
     features = _features(synthetic, holdout, schema)
     is_synthetic = np.repeat([1, 0], [len(synthetic), len(holdout)])
-    permuted = list(schema.names) if importance else []
     predictions = [
         _cross_validate(_estimator(classifier, features, schema, s), features, is_synthetic, s, permuted)
         for s in range(seed, seed + repeats)
@@ -108,53 +121,72 @@ def detection_auc(
 @cached
 def _detections(samples: Samples, classifier: Classifier) -> list[Detection]:
     """Return the detection of the sample, then of real rows in each real split."""
-    importance = classifier == "gradient boosting"
+    cells = max(len(samples.subsample) + len(samples.holdout), 1_000) * len(samples.compared.columns)
+    repeats, references = (1, -(-REFERENCE_SPLITS // 2)) if cells > MOST_CELLS else (N_REPEATS, REFERENCE_SPLITS)
     return [
         detection_auc(
             *both,
-            samples.schema,
+            samples.compared,
             classifier=classifier,
-            repeats=1 if i else N_REPEATS,
+            repeats=1 if i else repeats,
             interval=not i,
-            importance=importance,
+            permuted=_permuted(samples) if classifier == "gradient boosting" else (),
             seed=samples.seed,
         )
-        for i, both in enumerate(samples.comparisons(REFERENCE_SPLITS))
+        for i, both in enumerate(samples.comparisons(references))
     ]
+
+
+def _permuted(samples: Samples) -> list[str]:
+    names = samples.compared.names
+    if len(names) <= MOST_PERMUTED:
+        return names
+    strongest = set(associations(samples).max().nlargest(MOST_PERMUTED).index)
+    return [name for name in names if name in strongest]
+
+
+def _seen(samples: Samples) -> Samples:
+    return samples.shown.thinned(MOST_ROWS)
 
 
 def _detection(metric: str, classifier: Classifier) -> Callable[[Samples], Iterator[ResultRow]]:
     def compute(samples: Samples) -> Iterator[ResultRow]:
-        first, *real = _detections(samples, classifier)
+        first, *real = _detections(_seen(samples), classifier)
         yield result_row(metric, None, first.auc, reference_of([each.auc for each in real]), (first.low, first.high))
 
     return compute
 
 
 def _importance(samples: Samples) -> Iterator[ResultRow]:
-    first, *real = _detections(samples, "gradient boosting")
+    first, *real = _detections(_seen(samples), "gradient boosting")
     for name, importance in first.importances.items():
         reference = reference_of([each.importances[name] for each in real])
         yield result_row("detection_importance", name, importance, reference)
 
 
-def _pairwise(samples: Samples) -> list[ResultRow]:
+def _pairwise(samples: Samples) -> list[ResultRow | NotComputed]:
     """Return the pairs, the most easily detected first. Pairs of real rows differ by chance alone: one reference."""
+    samples = _seen(samples)
+    pairs = chosen_pairs(samples, MOST_PAIRS)
+    if not pairs:
+        return [NotComputed("detection_auc_pair", None, "there is no pair of columns")]
     first, *real = [
-        _pair_areas(*both, samples.schema, samples.seed) for both in samples.comparisons(PAIR_REFERENCE_SPLITS)
+        _pair_areas(*both, samples.compared, pairs, samples.seed) for both in samples.comparisons(PAIR_REFERENCE_SPLITS)
     ]
     reference = reference_of([area for areas in real for area in areas.values()])
     ordered = sorted(first.items(), key=lambda each: -each[1])
     return [result_row("detection_auc_pair", pair, area, reference) for pair, area in ordered]
 
 
-def _pair_areas(synthetic: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema, seed: int) -> dict[str, float]:
+def _pair_areas(
+    synthetic: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema, pairs: Sequence[Pair], seed: int
+) -> dict[str, float]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     features, n = _features(synthetic, holdout, schema), len(synthetic)
     is_synthetic = np.repeat([1, 0], [n, len(holdout)])
     areas = {}
-    for pair in itertools.combinations(schema.names, 2):
+    for pair in pairs:
         model = HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=8, early_stopping=False, random_state=seed)
         predicted, _ = _cross_validate(model, features[list(pair)], is_synthetic, seed)
         areas[", ".join(pair)] = roc_area(predicted[:n], predicted[n:])
@@ -186,28 +218,25 @@ def _cross_validate(
 
 
 def _features(synthetic: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    rows = pd.concat([synthetic, holdout], ignore_index=True)[[*schema.numeric, *schema.categorical]]
-    return encode_features(rows, {name: all_categories(name, schema, rows) for name in schema.categorical})
+    numeric, categorical = schema.numeric, schema.categorical
+    rows = pd.concat([synthetic, holdout], ignore_index=True)[[*numeric, *categorical]]
+    return encode_features(rows, {name: all_categories(name, schema, rows) for name in categorical})
 
 
 def _estimator(classifier: Classifier, features: pd.DataFrame, schema: TableSchema, seed: int) -> Any:
-    from sklearn.compose import make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     if classifier == "random forest":
         # Trees split category codes as numbers.
         return RandomForestClassifier(n_estimators=N_TREES, min_samples_leaf=1, random_state=seed, n_jobs=-1)
     if classifier == "logistic regression":
-        encoder = make_column_transformer(
-            (OneHotEncoder(handle_unknown="ignore"), schema.categorical), remainder=StandardScaler()
-        )
+        encoder = scaled(schema.categorical, has_gaps=bool(features[schema.numeric].isna().any(axis=None)))
         return make_pipeline(encoder, LogisticRegression(max_iter=1000))
     return HistGradientBoostingClassifier(
         # Codes beyond the limit are split as numbers.
-        categorical_features=[name for name in schema.categorical if features[name].max() < _MAX_CATEGORIES],
+        categorical_features=[name for name in schema.categorical if features[name].max() < MOST_BINS],
         early_stopping=False,  # its default depends on the number of rows
         random_state=seed,
     )
@@ -220,7 +249,8 @@ METRICS = (
         *AREA,
         ANY,
         "Area under the ROC curve of gradient boosted trees that distinguish synthetic rows from holdout rows, in "
-        "5-fold cross-validation: 0.5 is chance, 1 is perfect detection.",
+        "5-fold cross-validation: 0.5 is chance, 1 is perfect detection. At most 10,000 rows of a set are seen; the "
+        "labels that are hidden in synthetic rows are hidden in holdout rows too.",
         "Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, ICLR 2017, section 3",
         _detection("detection_auc_boosting", "gradient boosting"),
         # Simple methods exceed chance by 0.09 (CART, 0.59 on abalone) and more, a good model by 0.05.
@@ -252,9 +282,11 @@ METRICS = (
         *SHARE,
         ANY,
         "Decrease of the area of gradient boosting when the column is permuted in the scored rows: columns by which "
-        "synthetic rows are detected, alone or together with others.",
+        "synthetic rows are detected, alone or together with others. Of more than 50 columns, those that are "
+        "associated most strongly with another.",
         "Breiman, Random Forests, Machine Learning 45, 2001, section 10: permutation importance",
         _importance,
+        signed=True,
     ),
     Metric(
         "detection_auc_pair",
@@ -262,7 +294,8 @@ METRICS = (
         *AREA,
         ANY,
         "Detection by gradient boosting (30 trees of 8 leaves) that sees two columns only: pairs by which synthetic "
-        "rows are detected.",
+        f"rows are detected. Of more than {MOST_PAIRS} pairs, two thirds of as many are those that are associated most "
+        "strongly in the train rows (by Cramér's V), and a third is drawn at random.",
         "Lopez-Paz and Oquab, as above, on two columns",
         _pairwise,
     ),

@@ -5,7 +5,7 @@ rows. The interval of a score, or of a difference, covers other holdout rows, ot
 estimator is trained twenty more times, on bootstrap resamples of its rows with other seeds (Efron and Tibshirani, An
 Introduction to the Bootstrap, 1993, chapter 6), and scored on resamples of the holdout rows (see `intervals`). An
 estimator trained on a resample scores slightly less; therefore the value is the score of the rows as they are. Training
-sets, resamples and seeds are paired. Refitting the synthesizer is not covered.
+sets, resamples and seeds are paired. Refitting the synthesizer is not covered. At most 5,000 rows of a set are used.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.intervals import bootstrap_rows, score_interval
+from synth_assets.errors import ForeseenError
+from synth_assets.evaluation.intervals import Scale, bootstrap_rows, score_interval
 from synth_assets.evaluation.learners import TITLES, Estimator, PredictionTask
-from synth_assets.evaluation.metrics.base import ANY, Metric, ResultRow, result_frame, result_row
+from synth_assets.evaluation.metrics.base import ANY, Metric, NotComputed, ResultRow, result_frame, result_row
 from synth_assets.evaluation.reference import Reference
-from synth_assets.evaluation.samples import Samples, cached
+from synth_assets.evaluation.samples import MIN_ROWS, MOST_NEIGHBOURS, Samples, cached
 
 REAL, SYNTHETIC, AUGMENTED = "real", "synthetic", "augmented"
 
@@ -27,6 +28,14 @@ SEEDS = 3
 
 REPEATS = 20
 """Trainings on resamples of the rows, for the interval."""
+
+MOST_CELLS = 100_000
+"""Cells of the train rows, for each class of the target, from which on there are half as many repeats."""
+
+NO_SCORE = "all holdout rows have the same target value"
+
+_SCALES: dict[str, Scale] = {"r2": "below one", "rmse": "positive", "mae": "positive"}
+"""By score; the others are shares."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +80,19 @@ def compare_training_sets(samples: Samples) -> Comparison:
     Raises
     ------
     ForeseenError
-        If the schema has no target.
+        If the schema has no target, or fewer than five rows of a set have one.
     """
+    if reason := why_not(samples):
+        raise ForeseenError(f"training sets cannot be compared: {reason}. Pass other rows, or a schema without target.")
+    samples = samples.thinned(MOST_NEIGHBOURS)
     train, synthetic = samples.train, samples.subsample
     task = PredictionTask.of(samples.schema, train, synthetic, samples.holdout)
     holdout = task.encode(samples.holdout)
     sets = _TrainingSets(task.encode(train), task.encode(synthetic))
     rng = np.random.default_rng(samples.seed)
-    resampled = [sets.resample(rng) for _ in range(REPEATS)]
+    cost = train.size * max(1, len(task.classes) - 1)  # boosting fits a tree for each class
+    repeats = REPEATS if cost <= MOST_CELLS else -(-REPEATS // 2)
+    resampled = [sets.resample(rng) for _ in range(repeats)]
     y_true = task.y_true(holdout)
     holdout_resamples = bootstrap_rows(len(y_true), seed=samples.seed)
     first, *_ = task.scores
@@ -101,17 +115,34 @@ def compare_training_sets(samples: Samples) -> Comparison:
                         ]
                     ),
                 )
-                scores.append((name, trained_on, metric, *found[trained_on, metric].with_interval()))
+                scale = _SCALES.get(metric, "share")
+                scores.append((name, trained_on, metric, *found[trained_on, metric].with_interval(scale, len(y_true))))
         for trained_on in (SYNTHETIC, AUGMENTED):
             difference = found[trained_on, first].minus(found[REAL, first]).with_interval()
+            if first not in _SCALES:
+                difference = tuple(np.clip(difference, -1.0, 1.0))
             differences.append((name, trained_on, first, *difference, verdict_on(*difference)))
     columns = ["regressor", "trained_on", "metric", "value", "ci_low", "ci_high"]
     compared = pd.DataFrame(differences, columns=[*columns, "verdict"])
     return Comparison(pd.DataFrame(scores, columns=columns), compared, _verdict(compared, len(train), len(synthetic)))
 
 
+def why_not(samples: Samples) -> str | None:
+    """Return why training sets cannot be compared; None if they can."""
+    target = samples.schema.target
+    if target is None:
+        return "the schema has no target"
+    if len(samples.compared.columns) == 1:
+        return f"there is no other column from which {target!r} could be predicted"
+    for name, rows in (("train", samples.train), ("holdout", samples.holdout), ("synthetic", samples.subsample)):
+        count = int(rows[target].notna().sum())
+        if count < MIN_ROWS:
+            return f"{count} {name} rows have a value in {target!r}; at least {MIN_ROWS} are needed"
+    return None
+
+
 def holdout_scores(samples: Samples, rows: pd.DataFrame) -> dict[str, float]:
-    """Return the first score of each estimator trained on some rows, as in `compare_training_sets`."""
+    """Return the first score of each estimator trained on some rows, as in `compare_training_sets`, on all rows."""
     task = PredictionTask.of(samples.schema, samples.train, rows, samples.holdout)
     holdout, encoded = task.encode(samples.holdout), task.encode(rows)
     score, y_true = next(iter(task.scores.values())), task.y_true(holdout)
@@ -133,7 +164,7 @@ def utility_results(comparison: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     comparison : pandas.DataFrame
-        As `Comparison.table` returns it.
+        As `Comparison.table` returns it. A score that is not defined has no result.
     """
     first = comparison[comparison["metric"] == comparison["metric"].iloc[0]].set_index(["regressor", "trained_on"])
     rows = []
@@ -141,14 +172,15 @@ def utility_results(comparison: pd.DataFrame) -> pd.DataFrame:
         synthetic, real = (first.loc[(name, trained_on)] for trained_on in (SYNTHETIC, REAL))
         reference = Reference(real["value"], real["ci_low"], real["ci_high"])
         interval = synthetic["ci_low"], synthetic["ci_high"]
-        rows.append(result_row("tstr_score", name, synthetic["value"], reference, interval))
+        if not np.isnan(synthetic["value"]):
+            rows.append(result_row("tstr_score", name, synthetic["value"], reference, interval))
     return result_frame(rows)
 
 
 def verdict_on(difference: float, low: float, high: float) -> str:
     """Return the difference of a score that is to be maximised, and its 95% interval, in words."""
     if np.isnan([difference, low, high]).any():
-        return "no score: all holdout rows have the same target value"
+        return f"no score: {NO_SCORE}"
     found = "better" if low > 0 else "worse" if high < 0 else "no difference at this size"
     return f"{found}: {_rounded(difference):+.3f}, 95% interval {_rounded(low):.3f} to {_rounded(high):.3f}"
 
@@ -179,8 +211,8 @@ class _Scores:
     def minus(self, other: "_Scores") -> "_Scores":
         return _Scores(self.value - other.value, self.resampled - other.resampled)
 
-    def with_interval(self) -> tuple[float, float, float]:
-        return self.value, *score_interval(self.value, self.resampled, of_mean=False)
+    def with_interval(self, scale: Scale = "plain", rows: int | None = None) -> tuple[float, float, float]:
+        return self.value, *score_interval(self.value, self.resampled, of_mean=False, scale=scale, rows=rows)
 
 
 def _verdict(differences: pd.DataFrame, n_real: int, n_synthetic: int) -> str:
@@ -199,8 +231,14 @@ def _rounded(number: float) -> float:
     return round(number, 3) + 0.0  # no -0.000
 
 
-def _tstr_score(samples: Samples) -> Iterator[ResultRow]:
-    for _, row in utility_results(compare_training_sets(samples).table()).iterrows():
+def _tstr_score(samples: Samples) -> Iterator[ResultRow | NotComputed]:
+    if reason := why_not(samples):
+        yield NotComputed("tstr_score", None, reason)
+        return
+    found = utility_results(compare_training_sets(samples).table())
+    if found.empty:
+        yield NotComputed("tstr_score", None, NO_SCORE)
+    for _, row in found.iterrows():
         yield dict(row)
 
 

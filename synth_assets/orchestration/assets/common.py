@@ -1,7 +1,7 @@
 """The table of a lineage, and what its assets share: declaration, results, column descriptions, figures."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +10,27 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.evaluation.samples import Samples
+from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.failures import as_dagster_failure
-from synth_assets.orchestration.io_manager import DATA_VERSION
+from synth_assets.orchestration.io_manager import COLUMN_SCHEMA, DATA_VERSION
 from synth_assets.schema.columns import Column
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write
-from synth_assets.storage.warehouse import RESAMPLE_DATE
+from synth_assets.storage.warehouse import CHECKS, RESAMPLE_DATE, Warehouse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INLINE_BYTES = 300_000
 """Maximum size of a figure in the UI, which is stored in Dagster's event log; larger ones are shown as a path."""
+
+MAX_COLUMNS_SHOWN, MAX_TEXT_SHOWN = 50, 200
+"""Columns of a preview, and characters of a cell in the UI."""
+
+MAX_CODES = 50
+"""Labels whose codes the description of a column lists."""
 
 LANGUAGE_MODEL_POOL = "language_model"
 """Pool of the runs that train or sample; dagster.yaml limits how many run at a time."""
@@ -41,14 +48,17 @@ class Table:
         Owner, as Dagster writes it: an e-mail address, or `team:<name>`.
     encoding : Encoding
         Its schema, and the encoding of `encoded_split`.
-    partitions : dagster.DailyPartitionsDefinition
+    partitions : Days
         Resample dates.
+    inferred : collection of str
+        The columns whose types were inferred from the source.
     """
 
     name: str
     owner: str
     encoding: Encoding
-    partitions: dg.DailyPartitionsDefinition
+    partitions: Days
+    inferred: Collection[str] = ()
 
     @property
     def schema(self) -> TableSchema:
@@ -110,7 +120,7 @@ class Table:
         metadata: dict[str, Any] = {}
         if columns:
             date = [dg.TableColumn(RESAMPLE_DATE, "date", "Resample date.")] if of_sample else []
-            metadata["dagster/column_schema"] = dg.TableSchema(columns=[*date, *columns])
+            metadata[COLUMN_SCHEMA] = dg.TableSchema(columns=[*date, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
             key=self.key(name),
@@ -126,16 +136,18 @@ class Table:
         )
         return decorator
 
-    def raw_columns(self, *, encoded: bool = False) -> list[dg.TableColumn]:
-        """Return the descriptions of the table's columns, raw or encoded."""
+    def raw_columns(self, *, encoded: bool = False, only: Sequence[str] | None = None) -> list[dg.TableColumn]:
+        """Return the descriptions of the table's columns, raw or encoded: of all, or `only` of some."""
         return [
             _describe(
                 column,
                 self.encoding.name_of(column) if encoded else column.name,
                 encoded=encoded,
                 target=column.name == self.schema.target,
+                inferred=column.name in self.inferred,
             )
             for column in self.schema.columns
+            if only is None or column.name in only
         ]
 
 
@@ -149,6 +161,63 @@ def samples_of(table: Table, synthetic_sample: pd.DataFrame, raw: pd.DataFrame, 
 def column(name: str, type_: str, description: str, *, nullable: bool = False) -> dg.TableColumn:
     """Return the description of a column that an asset writes."""
     return dg.TableColumn(name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=nullable))
+
+
+def check_results(
+    context: dg.AssetCheckExecutionContext,
+    warehouse: Warehouse,
+    key: dg.AssetKey,
+    problems: Mapping[str, Sequence[str]],
+    *,
+    warnings: Collection[str],
+    passed: str,
+    day: str | None = None,
+) -> Iterator[dg.AssetCheckResult]:
+    """Store and log what the checks of an asset found, and yield the results of the selected ones.
+
+    Parameters
+    ----------
+    context : dagster.AssetCheckExecutionContext
+        The context of the checks.
+    warehouse : Warehouse
+        Keeps the findings for `synth-assets status`.
+    key : dagster.AssetKey
+        The asset.
+    problems : mapping of str to sequence of str
+        By check: what was found, each as a sentence; nothing for one that is passed.
+    warnings : collection of str
+        The checks that do not stop what follows.
+    passed : str
+        Description of a check that is passed.
+    day : str, optional
+        The resample date, for an asset of a sample.
+
+    Yields
+    ------
+    dagster.AssetCheckResult
+        The result of a check.
+    """
+    namespace, asset = key.path
+    messages = {name: "; ".join(found).rstrip(".") + "." if found else passed for name, found in problems.items()}
+    findings = pd.DataFrame(
+        [(name, name not in warnings, not problems[name], message) for name, message in messages.items()],
+        columns=["check_name", "blocking", "passed", "message"],
+    )
+    with as_dagster_failure():
+        warehouse.write(namespace, asset + CHECKS, findings, provenance=None, resample_date=day)
+    for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
+        name = selected.name
+        is_warning = name in warnings
+        if problems[name]:
+            log = context.log.warning if is_warning else context.log.error
+            log(f"{namespace}/{asset}: the check {name} found: {messages[name]}")
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=key,
+            passed=not problems[name],
+            severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+            description=messages[name],
+        )
 
 
 def result_columns() -> list[dg.TableColumn]:
@@ -193,8 +262,8 @@ def result(frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.Data
 
 
 def preview(frame: pd.DataFrame, rows: int = 8) -> dg.MarkdownMetadataValue:
-    """Return the first rows of a table as Markdown for the UI."""
-    return markdown_table(frame.head(rows))
+    """Return the first rows of a table as Markdown for the UI; of many columns, the first."""
+    return markdown_table(frame.iloc[:rows, :MAX_COLUMNS_SHOWN])
 
 
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
@@ -231,23 +300,33 @@ def picture(figure: "Figure", path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _describe(column: Column, name: str, *, encoded: bool, target: bool) -> dg.TableColumn:
+def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferred: bool) -> dg.TableColumn:
     type_ = column.sql_type
     limits = column.range_text
     if encoded:
         type_ = "DOUBLE" if target else column.encoded_sql_type
         if column.role == "label":
-            limits = [", ".join(f"{code} = {label}" for code, label in enumerate(column.labels))]
-    description = column.description + (f" Unit: {column.unit}." if column.unit else "")
+            codes = [f"{code} = {label}" for code, label in enumerate(column.labels)]
+            more = [f"and {len(codes) - MAX_CODES:,} more"] if len(codes) > MAX_CODES else []
+            limits = [", ".join(codes[:MAX_CODES] + more)]
+    sentences = (
+        column.description or f"Column of type {column.type}.",
+        f"Unit: {column.unit}." if column.unit else "",
+        "Inferred from the source." if inferred else "",
+    )
     return dg.TableColumn(
-        name, type_.lower(), description, constraints=dg.TableColumnConstraints(nullable=False, other=limits)
+        name,
+        type_.lower(),
+        " ".join(filter(None, sentences)),
+        constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=column.role == "id", other=limits),
     )
 
 
 def _cell(value: object) -> str:
     if pd.isna(value):
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MAX_TEXT_SHOWN else f"{text[:MAX_TEXT_SHOWN]}..."
 
 
 _MARKUP = str.maketrans({"\n": " ", "\r": " ", **{character: f"&#{ord(character)};" for character in "&<>|`*_~[]\\"}})

@@ -105,7 +105,10 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
                 table.name,
                 PLOTS,
                 resample_date=partition,
-                provenance=Provenance(run_id=context.run.run_id, details={"folder": str(folder), "source": source}),
+                provenance=Provenance(
+                    run_id=context.run.run_id,
+                    details={"folder": str(folder), "source": source, "figures": list(drawn)},
+                ),
             )
         return dg.MaterializeResult(metadata=metadata)
 

@@ -22,6 +22,9 @@ from synth_assets.storage.warehouse import Warehouse
 
 NAME = "privacy"
 
+FIGURE = "distances"
+"""Name of its figure."""
+
 LEAKS_SHOWN = 20
 """Leaked rows that the UI lists."""
 
@@ -79,7 +82,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             table=markdown_table(found),
             leaks_named=len(leaks),
             leaks=markdown_table(leaks.head(LEAKS_SHOWN)),
-            **picture(figure, paths.plots(table.name, context.partition_key) / "distances.png"),
+            **picture(figure, paths.plots(table.name, context.partition_key) / f"{FIGURE}.png"),
         )
 
     return [privacy]

@@ -15,6 +15,7 @@ from synth_assets.orchestration.assets import (
 )
 from synth_assets.orchestration.assets.common import Table
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.orchestration.io_manager import COLUMN_SCHEMA
 from synth_assets.publishing.builder import PublishSpec, TableDescription
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.publishing.retention import Retention
@@ -58,7 +59,8 @@ def build(
     list
         The asset.
     """
-    names = [module.NAME for module in (*(_REAL if real_rows else ()), *_OF_SAMPLE)]
+    of_sample = [module for module in _OF_SAMPLE if table.schema.target or module is not regression_comparison]
+    names = [module.NAME for module in (*(_REAL if real_rows else ()), *of_sample)]
     spec = PublishSpec(table.name, table.encoding, sample, _descriptions(assets, names))
 
     @table.asset(
@@ -66,7 +68,7 @@ def build(
         code_version="4",
         kinds={"python", "duckdb", "parquet"},
         freshness_policy=freshness,
-        deps=[*(table.key(module.NAME) for module in (*_REAL, *_OF_SAMPLE)), table.key(fidelity.PLOTS)],
+        deps=[*(table.key(module.NAME) for module in (*_REAL, *of_sample)), table.key(fidelity.PLOTS)],
         description=(
             "Publication for consumers, as one DuckDB file and as Parquet, of all samples that passed their gates. It "
             "is built beside the previous publication and replaces it atomically."
@@ -116,7 +118,7 @@ def _descriptions(assets: Sequence[dg.AssetsDefinition], names: Sequence[str]) -
     return {
         name: TableDescription(
             specs[name].description or "",
-            {each.name: each.description or "" for each in specs[name].metadata["dagster/column_schema"].columns},
+            {each.name: each.description or "" for each in specs[name].metadata[COLUMN_SCHEMA].columns},
             of_sample=specs[name].partitions_def is not None,
         )
         for name in names

@@ -40,7 +40,7 @@ _COLUMNS = [
 
 
 def build(table: Table) -> list[dg.AssetsDefinition]:
-    """Build the asset.
+    """Build the asset, for a table with a target.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         The asset.
     """
     target = table.schema.target
-    assert target is not None  # noqa: S101 - the component refuses a table without one
+    assert target is not None  # noqa: S101 - the component asks for it then only
 
     @table.asset(
         NAME,

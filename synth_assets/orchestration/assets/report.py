@@ -12,7 +12,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.evaluate import LIBRARIES
 from synth_assets.evaluation.gates import Gate, evaluate_gates, is_publishable, verdict_table
 from synth_assets.evaluation.metrics.utility import utility_results
-from synth_assets.evaluation.report import Origin, Utility, figure_names, report_html
+from synth_assets.evaluation.report import Origin, Utility, report_html
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import fidelity as fidelity_asset
 from synth_assets.orchestration.assets import privacy as privacy_asset
@@ -28,8 +28,6 @@ from synth_assets.storage.warehouse import RESAMPLE_DATE, Warehouse
 from synth_assets.synthesizers.model_store import ModelStore
 
 NAME = "report"
-
-_DRAW = (fidelity_asset.PLOTS, privacy_asset.NAME, comparison_asset.NAME)
 
 _COLUMNS = [
     column("gate", "varchar", "Name of the gate."),
@@ -60,6 +58,11 @@ def build(
         The asset, and its checks.
     """
     key = table.key(NAME)
+    inputs = tuple(
+        module.NAME
+        for module in (fidelity_asset, privacy_asset, comparison_asset)
+        if table.schema.target or module is not comparison_asset
+    )
 
     @table.asset(
         NAME,
@@ -67,7 +70,7 @@ def build(
         kinds={"python", "pandas", "duckdb"},
         columns=_COLUMNS,
         of_sample=True,
-        inputs=(fidelity_asset.NAME, privacy_asset.NAME, comparison_asset.NAME),
+        inputs=inputs,
         deps=[table.key(fidelity_asset.PLOTS)],
         description=(
             "Verdicts of the gates, which decide whether the sample is published, and an HTML report. A gate "
@@ -78,14 +81,12 @@ def build(
         context: dg.AssetExecutionContext,
         paths: dg.ResourceParam[DataPaths],
         warehouse: dg.ResourceParam[Warehouse],
-        fidelity: pd.DataFrame,
-        privacy: pd.DataFrame,
-        regression_comparison: pd.DataFrame,
+        **tables: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         from synth_assets.evaluation import figures
 
-        day, model_version = context.partition_key, str(fidelity["model_version"].iloc[0])
-        results = _results(fidelity, privacy, regression_comparison)
+        day, model_version = context.partition_key, str(tables[fidelity_asset.NAME]["model_version"].iloc[0])
+        results = _results(tables)
         verdicts = evaluate_gates(gates.values(), results)
         frame = verdict_table(verdicts).assign(model_version=model_version)
         plots, page = paths.plots(table.name, day), paths.report(table.name, day)
@@ -95,20 +96,20 @@ def build(
             title = table.sample_title(day, model_version)
             findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
             drawn = {"metrics": figures.metric_dots(findings, title=title, source=origin.source)}
-            history = _history(table, warehouse, gates, day)
+            history = _history(table, warehouse, inputs, gates, day)
             if history[RESAMPLE_DATE].nunique() > 1:
                 title = f"{table.name}, samples up to {day}"
                 drawn["history"] = figures.metric_history(history, title=title, source=origin.source)
             shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
-            details = warehouse.latest_details(table.name, comparison_asset.NAME, resample_date=day)
-            utility = Utility(
-                regression_comparison,
-                verdict=_fact(details, "verdict", "{}"),
-                unit=table.target_unit,
-            )
-            pictures = _pictures(
-                table, plots, figure_names(history="history" in drawn, target=table.schema.target is not None)
-            )
+            utility = None
+            if comparison_asset.NAME in tables:
+                details = warehouse.latest_details(table.name, comparison_asset.NAME, resample_date=day)
+                utility = Utility(
+                    tables[comparison_asset.NAME], verdict=_fact(details, "verdict", "{}"), unit=table.target_unit
+                )
+            stored = warehouse.latest_details(table.name, fidelity_asset.PLOTS, resample_date=day)
+            compared = (comparison_asset.NAME,) if utility else ()
+            pictures = _pictures(table, plots, (*drawn, *stored["figures"], privacy_asset.FIGURE, *compared))
             html = report_html(origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures)
             atomic_write(page, html.encode())
         return result(
@@ -135,6 +136,9 @@ def build(
         verdicts = warehouse.read(table.name, NAME, resample_date=context.partition_key).set_index("gate")
         for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
             verdict = verdicts.loc[selected.name]
+            if not verdict["passed"]:
+                log = context.log.error if verdict["blocking"] else context.log.warning
+                log(f"{table.name}: the gate {selected.name} found: {verdict['message']}")
             yield dg.AssetCheckResult(
                 check_name=selected.name,
                 asset_key=key,
@@ -146,30 +150,29 @@ def build(
     return [report, checks]
 
 
-def _results(
-    fidelity: pd.DataFrame, privacy: pd.DataFrame, regression_comparison: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def _results(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the metric results of a sample by gate."""
+    compared = tables.get(comparison_asset.NAME)
     return {
-        "fidelity": fidelity,
-        "privacy": privacy,
-        "utility": utility_results(regression_comparison),
+        **{name: frame for name, frame in tables.items() if name != comparison_asset.NAME},
+        **({} if compared is None else {"utility": utility_results(compared)}),
     }
 
 
-def _history(table: Table, warehouse: Warehouse, gates: Mapping[str, Gate], day: str) -> pd.DataFrame:
+def _history(
+    table: Table, warehouse: Warehouse, names: Sequence[str], gates: Mapping[str, Gate], day: str
+) -> pd.DataFrame:
     """Return the findings of the current gates in the samples up to this resample date."""
-    stored = [
-        dict(iter(warehouse.read(table.name, module.NAME).groupby(RESAMPLE_DATE)))
-        for module in (fidelity_asset, privacy_asset, comparison_asset)
-    ]
-    days = set.intersection(*(set(by_day) for by_day in stored))
+    stored = {name: dict(iter(warehouse.read(table.name, name).groupby(RESAMPLE_DATE))) for name in names}
+    days = set.intersection(*(set(by_day) for by_day in stored.values()))
     return pd.concat(
         [
             verdict.findings.assign(**{RESAMPLE_DATE: each})
             for each in sorted(days)
             if each <= pd.Timestamp(day)
-            for verdict in evaluate_gates(gates.values(), _results(*(by_day[each] for by_day in stored)))
+            for verdict in evaluate_gates(
+                gates.values(), _results({name: by_day[each] for name, by_day in stored.items()})
+            )
         ],
         ignore_index=True,
     )
@@ -179,9 +182,11 @@ def _pictures(table: Table, plots: Path, names: Sequence[str]) -> dict[str, byte
     """Read the figures of the sample."""
     absent = [name for name in names if not (plots / f"{name}.png").exists()]
     if absent:
+        assets = [fidelity_asset.PLOTS, privacy_asset.NAME]
+        assets += [comparison_asset.NAME] if table.schema.target else []
         raise ForeseenError(
             f"found no {', '.join(f'{name}.png' for name in absent)} in {plots}, the folder of the figures of this "
-            f"sample. Materialize {', '.join(f'{table.name}/{name}' for name in _DRAW)} of this date, then report."
+            f"sample. Materialize {', '.join(f'{table.name}/{name}' for name in assets)} of this date, then report."
         )
     return {name: (plots / f"{name}.png").read_bytes() for name in names}
 

@@ -1,16 +1,20 @@
 """`synthetic_sample`: the synthetic rows of a resample date, in the columns, types and labels of the raw table."""
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 
 import dagster as dg
 import pandas as pd
 
+from synth_assets.errors import ForeseenError
 from synth_assets.orchestration.assets import fine_tuned_model as model_asset
+from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets.common import (
     LANGUAGE_MODEL_POOL,
     Table,
+    check_results,
     column,
     preview,
     result,
@@ -23,6 +27,12 @@ from synth_assets.synthesizers.base import SampleSettings
 from synth_assets.synthesizers.model_store import ModelStore
 
 NAME = "synthetic_sample"
+
+KEYS = "keys_are_unique"
+"""The check of the columns of keys, where there are any."""
+
+KEYS_A_DAY = 1_000_000
+"""Keys of a resample date; more where a sample has more rows."""
 
 
 class SampleConfig(dg.Config):
@@ -63,7 +73,7 @@ def build(
         The asset, and its checks.
     """
     columns = [
-        *table.raw_columns(),
+        *table.raw_columns(only=table.schema.published),
         column("sample_id", "bigint", "Number of the row in the sample, from 0."),
         column("model_version", "varchar", "Version of the model that generated the row."),
     ]
@@ -88,21 +98,20 @@ def build(
         paths: dg.ResourceParam[DataPaths],
         fine_tuned_model: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
+        table.partitions.require(context)
         version = model_asset.current_version(fine_tuned_model)
         wanted = settings.model_copy(update=config.model_dump(exclude_none=True))
         seed = seed_of(version, context.partition_key)
         started = time.monotonic()
         with as_dagster_failure():
-            rows = (
-                ModelStore(paths.models(table.name))
-                .load(version)
-                .sample(
-                    wanted.n_samples,
-                    seed=seed,
-                    conditions=wanted.conditions,
-                    temperature=wanted.temperature,
-                    log=context.log.info,
-                )
+            synthesizer = ModelStore(paths.models(table.name)).load(version)
+            rows = synthesizer.sample(
+                wanted.n_samples,
+                seed=seed,
+                conditions=wanted.conditions,
+                temperature=wanted.temperature,
+                log=context.log.info,
+                first_key=first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
             )
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
@@ -112,6 +121,7 @@ def build(
             seed=seed,
             temperature=wanted.temperature,
             conditions=dict(wanted.conditions or {}),
+            hidden_labels=synthesizer.hidden_labels,
             rows_per_second=round(len(frame) / seconds, 1),
             preview=preview(frame),
         )
@@ -137,14 +147,43 @@ def seed_of(model_version: str, partition: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{model_version}/{partition}".encode()).digest()[:4])
 
 
+def first_key(table: Table, day: str, n_samples: int, *, drawn: int) -> int:
+    """Return how many keys are left to earlier resample dates: as many for each as fit the size of a sample.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    day : str
+        Resample date, as an ISO date.
+    n_samples : int
+        Rows of a sample, as the table's settings state.
+    drawn : int
+        Rows of this sample, for which a run may state another number.
+
+    Raises
+    ------
+    ForeseenError
+        If the sample would have the keys of the next day.
+    """
+    keys_a_day: int = max(KEYS_A_DAY, 10 ** math.ceil(math.log10(n_samples)))
+    if drawn > keys_a_day and table.schema.names_of("id"):
+        raise ForeseenError(
+            f"found n_samples {drawn:,}; a day of {table.name} has {keys_a_day:,} keys, so that the days do not share "
+            "any. Draw fewer rows, or state sample.n_samples in the table's settings, which makes room for more."
+        )
+    return table.partitions.index(day) * keys_a_day
+
+
 def _checks(table: Table) -> dg.AssetChecksDefinition:
-    key = table.key(NAME)
+    key, keys = table.key(NAME), table.schema.names_of("id")
+    published = table.schema.select(table.schema.published)
     specs = [
         dg.AssetCheckSpec(
             "valid_rows",
             asset=key,
             blocking=True,
-            description="Every row has the columns, types and labels of the raw table, and no missing cell.",
+            description="Every row has the columns, types and labels of the raw table; only nullable ones have gaps.",
             partitions_def=table.partitions,
         ),
         dg.AssetCheckSpec(
@@ -154,23 +193,54 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             partitions_def=table.partitions,
         ),
     ]
+    if keys:
+        specs.append(
+            dg.AssetCheckSpec(
+                KEYS,
+                asset=key,
+                blocking=True,
+                description="No key occurs twice in all resample dates together, and none is a real row's.",
+                partitions_def=table.partitions,
+            )
+        )
 
     @dg.multi_asset_check(name=f"{table.name}_{NAME}_checks", specs=specs, can_subset=True)
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
         frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
-        problems = validate(frame.drop(columns=["sample_id", "model_version"]), table.schema)
-        ranges = problems.pop("ranges")
-        by_check = {"valid_rows": [problem for found in problems.values() for problem in found], "ranges": ranges}
-        for selected in context.selected_asset_check_keys:
-            found = by_check[selected.name]
-            yield dg.AssetCheckResult(
-                check_name=selected.name,
-                asset_key=key,
-                passed=not found,
-                severity=dg.AssetCheckSeverity.WARN if selected.name == "ranges" else dg.AssetCheckSeverity.ERROR,
-                description="; ".join(found) or f"all {len(frame):,} rows are as expected",
-            )
+        problems = validate(frame.drop(columns=["sample_id", "model_version"]), published)
+        by_check = {"ranges": problems.pop("ranges"), KEYS: problems.pop("keys", [])}
+        by_check["valid_rows"] = [problem for found in problems.values() for problem in found]
+        for name in keys:
+            by_check[KEYS] += repeated_keys(warehouse, table.name, name)
+        yield from check_results(
+            context,
+            warehouse,
+            key,
+            {spec.name: by_check[spec.name] for spec in specs},
+            warnings=("ranges",),
+            passed=f"all {len(frame):,} rows are as expected",
+            day=context.partition_key,
+        )
 
     return checks
+
+
+def repeated_keys(warehouse: Warehouse, table: str, column: str) -> list[str]:
+    """Return what is wrong with the keys in all stored samples of a table: repeated ones, and ones of real rows."""
+    found = []
+    twice, days = warehouse.count_repeated(table, NAME, column)
+    if twice:
+        found.append(
+            f"{column}: {twice:,} keys occur more than once, on {', '.join(days)}, since start_date, n_samples or the "
+            "column's start was changed after these days were sampled. Delete them with `synth-assets delete`, and "
+            "sample them again"
+        )
+    real = warehouse.count_shared(table, NAME, raw_asset.NAME, column)
+    if real:
+        found.append(
+            f"{column}: {real:,} keys are keys of real rows. State a `start` of the column beyond the real keys, and "
+            "sample again"
+        )
+    return found

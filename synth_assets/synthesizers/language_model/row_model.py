@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
-from synth_assets.synthesizers.forest import SequentialForest
+from synth_assets.synthesizers.forest import ForestSettings, SequentialForest
 from synth_assets.synthesizers.language_model.bounds import Bounds
 from synth_assets.synthesizers.language_model.conditions import bounds_of, known_bounds
 from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder, TextEncoder
@@ -123,7 +123,8 @@ class RowModel:
             )
         for column in self.row_encoder.columns:
             if not isinstance(column, CategoricalEncoder) and column.grid.rounded_share > 0:
-                log(f"{column.name}: {column.grid.rounded_share:.2%} of the values are rounded to {column.grid}")
+                share = f"{column.grid.rounded_share:.2%} of the values"
+                log(f"{column.name}: {share} are rounded to {column.grid.resolution}")
         quantised = self.row_encoder.quantise(rows)
         is_held_back = np.zeros(len(quantised), bool)
         held_back = max(1, round(settings.validation_fraction * len(quantised)))
@@ -135,20 +136,10 @@ class RowModel:
         stages = []
         n_pretrain = self._pretrain_rows(settings.pretrain.rows, len(trained))
         if n_pretrain:
-            started = time.monotonic()
-            subset = np.random.default_rng(derive_seed(seed, "forest")).permutation(len(trained))[:FOREST_ROWS]
-            forest = SequentialForest(
-                self.row_encoder,
-                trained[np.sort(subset), : len(self.row_encoder.columns)],
-                settings.pretrain.forest,
-                seed=derive_seed(seed, "forest"),
-            )
-            generated = forest.resample(n_pretrain, seed=derive_seed(seed, "pretrain"))
-            log(f"forest: generated {len(generated):,} rows in {time.monotonic() - started:.1f} s")
             stages.append(
                 Stage(
                     name="pretrain",
-                    rows=self._batch(generated),
+                    rows=self._generated(trained, n_pretrain, settings.pretrain.forest, seed, log),
                     epochs=settings.pretrain.epochs,
                     learning_rate=settings.pretrain.learning_rate,
                     ema_decay=PRETRAIN_EMA_DECAY,
@@ -187,6 +178,20 @@ class RowModel:
         n_tokens = sum(len(c.prefix) + len(c.parts) for c in self.trie.columns[: len(self.row_encoder.columns)])
         share = min(1.0, max(0.0, 1.0 - n_train / PRETRAIN_UP_TO))
         return int(min(MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS // n_tokens) * share)
+
+    def _generated(self, trained: np.ndarray, n: int, settings: ForestSettings, seed: int, log: Log) -> TokenBatch:
+        """Return n rows of a forest that is fitted to the train rows, without text."""
+        started = time.monotonic()
+        subset = np.random.default_rng(derive_seed(seed, "forest")).permutation(len(trained))[:FOREST_ROWS]
+        forest = SequentialForest(
+            self.row_encoder,
+            trained[np.sort(subset), : len(self.row_encoder.columns)],
+            settings,
+            seed=derive_seed(seed, "forest"),
+        )
+        generated = self._batch(forest.resample(n, seed=derive_seed(seed, "pretrain")))
+        log(f"forest: generated {n:,} rows in {time.monotonic() - started:.1f} s")
+        return generated
 
     def _batch(self, quantised: np.ndarray) -> TokenBatch:
         # Rows of the forest have no text.

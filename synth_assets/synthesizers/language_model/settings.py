@@ -28,6 +28,10 @@ class ScratchSettings(BaseModel):
         return self
 
 
+TREE_ROWS = 3000
+"""Train rows that a tree of the pretraining's forest is fitted to, at most."""
+
+
 class PretrainSettings(BaseModel):
     """Pretraining on rows of a sequential forest that is fitted to the train rows."""
 
@@ -41,7 +45,7 @@ class PretrainSettings(BaseModel):
     )
     epochs: int = Field(default=1, ge=1, description="Maximum number of epochs on these rows.")
     learning_rate: float = Field(default=3e-3, gt=0.0, description="Peak learning rate on these rows.")
-    forest: ForestSettings = Field(default=ForestSettings(), description="Settings of the forest.")
+    forest: ForestSettings = Field(default=ForestSettings(max_samples=TREE_ROWS), description="Settings of the forest.")
 
 
 class BaseModelSettings(SynthesizerSettings):

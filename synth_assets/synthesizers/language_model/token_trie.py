@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder
 from synth_assets.synthesizers.language_model.tokenizer import name_token, part_tokens, word_vocabulary
 
 PAD = -1
@@ -61,7 +61,7 @@ class PartTokens:
 
 @dataclass(frozen=True)
 class ColumnTokens:
-    """The tokens of a column: those before every value (', Length is'), and its parts."""
+    """The tokens of a column: those before every value, such as ', Length is', and its parts."""
 
     prefix: list[int]
     parts: list[PartTokens]
@@ -114,9 +114,14 @@ class TokenTrie:
                 first = column.parts[0].texts
                 before = f"{column.name} is {first[-1]}, "
             else:
-                prefix = [vocabulary[name_token(column.name, is_first=not columns)]]
+                # The name is in the token of the first part, but for text; a row begins with the end token.
+                is_first = not columns
+                is_text = isinstance(column, TextEncoder)
+                names = [vocabulary[name_token(column.name, is_first=is_first)]] if is_text else []
+                prefix = [*([end] if is_first else []), *names]
                 ids_of_parts = [
-                    [[vocabulary[text]] for text in part_tokens(column, i)] for i in range(len(column.parts))
+                    [[vocabulary[text]] for text in part_tokens(column, i, is_first=is_first)]
+                    for i in range(len(column.parts))
                 ]
             parts = []
             for part, ids in zip(column.parts, ids_of_parts, strict=True):

@@ -17,8 +17,8 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     """Make a tokenizer, of transformers, for the rows of a table as sentences, which supply the characters.
 
     As in GPT-2, a space belongs to the token after it. A column name is one token, as are ' is' and ','; anything else
-    is a character. With a row encoder, a name is one token with its surroundings (', Length is'), as is each part of a
-    value. Joined tokens are the text again.
+    is a character. With a row encoder, a name is one token with the first part of the value (', Length is 0.4'), and
+    each other part is one. Joined tokens are the text again.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -26,13 +26,12 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     characters = sorted(set("".join(rows)) | set(string.printable.strip()))
     vocabulary = [END_OF_TEXT, UNKNOWN]
     patterns = []
-    for column in row_encoder.all_columns if row_encoder else ():
-        vocabulary += [name_token(column.name, is_first=first) for first in (True, False)]
-        patterns.append(f",? {re.escape(column.name)} is(?= |$)")
-        parts = dict.fromkeys(id(part) for part in column.parts)
-        for position in (next(i for i, part in enumerate(column.parts) if id(part) == each) for each in parts):
-            vocabulary += part_tokens(column, position)
-        if not isinstance(column, TextEncoder):
+    for i, column in enumerate(row_encoder.all_columns if row_encoder else ()):
+        if isinstance(column, TextEncoder):
+            vocabulary += [name_token(column.name, is_first=i == 0), *part_tokens(column, 0, is_first=i == 0)]
+        else:
+            for position in range(len(column.parts)):
+                vocabulary += part_tokens(column, position, is_first=i == 0)
             patterns += _value_patterns(column)
     vocabulary += [*(f" {name}" for name in names), " is", " "]
     vocabulary += [token for character in characters if character != " " for token in (character, f" {character}")]
@@ -52,11 +51,13 @@ def name_token(name: str, *, is_first: bool) -> str:
     return f" {name} is" if is_first else f", {name} is"
 
 
-def part_tokens(column: ColumnEncoder, position: int) -> list[str]:
-    """Return the token of each index of a part in a 'scratch' base; the first part has the space before it."""
+def part_tokens(column: ColumnEncoder, position: int, *, is_first: bool) -> list[str]:
+    """Return the token of each index of a part in a 'scratch' base; a first part has the name before it."""
     texts = column.parts[position].texts
     # The pieces of a text bring their spaces, and all of its parts are alike.
-    return list(texts) if position or isinstance(column, TextEncoder) else [f" {text}" for text in texts]
+    if position or isinstance(column, TextEncoder):
+        return list(texts)
+    return [f"{name_token(column.name, is_first=is_first)} {text}" for text in texts]
 
 
 def word_vocabulary(tokenizer: Any, row_encoder: RowEncoder) -> dict[str, int] | None:
@@ -67,8 +68,8 @@ def word_vocabulary(tokenizer: Any, row_encoder: RowEncoder) -> dict[str, int] |
     if inner is None or not isinstance(inner.model, models.WordLevel):
         return None
     vocabulary: dict[str, int] = inner.get_vocab()
-    is_known = all(name_token(column.name, is_first=False) in vocabulary for column in row_encoder.all_columns)
-    return vocabulary if is_known else None
+    tokens = (part_tokens(column, 0, is_first=i == 0)[0] for i, column in enumerate(row_encoder.all_columns))
+    return vocabulary if all(token in vocabulary for token in tokens) else None
 
 
 MAX_PATTERN_TEXTS = 1000
@@ -78,7 +79,7 @@ MAX_PATTERN_TEXTS = 1000
 def _value_patterns(column: ColumnEncoder) -> list[str]:
     """Return patterns that find the parts of a column's values behind its name, in text that be_great writes."""
     patterns = []
-    name = f" {re.escape(column.name)} is"
+    name = f",? {re.escape(column.name)} is"
     for position, part in enumerate(column.parts):
         if len(part) > MAX_PATTERN_TEXTS:
             return []
@@ -86,7 +87,7 @@ def _value_patterns(column: ColumnEncoder) -> list[str]:
         alternatives = "|".join(re.escape(text) for text in longest_first)
         if position == 0:
             end = "(?=, |$)" if len(column.parts) == 1 else ""
-            patterns.append(f"(?<={name}) (?:{alternatives}){end}")
+            patterns.append(f"{name} (?:{alternatives}){end}")
         else:
             patterns.append(f"(?<=[0-9.])(?:{alternatives})(?=[0-9.]|, |$)")
     return patterns

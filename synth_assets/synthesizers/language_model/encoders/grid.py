@@ -140,6 +140,13 @@ class Grid:
         return int(9 * 10 ** (self.digits - 1))
 
     @property
+    def resolution(self) -> str:
+        """What values are rounded to, in words."""
+        if self.type == "datetime":
+            return f"{self.unit}s"
+        return f"{self.digits} significant digits" if self.digits else f"{self.decimals} decimals"
+
+    @property
     def first_monday(self) -> int:
         """The first Monday of 1970 as a quantised value of a date or datetime."""
         return 4 * MICROSECONDS["day"] // MICROSECONDS["day" if self.type == "date" else self.unit]

@@ -23,12 +23,15 @@ RADIX = 100
 RESIDUAL_MARGIN = 0.1
 """How far residuals may exceed the range in the train rows, as a fraction of it."""
 
-MAX_ATOMS = 64
+MAX_ATOMS = 200
 MIN_ATOM_ROWS, MIN_ATOM_SHARE = 10, 0.001
 """Train rows, and share of the train rows, that an atom has at least."""
 
 MIN_PERIODS = 8
 """Number of values with the same last digits that the range of a column has, for these digits to be looked at."""
+
+SPARSE_SHARE, REPEATED_SHARE = 0.05, 0.5
+"""A column is sparse if it has fewer different values than this share of the grid's points, and of the train rows."""
 
 ATOM_EXCESS = 5.0
 """An atom is this many times as frequent as the average value around it."""
@@ -66,6 +69,9 @@ class NumericEncoder:
         Predictor whose residuals are encoded; None to encode the values.
     has_missing : bool
         Whether train rows have missing values in this column.
+    is_sparse : bool
+        Whether the train rows have few of the grid's points, and these more than once, as fractions of small numbers
+        do. Residuals would spread them over all points.
     atoms : tuple of int
         Quantised values that are atoms, ascending.
     atom_values : tuple of float
@@ -83,6 +89,7 @@ class NumericEncoder:
     prediction_step: int = 1
     predictor: Predictor | None = None
     has_missing: bool = False
+    is_sparse: bool = False
     atoms: tuple[int, ...] = ()
     atom_values: tuple[float, ...] = ()
 
@@ -111,7 +118,9 @@ class NumericEncoder:
             if grid.type == "float":
                 floats = values.to_numpy("float64", na_value=np.nan)[is_present]
                 exact = tuple(_most_frequent(floats[present == atom]) for atom in atoms)
-            encoder = replace(encoder, atoms=atoms, atom_values=exact)
+            n_distinct = len(np.unique(present))
+            is_sparse = SPARSE_SHARE * encoder.n_values > n_distinct < REPEATED_SHARE * len(present)
+            encoder = replace(encoder, atoms=atoms, atom_values=exact, is_sparse=is_sparse)
         return encoder._with_codes(low, high)
 
     def with_predictor(self, predictor: Predictor, quantised: np.ndarray, cells: np.ndarray) -> "NumericEncoder":

@@ -1,0 +1,68 @@
+"""Rows in the dtypes of another frame: a column comes back as it came."""
+
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+from pandas.api import types
+
+
+def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """Convert rows to the dtypes and the column names of a frame, where no value is lost.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        n rows in the dtypes of a schema.
+    like : pandas.DataFrame
+        The frame that the schema describes; names that are no text are compared as text.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The n rows. Text that the schema reads as numbers, dates or booleans stays typed; so does a column whose dtype
+        cannot hold a value, for instance a missing one.
+    """
+    names = {str(name): name for name in like.columns}
+    restored = {names.get(name, name): _restored(rows[name], like.get(names.get(name))) for name in rows.columns}
+    return pd.DataFrame(restored, index=rows.index)
+
+
+def _restored(values: pd.Series, like: pd.Series | None) -> pd.Series:
+    if like is None or values.dtype == like.dtype:
+        return values
+    try:
+        converted = _converted(values, like)
+    except (ValueError, TypeError, OverflowError):
+        return values
+    return converted if converted.isna().equals(values.isna()) else values
+
+
+def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
+    dtype: Any = like.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        known = {str(category): category for category in dtype.categories}
+        return values.map(known).astype(dtype)
+    if types.is_object_dtype(dtype):
+        return _as_objects(values, like.dropna())
+    if isinstance(dtype, pd.StringDtype):
+        return values.astype(dtype) if isinstance(values.dtype, pd.StringDtype) else values
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return values.dt.tz_convert(dtype.tz).astype(dtype) if values.dt.tz is not None else values
+    converted = values.astype(dtype)
+    is_whole = types.is_integer_dtype(dtype)
+    return values if is_whole and (converted != values).any() else converted  # NumPy drops digits that do not fit
+
+
+def _as_objects(values: pd.Series, like: pd.Series) -> pd.Series:
+    present = values.notna()
+    match types.infer_dtype(like):
+        case "date":
+            return values.dt.date.astype("object").where(present, None)
+        case "decimal":
+            step = Decimal(1).scaleb(min(int(value.as_tuple().exponent) for value in like))
+            return values.astype("object").map(lambda value: Decimal(str(value)).quantize(step), na_action="ignore")
+        case "string":
+            return values.astype("object") if isinstance(values.dtype, pd.StringDtype) else values
+        case _:
+            return values

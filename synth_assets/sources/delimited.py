@@ -1,0 +1,320 @@
+"""CSV files in any dialect. Each cell comes as text, an empty one as missing; DuckDB splits the rows."""
+
+import codecs
+import csv
+import glob
+import gzip
+import io
+import itertools
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import pandas as pd
+
+from synth_assets.sources.base import SourceError, reason_of, refuse_names
+from synth_assets.sources.dialects import GAPS, Dialect, find_dialect, sample_text, thousands_pattern
+from synth_assets.sources.frames import to_frame
+
+SAMPLE_CHARACTERS = 2**20
+"""Characters at the head of a file in which its dialect is looked for."""
+
+BLOCK = 2**20
+
+_NO_HEADER = " If the first row has values and no names, state `dialect: {header: false}` in the source."
+
+_STATED_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n')
+"""The line that spreadsheets understand, above the header."""
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+_STATE_IT = "State it in the source, such as `dialect: {encoding: cp1251}`, or save the file again as UTF-8."
+
+
+def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
+    """Read a CSV file, also one compressed by gzip or zstd.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    stated : Dialect, optional
+        What is known of its dialect; the rest is found.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text columns; an empty cell is missing. Where the dialect has a decimal comma or a thousands separator, columns
+        in which every cell is a number are rewritten with a decimal point: `1.092,5` becomes `1092.5`.
+
+    Raises
+    ------
+    SourceError
+        If the file is empty or no text, a row has too many or too few cells, or the names are not unique.
+    """
+    dialect = dialect_of(path, stated)
+    names, skip = _header(path, dialect)
+    numbers = [name for name in names if re.fullmatch(dialect.number_pattern(), name)]
+    refuse_names(names, origin=str(path), hint=_NO_HEADER if numbers and dialect.header else "")
+    with _as_utf8(path, dialect) as (file, compression):
+        try:
+            table = _rows(file, dialect, len(names), skip=skip, compression=compression)
+        except _MixedLineBreaks:
+            with _rewritten(path, dialect, skip) as rewritten:
+                table = _rows(rewritten, _PLAIN, len(names), skip=0, compression="none", named=(path, dialect))
+        except _UnreadableRows as error:
+            raise _located(path, dialect, len(names), str(error)) from error
+    if dialect.rewrites_numbers:
+        table = _with_decimal_points(table, dialect)
+    frame = to_frame(table)
+    frame.columns = pd.Index(names)
+    return frame
+
+
+def dialect_of(path: Path, stated: Dialect | None = None) -> Dialect:
+    """Return the complete dialect of a CSV file: what is stated, and what is found of the rest.
+
+    Parameters and errors are as in `read_csv`.
+    """
+    stated = stated or Dialect()
+    encoding = stated.encoding or _find_encoding(path)
+    try:
+        with _text(path, encoding) as stream:
+            sample = sample_text(stream, SAMPLE_CHARACTERS)
+    except UnicodeError as error:
+        raise _undecodable(path, encoding) from error
+    if line := _STATED_DELIMITER.match(sample):
+        sample = sample[line.end() :]
+        stated = stated.model_copy(update={"delimiter": stated.delimiter or line[1]})
+    return find_dialect(sample, stated, encoding=encoding)
+
+
+Compression = Literal["gzip", "zstd", "none"]
+
+
+class _UnreadableRows(Exception):
+    """DuckDB cannot split the rows."""
+
+
+class _MixedLineBreaks(_UnreadableRows):
+    """Lines end in different ways, which DuckDB refuses."""
+
+
+_PLAIN = Dialect(delimiter=",", decimal=".", thousands="", encoding="utf-8", quote='"', escape='"')
+
+
+def compression_of(path: Path) -> Compression:
+    """Return how a file is compressed by its first bytes: gzip, zstd or none."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return "gzip" if head.startswith(b"\x1f\x8b") else "zstd" if head == b"\x28\xb5\x2f\xfd" else "none"
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    compression = compression_of(path)
+    if compression == "gzip":
+        return gzip.open(path)  # type: ignore[return-value]
+    if compression == "zstd":
+        import pyarrow as pa
+
+        return pa.input_stream(str(path), compression="zstd")  # type: ignore[no-any-return]
+    return path.open("rb")
+
+
+def _text(path: Path, encoding: str, errors: str = "strict") -> io.TextIOWrapper:
+    # utf-8-sig strips a byte order mark, and needs none.
+    utf8 = codecs.lookup(encoding).name == "utf-8"
+    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig" if utf8 else encoding, errors=errors, newline="")
+
+
+def _find_encoding(path: Path) -> str:
+    with _bytes(path) as file:
+        head = file.read(BLOCK)
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
+    if marked:
+        return marked
+    if b"\0" in head:
+        even, odd = head[::2].count(0), head[1::2].count(0)
+        if max(even, odd) > len(head) / 5 and min(even, odd) < max(even, odd) / 10:
+            return "utf-16-le" if odd > even else "utf-16-be"
+        raise SourceError(f"{path} is not text, so no CSV table; expected one with a header. Check the file.")
+    if _decodes(path, "utf-8"):
+        return "utf-8"
+    counts = {"valid": 0, "invalid": 0}
+    with _text(path, "utf-8", errors="replace") as stream:
+        while block := stream.read(BLOCK):
+            replaced = block.count("\ufffd")
+            counts["invalid"] += replaced
+            counts["valid"] += len(re.findall(r"[^\x00-\x7f]", block)) - replaced
+    if counts["valid"] > counts["invalid"]:
+        raise _undecodable(path, "utf-8")
+    # In a language that is written in Latin letters, three letters outside ASCII hardly follow each other.
+    outside = re.findall(rb"[\x80-\xff]+", head)
+    if sum(len(run) > 2 for run in outside) > max(5, len(outside) / 2) or not _decodes(path, "cp1252"):
+        raise SourceError(f"{path} is not in UTF-8, and in no other encoding that can be told. {_STATE_IT}")
+    return "cp1252"
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with _bytes(path) as file:
+        try:
+            while block := file.read(BLOCK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _undecodable(path: Path, encoding: str) -> SourceError:
+    with _text(path, encoding, errors="replace") as stream:
+        line = next((number for number, text in enumerate(stream, start=1) if "\ufffd" in text), None)
+    place = f"{path}: line {line}" if line else f"{path}"
+    return SourceError(f"{place} is not in {encoding.upper().replace('_', '-')}, as expected. {_STATE_IT}")
+
+
+def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
+    """Return the names of the columns, and the number of lines above the first row."""
+    with _text(path, dialect.encoding or "utf-8") as stream:
+        above = 0
+        line = stream.readline()
+        while line and (not line.strip("\r\n") or (not above and _STATED_DELIMITER.match(line))):
+            above += 1
+            line = stream.readline()
+        try:
+            for first in dialect.reader(itertools.chain([line], stream)):
+                if first:
+                    names = first if dialect.header else [f"column_{i}" for i in range(1, len(first) + 1)]
+                    return names, above
+        except csv.Error as error:
+            raise SourceError(
+                f"{path}: the first row does not end within {csv.field_size_limit():,} characters; expected a CSV "
+                "table with a header. Check its quotes, or state `dialect: {quote: ''}` in the source."
+            ) from error
+    raise SourceError(f"{path} is empty; expected a header and at least one row.")
+
+
+@contextmanager
+def _as_utf8(path: Path, dialect: Dialect) -> Iterator[tuple[Path, Compression]]:
+    """Yield the file, or a copy of it in UTF-8, and how it is compressed."""
+    if codecs.lookup(dialect.encoding or "utf-8").name == "utf-8":
+        yield path, compression_of(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "table.csv"
+        try:
+            with _text(path, str(dialect.encoding)) as source, copy.open("w", encoding="utf-8", newline="") as target:
+                while block := source.read(BLOCK):
+                    target.write(block)
+        except UnicodeError as error:
+            raise _undecodable(path, str(dialect.encoding)) from error
+        yield copy, "none"
+
+
+@contextmanager
+def _rewritten(path: Path, dialect: Dialect, skip: int) -> Iterator[Path]:
+    """Yield a copy of the file in a plain dialect whose lines all end alike."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "table.csv"
+        with _text(path, str(dialect.encoding)) as source, copy.open("w", encoding="utf-8", newline="") as target:
+            lines = itertools.islice(source, skip, None)
+            csv.writer(target, lineterminator="\n").writerows(row for row in dialect.reader(lines) if row)
+        yield copy
+
+
+def _rows(
+    file: Path,
+    dialect: Dialect,
+    width: int,
+    *,
+    skip: int,
+    compression: Compression,
+    named: tuple[Path, Dialect] | None = None,
+) -> Any:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        try:
+            return connection.read_csv(
+                glob.escape(str(file)),
+                auto_detect=False,
+                header=dialect.header,
+                skiprows=skip,
+                delimiter=dialect.delimiter,
+                quotechar=dialect.quote,
+                escapechar=dialect.escape,
+                compression=compression,
+                columns={f"c{i}": "VARCHAR" for i in range(width)},
+            ).to_arrow_table()
+        except duckdb.Error as error:
+            reason = str(error)
+            if named:
+                raise _located(*named, width, reason) from error
+            if "invalid state" in reason:
+                raise _MixedLineBreaks(reason) from error
+            raise _UnreadableRows(reason) from error
+
+
+def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceError:
+    """Return the error for rows that DuckDB cannot split, with the number of the line in the file."""
+    if "Invalid unicode" in reason:
+        return _undecodable(path, str(dialect.encoding))
+    line = 1
+    with _text(path, str(dialect.encoding), errors="replace") as stream:
+        reader: Any = dialect.reader(stream, strict=True)
+        try:
+            for row in reader:
+                if row and len(row) != width:
+                    header = "the header has" if dialect.header else "the first row has"
+                    return SourceError(
+                        f"{path}: line {line} has {len(row)} cell{'s' if len(row) != 1 else ''}, and {header} {width}. "
+                        f"Correct the line, or state the dialect in the source; the delimiter {dialect.delimiter!r} "
+                        f"and the quote {dialect.quote!r} were used."
+                    )
+                line = reader.line_num + 1
+        except csv.Error as error:
+            what = "is followed by text" if "expected after" in str(error) else "does not end"
+            return SourceError(
+                f"{path}: a quoted cell in line {line} {what}. Correct the line, or state `dialect: {{quote: ''}}` in "
+                "the source if its quotes are part of the text."
+            )
+    return SourceError(
+        f"{path} cannot be split into rows: {reason_of(Exception(reason))}. State its dialect in the source; "
+        f"the delimiter {dialect.delimiter!r} and the quote {dialect.quote!r} were used."
+    )
+
+
+def _with_decimal_points(table: Any, dialect: Dialect) -> Any:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    number, gaps = dialect.number_pattern(), "|".join(re.escape(gap) for gap in GAPS)
+    for position, name in enumerate(table.column_names):
+        column = table.column(position)
+        numbers = compute.match_substring_regex(column, f"^(?:{number})$")
+        others = compute.filter(column, compute.invert(numbers))
+        if not compute.any(numbers).as_py() or not _all(compute.match_substring_regex(others, rf"^\s*(?:{gaps})?\s*$")):
+            continue
+        rewritten = column
+        if dialect.thousands:
+            rewritten = compute.replace_substring_regex(rewritten, thousands_pattern(dialect.thousands), "")
+        if dialect.decimal == ",":
+            rewritten = compute.replace_substring(rewritten, ",", ".")
+        table = table.set_column(position, pa.field(name, column.type), compute.if_else(numbers, rewritten, column))
+    return table
+
+
+def _all(matches: Any) -> bool:
+    from pyarrow import compute
+
+    return bool(compute.all(matches, min_count=0).as_py())

@@ -1,0 +1,148 @@
+"""Data frames from Arrow tables and from rows of Python values, in dtypes that hold the values exactly."""
+
+import datetime
+import decimal
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_PLAIN = (bool, int, float, str, decimal.Decimal, datetime.date)
+
+
+def to_frame(table: Any) -> pd.DataFrame:
+    """Convert an Arrow table.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Integers and booleans with missing values in pandas' nullable dtypes, dates as `datetime64[s]`, decimals without
+        fraction as integers, other decimals as floats. Values that no column type holds, such as times and lists, come
+        as text.
+    """
+    frame = pd.DataFrame({i: _series(table.column(i)) for i in range(table.num_columns)}, index=range(table.num_rows))
+    frame.columns = pd.Index(table.column_names)
+    return frame
+
+
+def table_of_rows(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> Any:
+    """Return rows of Python values as an Arrow table.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the columns.
+    batches : iterable
+        Rows in batches, so that the values of one batch at a time are Python objects.
+
+    Returns
+    -------
+    pyarrow.Table
+        The rows. A column of values of several types comes as text.
+    """
+    import pyarrow as pa
+
+    chunks: list[list[Any]] = [[] for _ in names]
+    for rows in batches:
+        for chunk, values in zip(chunks, zip(*rows, strict=True), strict=bool(rows)):
+            chunk.append(_array(values))
+    return pa.table([_chunked(each) for each in chunks], names=list(names))
+
+
+def _array(values: Sequence[Any]) -> Any:
+    import pyarrow as pa
+
+    kinds = set(map(type, values)) - {type(None)}
+    if datetime.datetime in kinds and datetime.date in kinds:
+        values = [_as_datetime(value) for value in values]
+    if any(not issubclass(kind, _PLAIN) for kind in kinds) or (len(kinds & {bool, str}) and len(kinds) > 1):
+        return _texts(values)
+    if decimal.Decimal in kinds:
+        values = [None if _is_nan(value) else value for value in values]
+    for type_ in (None, *([pa.uint64()] if kinds == {int} else [])):
+        try:
+            return pa.array(values, type=type_)
+        except (pa.ArrowException, OverflowError, ValueError, TypeError):
+            continue
+    return _texts(values)
+
+
+def _chunked(chunks: Sequence[Any]) -> Any:
+    import pyarrow as pa
+
+    if not chunks:
+        return pa.chunked_array([], type=pa.string())
+    tables = [pa.table([chunk], names=["values"]) for chunk in chunks]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").column(0)
+    except pa.ArrowException:
+        return pa.chunked_array([_texts(chunk.to_pylist()) for chunk in chunks])
+
+
+def _texts(values: Iterable[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.array([None if value is None else _text(value) for value in values], type=pa.large_string())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, decimal.Decimal) and value.is_nan()
+
+
+def _as_datetime(value: Any) -> Any:
+    is_date = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+    return datetime.datetime.combine(value, datetime.time()) if is_date else value
+
+
+def _series(column: Any) -> pd.Series:
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_null(kind):
+        return pd.Series([np.nan] * len(column), dtype="str")
+    if pa.types.is_decimal(kind):
+        column = _without_decimals(column)
+        kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pd.Series(column, dtype="str")
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("s")).to_pandas()
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        nullable = pd.BooleanDtype() if pa.types.is_boolean(kind) else _nullable_integer(kind)
+        return column.to_pandas(types_mapper=lambda _: nullable) if column.null_count else column.to_pandas()
+    if pa.types.is_floating(kind) or pa.types.is_timestamp(kind) or pa.types.is_dictionary(kind):
+        return column.to_pandas()
+    return pd.Series(_texts(column.to_pylist()), dtype="str")
+
+
+def _nullable_integer(kind: Any) -> Any:
+    import pyarrow as pa
+
+    unsigned = "U" if pa.types.is_unsigned_integer(kind) else ""
+    return pd.api.types.pandas_dtype(f"{unsigned}Int{kind.bit_width}")
+
+
+def _without_decimals(column: Any) -> Any:
+    import pyarrow as pa
+
+    if column.type.scale > 0:
+        return column.cast(pa.float64())
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowException:  # more digits than 64 bits hold
+        return column.cast(pa.string())

@@ -1,0 +1,67 @@
+"""Rows come back in the dtypes of the frame that they were learned from, where no value is lost."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from synth_assets.schema.dtypes import restore_dtypes
+from synth_assets.schema.infer import infer
+
+
+def _objects(*values: object) -> pd.Series:
+    return pd.Series(values, dtype=object)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Categorical(["b", "a", None], categories=["c", "b", "a"]),
+        pd.Categorical([3, 12, 3], ordered=True),
+        [True, False, True],
+        pd.array([True, None, False], dtype="boolean"),
+        np.array([1, 2, 1], dtype="uint8"),
+        pd.array([1, None, 2], dtype="Int16"),
+        [1.0, None, 2.0],
+        np.array([1.5, 2, 1], dtype="float32"),
+        pd.array([1.5, None, 2], dtype="Float64"),
+        pd.to_datetime(["2024-01-31", None, "2024-02-01"]).as_unit("ns"),
+        pd.to_datetime(["2024-01-31 08:30", "2024-02-01 00:00", None]).as_unit("ns").tz_localize("Europe/Berlin"),
+        _objects(date(2024, 1, 31), None, date(1999, 12, 31)),
+        _objects(Decimal("1.50"), Decimal("2.00"), Decimal("0.25")),
+        _objects("a", "b", "a"),
+        pd.array(["a", "b", "a"], dtype="string"),
+        pd.array([1, None, 2], dtype="int64[pyarrow]"),
+        pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
+        pd.array([date(2024, 1, 31), None, date(1999, 12, 31)], dtype="date32[pyarrow]"),
+        pd.array([datetime(2024, 1, 31, 8, tzinfo=UTC), None] * 2, dtype="timestamp[us, tz=Europe/Berlin][pyarrow]"),
+    ],
+)
+def test_a_column_comes_back_as_it_came(values: Any) -> None:
+    frame = pd.DataFrame({7: values})
+
+    restored = restore_dtypes(infer(frame).schema.coerce(frame.rename(columns=str), origin="x"), frame)
+
+    pd.testing.assert_frame_equal(restored, frame, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "like"),
+    [
+        (pd.Series([1.5, 2.5]), pd.Series([1, 2])),
+        (pd.Series([300, 2]), pd.Series([1, 2], dtype="uint8")),
+        (pd.Series([1, None], dtype="Int64"), pd.Series([1, 2])),
+        (pd.Series(["other", "a"], dtype="str"), pd.Series(["a", "a"], dtype="category")),
+        (pd.Series([1, 2]), pd.Series(["1", "2"], dtype="str")),
+        (pd.Series([1, 2]), pd.Series(["1", "2"], dtype="object")),
+        (pd.Series(["9999-12-31"], dtype="datetime64[s]"), pd.Series(["2024-01-31"], dtype="datetime64[ns]")),
+    ],
+)
+def test_a_dtype_that_cannot_hold_a_value_is_not_forced(rows: pd.Series, like: pd.Series) -> None:
+    restored = restore_dtypes(rows.to_frame("x"), like.to_frame("x"))
+
+    pd.testing.assert_series_equal(restored["x"], rows.rename("x"))

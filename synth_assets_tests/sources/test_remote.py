@@ -1,0 +1,129 @@
+"""Files that are fetched: from a server that speaks the protocol of S3, and from a web server; both are local."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from synth_assets.sources import AnySource, Dialect, Source, SourceError
+
+
+def source(**stated: Any) -> Source:
+    return TypeAdapter(AnySource).validate_python(stated)
+
+
+# S3
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    server_module = pytest.importorskip("moto.server", reason="needs moto: `pip install 'synth-assets[dev]'`")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    import boto3
+
+    variables = {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "of-a-test",
+        "AWS_SECRET_ACCESS_KEY": "of-a-test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="shop")
+    return client
+
+
+def test_an_object_of_s3_is_fetched_and_its_fingerprint_is_not(bucket: Any, tmp_path: Path) -> None:
+    bucket.put_object(Bucket="shop", Key="a b/orders.csv", Body="größe;art\n5,66;süß\n".encode("cp1252"))
+    orders = source(type="s3", url="s3://shop/a b/orders.csv")
+
+    loaded = orders.load(tmp_path)
+
+    assert loaded.frame.to_dict("list") == {"größe": ["5.66"], "art": ["süß"]}
+    assert loaded.label == "s3://shop/a b/orders.csv"
+    assert orders.fingerprint(tmp_path) == loaded.fingerprint
+    found = orders.dialect_found(tmp_path)
+    assert isinstance(found, Dialect)
+    assert (found.delimiter, found.decimal, found.encoding) == (";", ",", "cp1252")
+    bucket.put_object(Bucket="shop", Key="a b/orders.csv", Body=b"a;b\n1;2\n")
+    assert orders.fingerprint(tmp_path) != loaded.fingerprint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_that_is_missing_or_no_table_is_an_error(bucket: Any, tmp_path: Path) -> None:
+    bucket.put_object(Bucket="shop", Key="two.csv", Body=b"a,a\n1,2\n")
+
+    with pytest.raises(SourceError, match=r"^s3://shop/gone\.csv cannot be fetched: .*NoSuchKey.*Check the address"):
+        source(type="s3", url="s3://shop/gone.csv").load(tmp_path)
+    with pytest.raises(SourceError, match=r"^s3://shop/gone\.csv cannot be fetched: .*Not Found"):
+        source(type="s3", url="s3://shop/gone.csv").fingerprint(tmp_path)
+    with pytest.raises(SourceError, match=r"^s3://shop/two\.csv has the column 'a' twice"):
+        source(type="s3", url="s3://shop/two.csv").load(tmp_path)
+
+
+# Web servers
+
+
+@pytest.fixture
+def web_server(tmp_path: Path) -> Iterator[str]:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path / "served"))
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def send_header(self, keyword: str, value: str) -> None:
+            if not (keyword == "Last-Modified" and "unstated" in self.path):
+                super().send_header(keyword, value)
+
+    (tmp_path / "served").mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("orders.csv", "modified:"), ("unstated.csv", "sha256:")])
+def test_a_file_of_a_web_server_is_fetched(tmp_path: Path, web_server: str, name: str, prefix: str) -> None:
+    (tmp_path / "served" / name).write_text("zip,n\n02116,1\n")
+    orders = source(type="url", url=f"{web_server}/{name}?token=secret")
+
+    loaded = orders.load(tmp_path)
+
+    assert loaded.frame.to_dict("list") == {"zip": ["02116"], "n": ["1"]}
+    assert loaded.label == f"{web_server}/{name}"
+    assert orders.fingerprint(tmp_path) == loaded.fingerprint
+    assert loaded.fingerprint.startswith(prefix)
+
+
+def test_what_is_missing_or_a_web_page_is_an_error_without_the_token(tmp_path: Path, web_server: str) -> None:
+    (tmp_path / "served" / "login.csv").write_text("<!DOCTYPE html><html></html>")
+
+    for name, message in (("gone.csv", "cannot be fetched: HTTP 404 "), ("login.csv", "is a web page")):
+        with pytest.raises(SourceError, match=message) as caught:
+            source(type="url", url=f"{web_server}/{name}?token=secret").load(tmp_path)
+        assert str(caught.value).startswith(f"{web_server}/{name} ")
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("type_", "url"),
+    [("s3", "shop/key"), ("s3", "s3://shop"), ("url", "ftp://host/a.csv"), ("url", "https://me:pw@host/a.csv")],
+)
+def test_another_address_is_refused(type_: str, url: str) -> None:
+    with pytest.raises(ValidationError, match="expected "):
+        source(type=type_, url=url)
