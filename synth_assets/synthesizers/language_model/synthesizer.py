@@ -91,7 +91,9 @@ class LanguageModel(Synthesizer):
             raise ModelError("this language_model synthesizer is not fitted; call fit first.")
         missing = [name for name in self.schema.published if name not in rows.columns]
         if missing:
-            raise ModelError(f"the rows lack the columns {', '.join(missing)}; expected {', '.join(rows.columns)}.")
+            raise ModelError(
+                f"the rows lack the columns {', '.join(missing)}; expected {', '.join(self.schema.published)}."
+            )
         nullable = [column.model_copy(update={"nullable": True}) for column in self.schema.columns]
         learned = [column for column in nullable if column.name in self.learned_schema.names]
         typed = pd.DataFrame({column.name: column.coerce(rows[column.name], origin="rows") for column in learned})

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model.encoders.base import ABSENT, MISSING, UNENCODABLE, UNKNOWN, Part
+from synth_assets.synthesizers.language_model.encoders.base import (
+    ABSENT,
+    MISSING,
+    UNENCODABLE,
+    UNKNOWN,
+    Part,
+    unused_text,
+)
 
 MAX_PIECES = 1000
 """Maximum number of pieces that are learned; with frequent words among them, a text is short."""
@@ -98,7 +105,7 @@ class TextEncoder:
     @cached_property
     def parts(self) -> list[Part]:
         """The parts of a value, all of them alike: the end (or, at first, a missing value), or a piece."""
-        part = Part((END_TEXT, *self.pieces), n_ending=1)
+        part = Part((unused_text(END_TEXT, self.pieces), *self.pieces), n_ending=1)
         return [part] * self.length
 
     def quantise(self, values: pd.Series) -> np.ndarray:
