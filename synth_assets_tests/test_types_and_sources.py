@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from synth_assets.orchestration.settings import SyntheticTableSettings
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Column, Integer, Text
 from synth_assets.schema.lock import SchemaLock
 from synth_assets.sources import AnySource
 from synth_assets_tests.documentation import DOCS, blocks, run_python
@@ -35,7 +35,8 @@ def test_python_blocks_run_and_the_override_fits_what_they_infer(tmp_path: Path)
     (stated,) = (fragment for fragment in FRAGMENTS if "override" in fragment)
     schema = SyntheticTableSettings.model_validate({**COMPLETE, **stated}).resolved(tmp_path).table_schema()
     assert schema.names == found.schema.names
-    assert (schema.column("items").maximum, schema.column("note").max_length) == (50, 100)
+    assert schema.column("items") == Integer(name="items", minimum=1, maximum=50)
+    assert schema.column("note") == Text(name="note", max_length=100)
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS, ids=lambda fragment: str(fragment)[:60])
