@@ -21,7 +21,6 @@ from synth_assets.synthesizers.language_model.encoders import (
     TextEncoder,
 )
 
-
 DTYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "int": ("int64", st.integers(-2000, 5000)),
     "large": ("Int64", st.integers(-(2**61) + 1, 2**61 - 1)),
@@ -30,7 +29,7 @@ DTYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "bool": ("boolean", st.booleans()),
     "date": ("datetime64[s]", st.dates(date(1600, 1, 1), date(2500, 1, 1)).map(str)),
     "minute": ("datetime64[us]", st.integers(-(10**6), 10**7).map(lambda i: i * 60 * 10**6)),
-    "micro": ("datetime64[us]", st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1))),  # noqa: DTZ001
+    "micro": ("datetime64[us]", st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1))),
     "zone": ("datetime64[us, Europe/Berlin]", st.integers(-(10**6), 10**7).map(lambda i: i * 3600 * 10**6)),
     "label": ("str", st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6)),
     "missing": ("str", st.sampled_from(["missing", "(missing)", "=0"])),
