@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
@@ -42,6 +43,10 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import load_base
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
+        if len(train) > self.settings.max_train_rows:
+            drawn = np.random.default_rng(seed).permutation(len(train))[: self.settings.max_train_rows]
+            log(f"learning from {len(drawn):,} of {len(train):,} train rows, drawn at random (max_train_rows)")
+            train = train.iloc[np.sort(drawn)].reset_index(drop=True)
         texts = {column.name: column.max_length for column in self.learned_schema.columns if column.type == "text"}
         encoder = RowEncoder.fit(
             train, self.settings.column_order, use_residuals=self.settings.use_residuals, texts=texts
