@@ -32,7 +32,7 @@ _USUAL: dict[str, tuple[Any, ...]] = {"thousands": ("",), "quote": ('"',), "esca
 """What is not said of a dialect."""
 
 _TEMPLATE = """\
-# Written by `synth-assets init`. Every other key has a default: docs/tables.md describes them.
+# Written by `synth-assets init`. Every other key has a default: docs/types-and-sources.md lists them.
 type: synth_assets.orchestration.SyntheticTable
 
 attributes:

@@ -130,8 +130,8 @@ class SequentialForest:
             # A value beyond the bounds of the train rows becomes the nearest one within them.
             least, greatest = -((offsets - column.low) // column.grid_step), (column.high - offsets) // column.grid_step
             quantised[:, i] = np.clip(codes, least, greatest) * column.grid_step + offsets
-            # A missing value, and one that many rows share, is the donor's.
-            is_kept = ~self.has_digits[donors, i]
+            # A missing value, and one that many rows share, is the donor's; any is, where nothing is added to it.
+            is_kept = ~self.has_digits[donors, i] | (not self.settings.kernel_bandwidth and column.predictor is None)
             quantised[is_kept, i] = self.quantised[donors[is_kept], i]
             is_missing = quantised[:, i] == MISSING
             residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
@@ -172,7 +172,8 @@ class SequentialForest:
 
     def _ratio_features(self, quantised: np.ndarray) -> np.ndarray:
         indices = self.row_encoder.to_indices(quantised, len(self.row_encoder.columns))
-        return np.hstack([np.where(quantised == MISSING, np.nan, quantised), indices]).astype("float32")
+        values = quantised[:, [bool(column.n_values) for column in self.row_encoder.columns]]
+        return np.hstack([np.where(values == MISSING, np.nan, values), indices]).astype("float32")
 
     def _residuals(self, quantised: np.ndarray) -> np.ndarray:
         """Return what the predictors leave of quantised rows, (n, m); 0 of a missing value."""

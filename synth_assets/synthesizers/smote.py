@@ -80,8 +80,8 @@ class Smote(Synthesizer):
                 # Of two ends of which one is missing or a value of its own, the nearer one is copied.
                 is_between = column.has_digits(ends[0]) & column.has_digits(ends[1])
                 difference = np.where(is_between, ends[1] - ends[0], 0)
-                steps = np.rint((np.where(is_between, ends[0], 0) + share * difference - column.low) / column.grid_step)
-                values = column.low + steps.astype("int64") * column.grid_step
+                steps = np.rint(share * difference / column.grid_step).astype("int64")
+                values = ends[0] + steps * column.grid_step
                 interpolated[:, i] = np.where(is_between, values, nearer[:, i])
             else:
                 interpolated[:, i] = nearer[:, i]

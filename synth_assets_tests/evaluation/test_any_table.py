@@ -121,7 +121,7 @@ def evaluated(name: str) -> Evaluation:
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_each_number_is_a_number_and_what_is_not_computed_has_a_reason(name: str) -> None:
     found = evaluated(name)
 

@@ -1,9 +1,7 @@
 """A table that a tiny model learns in seconds."""
 
 import copy
-import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +37,14 @@ def easy_schema() -> TableSchema:
 def untrained() -> Callable[..., Any]:
     """Make a row model that was never trained, with weights large enough that it prefers some rows."""
 
-    def make(table: pd.DataFrame, order: Sequence[str] = (), *, use_residuals: bool = True, byte_level: int = 0) -> Any:
+    def make(
+        table: pd.DataFrame,
+        order: Sequence[str] = (),
+        *,
+        use_residuals: bool = True,
+        byte_level: int = 0,
+        texts: Mapping[str, int] | None = None,
+    ) -> Any:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -53,7 +58,7 @@ def untrained() -> Callable[..., Any]:
             def sample(self, n: int, *, k: int = 1000, **arguments: Any) -> pd.DataFrame:
                 return pd.concat(self.sample_batches(n, batch_rows=k, **arguments), ignore_index=True)
 
-        row_encoder = RowEncoder.fit(table, order, use_residuals=use_residuals)
+        row_encoder = RowEncoder.fit(table, order, use_residuals=use_residuals, texts=texts)
         rows = sentences(row_encoder.to_text(table))
         if byte_level:
             from tokenizers import ByteLevelBPETokenizer
@@ -79,40 +84,94 @@ def untrained() -> Callable[..., Any]:
     return make
 
 
+def index_sequences(parts: Sequence[Any], so_far: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """Yield the indices of the parts of every value, in the order of the indices."""
+    if len(so_far) == len(parts):
+        yield so_far
+        return
+    part = parts[len(so_far)]
+    for index in range(len(part)):
+        if index < part.n_ending:
+            yield (*so_far, index, *[-1] * (len(parts) - len(so_far) - 1))
+        else:
+            yield from index_sequences(parts, (*so_far, index))
+
+
+def is_valid(row_encoder: Any, i: int, cells: Sequence[int], value: np.ndarray) -> bool:
+    """Return whether a row that begins with these cells may have this value in column i."""
+    from synth_assets.synthesizers.language_model.encoders import MISSING, TextEncoder
+
+    column, value_or_first = row_encoder.all_columns[i], int(value[0])
+    if value_or_first == MISSING and not column.has_missing:
+        return False
+    if isinstance(column, TextEncoder):
+        return True
+    together = [(cells[each.before], each) for each in row_encoder.forbidden if each.column == i]
+    if any((before, value_or_first) in each.pairs for before, each in together):
+        return False
+    return value_or_first == MISSING or column.low <= value_or_first <= column.high
+
+
 @pytest.fixture
 def exact_shares() -> Callable[..., pd.DataFrame]:
-    """Compute the probability of every row of a small table, one row at a time, without cache or padding."""
+    """Compute the probability of every valid row of a small table, without cache or padding.
+
+    At each token the model chooses among those with which a valid value goes on.
+    """
 
     def compute(great: Any) -> pd.DataFrame:
         import torch
 
+        from synth_assets.synthesizers.language_model.encoders import MISSING, UNENCODABLE, TextEncoder
         from synth_assets.synthesizers.language_model.token_trie import PAD
 
-        row_encoder = great.row_encoder
-        assert all(getattr(column, "predictor", None) is None for column in row_encoder.columns)
-        tokens = great.trie
-        values = [[[t for t in v if t != PAD] for v in column.values.tolist()] for column in tokens.columns]
+        row_encoder, trie = great.row_encoder, great.trie
+        assert not row_encoder.not_before
+        rows: list[tuple[list[int], list[int], list[tuple[int, list[int], int]]]] = [([], [], [])]
+        for i, (column, tokens) in enumerate(zip(row_encoder.all_columns, trie.columns, strict=True)):
+            indices = np.array(list(index_sequences(column.parts)))
+            written = [
+                [t for part, index in zip(tokens.parts, value, strict=True) for t in part.values[index].tolist()]
+                for value in indices
+            ]
+            longer = []
+            for cells, ids, choices in rows:
+                quantised = np.full((len(indices), row_encoder.n_cells), MISSING)
+                quantised[:, : len(cells)] = cells
+                is_text = isinstance(column, TextEncoder)
+                found = column.from_indices(indices) if is_text else column.from_indices(quantised, indices)[:, None]
+                # The last digits of the largest residual may be followed by larger ones, which are not encoded.
+                again = column.to_indices(found) if is_text else column.to_indices(quantised, found[:, 0])
+                encodable = (again != UNENCODABLE).all(axis=1)
+                valid = [j for j in np.flatnonzero(encodable) if is_valid(row_encoder, i, cells, found[j])]
+                options: dict[tuple[int, ...], set[int]] = {}
+                for value in (written[j] for j in valid):
+                    for depth, token in enumerate(value):
+                        options.setdefault(tuple(value[:depth]), set()).add(token)
+                for j in valid:
+                    new_ids, new_choices = [*ids, *tokens.prefix], list(choices)
+                    for depth, token in enumerate(written[j]):
+                        if token != PAD:
+                            among = sorted(options[tuple(written[j][:depth])])
+                            new_choices.append((len(new_ids) - 1, among, among.index(token)))
+                        if token != PAD or trie.fills:
+                            new_ids.append(trie.end if token == PAD else token)
+                    longer.append(([*cells, *found[j].tolist()], new_ids, new_choices))
+            rows = longer
         # In double precision: the same beginning of two rows gives the same digits, and the shares add up.
         model = copy.deepcopy(great.model).double()
-        units, shares = [], []
-        for codes in itertools.product(*(range(len(column)) for column in values)):
-            ids: list[int] = []
-            choices = []
-            for column, written, code in zip(tokens.columns, values, codes, strict=True):
-                ids += column.prefix
-                for depth, token in enumerate(written[code]):
-                    so_far = written[code][:depth]
-                    options = sorted({v[depth] for v in written if v[:depth] == so_far and len(v) > depth})
-                    choices.append((len(ids) - 1, options, options.index(token)))
-                    ids.append(token)
-            with torch.no_grad():
-                logits = model(input_ids=torch.tensor([ids])).logits[0]
-            shares.append(math.prod(float(logits[at, among].softmax(0)[chosen]) for at, among, chosen in choices))
-            offsets = [column.offsets(np.zeros((1, len(codes)), np.int64))[0] for column in row_encoder.columns]
-            units.append(
-                [c * column.grid_step + o for c, column, o in zip(codes, row_encoder.columns, offsets, strict=True)]
-            )
-        return row_encoder.to_frame(np.array(units)).assign(share=shares)
+        shares = np.ones(len(rows))
+        lengths = np.array([len(ids) for _, ids, _ in rows])
+        for length in np.unique(lengths):
+            for of_length in np.array_split(np.flatnonzero(lengths == length), -(-len(lengths) // 500)):
+                if len(of_length):
+                    with torch.no_grad():
+                        logits = model(input_ids=torch.tensor([rows[r][1] for r in of_length])).logits
+                    for r, scores in zip(of_length, logits, strict=True):
+                        for at, among, chosen in rows[r][2]:
+                            shares[r] *= float(scores[at, among].softmax(0)[chosen])
+        assert shares.sum() == pytest.approx(1.0)
+        return row_encoder.to_frame(np.array([cells for cells, _, _ in rows])).assign(share=shares)
 
     return compute
 
@@ -122,9 +181,9 @@ def assert_shares() -> Callable[..., None]:
     """Assert that rows are as frequent as they should be, to 4.5 standard errors."""
 
     def compare(rows: pd.DataFrame, exact: pd.DataFrame, by: list[str]) -> None:
-        expected = exact.groupby(by)["share"].sum() / exact["share"].sum()
+        expected = exact.groupby(by, dropna=False)["share"].sum() / exact["share"].sum()
         assert expected.max() > 1.5 * expected.min()  # the model has preferences, or nothing is tested
-        found = rows.groupby(by).size().reindex(expected.index, fill_value=0) / len(rows)
+        found = rows.groupby(by, dropna=False).size().reindex(expected.index, fill_value=0) / len(rows)
         assert found.sum() == pytest.approx(1.0)
         off = (found - expected).abs() / np.sqrt(expected * (1 - expected) / len(rows)).clip(lower=1 / len(rows))
         assert off.max() < 4.5, pd.DataFrame({"found": found, "expected": expected, "off": off})

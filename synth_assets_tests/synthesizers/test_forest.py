@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.schema.columns import Categorical, Float
+from synth_assets.schema.columns import Boolean, Categorical, Date, Float, Integer
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.forest import Forest, ForestSettings, SequentialForest
-from synth_assets.synthesizers.language_model.encoders import NumericEncoder, RowEncoder
+from synth_assets.synthesizers.language_model.encoders import MISSING, NumericEncoder, RowEncoder
 
 
 def table_of(rows: int = 300, seed: int = 0) -> pd.DataFrame:
@@ -54,8 +54,9 @@ def test_rows_are_on_the_grid_and_within_limits(seed: int, step: int) -> None:
     rows = rows_of(table, 2000, seed, kernel_bandwidth=0.5)
     assert (np.rint(rows["whole"] * 1e4) % step == 0).all()
     assert rows.dtypes.to_dict() == table.dtypes.to_dict()
-    codes = row_encoder.codes(row_encoder.quantise(rows))
-    assert (codes >= 0).mean() > 0.99  # what is clipped to the limits may differ by more than can be written
+    assert (
+        row_encoder.is_encodable(row_encoder.quantise(rows)).mean() > 0.97
+    )  # what is clipped to the limits may differ by more than can be written
 
 
 def test_the_seed_alone_decides() -> None:
@@ -192,3 +193,84 @@ def test_a_tree_of_one_leaf_gives_the_marginals() -> None:
     for name in table.columns:
         found, expected = (frame[name].value_counts(normalize=True) for frame in (rows, table))
         assert found[expected.index].to_numpy() == pytest.approx(expected.to_numpy(), abs=0.015)
+
+
+# Missing values, atoms, many labels
+
+
+def gappy_table(rows: int = 2000) -> pd.DataFrame:
+    """Return rows in which gaps depend on a label, and a fifth of the rates that depend on another is exactly 0.2."""
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["x", "y"], rows)
+    bounce = rng.gamma(2, 0.01, rows).round(9)
+    leave = (1.3 * bounce + rng.gamma(2, 0.001, rows)).round(9)
+    leave[rng.random(rows) < np.where(kind == "x", 0.4, 0.0)] = 0.2
+    test = rng.integers(0, 900, rows).astype("float64")
+    test[rng.random(rows) < np.where(kind == "x", 0.05, 0.7)] = np.nan
+    return pd.DataFrame(
+        {
+            "kind": pd.Series(kind, dtype="str"),
+            "bounce": bounce,
+            "leave": leave,
+            "test": pd.array(test, dtype="Int64"),
+            "town": pd.Series([f"t{i:03d}" for i in (rng.exponential(30, rows) + 60 * (kind == "x")).astype(int)]),
+            "empty": pd.Series([np.nan] * rows),
+        }
+    ).astype({"town": "str"})
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_gaps_atoms_and_many_labels_keep_their_shares_and_what_they_depend_on(*, resampled: bool) -> None:
+    table = gappy_table()
+    row_encoder = RowEncoder.fit(table, ["kind", "bounce", "leave", "test", "town", "empty"])
+    assert getattr(row_encoder.columns[2], "predictor", None) is not None
+    forest = forest_of(table, row_encoder, n_estimators=10)
+    quantised = forest.resample(4000, seed=2) if resampled else forest.sample(4000, seed=2)
+    rows = row_encoder.to_frame(quantised)
+    assert row_encoder.is_encodable(quantised).mean() > 0.98
+    assert rows["test"].dtype == "Int64"
+    assert rows["empty"].isna().all()
+    assert (rows["leave"][rows["leave"].between(0.19999, 0.20001)] == 0.2).all()
+    for kind, own in table.groupby("kind"):
+        found = rows[rows["kind"] == kind]
+        assert found["test"].isna().mean() == pytest.approx(own["test"].isna().mean(), abs=0.05)
+        assert (found["leave"] == 0.2).mean() == pytest.approx((own["leave"] == 0.2).mean(), abs=0.05)
+        is_high, expected = (each["town"].str[1:].astype(int).ge(60).mean() for each in (found, own))
+        assert is_high == pytest.approx(expected, abs=0.05)
+    assert table["town"].nunique() > 64
+    assert set(rows["town"]) <= set(table["town"])
+
+
+def test_large_integers_and_dates_are_copied_exactly_without_smoothing() -> None:
+    rng = np.random.default_rng(0)
+    number = pd.array(10**18 + rng.integers(0, 10**18, 50), dtype="Int64")
+    table = pd.DataFrame(
+        {
+            "kind": pd.Series(rng.choice(["x", "y"], 50), dtype="str"),
+            "number": number,
+            "day": pd.Series(pd.date_range("2024-01-01", periods=50)).astype("datetime64[s]"),
+            "flag": pd.array(rng.choice([True, False, None], 50), dtype="boolean"),
+        }
+    )
+    table.loc[::6, "number"] = None
+    columns = (
+        Categorical(name="kind", categories=("x", "y")),
+        Integer(name="number", nullable=True),
+        Date(name="day"),
+        Boolean(name="flag", nullable=True),
+    )
+    rows = Forest(CART).fit(table, TableSchema(columns=columns, private=False), seed=0).sample(500, seed=0)
+    assert rows.dtypes.to_dict() == table.dtypes.to_dict()
+    for name in table:
+        assert set(rows[name].dropna()) <= set(table[name].dropna())
+        assert rows[name].isna().any() == table[name].isna().any()
+
+
+@pytest.mark.parametrize("dtype", ["str", "boolean", "Int64", "float64", "datetime64[s]"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_column_without_any_cell_stays_empty(dtype: str, *, first: bool) -> None:
+    table = table_of(40).assign(empty=pd.Series([None] * 40, dtype=dtype))
+    row_encoder = RowEncoder.fit(table, ["empty"] if first else [*table])
+    quantised = forest_of(table, row_encoder).sample(50, seed=1)
+    assert (quantised[:, [column.name for column in row_encoder.columns].index("empty")] == MISSING).all()
+    assert row_encoder.to_frame(quantised)[["a", "b", "whole", "kind"]].notna().all(axis=None)

@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from synth_assets.schema.columns import TableError
+from synth_assets.schema.columns import Boolean, Categorical, Date, Datetime, Float, Integer, TableError, Text
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers import SYNTHESIZERS, AnySettings, ModelError, Synthesizer, create, load
+from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets_tests.pickles import pickles_in
 
 SETTINGS = {
@@ -57,6 +59,64 @@ def test_the_seed_decides_and_a_saved_synthesizer_draws_the_same_rows(fitted: Sy
     assert again.n_parameters == fitted.n_parameters
     pd.testing.assert_frame_equal(again.sample(40, seed=3), rows)
     assert pickles_in(tmp_path) == []
+
+
+EVERY_TYPE = TableSchema(
+    columns=(
+        Categorical(name="town", categories=tuple(f"t{i}" for i in range(80)), nullable=True),
+        Boolean(name="flag", nullable=True),
+        Integer(name="number", nullable=True),
+        Float(name="rate", nullable=True),
+        Date(name="day", nullable=True),
+        Datetime(name="at", timezone="Europe/Berlin"),
+        Float(name="empty", nullable=True),
+        Categorical(name="no label", categories=("a",), nullable=True),
+        Integer(name="constant"),
+        Text(name="note", nullable=True),
+    ),
+    private=False,
+)
+
+
+def rows_of_every_type(n: int = 400) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "town": [f"t{i}" for i in rng.integers(0, 80, n)],
+            "flag": rng.random(n) < 0.3,
+            "number": 10**17 + rng.integers(0, 10**17, n),
+            "rate": np.where(rng.random(n) < 0.2, 0.2, rng.gamma(2, 0.01, n).round(9)),
+            "day": pd.date_range("2024-01-01", periods=n),
+            "at": pd.date_range("2024-01-01", periods=n, freq="h", tz="Europe/Berlin"),
+            "empty": np.nan,
+            "no label": None,
+            "constant": 3,
+            "note": rng.choice(["call; mail", "no answer", "日本"], n),
+        },
+        dtype="object",
+    )
+    can_miss = [column.name for column in EVERY_TYPE.columns if column.nullable]
+    rows[can_miss] = rows[can_miss].mask(rng.random((n, len(can_miss))) < 0.15)
+    return EVERY_TYPE.coerce(rows, origin="test")
+
+
+@pytest.mark.parametrize("name", ["language_model", "forest", "smote"])
+def test_rows_of_every_type_are_learned_saved_and_can_be_encoded(name: str, tmp_path: Path) -> None:
+    supported = [column for column in EVERY_TYPE.names if name == "language_model" or column != "note"]
+    schema, train = EVERY_TYPE.select(supported), rows_of_every_type()[supported]
+    settings = TypeAdapter(AnySettings).validate_python({"type": name, **SETTINGS[name]})
+    create(settings).fit(train, schema, seed=1).save(tmp_path)
+    rows = load(tmp_path).sample(300, seed=2)
+    assert rows.dtypes.to_dict() == train.dtypes.to_dict()
+    assert rows[["empty", "no label"]].isna().all(axis=None)
+    assert (rows["constant"] == 3).all()
+    assert set(rows["town"].dropna()) <= set(train["town"].dropna())
+    encoder = RowEncoder.fit(train, use_residuals=False, texts={"note": 200} if "note" in train else {})
+    assert encoder.is_encodable(encoder.quantise(rows)).all()
+    if name != "language_model":  # after one epoch it has learned no share
+        for column in ("town", "flag", "number", "rate", "day"):
+            assert rows[column].isna().mean() == pytest.approx(train[column].isna().mean(), abs=0.1)
+        assert (rows["rate"] == 0.2).mean() == pytest.approx((train["rate"] == 0.2).mean(), abs=0.1)
 
 
 @pytest.mark.parametrize("name", SYNTHESIZERS)

@@ -29,7 +29,7 @@ SEEDS = 3
 REPEATS = 20
 """Trainings on resamples of the rows, for the interval."""
 
-MOST_CELLS = 100_000
+MOST_CELLS = 40_000
 """Cells of the train rows, for each class of the target, from which on there are half as many repeats."""
 
 NO_SCORE = "all holdout rows have the same target value"

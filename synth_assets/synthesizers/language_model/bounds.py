@@ -111,9 +111,8 @@ class _ValueSupport(Support):
         self.n_ending = column.parts[0].n_ending if self.radices or isinstance(column, NumericEncoder) else 0
         self.step = column.grid_step if isinstance(column, NumericEncoder) else 1
         shift = 0 if isinstance(column, NumericEncoder) else column.has_missing
-        n_heads = len(column.parts[0]) - self.n_ending
         self.offsets = column.offsets(quantised) - shift  # labels come after a missing value
-        self.n_codes = n_heads * math.prod(self.radices)
+        self.n_codes = column.cardinality if isinstance(column, NumericEncoder) else len(column.parts[0])
         low, high = np.array([column.low]), np.array([column.high])
         for first, second in row_encoder.not_before:
             if second == i and first < i:

@@ -13,6 +13,7 @@ from synth_assets.synthesizers.language_model.encoders import (
     MISSING,
     CategoricalEncoder,
     ColumnEncoder,
+    NumericEncoder,
     RowEncoder,
     TextEncoder,
     ValueEncoder,
@@ -62,15 +63,20 @@ def bounds_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) ->
         i = names.index(name)
         column = row_encoder.all_columns[i]
         left = _all(condition, column)
-        # A single value between the bounds that is excluded leaves none either.
-        is_empty = left.low > left.high or set(range(left.low, min(left.high, left.low + 64) + 1)) <= set(left.excluded)
-        if is_empty and not left.missing:
+        if not left.missing and _is_empty(left, column):
             raise ModelError(f"condition {name} {condition} leaves no value: the train rows have {_described(column)}.")
         if isinstance(column, TextEncoder):
             found[i] = Bounds.of_text(n, low=left.low, missing=left.missing)
         else:
             found[i] = Bounds(np.full(n, left.low), np.full(n, left.high), np.full(n, left.missing), left.excluded)
     return found
+
+
+def _is_empty(left: _Range, column: ColumnEncoder) -> bool:
+    """Return whether a range has no value on the column's grid that is not excluded."""
+    step, low = (column.grid_step, column.low) if isinstance(column, NumericEncoder) else (1, 0)
+    first = low + -((low - left.low) // step) * step
+    return set(range(first, min(left.high, first + step * len(left.excluded)) + 1, step)) <= set(left.excluded)
 
 
 def _all(condition: str, column: ColumnEncoder) -> _Range:
@@ -181,6 +187,8 @@ def _atom(text: str, column: ValueEncoder, scaled: float) -> float:
 def _described(column: ColumnEncoder) -> str:
     if isinstance(column, TextEncoder):
         return "texts"
+    if not column.n_values:
+        return "none"
     if isinstance(column, CategoricalEncoder):
         more = len(column.labels) - MAX_LISTED
         return ", ".join(column.labels[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
@@ -193,6 +201,8 @@ def _described(column: ColumnEncoder) -> str:
 
 def known_bounds(quantised: np.ndarray, is_gap: np.ndarray, row_encoder: RowEncoder) -> dict[int, Bounds]:
     """Return bounds that leave known cells as they are, and gaps open to any value but a missing one.
+
+    Of a column that is empty in every train row, gaps stay.
 
     Parameters
     ----------
@@ -211,7 +221,6 @@ def known_bounds(quantised: np.ndarray, is_gap: np.ndarray, row_encoder: RowEnco
             bounds[i] = replace(Bounds.of_text(len(gap), low=0, missing=False), pieces=pieces)
             continue
         known = cells[:, 0]
-        bounds[i] = Bounds(
-            np.where(gap, column.low, known), np.where(gap, column.high, known), np.zeros(len(gap), bool)
-        )
+        stays = gap & (column.n_values == 0)
+        bounds[i] = Bounds(np.where(gap, column.low, known), np.where(gap, column.high, known), stays)
     return bounds

@@ -58,7 +58,7 @@ class Decoder(ABC):
         Returns
         -------
         torch.Tensor
-            (B, C) hidden states of the last token.
+            (B, C) hidden states of each row's last token.
         """
 
 
@@ -71,6 +71,7 @@ class CachedDecoder(Decoder):
         self.cache = _preallocated_cache(model.config, max_length)
         self.skipped: list[torch.Tensor] = []
         self.attention_mask = torch.ones((rows, 0), dtype=torch.long, device=device)
+        self.last: torch.Tensor | None = None
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
         """Append a token to every row but those that are skipped; see `Decoder.append`."""
@@ -86,8 +87,17 @@ class CachedDecoder(Decoder):
             position_ids = (self.attention_mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             arguments = {"attention_mask": self.attention_mask, "position_ids": position_ids}
         output = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **arguments)
+        states = output.last_hidden_state
+        last: torch.Tensor = states[:, -1]
+        if self.ragged:
+            # Of a row that was skipped, the last token is an earlier one.
+            has_token = ~torch.stack(self.skipped, 1)
+            place = (has_token * torch.arange(1, ids.shape[1] + 1, device=self.device)).argmax(1)
+            last = states[torch.arange(self.rows, device=self.device), place]
+            if self.last is not None:
+                last = torch.where(has_token.any(1)[:, None], last, self.last)
+            self.last = last
         self.pending, self.skipped = [], []
-        last: torch.Tensor = output.last_hidden_state[:, -1]
         return last
 
 

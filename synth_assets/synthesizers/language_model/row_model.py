@@ -362,6 +362,7 @@ def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np
         elif isinstance(column, CategoricalEncoder):
             is_unknown[:, i] = cells[:, 0] < 0
         else:
+            is_unknown[:, i] = column.n_values == 0
             is_atom = np.isin(cells[:, 0], column.atoms)
             clipped = np.clip(cells[:, 0], column.low, column.high)
             steps = np.rint((clipped - column.low) / column.grid_step).astype(np.int64)

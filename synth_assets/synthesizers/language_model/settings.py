@@ -73,6 +73,9 @@ class LanguageModelSettings(BaseModelSettings):
     validation_fraction: float = Field(
         default=0.1, gt=0.0, lt=1.0, description="Share of the train rows that choose the best epoch."
     )
+    max_train_rows: int = Field(
+        default=100_000, ge=2, description="Maximum number of train rows that are learned from, drawn at random."
+    )
     patience: int = Field(
         default=3, ge=1, description="Epochs without a better validation loss after which training stops."
     )

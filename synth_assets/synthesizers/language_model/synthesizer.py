@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
@@ -42,6 +43,10 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import load_base
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
+        if len(train) > self.settings.max_train_rows:
+            drawn = np.random.default_rng(seed).permutation(len(train))[: self.settings.max_train_rows]
+            log(f"learning from {len(drawn):,} of {len(train):,} train rows, drawn at random (max_train_rows)")
+            train = train.iloc[np.sort(drawn)].reset_index(drop=True)
         texts = {column.name: column.max_length for column in self.learned_schema.columns if column.type == "text"}
         encoder = RowEncoder.fit(
             train, self.settings.column_order, use_residuals=self.settings.use_residuals, texts=texts
@@ -91,7 +96,9 @@ class LanguageModel(Synthesizer):
             raise ModelError("this language_model synthesizer is not fitted; call fit first.")
         missing = [name for name in self.schema.published if name not in rows.columns]
         if missing:
-            raise ModelError(f"the rows lack the columns {', '.join(missing)}; expected {', '.join(rows.columns)}.")
+            raise ModelError(
+                f"the rows lack the columns {', '.join(missing)}; expected {', '.join(self.schema.published)}."
+            )
         nullable = [column.model_copy(update={"nullable": True}) for column in self.schema.columns]
         learned = [column for column in nullable if column.name in self.learned_schema.names]
         typed = pd.DataFrame({column.name: column.coerce(rows[column.name], origin="rows") for column in learned})

@@ -52,16 +52,21 @@ def probabilities(fitted: LanguageModel) -> pd.DataFrame:
     """Compute the exact probability of each size and kind, step by step over the values that the trie allows."""
     import torch
 
-    first, second = fitted.row_model.trie.columns[:2]
+    encoder = fitted.row_model.row_encoder
+    forbidden = {pair for each in encoder.forbidden if (each.before, each.column) == (0, 1) for pair in each.pairs}
+    assert forbidden == {(1, 1), (3, 0)}  # neither a 1 of kind b nor a 3 of kind a is in a train row
+    (first, (one_part,)), (second, (other_part,)) = ((c, c.parts) for c in fitted.row_model.trie.columns[:2])
     rows = []
     with torch.no_grad():
         for one, other in itertools.product(range(3), range(2)):
-            ids = torch.tensor([[*first.prefix, *first.values[one], *second.prefix, *second.values[other]]])
+            ids = torch.tensor([[*first.prefix, *one_part.values[one], *second.prefix, *other_part.values[other]]])
             logits = fitted.row_model.model(input_ids=ids).logits[0]
             share = 1.0
-            for at, column, code in ((len(first.prefix) - 1, first, one), (ids.shape[1] - 2, second, other)):
-                among = logits[at, column.values[:, 0]].softmax(0)
-                share *= float(among[code])
+            for at, part, code in ((len(first.prefix) - 1, one_part, one), (ids.shape[1] - 2, other_part, other)):
+                scores = logits[at, part.values[:-1, 0]]
+                if part is other_part:
+                    scores[[(SIZES[one], kind) in forbidden for kind in range(2)]] = -torch.inf
+                share *= float(scores.softmax(0)[code])
             rows.append((SIZES[one], LABELS[other], share))
     return pd.DataFrame(rows, columns=["size", "kind", "share"])
 
@@ -77,7 +82,7 @@ def shares_of(rows: pd.DataFrame, exact: pd.DataFrame) -> np.ndarray:
 
 def is_on_grid(rows: pd.DataFrame, fitted: LanguageModel) -> bool:
     encoder = fitted.row_model.row_encoder
-    return bool((encoder.codes(encoder.quantise(rows)) >= 0).all())
+    return bool(encoder.is_encodable(encoder.quantise(rows)).all())
 
 
 def test_the_loss_falls_over_both_phases(fitted: LanguageModel) -> None:
@@ -133,8 +138,27 @@ def test_filled_in_cells_follow_the_model_and_known_ones_stay(fitted: LanguageMo
     assert close(shares_of(filled, given), (given["share"] / given["share"].sum()).to_numpy(), len(filled))
 
 
+def test_rows_that_the_train_rows_are_unlike_are_filled_in(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    rows = pd.DataFrame(
+        {
+            "kind": ["a", None, "new", "b", None],
+            "size": [np.nan, 2, 1, 99, np.nan],
+            "total": [1.5, 1.0025, np.nan, np.nan, np.nan],
+        },
+        index=list("vwxyz"),
+    )
+    filled = fitted.impute(rows, seed=1)
+    assert list(filled) == list(rows)
+    assert filled.index.equals(rows.index)
+    assert filled[list(table)].dtypes.to_dict() == table.dtypes.to_dict()
+    assert not filled.isna().any(axis=None)
+    known = rows.notna()
+    assert filled.astype("object")[known].equals(rows.astype("object")[known])
+    pd.testing.assert_frame_equal(fitted.impute(table.head(3)), table.head(3))
+
+
 def test_other_columns_are_refused(fitted: LanguageModel, table: pd.DataFrame) -> None:
-    with pytest.raises(ModelError, match="the model's are total, size, kind"):
+    with pytest.raises(ModelError, match="lack the columns total, kind; expected total, size, kind"):
         fitted.impute(table[["size"]])
 
 

@@ -1,4 +1,4 @@
-"""The tokens of rows are the tokens of their sentences, and the tries lead back to the codes."""
+"""The tokens of rows are the tokens of their sentences, and the tries lead back to the indices."""
 
 from typing import Any
 
@@ -42,45 +42,92 @@ def byte_level(rows: list[str], size: int = 290) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token="<|endoftext|>")  # noqa: S106 - a token, not a password
 
 
+def indices_of(row_encoder: RowEncoder, table: pd.DataFrame) -> np.ndarray:
+    return row_encoder.to_indices(row_encoder.quantise(table))
+
+
+def spaced_sentences(row_encoder: RowEncoder, table: pd.DataFrame) -> list[str]:
+    """Return rows as sentences with a space between the parts of a value."""
+    texts: dict[str, list[str]] = {}
+    place = 0
+    for column in row_encoder.all_columns:
+        own = indices_of(row_encoder, table)[:, place : place + len(column.parts)]
+        place += len(column.parts)
+        texts[column.name] = [" ".join(p.texts[i] for p, i in zip(column.parts, row, strict=True)) for row in own]
+    return sentences(pd.DataFrame(texts))
+
+
 def check(row_encoder: RowEncoder, tokenizer: Any, table: pd.DataFrame, rows: list[str]) -> TokenTrie:
-    tokens = TokenTrie.build(row_encoder, tokenizer)
-    codes = row_encoder.codes(row_encoder.quantise(table))
-    ids, slots, targets = tokens.tokenise(codes)
+    """Check the tokens of rows without an absent part, which are those of their sentences."""
+    trie = TokenTrie.build(row_encoder, tokenizer)
+    indices = indices_of(row_encoder, table)
+    ids, slots, targets = trie.tokenise(indices)
     assert ids.shape == slots.shape == targets.shape
-    assert ids.shape[1] == tokens.max_length
+    assert ids.shape[1] == trie.max_length
     sentences_ids = tokenizer(rows)["input_ids"]
-    for row, marks, chosen, code, said in zip(ids.tolist(), slots, targets, codes, sentences_ids, strict=True):
-        assert row == said + [tokens.end] * (len(row) - len(said))
+    for row, marks, chosen, own, said in zip(ids.tolist(), slots, targets, indices, sentences_ids, strict=True):
+        beginning = [trie.end] if trie.fills else []
+        assert row == beginning + said + [trie.end] * (len(row) - len(beginning) - len(said))
         expected: list[int] = []
-        deepest = 0  # levels of the columns before
-        for column, value in zip(tokens.columns, code, strict=True):
-            width = int((column.values[value] != PAD).sum())
-            expected += [PAD] * len(column.prefix) + list(range(deepest, deepest + width))
-            deepest += len(column.levels)
-        assert len(expected) == len(said)
+        remaining = iter(own)
+        for column in trie.columns:
+            expected += [PAD] * len(column.prefix)
+            for part in column.parts:
+                width = int((part.values[next(remaining)] != PAD).sum())
+                expected += range(part.first_slot, part.first_slot + width)
         assert marks.tolist() == expected + [PAD] * (len(row) - len(expected))
         for token, slot, target in zip(row, marks, chosen, strict=True):
-            assert target == 0 if slot == PAD else tokens.candidates[slot][target] == token
-    return tokens
+            assert target == 0 if slot == PAD else trie.candidates[slot][target] == token
+    return trie
 
 
-def read_back(tokens: TokenTrie, ids: list[int]) -> list[int]:
-    found, at = [], 0
-    for column in tokens.columns:
+def read_back(trie: TokenTrie, ids: list[int]) -> list[int]:
+    """Return the indices of the parts that tokens stand for."""
+    found: list[int] = []
+    at = 0
+    for column in trie.columns:
         assert ids[at : at + len(column.prefix)] == column.prefix
         at += len(column.prefix)
-        node = 0
-        for level in column.levels:
-            option = int(np.flatnonzero(level.tokens == ids[at])[0])
-            node = int(level.children[node, option])
-            assert node != PAD
-            at += 1
-            if level.is_terminal[node]:
-                assert level.first[node] == level.last[node]
-                break
-        found.append(int(level.first[node]))
-    assert ids[at] == tokens.end
+        has_ended = False
+        for part in column.parts:
+            if has_ended:
+                found.append(-1)
+                filler = len(part.levels) if trie.fills else 0
+                assert ids[at : at + filler] == [trie.end] * filler
+                at += filler
+                continue
+            node = 0
+            for level in part.levels:
+                option = int(np.flatnonzero(level.tokens == ids[at])[0])
+                node = int(level.children[node, option])
+                assert node != PAD
+                at += 1
+                if level.is_terminal[node]:
+                    assert level.first[node] == level.last[node]
+                    break
+            found.append(int(level.first[node]))
+            has_ended = found[-1] < part.n_ending
+    assert ids[at] == trie.end
     return found
+
+
+def mixed_table(rows: int = 150) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return rows with missing values, atoms, negative numbers of several parts, booleans, dates and text."""
+    rng = np.random.default_rng(0)
+    amount = rng.integers(-30_000, 90_000, rows) / 100
+    amount[:40], amount[40:60] = 0.0, 0.05
+    table = pd.DataFrame(
+        {
+            "amount": np.where(rng.random(rows) < 0.1, np.nan, amount),
+            "kind": pd.Series(rng.choice(["missing", "x", "y"], rows), dtype="str"),
+            "paid": pd.array(rng.choice([True, False, None], rows), dtype="boolean"),
+            "day": pd.Series(pd.date_range("2023-02-01", periods=rows)).astype("datetime64[s]"),
+            "note": pd.Series(rng.choice(["call; mail", "no", "日本", None], rows), dtype="str"),
+        }
+    )
+    table.loc[::7, "kind"] = None
+    table.loc[3::9, "day"] = None
+    return table, {"note": 20}
 
 
 def test_the_scratch_tokenizers_tokens_are_those_of_the_sentence() -> None:
@@ -88,36 +135,57 @@ def test_the_scratch_tokenizers_tokens_are_those_of_the_sentence() -> None:
     row_encoder, tokenizer, rows = scratch(table)
     assert any(column.predictor is not None for column in row_encoder.columns)
     tokens = check(row_encoder, tokenizer, table, rows)
-    assert not any((column.values == PAD).any() for column in tokens.columns)
+    assert not tokens.is_ragged
     assert [tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
-    assert tokenizer.unk_token_id not in np.unique(tokens.tokenise(row_encoder.codes(row_encoder.quantise(table)))[0])
+    assert tokenizer.unk_token_id not in np.unique(tokens.tokenise(indices_of(row_encoder, table))[0])
 
 
 @pytest.mark.parametrize("size", [262, 290, 400])
 def test_a_byte_level_tokenizers_tokens_are_those_of_the_sentence(size: int) -> None:
     table = table_of()
     row_encoder = RowEncoder.fit(table)
-    rows = sentences(row_encoder.to_text(table))
+    rows = spaced_sentences(row_encoder, table)
     tokenizer = byte_level(rows[:20], size)
     tokens = check(row_encoder, tokenizer, table, rows)
-    assert any((column.values == PAD).any() for column in tokens.columns)
+    assert tokens.is_ragged
     assert [tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_tries_lead_from_tokens_to_codes(learned: bool) -> None:
+def test_tries_lead_from_tokens_to_indices(learned: bool) -> None:
     table = table_of()
     row_encoder, tokenizer, rows = scratch(table)
     tokens = TokenTrie.build(row_encoder, byte_level(rows[:20]) if learned else tokenizer)
-    codes = row_encoder.codes(row_encoder.quantise(table))
-    assert [read_back(tokens, row) for row in tokens.tokenise(codes)[0].tolist()] == codes.tolist()
+    indices = indices_of(row_encoder, table)
+    assert [read_back(tokens, row) for row in tokens.tokenise(indices)[0].tolist()] == indices.tolist()
 
 
-def test_every_value_that_can_be_written_has_tokens_of_its_own() -> None:
-    row_encoder, tokenizer, _ = scratch(table_of())
-    for i, column in enumerate(TokenTrie.build(row_encoder, tokenizer).columns):
-        assert len(np.unique(column.values, axis=0)) == row_encoder.columns[i].cardinality
-        assert column.values.shape[1] <= 3
+@pytest.mark.parametrize("learned", [False, True])
+def test_missing_values_atoms_dates_and_text_have_tokens_of_their_own(learned: bool) -> None:
+    table, texts = mixed_table()
+    if learned:
+        table, texts = table.drop(columns="note"), {}
+    row_encoder = RowEncoder.fit(table, texts=texts)
+    rows = sentences(row_encoder.to_text(table))
+    tokenizer = byte_level(rows) if learned else scratch_tokenizer(rows, list(table.columns), row_encoder)
+    trie = TokenTrie.build(row_encoder, tokenizer)
+    assert any(column.atoms == (0, 5) for column in row_encoder.columns if column.name == "amount")
+    indices = indices_of(row_encoder, table)
+    ids, slots, targets = trie.tokenise(indices)
+    assert [read_back(trie, row) for row in ids.tolist()] == indices.tolist()
+    chosen = slots != PAD
+    of_slot = [trie.candidates[slot][target] for slot, target in zip(slots[chosen], targets[chosen], strict=True)]
+    assert ids[chosen].tolist() == of_slot
+    # A token is chosen for each part that a value has, and for no other.
+    n_parts = (indices != -1).sum(axis=1)
+    assert (chosen.sum(axis=1) >= n_parts).all() if learned else (chosen.sum(axis=1) == n_parts).all()
+
+
+def test_a_million_values_take_few_tokens() -> None:
+    table = pd.DataFrame({"n": np.random.default_rng(0).integers(0, 10**15, 300)})
+    row_encoder, tokenizer, _ = scratch(table)
+    assert len(tokenizer) < 2000
+    assert sum(len(tokens) for tokens in TokenTrie.build(row_encoder, tokenizer).candidates) < 2000
 
 
 @pytest.mark.parametrize(
@@ -138,18 +206,13 @@ def test_every_value_that_can_be_written_has_tokens_of_its_own() -> None:
         ["<|endoftext|>", "plain"],
     ],
 )
-def test_odd_labels_are_written_without_loss_or_refused(labels: list[str]) -> None:
+def test_odd_labels_are_written_without_loss(labels: list[str]) -> None:
     table = pd.DataFrame({"label": pd.Series(labels * 2, dtype="str"), "n": range(2 * len(labels))})
-    row_encoder, tokenizer, rows = scratch(table, column_order=["label"])
-    try:
-        tokens = TokenTrie.build(row_encoder, tokenizer)
-    except ModelError:
-        return
-    codes = row_encoder.codes(row_encoder.quantise(table))
-    ids, _, _ = tokens.tokenise(codes)
-    assert [read_back(tokens, row) for row in ids.tolist()] == codes.tolist()
-    said = tokenizer(rows)["input_ids"]
-    assert [row[: len(one)] for row, one in zip(ids.tolist(), said, strict=True)] == said
+    row_encoder, tokenizer, _ = scratch(table, column_order=["label"])
+    tokens = TokenTrie.build(row_encoder, tokenizer)
+    indices = indices_of(row_encoder, table)
+    ids, _, _ = tokens.tokenise(indices)
+    assert [read_back(tokens, row) for row in ids.tolist()] == indices.tolist()
 
 
 def test_a_value_that_begins_another_is_refused() -> None:

@@ -40,7 +40,7 @@ class CategoricalEncoder:
     def fit(cls, values: pd.Series) -> "CategoricalEncoder":
         """Fit the encoder to the values of a column."""
         is_boolean = pd.api.types.is_bool_dtype(values.dtype)
-        labels = tuple(sorted(_texts(values.dropna()).unique()))
+        labels = tuple(sorted(_texts(values.dropna(), is_boolean).unique()))
         return cls(str(values.name), labels, bool(values.isna().any()), is_boolean)
 
     @property
@@ -66,7 +66,7 @@ class CategoricalEncoder:
 
     def quantise(self, values: pd.Series) -> np.ndarray:
         """Return the position of each label; -1 if it is unknown."""
-        positions: np.ndarray = pd.Index(self.labels).get_indexer(_texts(values)).astype(np.int64)
+        positions: np.ndarray = pd.Index(self.labels).get_indexer(_texts(values, self.is_boolean)).astype(np.int64)
         positions[values.isna().to_numpy()] = MISSING
         return positions
 
@@ -95,7 +95,7 @@ class CategoricalEncoder:
     def to_values(self, quantised: np.ndarray) -> pd.Series:
         """Return the labels at these positions, as booleans if they stand for them."""
         if not self.labels:
-            return pd.Series([None] * len(quantised), dtype="str")
+            return pd.Series([None] * len(quantised), dtype="boolean" if self.is_boolean else "str")
         is_missing = quantised == MISSING
         texts = pd.Series(pd.array(list(self.labels), dtype="str").take(np.where(is_missing, 0, quantised)))
         if self.is_boolean:
@@ -119,6 +119,6 @@ class CategoricalEncoder:
         return cls(data["name"], tuple(data["labels"]), data["has_missing"], data["is_boolean"])
 
 
-def _texts(values: pd.Series) -> pd.Series:
+def _texts(values: pd.Series, is_boolean: bool) -> pd.Series:
     texts = values.astype("str")
-    return texts.str.lower() if pd.api.types.is_bool_dtype(values.dtype) else texts
+    return texts.str.lower() if is_boolean else texts

@@ -76,7 +76,7 @@ class Grid:
         Raises
         ------
         ModelError
-            If an integer has more than 61 bits.
+            If an integer has more than 61 bits, or a number is infinite.
         """
         dtype = values.dtype
         present = values.dropna()
@@ -85,12 +85,12 @@ class Grid:
                 return cls("date")
             zone = str(dtype.tz) if isinstance(dtype, pd.DatetimeTZDtype) else None
             micro = _microseconds(present)
-            unit = next(
-                (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE), "microsecond"
-            ) if len(micro) else "microsecond"  # fmt: skip
-            return cls(
-                "datetime", unit=unit, timezone=zone, rounded_share=float(np.mean(micro % MICROSECONDS[unit] != 0))
-            )
+            if not len(micro):
+                return cls("datetime", timezone=zone)
+            units = (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE)
+            unit = next(units, "microsecond")
+            rounded_share = float(np.mean(micro % MICROSECONDS[unit] != 0))
+            return cls("datetime", unit=unit, timezone=zone, rounded_share=rounded_share)
         if pd.api.types.is_integer_dtype(dtype):
             if len(present) and max(abs(int(present.min())), abs(int(present.max()))) >= MAX_UNITS:
                 raise ModelError(
@@ -98,7 +98,14 @@ class Grid:
                     "is a key, or as categorical."
                 )
             return cls("integer")
-        return cls._fit_floats(present.to_numpy("float64"))
+        numbers = values.to_numpy("float64", na_value=np.nan)
+        if np.isinf(numbers).any():
+            row = int(np.isinf(numbers).argmax())
+            raise ModelError(
+                f"column {values.name!r} has {numbers[row]} in data row {row + 1}, which is not a number; correct the "
+                "cell, or leave it empty."
+            )
+        return cls._fit_floats(numbers[~np.isnan(numbers)])
 
     @classmethod
     def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
@@ -120,7 +127,7 @@ class Grid:
         decimals = min(math.ceil(-math.log10(spread * RELATIVE_STEP)), 15)
         nonzero = np.abs(numbers[numbers != 0])
         is_coarse = len(nonzero) and np.mean(nonzero < MIN_STEPS * 10.0**-decimals) > MAX_COARSE_SHARE
-        if is_coarse or size * 10.0**decimals >= MAX_UNITS:
+        if is_coarse or size * 10.0 ** max(decimals, 0) >= MAX_UNITS:
             exponents = np.floor(np.log10(nonzero))
             return cls(
                 "float", digits=SIGNIFICANT_DIGITS, least_exponent=int(exponents.min()), rounded_share=1.0
@@ -150,7 +157,7 @@ class Grid:
         if self.type in ("date", "datetime"):
             size = MICROSECONDS["day" if self.type == "date" else self.unit]
             quantised = np.full(len(values), MISSING, np.int64)
-            quantised[~is_missing] = np.rint(_microseconds(values[~is_missing]) / size)
+            quantised[~is_missing] = (_microseconds(values[~is_missing]) + size // 2) // size  # a float is inexact
             return quantised
         if pd.api.types.is_integer_dtype(values.dtype) and self.type == "integer":
             return np.asarray(values.fillna(MISSING) if is_missing.any() else values, "int64")
@@ -206,10 +213,12 @@ class Grid:
         try:
             if self.type in ("date", "datetime"):
                 time = pd.Timestamp(text)
+                if time is pd.NaT:
+                    return None
                 zone = self.timezone
                 time = time.tz_localize(zone) if zone and time.tz is None else time
                 time = time if time.tz is None else time.tz_convert("UTC").tz_localize(None)
-                micro = int(time.as_unit("us").value)
+                micro = int(time.to_datetime64().astype("datetime64[us]").astype("int64"))
                 size = MICROSECONDS["day" if self.type == "date" else self.unit]
                 return micro / size
             if self.type == "integer" and text.lstrip("+-").isdigit():

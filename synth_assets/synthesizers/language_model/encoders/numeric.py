@@ -56,7 +56,7 @@ class NumericEncoder:
     grid_step : int
         Step of the quantised values.
     low, high : int
-        Smallest and largest quantised value of the train rows; 0 if all are missing.
+        Smallest and largest quantised value of the train rows; 1 and 0 if all are missing.
     base : int
         What a row's rounded prediction (0 without a predictor) and the row's offset differ by.
     cardinality : int
@@ -109,7 +109,7 @@ class NumericEncoder:
         quantised = grid.quantise(values)
         is_present = quantised != MISSING
         present = quantised[is_present]
-        low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
+        low, high = (int(present.min()), int(present.max())) if len(present) else (1, 0)
         step = common_step(present)
         encoder = cls(str(values.name), grid, step, low, high, low, 1, has_missing=len(present) < len(values))
         if encoder.n_values >= MAX_HEADS:
@@ -156,12 +156,16 @@ class NumericEncoder:
     @cached_property
     def parts(self) -> list[Part]:
         """The parts of a value: what ends it or its first digits, then the other digits."""
-        ending = (("missing",) if self.has_missing else ()) + tuple(f"={self._text(atom)}" for atom in self.atoms)
+        ending = (("missing",) if self.has_missing else ()) + tuple(f"={self._text(atom)};" for atom in self.atoms)
         widths = self._widths
         n_heads = -(-self.cardinality // self.radix_product)
-        first = self.base // self.grid_step // self.radix_product if widths and not self.predictor else 0
-        heads = [self._digits(first + i, 1, sum(widths)) for i in range(n_heads)]
-        width = max(map(len, heads))
+        first, step = (self.base // self.grid_step // self.radix_product, 1) if widths else (0, 1)
+        if not self.radices and not self._calendar_steps:  # the only part is the number itself
+            first, step = self.base, self.grid_step
+        if self.predictor:
+            first = 0
+        heads = [self._digits(first + i * step, 1, sum(widths)) for i in range(n_heads)]
+        width = max(map(len, heads), default=0)
         parts = [Part((*ending, *(head.zfill(width) for head in heads)), n_ending=len(ending))]
         for position, radix in enumerate(self.radices, start=1):
             if widths:

@@ -8,8 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model.encoders.base import ABSENT, MISSING, UNENCODABLE, UNKNOWN, Part
+from synth_assets.synthesizers.language_model.encoders.base import (
+    ABSENT,
+    MISSING,
+    UNENCODABLE,
+    UNKNOWN,
+    Part,
+    unused_text,
+)
 
 MAX_PIECES = 1000
 """Maximum number of pieces that are learned; with frequent words among them, a text is short."""
@@ -58,20 +64,14 @@ class TextEncoder:
 
     @classmethod
     def fit(cls, values: pd.Series, max_length: int) -> "TextEncoder":
-        """Fit the encoder to the values of a column.
-
-        Raises
-        ------
-        ModelError
-            If no row has a text.
-        """
+        """Fit the encoder to the values of a column."""
         import json
 
         from tokenizers import Tokenizer, models, trainers
 
         texts = [str(text)[:max_length] for text in values.dropna() if str(text)]
         if not texts:
-            raise ModelError(f"column {values.name!r} of type text is empty in every train row; leave the column out.")
+            return cls(str(values.name), (), (), length=1, max_length=max_length, has_missing=True)
         characters = sorted(set("".join(texts)))
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = _words()
@@ -98,13 +98,16 @@ class TextEncoder:
     @cached_property
     def parts(self) -> list[Part]:
         """The parts of a value, all of them alike: the end (or, at first, a missing value), or a piece."""
-        part = Part((END_TEXT, *self.pieces), n_ending=1)
+        part = Part((unused_text(END_TEXT, self.pieces), *self.pieces), n_ending=1)
         return [part] * self.length
 
     def quantise(self, values: pd.Series) -> np.ndarray:
         """Return the (n, `length`) pieces of each text, filled up with `MISSING`; -1 for a text with an unknown one."""
         quantised = np.full((len(values), self.length), MISSING, np.int64)
         texts = [str(text)[: self.max_length] for text in values.fillna("")]
+        if not self.pieces:
+            quantised[:, 0] = [UNKNOWN if text else MISSING for text in texts]
+            return quantised
         alphabet = set(self.pieces)
         for row, (text, encoding) in enumerate(zip(texts, self._tokenizer.encode_batch(texts), strict=True)):
             ids = encoding.ids[: self.length] if alphabet.issuperset(text) else [UNKNOWN]
