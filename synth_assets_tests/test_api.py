@@ -27,7 +27,10 @@ def test_synthesize_infers_the_schema_and_returns_its_columns_and_dtypes() -> No
 
 
 def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
-    small_table: pd.DataFrame, small_schema: TableSchema, monkeypatch: pytest.MonkeyPatch
+    small_table: pd.DataFrame,
+    small_schema: TableSchema,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from synth_assets import synthesizers
 
@@ -38,6 +41,9 @@ def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
     by_settings = synthesize(frame, 60, schema=small_schema, synthesizer=StubSettings(), progress=False)
 
     assert list(by_name) == small_schema.names
+    assert [record.getMessage() for record in caplog.records] == [
+        "Left out: 'other'. The schema does not state them."
+    ] * 2
     pd.testing.assert_frame_equal(by_name, by_settings)
 
 

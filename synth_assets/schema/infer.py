@@ -187,8 +187,8 @@ def infer(
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
-    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. Other strings are labels if they repeat, and text if not. A column is nullable where a
-    cell is empty. No limits are inferred.
+    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. Other strings
+    are labels if they repeat, and text if not. A column is nullable where a cell is empty. No limits are inferred.
 
     Parameters
     ----------
@@ -355,7 +355,8 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return guess
         if not gaps and set(bare.str.lower()) <= {"true", "false"}:
             return _Guess(Boolean(name=name, nullable=has_gaps), "true and false")
-    if not has_gaps and not is_target and len(unique) == len(values) and (key := _key_of_text(name, unique)) is not None:
+    may_be_key = len(unique) == len(values) and not has_gaps and not is_target
+    if may_be_key and (key := _key_of_text(name, unique)) is not None:
         return key
     if is_target or _are_labels(counts, int(counts.sum())):
         column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)

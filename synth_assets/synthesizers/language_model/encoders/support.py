@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from synth_assets.synthesizers.language_model.encoders.base import MISSING
+
 MAX_VALUES = 64
 """Of columns with more values, one is only looked at for being a function of the other."""
 
@@ -69,6 +71,18 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
             is_by_chance = expected[absent].sum() < MIN_EXPECTED
             forbidden = np.argwhere(absent & ((is_function and not is_by_chance) | (expected >= MIN_EXPECTED)))
             if len(forbidden):
-                pairs = tuple((int(others[i]), int(values[j])) for i, j in forbidden)
-                found.append(ForbiddenPairs(before, column, pairs))
+                pairs = [(int(others[i]), int(values[j])) for i, j in forbidden]
+                if is_function and not is_by_chance and shape[0] >= shape[1]:
+                    pairs += [(int(other), unseen) for other in others for unseen in _unseen(values, len(others))]
+                found.append(ForbiddenPairs(before, column, tuple(pairs)))
     return tuple(found)
+
+
+def _unseen(values: np.ndarray, n_others: int) -> list[int]:
+    """Return the integers between the values, which are ascending, that are none of them; none if they are many."""
+    present = values[values != MISSING]
+    low, high = int(present[0]), int(present[-1])
+    if (high - low + 1) * n_others > MAX_PAIRS:
+        return []
+    unseen: list[int] = np.setdiff1d(np.arange(low, high + 1), present).tolist()
+    return unseen
