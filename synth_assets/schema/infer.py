@@ -507,7 +507,7 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     if not digits.str.fullmatch("[0-9]{1,18}").all():
         return None
     lengths, numbers = digits.str.len(), pd.to_numeric(digits)
-    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.fullmatch("0[0-9]+").any()
+    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.startswith("0").any()
     if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
     is_numbered = len(unique) >= MIN_RUN and before + after
