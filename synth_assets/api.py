@@ -157,7 +157,7 @@ def evaluate(
         _require_same_columns(frames, "holdout", optional=())
         real = pd.concat([frames["train"], frames["holdout"][list(frames["train"])]], ignore_index=True)
         found = infer(real, target, origin="the train and holdout frames", private=private)
-        _warn_of_left_out(found)
+        _warn_of(found)
         schema = found.schema
         _require_same_columns(frames, "synthetic", optional=(*found.left_out, *schema.names_of("text")))
     else:
@@ -213,14 +213,14 @@ def _resolve_schema(
 ) -> TableSchema:
     if schema is None:
         found = infer(frame, target, origin=origin, private=private)
-        _warn_of_left_out(found)
+        _warn_of(found)
         return found.schema
     return schema if target is None else schema.with_target(target)
 
 
-def _warn_of_left_out(found: Inference) -> None:
-    if found.left_out:
-        _LOGGER.warning("%s", found.left_out_text)
+def _warn_of(found: Inference) -> None:
+    for line in filter(None, (found.left_out_text, *found.notices)):
+        _LOGGER.warning("%s", line)
 
 
 def _create(synthesizer: "str | SynthesizerSettings | Synthesizer") -> "Synthesizer":

@@ -210,8 +210,8 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
     if dialect := facts.get("dialect"):
         told = (f"{key} {value!r}" for key, value in dialect.items() if value not in _USUAL.get(key, ()))
         _say(f"Dialect: {', '.join(told)}.")
-    if inference.left_out:
-        _say(inference.left_out_text)
+    for line in filter(None, (inference.left_out_text, *inference.notices)):
+        _say(line)
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
 

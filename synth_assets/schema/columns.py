@@ -57,6 +57,8 @@ class BaseColumn(BaseModel, ABC):
     role: ClassVar[Role]
     noun: ClassVar[str]
     """What a value is, for messages."""
+    spaces_are_missing: ClassVar[bool] = False
+    """Whether a cell of spaces alone is empty."""
 
     type: str
     name: str = Field(min_length=1, description="Name in the source.")
@@ -100,7 +102,8 @@ class BaseColumn(BaseModel, ABC):
         Returns
         -------
         pandas.Series
-            The n values; the index counts from 0. Cells that are empty, or one of `missing_values`, are missing.
+            The n values; the index counts from 0. Cells that are empty, or one of `missing_values`, are missing; of
+            numbers, dates and booleans also cells of spaces alone.
 
         Raises
         ------
@@ -139,7 +142,10 @@ class BaseColumn(BaseModel, ABC):
             values = values.astype("object")
         if not _may_hold_text(values):
             return values
-        return values.mask(values.isin(("", *self.missing_values)))
+        is_missing = values.isin(("", *self.missing_values))
+        if self.spaces_are_missing:
+            is_missing |= values.astype("str").str.isspace().fillna(False).astype(bool)
+        return values.mask(is_missing)
 
     @abstractmethod
     def _is_readable(self, values: pd.Series) -> np.ndarray:
@@ -277,6 +283,7 @@ class Boolean(LabelColumn):
 
     sql_type: ClassVar[str] = "BOOLEAN"
     noun: ClassVar[str] = "true or false"
+    spaces_are_missing: ClassVar[bool] = True
 
     type: Literal["boolean"] = "boolean"
 
@@ -315,6 +322,7 @@ class OrderedColumn(BaseColumn):
     """Base of the columns whose values have an order and distances."""
 
     role: ClassVar[Role] = "number"
+    spaces_are_missing: ClassVar[bool] = True
 
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is present and within the limits."""
@@ -682,6 +690,7 @@ def _whole(values: pd.Series) -> pd.Series:
         return values.where(fits, 0).astype("Int64").where(fits)
     if _may_hold_text(values):
         texts = values.astype("str").str.strip().where(values.notna())
+        texts = texts.str.replace(r"\.0*$", "", regex=True)
         digits = texts.str.fullmatch(r"[+-]?[0-9]{1,19}").fillna(False).astype(bool)
         found = pd.Series(pd.NA, index=values.index, dtype="Int64", name=values.name)
         exact = pd.to_numeric(texts[digits])

@@ -35,6 +35,12 @@ def _coerced(column: Column, values: list[object]) -> tuple[str, list[object]]:
         (Boolean(name="x", missing_values=("?",)), ["?", "", None, "true"], "boolean", [None, None, None, True]),
         (Integer(name="x"), ["9223372036854775807", "-9223372036854775808", " 7 ", "2.0", "1e3", Decimal(5)], "int64",
          [2**63 - 1, -(2**63), 7, 2, 1000, 5]),
+        (Integer(name="x"), ["9007199254740993.0", "3."], "int64", [9007199254740993, 3]),
+        # Spaces alone are an empty cell where they cannot be a value.
+        (Integer(name="x"), ["  ", "7"], "Int64", [None, 7]),
+        (Boolean(name="x"), [" ", "true"], "boolean", [None, True]),
+        (Date(name="x"), [" ", "2024-02-29"], "datetime64[s]", [None, pd.Timestamp("2024-02-29")]),
+        (Categorical(name="x", categories=(" ", "a")), [" ", "a"], "str", [" ", "a"]),
         (Integer(name="x", missing_values=("NA",)), ["1700000000000000351", "NA"], "Int64",
          [1700000000000000351, None]),
         (Integer(name="x", nullable=True), [1, 2], "Int64", [1, 2]),
@@ -82,7 +88,7 @@ def test_coerce_reads_values_however_they_came(
     [
         (Boolean(name="x"), "maybe", "true or false"),
         (Integer(name="x"), "9223372036854775808", "a whole number of at most 64 bits"),
-        (Integer(name="x"), "9007199254740993.0", "a whole number of at most 64 bits"),
+        (Integer(name="x"), "9007199254740993.5", "a whole number of at most 64 bits"),
         (Float(name="x"), "inf", "a finite number"),
         (Float(name="x"), "nan", "a finite number"),
         (Float(name="x"), "1,5", "a finite number"),

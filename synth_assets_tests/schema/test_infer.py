@@ -55,7 +55,10 @@ GAP = {"nullable": True}
         (["02116", "10001"] * 2, "categorical", {"categories": ("02116", "10001")}),
         (["1,5", "2,5"] * 2, "categorical", {"categories": ("1,5", "2,5")}),
         (["TRUE", "False", "", "true"], "boolean", GAP),
-        (["true", "NA", "true", "NA"], "categorical", {"categories": ("NA", "true")}),
+        (["true", "NA", "FALSE", "?", ""], "boolean", GAP | {"missing_values": ("NA", "?")}),
+        (["1", "  ", "2"], "integer", GAP),
+        ([" ", "", "  "], "float", GAP),
+        (["9007199254740993.0", "1.0", "1."], "integer", {}),
         (["yes", "no"] * 2, "categorical", {"categories": ("no", "yes")}),
         (["0", "1"] * 2, "integer", {}),
         (["2024-02-29", "1999-12-31", ""], "date", GAP),
@@ -80,6 +83,23 @@ GAP = {"nullable": True}
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
     assert _inferred(_text(values)) == (type_, stated)
+
+
+def test_dates_that_could_have_the_day_or_the_month_first_are_decided_by_others_or_said() -> None:
+    either = {"sent": _text([f"{day:02d}/01/2024" for day in range(1, 13)])}
+    frame = pd.DataFrame({**either, "n": range(12)})
+
+    alone = infer(frame)
+    beside = infer(frame.assign(paid="31/01/2024 10:00"))
+
+    assert alone.schema.column("sent").type == "text"
+    assert alone.reasons["sent"].endswith("could be dates, day or month first: state type: date and format")
+    assert alone.notices == (
+        "'sent' is read as text, and could be dates with the day or the month first: state type: date and format: "
+        "'%m/%d/%Y' or '%d/%m/%Y' for the column to have it read so.",
+    )
+    assert beside.schema.column("sent").model_dump()["format"] == "%d/%m/%Y"
+    assert not beside.notices
 
 
 @pytest.mark.parametrize(
