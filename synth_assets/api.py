@@ -50,8 +50,8 @@ def synthesize(
     target : str, optional
         Name of the column that is predicted from the others; by default the schema's target.
     private : bool
-        Whether the rows are confidential: labels that few rows have are hidden, and columns of text are left out. A
-        schema states it itself.
+        Whether the rows are confidential: labels that few rows have are hidden, and columns of text are left out, as
+        they are by a synthesizer that writes none. A schema states it itself.
     seed : int
         Random seed. The same frame, arguments and library versions give the same rows.
     synthesizer : str, SynthesizerSettings or Synthesizer
@@ -64,7 +64,8 @@ def synthesize(
     pandas.DataFrame
         The synthetic rows. A column has the dtype that it has in the frame, if that holds every value; what is text in
         the frame and read as numbers, dates or booleans is not turned into text again. With a schema, columns have
-        the dtypes of `TableSchema.coerce`. Columns that are left out are named in a warning of `logging`.
+        the dtypes of `TableSchema.coerce`. Columns that are left out are named in the lines of progress, or else in a
+        warning of `logging`.
 
     Raises
     ------
@@ -81,15 +82,14 @@ def synthesize(
     given, frame = frame, _with_text_names(frame)
     chosen = _create(synthesizer)
     is_inferred = schema is None
-    schema = _resolve_schema(frame, schema, target, private=private, origin="the frame")
+    schema = chosen.written_schema(_resolve_schema(frame, schema, target, private=private, origin="the frame"))
     train = schema.coerce(frame, origin="the frame")
     refuse_invalid(train, schema, origin="the frame")
     refuse_unlearnable(schema, len(train), origin="the frame")
-    if hidden := [name for name in schema.names if name not in schema.published]:
-        _LOGGER.warning(
-            "Left out of the synthetic rows: %s. The text of a table that is private is not written.",
-            ", ".join(map(repr, hidden)),
-        )
+    hidden = [name for name in schema.names if name not in schema.published]
+    if hidden and not _prints_lines(progress):  # the log of the fit says it too
+        reason = "The text of a table that is private" if chosen.supports_text else f"Text, with {chosen.name},"
+        _LOGGER.warning("Left out of the synthetic rows: %s. %s is not written.", ", ".join(map(repr, hidden)), reason)
     with _fit_log(progress) as log:
         chosen.fit(train, schema, seed=seed, log=log)
     with _bar(progress, total=rows, desc="sampling", unit=" rows") as bar:
@@ -162,7 +162,10 @@ def evaluate(
         _require_same_columns(frames, "synthetic", optional=(*found.left_out, *schema.names_of("text")))
     else:
         schema = schema if target is None else schema.with_target(target)
-    lacking = [name for name in schema.names_of("text") if name not in frames["synthetic"]]
+    texts = schema.names_of("text")
+    lacking = [name for name in texts if name not in frames["synthetic"]]
+    if lacking and lacking == texts and not schema.publish_text:  # a synthesizer that writes none
+        schema = schema.model_copy(update={"publish_text": False})
     given = schema.select([name for name in schema.names if name not in lacking])
     typed = {
         name: (given if name == "synthetic" else schema).coerce(frame, origin=f"the {name} frame")
@@ -242,10 +245,14 @@ def _fit_log(progress: bool) -> "Iterator[Log]":
     if progress and sys.stderr.isatty():
         with _bar(progress, bar_format="{desc} [{elapsed}]", desc="fitting") as bar:
             yield lambda line: bar.set_description_str(line)
-    elif progress:
+    elif _prints_lines(progress):
         yield lambda line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of a library call
     else:
         yield lambda line: None
+
+
+def _prints_lines(progress: bool) -> bool:
+    return progress and not sys.stderr.isatty()
 
 
 def _bar(progress: bool, **options: object) -> "tqdm[object]":

@@ -666,8 +666,8 @@ def _has_offset(values: pd.Series, format_: str | None) -> np.ndarray:
     has_offset = values.astype("str").str.contains(_OFFSET).fillna(False).to_numpy(bool)
     if format_ is not None:
         is_text = np.array([isinstance(value, str) for value in values], dtype=bool)
-        has_offset = np.where(is_text, "%z" in format_.lower(), has_offset)
-    return has_offset
+        return np.where(is_text, "%z" in format_.lower(), has_offset)
+    return np.asarray(has_offset)
 
 
 def _folded(values: pd.Series) -> pd.Series:

@@ -401,7 +401,7 @@ def _numbers_as_text(
 
 
 def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...]:
-    """Return a column of dates or datetimes if all different texts read as one; two if day and month could be either."""
+    """Return a column of dates or datetimes if all texts read as one; two if day and month could be either."""
     said = _said_of_gaps(common)
     head = kept.head(_SAMPLE)
     if head.str.fullmatch(_ISO_DATE).all() and kept.str.fullmatch(_ISO_DATE).all():
