@@ -39,7 +39,7 @@ attributes:
   table: {table}
   source: {source}
 
-  # What `init` found in the source, in {lock}. To change a column, state it here, for example:
+  # What `init` found in the source, in {lock}. To change a column, state what differs here, for example:
   #   override: [{{ name: ..., type: integer, minimum: 0 }}]
   columns: infer
 {target}
@@ -187,14 +187,13 @@ def _inferred(
     except ValidationError as error:
         raise ForeseenError(f"source: {validation_message(error)}") from error
     loaded = source.load(paths.root)
-    dialect = source.dialect_found(paths.root)
     inference = infer(loaded.frame, target, origin=loaded.origin, private=private)
     typed = inference.schema.coerce(loaded.frame.rename(columns=str), origin=loaded.origin)
     refuse_invalid(typed, inference.schema, origin=loaded.origin)
     refuse_unlearnable(inference.schema, len(typed), origin=loaded.origin)
     facts: dict[str, Any] = {"origin": loaded.origin, "rows": len(loaded.frame)}
-    if dialect is not None:
-        facts["dialect"] = dialect.model_dump(exclude_none=True)
+    if loaded.dialect is not None:
+        facts["dialect"] = loaded.dialect.model_dump(exclude_none=True)
     return inference, facts
 
 
