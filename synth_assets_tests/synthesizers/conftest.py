@@ -122,7 +122,7 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
     def compute(great: Any) -> pd.DataFrame:
         import torch
 
-        from synth_assets.synthesizers.language_model.encoders import MISSING, TextEncoder
+        from synth_assets.synthesizers.language_model.encoders import MISSING, UNENCODABLE, TextEncoder
         from synth_assets.synthesizers.language_model.token_trie import PAD
 
         row_encoder, trie = great.row_encoder, great.trie
@@ -140,7 +140,10 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
                 quantised[:, : len(cells)] = cells
                 is_text = isinstance(column, TextEncoder)
                 found = column.from_indices(indices) if is_text else column.from_indices(quantised, indices)[:, None]
-                valid = [j for j in range(len(indices)) if is_valid(row_encoder, i, cells, found[j])]
+                # The last digits of the largest residual may be followed by larger ones, which are not encoded.
+                again = column.to_indices(found) if is_text else column.to_indices(quantised, found[:, 0])
+                encodable = (again != UNENCODABLE).all(axis=1)
+                valid = [j for j in np.flatnonzero(encodable) if is_valid(row_encoder, i, cells, found[j])]
                 options: dict[tuple[int, ...], set[int]] = {}
                 for value in (written[j] for j in valid):
                     for depth, token in enumerate(value):

@@ -31,6 +31,9 @@ model of abalone fell from 100 rows a second to 5. Compilation takes a minute.""
 WARM_UP = 0.05
 """Fraction of the steps in which the learning rate rises."""
 
+MAX_ATTENTION = 2_000_000
+"""Pairs of tokens of all rows that go through the model at once on a CPU."""
+
 WEIGHT_DECAY = 0.1
 MAX_GRADIENT_NORM = 1.0
 
@@ -222,17 +225,19 @@ class _StageTrainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             batch = rows.select(indices.sort().values).to(device)  # sorted, so that neighbours share prefixes
-            with _mixed_precision(device):
-                loss = negative_log_likelihood(self.model, batch)
+            n_predicted = (batch.slots >= 0).sum()
             weights.gradients.zero_()
-            (loss / (batch.slots >= 0).sum()).backward()  # type: ignore[no-untyped-call]
+            for chunk in _chunks(torch.arange(len(batch), device=device), batch, device):
+                with _mixed_precision(device):
+                    loss = negative_log_likelihood(self.model, batch.select(chunk))
+                (loss / n_predicted).backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
             weights.gradients *= (MAX_GRADIENT_NORM / weights.gradients.norm()).clamp(max=1.0)
             self.optimizer.step()
             self.step += 1
             # A smaller decay at first, so that the average soon forgets the initial weights.
             n = self.step - self.first_step
             self.ema.lerp_(weights.values, 1 - min(self.stage.ema_decay, n / (n + 9)))
-            total += loss.detach()
         self.epoch += 1
         return float(total) / len(rows)
 
@@ -244,7 +249,9 @@ class _StageTrainer:
         self.model.eval()
         batches = torch.arange(len(validation)).split(self.stage.batch_size)  # type: ignore[no-untyped-call]
         eval_loss = math.fsum(
-            float(negative_log_likelihood(self.model, validation.select(rows))) / len(validation) for rows in batches
+            float(negative_log_likelihood(self.model, validation.select(chunk))) / len(validation)
+            for rows in batches
+            for chunk in _chunks(rows, validation, self.weights.values.device)
         )
         if eval_loss < self.best_loss or self.best is None:
             self.best_loss, self.best_epoch, self.best = eval_loss, self.epoch, self.ema.clone()
@@ -279,6 +286,13 @@ class _StageTrainer:
                 _, key, group = name.split(".")
                 state[int(group)][key] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def _chunks(rows: torch.Tensor, batch: TokenBatch, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Split the rows of a step so that their attention fits in a CPU's cache and memory; a GPU takes them at once."""
+    n = len(rows) if device.type != "cpu" else max(1, MAX_ATTENTION // batch.ids.shape[1] ** 2)
+    chunks: tuple[torch.Tensor, ...] = rows.split(n)  # type: ignore[no-untyped-call]
+    return chunks
 
 
 CHECKPOINTS = "checkpoint-*.safetensors"

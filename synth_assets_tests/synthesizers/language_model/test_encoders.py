@@ -485,9 +485,12 @@ def test_frequent_words_are_single_pieces() -> None:
     assert column.length == 6
 
 
-def test_text_that_is_empty_everywhere_is_refused() -> None:
-    with pytest.raises(ModelError, match="'note' of type text is empty in every train row"):
-        RowEncoder.fit(pd.DataFrame({"note": [None, ""], "x": [1, 2]}), texts={"note": 9})
+def test_text_that_is_empty_everywhere_stays_empty() -> None:
+    table = pd.DataFrame({"note": pd.Series([None, None, ""], dtype="str"), "x": [1, 2, 3]})
+    row_encoder = RowEncoder.fit(table, texts={"note": 20})
+    back = row_encoder.to_frame(row_encoder.from_indices(row_encoder.to_indices(row_encoder.quantise(table))))
+    assert back["note"].isna().all()
+
 
 
 @pytest.mark.parametrize("value", ["d", 7, np.nan])

@@ -207,6 +207,32 @@ def test_missing_values_atoms_and_digits_are_as_frequent_as_the_model_has_it(
     assert_shares(rows, exact, ["k", "kind of n"])
 
 
+@pytest.mark.parametrize("byte_level", [0, 262])
+def test_an_atom_beside_residuals_is_as_frequent_as_the_model_has_it(
+    untrained: Callable[..., Any],
+    exact_shares: Callable[..., pd.DataFrame],
+    assert_shares: Callable[..., None],
+    byte_level: int,
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.choice([0, 1000, 2000], 400)
+    y = x + rng.integers(0, 250, 400)
+    y[rng.random(400) < 0.2] = 555
+    great = untrained(pd.DataFrame({"x": x, "y": y}), ["x", "y"], byte_level=byte_level)
+    column = great.row_encoder.columns[1]
+    assert column.atoms == (555,)
+    assert column.predictor is not None
+    exact = exact_shares(great)
+    for conditions, kept in (({}, exact), ({"y": "!= 555"}, exact[exact["y"] != 555])):
+        rows = great.sample(10_000, k=5000, seed=3, conditions=conditions)
+        assert great.row_encoder.is_encodable(great.row_encoder.quantise(rows)).all()
+        frames = (
+            frame.assign(y=frame["y"].map(lambda y: "atom" if y == 555 else str(y // 50 * 50)))
+            for frame in (rows, kept)
+        )
+        assert_shares(*frames, ["x", "y"])
+
+
 def test_text_is_as_frequent_as_the_model_has_it(
     untrained: Callable[..., Any], exact_shares: Callable[..., pd.DataFrame], assert_shares: Callable[..., None]
 ) -> None:

@@ -138,6 +138,25 @@ def test_filled_in_cells_follow_the_model_and_known_ones_stay(fitted: LanguageMo
     assert close(shares_of(filled, given), (given["share"] / given["share"].sum()).to_numpy(), len(filled))
 
 
+def test_rows_that_the_train_rows_are_unlike_are_filled_in(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    rows = pd.DataFrame(
+        {
+            "kind": ["a", None, "new", "b", None],
+            "size": [np.nan, 2, 1, 99, np.nan],
+            "total": [1.5, 1.0025, np.nan, np.nan, np.nan],
+        },
+        index=list("vwxyz"),
+    )
+    filled = fitted.impute(rows, seed=1)
+    assert list(filled) == list(rows)
+    assert filled.index.equals(rows.index)
+    assert filled[list(table)].dtypes.to_dict() == table.dtypes.to_dict()
+    assert not filled.isna().any(axis=None)
+    known = rows.notna()
+    assert filled.astype("object")[known].equals(rows.astype("object")[known])
+    pd.testing.assert_frame_equal(fitted.impute(table.head(3)), table.head(3))
+
+
 def test_other_columns_are_refused(fitted: LanguageModel, table: pd.DataFrame) -> None:
     with pytest.raises(ModelError, match="lack the columns total, kind; expected total, size, kind"):
         fitted.impute(table[["size"]])

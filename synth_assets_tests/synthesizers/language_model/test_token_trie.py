@@ -66,7 +66,8 @@ def check(row_encoder: RowEncoder, tokenizer: Any, table: pd.DataFrame, rows: li
     assert ids.shape[1] == trie.max_length
     sentences_ids = tokenizer(rows)["input_ids"]
     for row, marks, chosen, own, said in zip(ids.tolist(), slots, targets, indices, sentences_ids, strict=True):
-        assert row == said + [trie.end] * (len(row) - len(said))
+        beginning = [trie.end] if trie.fills else []
+        assert row == beginning + said + [trie.end] * (len(row) - len(beginning) - len(said))
         expected: list[int] = []
         remaining = iter(own)
         for column in trie.columns:

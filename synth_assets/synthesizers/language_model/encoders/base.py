@@ -37,7 +37,7 @@ class Part:
 
 
 def unused_text(text: str, taken: tuple[str, ...]) -> str:
-    """Return a text that is none of those that are taken: the given one, with brackets if needed."""
-    while text in taken:
+    """Return a text that begins none of those that are taken: the given one, with brackets if needed."""
+    while any(other.startswith(text) for other in taken):
         text = f"({text})"
     return text

@@ -85,12 +85,12 @@ class Grid:
                 return cls("date")
             zone = str(dtype.tz) if isinstance(dtype, pd.DatetimeTZDtype) else None
             micro = _microseconds(present)
-            unit = next(
-                (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE), "microsecond"
-            ) if len(micro) else "microsecond"  # fmt: skip
-            return cls(
-                "datetime", unit=unit, timezone=zone, rounded_share=float(np.mean(micro % MICROSECONDS[unit] != 0))
-            )
+            if not len(micro):
+                return cls("datetime", timezone=zone)
+            units = (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE)
+            unit = next(units, "microsecond")
+            rounded_share = float(np.mean(micro % MICROSECONDS[unit] != 0))
+            return cls("datetime", unit=unit, timezone=zone, rounded_share=rounded_share)
         if pd.api.types.is_integer_dtype(dtype):
             if len(present) and max(abs(int(present.min())), abs(int(present.max()))) >= MAX_UNITS:
                 raise ModelError(

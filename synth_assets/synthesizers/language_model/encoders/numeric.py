@@ -159,8 +159,12 @@ class NumericEncoder:
         ending = (("missing",) if self.has_missing else ()) + tuple(f"={self._text(atom)};" for atom in self.atoms)
         widths = self._widths
         n_heads = -(-self.cardinality // self.radix_product)
-        first = self.base // self.grid_step // self.radix_product if widths and not self.predictor else 0
-        heads = [self._digits(first + i, 1, sum(widths)) for i in range(n_heads)]
+        first, step = (self.base // self.grid_step // self.radix_product, 1) if widths else (0, 1)
+        if not self.radices and not self._calendar_steps:  # the only part is the number itself
+            first, step = self.base, self.grid_step
+        if self.predictor:
+            first = 0
+        heads = [self._digits(first + i * step, 1, sum(widths)) for i in range(n_heads)]
         width = max(map(len, heads), default=0)
         parts = [Part((*ending, *(head.zfill(width) for head in heads)), n_ending=len(ending))]
         for position, radix in enumerate(self.radices, start=1):

@@ -107,9 +107,13 @@ def fit_predictor(
     scales = tuple(float(np.abs(_filled(quantised, [i], [fills[i]])).max()) or 1.0 for i in inputs)
     x = _filled(rows, inputs, chosen)
     terms = {powers: _terms(x, scales, powers) for powers in (("1",), tuple(POWERS))}
+    limit = np.abs(y - np.median(y)).mean() * math.exp(-MIN_GAIN)
+    design = _with_intercept(terms[tuple(POWERS)])
+    if not np.abs(y - design @ least_absolute_deviations(design, y)).mean() < limit:
+        return None  # what does not fit its own rows does not fit others
     deviations = {powers: _cross_validated_deviation(each, y) for powers, each in terms.items()}
     powers = min(deviations, key=deviations.__getitem__)
-    if not deviations[powers] < np.abs(y - np.median(y)).mean() * math.exp(-MIN_GAIN):
+    if not deviations[powers] < limit:
         return None
     intercept, *coefficients = map(float, least_absolute_deviations(_with_intercept(terms[powers]), y))
     return Predictor(tuple(inputs), scales, powers, tuple(coefficients), intercept, chosen)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders.base import (
     ABSENT,
     MISSING,
@@ -65,20 +64,14 @@ class TextEncoder:
 
     @classmethod
     def fit(cls, values: pd.Series, max_length: int) -> "TextEncoder":
-        """Fit the encoder to the values of a column.
-
-        Raises
-        ------
-        ModelError
-            If no row has a text.
-        """
+        """Fit the encoder to the values of a column."""
         import json
 
         from tokenizers import Tokenizer, models, trainers
 
         texts = [str(text)[:max_length] for text in values.dropna() if str(text)]
         if not texts:
-            raise ModelError(f"column {values.name!r} of type text is empty in every train row; leave the column out.")
+            return cls(str(values.name), (), (), length=1, max_length=max_length, has_missing=True)
         characters = sorted(set("".join(texts)))
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = _words()
@@ -112,6 +105,9 @@ class TextEncoder:
         """Return the (n, `length`) pieces of each text, filled up with `MISSING`; -1 for a text with an unknown one."""
         quantised = np.full((len(values), self.length), MISSING, np.int64)
         texts = [str(text)[: self.max_length] for text in values.fillna("")]
+        if not self.pieces:
+            quantised[:, 0] = [UNKNOWN if text else MISSING for text in texts]
+            return quantised
         alphabet = set(self.pieces)
         for row, (text, encoding) in enumerate(zip(texts, self._tokenizer.encode_batch(texts), strict=True)):
             ids = encoding.ids[: self.length] if alphabet.issuperset(text) else [UNKNOWN]
