@@ -90,7 +90,7 @@ def synthesize(
     if hidden and not _prints_lines(progress):  # the log of the fit says it too
         reason = "The text of a table that is private" if chosen.supports_text else f"Text, with {chosen.name},"
         _LOGGER.warning("Left out of the synthetic rows: %s. %s is not written.", ", ".join(map(repr, hidden)), reason)
-    with _fit_log(progress) as log:
+    with _log(progress, "fitting") as log:
         chosen.fit(train, schema, seed=seed, log=log)
     with _bar(progress, total=rows, desc="sampling", unit=" rows") as bar:
         batches = []
@@ -112,6 +112,7 @@ def evaluate(
     title: str = "the table",
     source: str = "the rows given",
     details: dict[str, str] | None = None,
+    progress: bool = True,
 ) -> "Evaluation":
     """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
 
@@ -134,6 +135,8 @@ def evaluate(
         Name of the table and origin of the real rows, for the report.
     details : dict of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as `{"Seed": "17"}`.
+    progress : bool
+        Whether progress is shown on stderr: a bar on a terminal, else a line for each family of metrics.
 
     Returns
     -------
@@ -175,7 +178,9 @@ def evaluate(
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.samples import Samples
 
-    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source, details=details)
+    samples = Samples(**typed, schema=schema)
+    with _log(progress, "evaluating") as log:
+        return evaluate_samples(samples, title=title, source=source, log=log, details=details)
 
 
 def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:
@@ -240,10 +245,10 @@ def _create(synthesizer: "str | SynthesizerSettings | Synthesizer") -> "Synthesi
 
 
 @contextmanager
-def _fit_log(progress: bool) -> "Iterator[Log]":
-    """Yield the `log` of a fit: on a terminal, one line that is updated; else a line each."""
+def _log(progress: bool, work: str) -> "Iterator[Log]":
+    """Yield the `log` of a piece of work: on a terminal, one line that is updated; else a line each."""
     if progress and sys.stderr.isatty():
-        with _bar(progress, bar_format="{desc} [{elapsed}]", desc="fitting") as bar:
+        with _bar(progress, bar_format="{desc} [{elapsed}]", desc=work) as bar:
             yield lambda line: bar.set_description_str(line)
     elif _prints_lines(progress):
         yield lambda line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of a library call
