@@ -33,6 +33,9 @@ MIN_PERIODS = 8
 SPARSE_SHARE, REPEATED_SHARE = 0.05, 0.5
 """A column is sparse if it has fewer different values than this share of the grid's points, and of the train rows."""
 
+EXACT_SHARE = 0.5
+"""A relation that predicts so many train rows to the last digit, such as a sum or a copy, is kept to the last digit."""
+
 ATOM_EXCESS = 5.0
 """An atom is this many times as frequent as the average value around it."""
 
@@ -132,6 +135,8 @@ class NumericEncoder:
             # Weekday, hour, ... are preserved as far as the residuals are longer than they.
             size = np.abs(cells - predictions).mean()
             step = max((each for each in self._calendar_steps if each <= size / 2), default=self.grid_step)
+        elif (np.abs(cells - predictions) < self.grid_step / 2).mean() >= EXACT_SHARE:
+            step = self.grid_step
         encoder = replace(self, predictor=predictor, prediction_step=step)
         residuals = cells - encoder._rounded(predictions)
         low, high = int(residuals.min()), int(residuals.max())
@@ -282,10 +287,12 @@ class NumericEncoder:
             powers = [10**k // self.grid_step for k in range(2, 19) if 10**k % self.grid_step == 0]
             from_the_last = [max((each for each in powers if 1 < each <= RADIX), default=RADIX), *[RADIX] * 9]
             anchor = 0
+        is_exact = self.predictor is not None and self.prediction_step == self.grid_step
+        has_few_heads = is_exact or self.n_values < MAX_HEADS
         chosen: list[int] = []
         heads = (high - low) // self.grid_step + 1
         for radix in from_the_last:
-            if heads < MAX_HEADS and (chosen or self.n_values < MAX_HEADS):
+            if heads < MAX_HEADS and (chosen or has_few_heads):
                 break
             chosen.insert(0, radix)
             heads = -(-heads // radix)

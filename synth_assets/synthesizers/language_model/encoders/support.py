@@ -2,7 +2,8 @@
 
 Two values that would be expected together in many train rows if their columns were independent, and are in none, are
 taken for a structural zero (Bishop, Fienberg and Holland, *Discrete Multivariate Analysis*, 1975, chapter 5): no
-synthetic row has both. A column that is a function of another is then that function in every synthetic row.
+synthetic row has both. So are all pairs that no train row has where one column is a function of the other: it is that
+function in every synthetic row, also where a value is rare.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,10 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
             shape = len(others), len(values)
             counts = np.bincount(other_codes * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape)
             expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(rows)
-            forbidden = np.argwhere((counts == 0) & (expected >= MIN_EXPECTED))
+            absent = counts == 0
+            is_function = ((~absent).sum(axis=1) == 1).all() or ((~absent).sum(axis=0) == 1).all()
+            is_by_chance = expected[absent].sum() < MIN_EXPECTED
+            forbidden = np.argwhere(absent & ((is_function and not is_by_chance) | (expected >= MIN_EXPECTED)))
             if len(forbidden):
                 pairs = tuple((int(others[i]), int(values[j])) for i, j in forbidden)
                 found.append(ForbiddenPairs(before, column, pairs))
