@@ -42,6 +42,9 @@ MAX_SHOWN_LABELS = 50
 MAX_CLASSES, PROJECTIONS = 64, 8
 """Labels of a column that are predicted as classes, and the number of random projections of more."""
 
+MAX_SPLIT_FEATURES = 50
+"""Features that a split considers, at most; of more, as many are drawn for each split."""
+
 MAX_INDICATORS = 16
 """Missing values and atoms of a column, the most frequent ones, that are predicted beside its numbers."""
 
@@ -95,19 +98,19 @@ class SequentialForest:
         self.shown = [_most_frequent(quantised[:, i], MAX_SHOWN_LABELS) for i in range(len(columns))]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         for i, column in enumerate(columns[1:], start=1):
+            features = self._features(quantised, self.residuals, i)
             target = self._target(i, np.random.default_rng(seed))
             is_class = target.ndim == 1 and isinstance(column, CategoricalEncoder)
             forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
                 settings.n_estimators,
                 min_samples_leaf=min(settings.min_samples_leaf, len(quantised)),
-                max_features=settings.max_features,
+                max_features=min(settings.max_features, MAX_SPLIT_FEATURES / max(features.shape[1], 1)),
                 bootstrap=settings.n_estimators > 1,
                 max_samples=min(settings.max_samples or len(quantised), len(quantised))
                 if settings.n_estimators > 1
                 else None,
                 random_state=seed,
             )
-            features = self._features(quantised, self.residuals, i)
             forest.fit(features, target)
             self.forests.append((forest, forest.apply(features)))
 
