@@ -83,6 +83,8 @@ def synthesize(
     chosen = _create(synthesizer)
     is_inferred = schema is None
     schema = chosen.written_schema(_resolve_schema(frame, schema, target, private=private, origin="the frame"))
+    if not is_inferred and (unstated := unstated_text(frame, schema)):
+        _LOGGER.warning("%s", unstated)
     train = schema.coerce(frame, origin="the frame")
     refuse_invalid(train, schema, origin="the frame")
     refuse_unlearnable(schema, len(train), origin="the frame")
@@ -224,6 +226,12 @@ def _resolve_schema(
         _warn_of(found)
         return found.schema
     return schema if target is None else schema.with_target(target)
+
+
+def unstated_text(frame: pd.DataFrame, schema: TableSchema) -> str:
+    """Return a sentence that names the columns of a frame that its schema does not state; empty if there are none."""
+    unstated = [repr(name) for name in frame.columns if name not in schema.names]
+    return f"Left out: {', '.join(unstated)}. The schema does not state them." if unstated else ""
 
 
 def _warn_of(found: Inference) -> None:

@@ -27,7 +27,10 @@ def test_synthesize_infers_the_schema_and_returns_its_columns_and_dtypes() -> No
 
 
 def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
-    small_table: pd.DataFrame, small_schema: TableSchema, monkeypatch: pytest.MonkeyPatch
+    small_table: pd.DataFrame,
+    small_schema: TableSchema,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from synth_assets import synthesizers
 
@@ -38,6 +41,9 @@ def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
     by_settings = synthesize(frame, 60, schema=small_schema, synthesizer=StubSettings(), progress=False)
 
     assert list(by_name) == small_schema.names
+    assert [record.getMessage() for record in caplog.records] == [
+        "Left out: 'other'. The schema does not state them."
+    ] * 2
     pd.testing.assert_frame_equal(by_name, by_settings)
 
 
@@ -51,7 +57,7 @@ def test_progress_is_plain_lines_where_stderr_is_no_terminal(
 
 
 def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
-    frame = pd.DataFrame({"x": [1, 2] * 30, "note": [f"note {n * n}" for n in range(60)]})
+    frame = pd.DataFrame({"x": [1, 2] * 30, "note": [f"note {n * n} of {60 - n}" for n in range(60)]})
     frame["took"] = pd.to_timedelta(frame["x"])
 
     synthesize(frame, 5, synthesizer=Stub(), progress=False)
@@ -67,7 +73,7 @@ def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture, capsys: pyte
 
 
 def test_a_public_table_is_evaluated_without_the_text_that_a_synthesizer_does_not_write() -> None:
-    frame = pd.DataFrame({"x": [1, 2, 3] * 20, "note": [f"note {n * n}" for n in range(60)]})
+    frame = pd.DataFrame({"x": [1, 2, 3] * 20, "note": [f"note {n * n} of {60 - n}" for n in range(60)]})
 
     synthetic = synthesize(frame, 30, synthesizer="smote", private=False, progress=False)
     evaluation = evaluate(synthetic, frame.head(30), frame.tail(30), private=False)

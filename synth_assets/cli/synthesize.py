@@ -90,6 +90,8 @@ def synthesize(
         schema = TableSchema.from_yaml(schema_file)
         schema = schema if target is None else schema.with_target(target)
         schema = schema if private is None else schema.model_copy(update={"private": private})
+        if unstated := api.unstated_text(frame, schema):
+            _say(unstated)
     table = schema.coerce(frame, origin=str(file))
     refuse_invalid(table, schema, origin=str(file))
     refuse_unlearnable(schema, len(table), origin=str(file))

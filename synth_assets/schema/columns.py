@@ -592,6 +592,11 @@ class Id(StringColumn):
         """The DuckDB type of the stored values."""
         return "BIGINT" if self.pattern == "integer" else "VARCHAR"
 
+    @property
+    def spaces_are_missing(self) -> bool:  # type: ignore[override]
+        """Whether a cell of spaces alone is empty."""
+        return self.pattern == "integer"
+
     def has_dtype(self, values: pd.Series) -> bool:
         """Return whether values have an integer dtype, or are text, as the pattern says."""
         if self.pattern == "integer":

@@ -192,8 +192,8 @@ def infer(
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
-    such as AB-0001 become keys. Other strings are labels if they repeat, and text if not. A column is nullable where a
-    cell is empty. No limits are inferred.
+    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. Other strings
+    are labels if they repeat, and text if not. A column is nullable where a cell is empty. No limits are inferred.
 
     Parameters
     ----------
@@ -314,7 +314,9 @@ def _from_numbers(name: str, values: pd.Series, kind: str, *, is_target: bool, o
         return _Guess(Float(name=name, nullable=has_gaps), "decimals")
     present = floats[~np.isnan(floats)]
     if has_gaps and (present % 1 == 0).all() and np.abs(present).max() < MAX_EXACT_INTEGER:
-        return _Guess(Integer(name=name, nullable=True), "whole numbers, stored as floats because of empty cells")
+        key = _integers(name, present.astype("int64"), has_gaps=True, is_target=is_target)
+        whole = _Guess(Integer(name=name, nullable=True), "whole numbers, stored as floats because of empty cells")
+        return key if key.column.type == "id" else whole
     return _Guess(Float(name=name, nullable=has_gaps), "floats")
 
 
@@ -350,7 +352,7 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     gaps = tuple(unique[is_gap & (bare != "").to_numpy()])  # cells of spaces alone are empty anyway
     has_gaps = bool((codes < 0).any())
     counts = np.bincount(codes[codes >= 0], minlength=len(unique))
-    is_unique = not has_gaps and len(unique) == len(values)
+    is_unique = bool((counts[~is_gap] == 1).all())
     readings: tuple[_Guess, ...] = ()
     if not is_gap.all():
         kept = bare[~is_gap]
@@ -363,7 +365,8 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return readings[0]
         if set(kept.str.lower()) <= {"true", "false"}:
             return _Guess(Boolean(**common), f"true and false{_said_of_gaps(common)}")
-    if is_unique and not is_target and not readings and (key := _key_of_text(name, unique)) is not None:
+    may_be_key = len(unique) == len(values) and not has_gaps and not is_target and not readings
+    if may_be_key and (key := _key_of_text(name, unique)) is not None:
         return key
     if is_target or _are_labels(counts, int(counts.sum())):
         column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
@@ -396,7 +399,8 @@ def _numbers_as_text(
     whole = numbers.astype("int64").to_numpy()
     guess = _integers(name, whole, has_gaps=common["nullable"], is_target=is_target or not is_unique)
     if guess.column.type == "id":
-        return guess
+        column = guess.column.model_copy(update={"missing_values": common["missing_values"]})
+        return _Guess(column, f"{guess.reason}{said}")
     return _Guess(Integer(**common), f"{guess.reason}{said}")
 
 
@@ -476,7 +480,7 @@ def _reads(texts: pd.Series, format_: str) -> bool:
 def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool) -> _Guess:
     """Return a key, or else a column of whole numbers."""
     whole = _Guess(Integer(name=name, nullable=has_gaps), "whole numbers")
-    if has_gaps or is_target:
+    if is_target or (has_gaps and _key_word(name) is None):
         return whole
     low, high = int(numbers.min()), int(numbers.max())
     why = _why_key(name, low, high, len(numbers))
@@ -485,7 +489,8 @@ def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool
     if len(np.unique(numbers)) < len(numbers):
         return whole
     start = high + 1 if 0 <= high + 1 < 2**62 else 1
-    return _Guess(Id(name=name, pattern="integer", start=start), f"unique in every row, {why}")
+    where = "unique where not empty" if has_gaps else "unique in every row"
+    return _Guess(Id(name=name, pattern="integer", start=start, nullable=has_gaps), f"{where}, {why}")
 
 
 def _why_key(name: str, low: int, high: int, rows: int) -> str | None:
@@ -550,7 +555,7 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     if not digits.str.fullmatch("[0-9]{1,18}").all():
         return None
     lengths, numbers = digits.str.len(), pd.to_numeric(digits)
-    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.startswith("0").any()
+    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.fullmatch("0[0-9]+").any()
     if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
     is_numbered = len(unique) >= MIN_RUN and before + after

@@ -67,6 +67,7 @@ def test_without_holdout_all_rows_are_fitted_and_formats_go_by_suffix(table: pd.
     assert done.exit_code == 0, done.output
     assert "fitted to 100 rows" in done.stderr
     assert "held out" not in done.stderr
+    assert "Left out: 'label'. The schema does not state them." in done.stderr
     rows = pd.read_parquet("rows.parquet")
     assert rows.dtypes.astype(str).to_dict() == {"x": "float64", "count": "int64"}
     assert len(rows) == 7

@@ -38,6 +38,7 @@ def _coerced(column: Column, values: list[object]) -> tuple[str, list[object]]:
         (Integer(name="x"), ["9007199254740993.0", "3."], "int64", [9007199254740993, 3]),
         # Spaces alone are an empty cell where they cannot be a value.
         (Integer(name="x"), ["  ", "7"], "Int64", [None, 7]),
+        (Id(name="x"), [" ", "7"], "Int64", [None, 7]),
         (Boolean(name="x"), [" ", "true"], "boolean", [None, True]),
         (Date(name="x"), [" ", "2024-02-29"], "datetime64[s]", [None, pd.Timestamp("2024-02-29")]),
         (Categorical(name="x", categories=(" ", "a")), [" ", "a"], "str", [" ", "a"]),

@@ -143,7 +143,10 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
-        ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
+        ("x", [f"INV{i}" for i in range(110)], {"pattern": "INV#", "start": 110}),
+        ("order_id", pd.array([7, 3, None, None], dtype="Int64"), {"start": 8, **GAP}),
+        ("order_id", [7.0, 3.0, None], {"start": 8, **GAP}),
+        ("order_id", ["7", "3", "NA", "NA", None], {"start": 8, "missing_values": ("NA",), **GAP}),
         ("x", [f"{i:05d}" for i in range(20)], {"pattern": "#####", "start": 20}),
         ("customer_id", ["X7K2", "9", "abc-d"], {"pattern": "uuid"}),
         ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
@@ -169,7 +172,8 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
         ("account_balance", [7, 3, 9]),
         ("Year", range(1990, 2010)),
         ("order_id", [1, 2, 2]),
-        ("order_id", pd.array([1, 2, None], dtype="Int64")),
+        ("order_id", pd.array([1, 2, 2, None], dtype="Int64")),
+        ("x", pd.array([*range(20), None], dtype="Int64")),
     ],
 )
 def test_other_whole_numbers_are_no_keys(name: str, values: Any) -> None:
@@ -197,7 +201,9 @@ def test_the_target_is_no_key_and_no_text() -> None:
     ],
 )
 def test_strings_that_repeat_are_labels(counts: list[int], type_: str) -> None:
-    values = [f"the {label}th one" for label, count in enumerate(counts) for _ in range(count)]
+    values = [
+        f"the {label:b}th one" if label else "the first" for label, count in enumerate(counts) for _ in range(count)
+    ]
     assert _inferred(_text(values[::-1]))[0] == type_
 
 

@@ -175,15 +175,12 @@ class _ValueSupport(Support):
 
     def _forbid(self, quantised: np.ndarray, before: int, pairs: Sequence[tuple[int, int]]) -> None:
         self.first_part = np.array(np.broadcast_to(self.first_part, (len(quantised), self.first_part.shape[1])))
-        by_value: dict[int, list[int]] = {}
-        for value, forbidden in pairs:
-            by_value.setdefault(value, []).append(forbidden)
-        for value, others in by_value.items():
-            rows = np.flatnonzero(quantised[:, before] == value)
-            if len(rows):
-                for forbidden in others:
-                    index = self.column.to_indices(quantised[rows], np.full(len(rows), forbidden))[:, 0]
-                    self.first_part[rows[index >= 0], index[index >= 0]] = False
+        values, excluded = np.array(sorted(pairs), np.int64).T
+        first, end = (np.searchsorted(values, quantised[:, before], side) for side in ("left", "right"))
+        rows = np.repeat(np.arange(len(quantised)), end - first)
+        which = np.arange(len(rows)) - np.repeat(np.cumsum(end - first) - end, end - first)
+        index = self.column.to_indices(quantised[rows], excluded[which])[:, 0]
+        self.first_part[rows[index >= 0], index[index >= 0]] = False
 
     def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a part that valid rows have, and those within the bounds too; see `Support.masks`."""

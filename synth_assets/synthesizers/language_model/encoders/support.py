@@ -12,8 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from synth_assets.synthesizers.language_model.encoders.base import MISSING
+
 MAX_VALUES = 64
-"""Columns with more values are not looked at."""
+"""Of columns with more values, one is only looked at for being a function of the other."""
+
+MAX_PAIRS = 50_000
+"""Two columns with more pairs of values are not looked at."""
 
 MIN_EXPECTED = 10.0
 """Train rows that independent columns would have with both values: by chance, none has in one of 22,000 such pairs."""
@@ -48,20 +53,36 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
     """Find the forbidden pairs of some columns of quantised train rows, (n, m)."""
     rows = quantised[np.random.default_rng(0).permutation(len(quantised))[:MAX_ROWS]]
     coded = {i: np.unique(rows[:, i], return_inverse=True) for i in candidates}
-    small = [i for i in candidates if 1 < len(coded[i][0]) <= MAX_VALUES]
+    varying = [i for i in candidates if len(coded[i][0]) > 1]
     found = []
-    for position, column in enumerate(small):
+    for position, column in enumerate(varying):
         values, codes = coded[column]
-        for before in small[:position]:
+        for before in varying[:position]:
             others, other_codes = coded[before]
             shape = len(others), len(values)
+            if shape[0] * shape[1] > MAX_PAIRS:
+                continue
             counts = np.bincount(other_codes * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape)
-            expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(rows)
             absent = counts == 0
-            is_function = ((~absent).sum(axis=1) == 1).all() or ((~absent).sum(axis=0) == 1).all()
+            is_function = np.count_nonzero(counts) == max(shape)
+            if max(shape) > MAX_VALUES and not is_function:
+                continue
+            expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(rows)
             is_by_chance = expected[absent].sum() < MIN_EXPECTED
             forbidden = np.argwhere(absent & ((is_function and not is_by_chance) | (expected >= MIN_EXPECTED)))
             if len(forbidden):
-                pairs = tuple((int(others[i]), int(values[j])) for i, j in forbidden)
-                found.append(ForbiddenPairs(before, column, pairs))
+                pairs = [(int(others[i]), int(values[j])) for i, j in forbidden]
+                if is_function and not is_by_chance and shape[0] >= shape[1]:
+                    pairs += [(int(other), unseen) for other in others for unseen in _unseen(values, len(others))]
+                found.append(ForbiddenPairs(before, column, tuple(pairs)))
     return tuple(found)
+
+
+def _unseen(values: np.ndarray, n_others: int) -> list[int]:
+    """Return the integers between the values, which are ascending, that are none of them; none if they are many."""
+    present = values[values != MISSING]
+    low, high = int(present[0]), int(present[-1])
+    if (high - low + 1) * n_others > MAX_PAIRS:
+        return []
+    unseen: list[int] = np.setdiff1d(np.arange(low, high + 1), present).tolist()
+    return unseen

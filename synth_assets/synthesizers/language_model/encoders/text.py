@@ -130,7 +130,7 @@ class TextEncoder:
 
     def to_values(self, cells: np.ndarray) -> pd.Series:
         """Return the texts of (n, `length`) pieces."""
-        texts = ["".join(self.pieces[piece] for piece in row if piece >= 0) for row in cells]
+        texts = ["".join(self.pieces[piece] for piece in row if piece >= 0)[: self.max_length] for row in cells]
         return pd.Series([text or None for text in texts], dtype="str")
 
     def to_json(self) -> dict[str, Any]:
