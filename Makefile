@@ -9,7 +9,7 @@ DAY ?= $(shell date -u +%F)
 # which compiles them, also where PYTHONDONTWRITEBYTECODE keeps all later processes from doing so.
 IMPORTED := synth_assets.orchestration.preload, dagster._cli, dagster_dg_cli.cli, dagster_webserver.cli, \
   dagster._core.storage.sqlite_storage, dagster._core.storage.local_compute_log_manager, upath.core, \
-  transformers.models.gpt2.modeling_gpt2, be_great, sdmetrics.single_column, sdmetrics.column_pairs, rapidfuzz.process, jinja2
+  transformers.models.gpt2.modeling_gpt2, be_great, rapidfuzz.process, jinja2
 PIP := $(BIN)/pip install --quiet --no-compile --constraint requirements.lock
 # Tests of one file share fixtures, so they run in one process.
 # With bytecode: many tests start processes, each of which would compile what it imports.

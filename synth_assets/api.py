@@ -50,8 +50,8 @@ def synthesize(
     target : str, optional
         Name of the column that is predicted from the others; by default the schema's target.
     private : bool
-        Whether the rows are confidential: labels that few rows have are hidden, and columns of text are left out. A
-        schema states it itself.
+        Whether the rows are confidential: labels that few rows have are hidden, and columns of text are left out, as
+        they are by a synthesizer that writes none. A schema states it itself.
     seed : int
         Random seed. The same frame, arguments and library versions give the same rows.
     synthesizer : str, SynthesizerSettings or Synthesizer
@@ -64,7 +64,8 @@ def synthesize(
     pandas.DataFrame
         The synthetic rows. A column has the dtype that it has in the frame, if that holds every value; what is text in
         the frame and read as numbers, dates or booleans is not turned into text again. With a schema, columns have
-        the dtypes of `TableSchema.coerce`. Columns that are left out are named in a warning of `logging`.
+        the dtypes of `TableSchema.coerce`. Columns that are left out are named in the lines of progress, or else in a
+        warning of `logging`.
 
     Raises
     ------
@@ -81,18 +82,17 @@ def synthesize(
     given, frame = frame, _with_text_names(frame)
     chosen = _create(synthesizer)
     is_inferred = schema is None
-    schema = _resolve_schema(frame, schema, target, private=private, origin="the frame")
+    schema = chosen.written_schema(_resolve_schema(frame, schema, target, private=private, origin="the frame"))
     if not is_inferred and (unstated := unstated_text(frame, schema)):
         _LOGGER.warning("%s", unstated)
     train = schema.coerce(frame, origin="the frame")
     refuse_invalid(train, schema, origin="the frame")
     refuse_unlearnable(schema, len(train), origin="the frame")
-    if hidden := [name for name in schema.names if name not in schema.published]:
-        _LOGGER.warning(
-            "Left out of the synthetic rows: %s. The text of a table that is private is not written.",
-            ", ".join(map(repr, hidden)),
-        )
-    with _fit_log(progress) as log:
+    hidden = [name for name in schema.names if name not in schema.published]
+    if hidden and not _prints_lines(progress):  # the log of the fit says it too
+        reason = "The text of a table that is private" if chosen.supports_text else f"Text, with {chosen.name},"
+        _LOGGER.warning("Left out of the synthetic rows: %s. %s is not written.", ", ".join(map(repr, hidden)), reason)
+    with _log(progress, "fitting") as log:
         chosen.fit(train, schema, seed=seed, log=log)
     with _bar(progress, total=rows, desc="sampling", unit=" rows") as bar:
         batches = []
@@ -114,6 +114,7 @@ def evaluate(
     title: str = "the table",
     source: str = "the rows given",
     details: dict[str, str] | None = None,
+    progress: bool = True,
 ) -> "Evaluation":
     """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
 
@@ -136,6 +137,8 @@ def evaluate(
         Name of the table and origin of the real rows, for the report.
     details : dict of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as `{"Seed": "17"}`.
+    progress : bool
+        Whether progress is shown on stderr: a bar on a terminal, else a line for each family of metrics.
 
     Returns
     -------
@@ -159,12 +162,15 @@ def evaluate(
         _require_same_columns(frames, "holdout", optional=())
         real = pd.concat([frames["train"], frames["holdout"][list(frames["train"])]], ignore_index=True)
         found = infer(real, target, origin="the train and holdout frames", private=private)
-        _warn_of_left_out(found)
+        _warn_of(found)
         schema = found.schema
         _require_same_columns(frames, "synthetic", optional=(*found.left_out, *schema.names_of("text")))
     else:
         schema = schema if target is None else schema.with_target(target)
-    lacking = [name for name in schema.names_of("text") if name not in frames["synthetic"]]
+    texts = schema.names_of("text")
+    lacking = [name for name in texts if name not in frames["synthetic"]]
+    if lacking and lacking == texts and not schema.publish_text:  # a synthesizer that writes none
+        schema = schema.model_copy(update={"publish_text": False})
     given = schema.select([name for name in schema.names if name not in lacking])
     typed = {
         name: (given if name == "synthetic" else schema).coerce(frame, origin=f"the {name} frame")
@@ -174,7 +180,9 @@ def evaluate(
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.samples import Samples
 
-    return evaluate_samples(Samples(**typed, schema=schema), title=title, source=source, details=details)
+    samples = Samples(**typed, schema=schema)
+    with _log(progress, "evaluating") as log:
+        return evaluate_samples(samples, title=title, source=source, log=log, details=details)
 
 
 def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:
@@ -215,7 +223,7 @@ def _resolve_schema(
 ) -> TableSchema:
     if schema is None:
         found = infer(frame, target, origin=origin, private=private)
-        _warn_of_left_out(found)
+        _warn_of(found)
         return found.schema
     return schema if target is None else schema.with_target(target)
 
@@ -226,9 +234,9 @@ def unstated_text(frame: pd.DataFrame, schema: TableSchema) -> str:
     return f"Left out: {', '.join(unstated)}. The schema does not state them." if unstated else ""
 
 
-def _warn_of_left_out(found: Inference) -> None:
-    if found.left_out:
-        _LOGGER.warning("%s", found.left_out_text)
+def _warn_of(found: Inference) -> None:
+    for line in filter(None, (found.left_out_text, *found.notices)):
+        _LOGGER.warning("%s", line)
 
 
 def _create(synthesizer: "str | SynthesizerSettings | Synthesizer") -> "Synthesizer":
@@ -245,15 +253,19 @@ def _create(synthesizer: "str | SynthesizerSettings | Synthesizer") -> "Synthesi
 
 
 @contextmanager
-def _fit_log(progress: bool) -> "Iterator[Log]":
-    """Yield the `log` of a fit: on a terminal, one line that is updated; else a line each."""
+def _log(progress: bool, work: str) -> "Iterator[Log]":
+    """Yield the `log` of a piece of work: on a terminal, one line that is updated; else a line each."""
     if progress and sys.stderr.isatty():
-        with _bar(progress, bar_format="{desc} [{elapsed}]", desc="fitting") as bar:
+        with _bar(progress, bar_format="{desc} [{elapsed}]", desc=work) as bar:
             yield lambda line: bar.set_description_str(line)
-    elif progress:
+    elif _prints_lines(progress):
         yield lambda line: print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of a library call
     else:
         yield lambda line: None
+
+
+def _prints_lines(progress: bool) -> bool:
+    return progress and not sys.stderr.isatty()
 
 
 def _bar(progress: bool, **options: object) -> "tqdm[object]":

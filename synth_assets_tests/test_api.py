@@ -56,8 +56,8 @@ def test_progress_is_plain_lines_where_stderr_is_no_terminal(
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    frame = pd.DataFrame({"x": [1, 2] * 30, "note": [f"note {n * n}" for n in range(60)]})
+def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pd.DataFrame({"x": [1, 2] * 30, "note": [f"note {n * n} of {60 - n}" for n in range(60)]})
     frame["took"] = pd.to_timedelta(frame["x"])
 
     synthesize(frame, 5, synthesizer=Stub(), progress=False)
@@ -66,6 +66,20 @@ def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
         "Left out: 'took' holds time differences. Convert them to numbers, dates or text to have them.",
         "Left out of the synthetic rows: 'note'. The text of a table that is private is not written.",
     ]
+    caplog.clear()
+    synthesize(frame[["x", "note"]], 5, synthesizer=Stub())
+    assert "text is left out: note" in capsys.readouterr().err
+    assert not caplog.records  # it is said once
+
+
+def test_a_public_table_is_evaluated_without_the_text_that_a_synthesizer_does_not_write() -> None:
+    frame = pd.DataFrame({"x": [1, 2, 3] * 20, "note": [f"note {n * n} of {60 - n}" for n in range(60)]})
+
+    synthetic = synthesize(frame, 30, synthesizer="smote", private=False, progress=False)
+    evaluation = evaluate(synthetic, frame.head(30), frame.tail(30), private=False)
+
+    assert list(synthetic) == ["x"]
+    assert not evaluation.metrics["metric"].str.contains("text").any()
 
 
 _FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})

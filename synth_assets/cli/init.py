@@ -39,7 +39,7 @@ attributes:
   table: {table}
   source: {source}
 
-  # What `init` found in the source, in {lock}. To change a column, state it here, for example:
+  # What `init` found in the source, in {lock}. To change a column, state what differs here, for example:
   #   override: [{{ name: ..., type: integer, minimum: 0 }}]
   columns: infer
 {target}
@@ -187,14 +187,13 @@ def _inferred(
     except ValidationError as error:
         raise ForeseenError(f"source: {validation_message(error)}") from error
     loaded = source.load(paths.root)
-    dialect = source.dialect_found(paths.root)
     inference = infer(loaded.frame, target, origin=loaded.origin, private=private)
     typed = inference.schema.coerce(loaded.frame.rename(columns=str), origin=loaded.origin)
     refuse_invalid(typed, inference.schema, origin=loaded.origin)
     refuse_unlearnable(inference.schema, len(typed), origin=loaded.origin)
     facts: dict[str, Any] = {"origin": loaded.origin, "rows": len(loaded.frame)}
-    if dialect is not None:
-        facts["dialect"] = dialect.model_dump(exclude_none=True)
+    if loaded.dialect is not None:
+        facts["dialect"] = loaded.dialect.model_dump(exclude_none=True)
     return inference, facts
 
 
@@ -210,8 +209,8 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
     if dialect := facts.get("dialect"):
         told = (f"{key} {value!r}" for key, value in dialect.items() if value not in _USUAL.get(key, ()))
         _say(f"Dialect: {', '.join(told)}.")
-    if inference.left_out:
-        _say(inference.left_out_text)
+    for line in filter(None, (inference.left_out_text, *inference.notices)):
+        _say(line)
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
 

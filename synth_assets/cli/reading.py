@@ -127,7 +127,7 @@ def sample(
 ) -> None:
     """Sample new rows from the model of the latest published sample.
 
-    No gate is evaluated on these rows.
+    No gate is evaluated on these rows. Keys are unique in them alone, and may be those of stored samples.
     """
     import duckdb
 

@@ -84,8 +84,8 @@ def synthesize(
     if schema_file is None:
         inference = infer(frame, target, origin=str(file), private=private is not False)
         schema = inference.schema
-        if inference.left_out:
-            _say(inference.left_out_text)
+        for line in filter(None, (inference.left_out_text, *inference.notices)):
+            _say(line)
     else:
         schema = TableSchema.from_yaml(schema_file)
         schema = schema if target is None else schema.with_target(target)

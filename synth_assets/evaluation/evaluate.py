@@ -277,7 +277,8 @@ def _compute(
             not_computed += [row for row in rows if isinstance(row, NotComputed)]
             if not rows and metric.name not in (CONSTRAINT_VIOLATIONS, LEAKED_ROW):
                 not_computed.append(NotComputed(metric.name, None, "no column or pair of columns can be compared"))
-        log(f"{family}: {len(computed) - before} results in {time.monotonic() - start:.0f} s")
+        if count := len(computed) - before:
+            log(f"{family}: {count} result{'s' if count > 1 else ''} in {time.monotonic() - start:.0f} s")
     frame = result_frame(computed)
     frame.attrs[NOT_COMPUTED] = [asdict(each) for each in not_computed]
     return frame

@@ -3,8 +3,9 @@
 Regressors for a numeric target, classifiers for a categorical one; callers treat both alike. Boosting and forests take
 missing numbers as they are; linear models and nearest neighbours get the median of the training rows and an indicator.
 A missing label is a label of its own. Of a column of more than 100 labels, linear models and nearest neighbours
-distinguish the most frequent ones, and trees split the codes as numbers where boosting accepts no more categories. Rows
-without a target are left out.
+distinguish the most frequent ones, and trees split the codes as numbers where boosting accepts no more categories. Of
+a target with more than 10 labels, the 9 most frequent are classes, and the others one more. Rows without a target are
+left out.
 """
 
 import math

@@ -108,11 +108,6 @@ PICTURES = {
 """By the name of the figure's file, in the order of the report."""
 
 
-def figure_names(*, history: bool, target: bool) -> list[str]:
-    """Return the names in `PICTURES` of a report's figures; `history`: it has several dates, `target`: a target."""
-    return [name for name in PICTURES if (history or name != "history") and (target or name != "regression_comparison")]
-
-
 @dataclass(frozen=True)
 class ColumnRow:
     """What the report says of a column.

@@ -33,7 +33,7 @@ from synth_assets.schema.table import TableSchema
 from synth_assets.sources import AnySource, Dialect
 from synth_assets.sources.base import DataFile, inside_data_folder
 from synth_assets.storage.sql import NAMESPACES
-from synth_assets.synthesizers import AnySettings, SampleSettings
+from synth_assets.synthesizers import SYNTHESIZERS, AnySettings, SampleSettings
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 
 
@@ -289,8 +289,8 @@ class SyntheticTableSettings(_Settings):
         return SyntheticTableSettings.model_validate(dict(self) | stated)
 
     def table_schema(self) -> TableSchema:
-        """Return the schema of the raw table."""
-        return TableSchema(
+        """Return the schema of the raw table, which publishes no text if the synthesizer writes none."""
+        schema = TableSchema(
             columns=self.columns,
             target=self.target.column if self.target else None,
             private=self.private,
@@ -298,6 +298,7 @@ class SyntheticTableSettings(_Settings):
             min_label_rows=self.min_label_rows,
             rare_labels=self.rare_labels,
         )
+        return SYNTHESIZERS[self.synthesizer.type].written_schema(schema)
 
     def encoding(self) -> Encoding:
         """Return the encoding of `encoded_split`."""

@@ -268,7 +268,8 @@ def sample_current_model(
     Returns
     -------
     pandas.DataFrame
-        The rows, with the columns, types and labels of the raw table.
+        The rows, with the columns, types and labels of the raw table. Keys are unique in these rows alone: they may be
+        those of stored samples.
 
     Raises
     ------
@@ -296,12 +297,15 @@ def sample_current_model(
         name = aliases.get(name, name) or name
         by_column[name] = f"{by_column[name]} and {condition}" if name in by_column else condition
     synthesizer = ModelStore(paths.models(table)).load(version)
+    log = log or (lambda _: None)
+    if keys := schema.names_of("id"):
+        log(f"keys begin as in the first sample, and may be those of stored rows: {', '.join(keys)}")
     return synthesizer.sample(
         n,
         seed=seed,
         conditions={**(spec.sample.conditions or {}), **by_column} or None,
         temperature=spec.sample.temperature if temperature is None else temperature,
-        log=log or (lambda _: None),
+        log=log,
     )
 
 

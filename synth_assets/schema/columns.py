@@ -39,6 +39,10 @@ TRUE_TEXTS, FALSE_TEXTS = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", 
 """Spellings of a boolean, in any case."""
 
 
+_OFFSET = r"[T ]\d.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$"
+"""A time in ISO 8601 that ends with its offset from UTC."""
+
+
 class TableError(ForeseenError):
     """A table does not match its schema; the message states what was found, what was expected and what to do."""
 
@@ -53,6 +57,8 @@ class BaseColumn(BaseModel, ABC):
     role: ClassVar[Role]
     noun: ClassVar[str]
     """What a value is, for messages."""
+    spaces_are_missing: ClassVar[bool] = False
+    """Whether a cell of spaces alone is empty."""
 
     type: str
     name: str = Field(min_length=1, description="Name in the source.")
@@ -96,7 +102,8 @@ class BaseColumn(BaseModel, ABC):
         Returns
         -------
         pandas.Series
-            The n values; the index counts from 0. Cells that are empty, or one of `missing_values`, are missing.
+            The n values; the index counts from 0. Cells that are empty, or one of `missing_values`, are missing; of
+            numbers, dates and booleans also cells of spaces alone.
 
         Raises
         ------
@@ -135,7 +142,10 @@ class BaseColumn(BaseModel, ABC):
             values = values.astype("object")
         if not _may_hold_text(values):
             return values
-        return values.mask(values.isin(("", *self.missing_values)))
+        is_missing = values.isin(("", *self.missing_values))
+        if self.spaces_are_missing:
+            is_missing |= values.astype("str").str.isspace().fillna(False).astype(bool)
+        return values.mask(is_missing)
 
     @abstractmethod
     def _is_readable(self, values: pd.Series) -> np.ndarray:
@@ -273,6 +283,7 @@ class Boolean(LabelColumn):
 
     sql_type: ClassVar[str] = "BOOLEAN"
     noun: ClassVar[str] = "true or false"
+    spaces_are_missing: ClassVar[bool] = True
 
     type: Literal["boolean"] = "boolean"
 
@@ -311,6 +322,7 @@ class OrderedColumn(BaseColumn):
     """Base of the columns whose values have an order and distances."""
 
     role: ClassVar[Role] = "number"
+    spaces_are_missing: ClassVar[bool] = True
 
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is present and within the limits."""
@@ -417,8 +429,7 @@ class TimeColumn(OrderedColumn):
         limit = getattr(self, name)
         if limit is None:
             return None
-        found = pd.Timestamp(limit)
-        found = found if found.tz is None else found.tz_convert("UTC").tz_localize(None)
+        found = self._parsed_limit(pd.Timestamp(limit))
         return float((found - pd.Timestamp(0)) / pd.Timedelta(days=1))
 
     def comparable(self, values: pd.Series) -> pd.Series:
@@ -427,6 +438,9 @@ class TimeColumn(OrderedColumn):
         units = times.to_numpy("datetime64[us]")
         days = units.astype("int64") / 86_400e6
         return pd.Series(np.where(np.isnat(units), np.nan, days), index=values.index, name=values.name)
+
+    def _parsed_limit(self, limit: pd.Timestamp) -> pd.Timestamp:
+        return limit if limit.tz is None else limit.tz_convert("UTC").tz_localize(None)
 
     def _parsed(self, values: pd.Series) -> pd.Series:
         """Return naive times in UTC or as they stand; NaT where a value is missing or cannot be read."""
@@ -470,8 +484,9 @@ class Datetime(TimeColumn):
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
         default=None,
-        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times without an offset are read as UTC. "
-        "By default, times are as they stand.",
+        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times without an offset are its local times. Of a "
+        "time that occurs twice, the first is meant; one that clocks skip is moved to the end of the gap. By default, "
+        "times are as they stand.",
     )
 
     @field_validator("timezone")
@@ -490,6 +505,20 @@ class Datetime(TimeColumn):
         """Return whether values have a datetime dtype, with a time zone where the column has one."""
         has_zone = isinstance(values.dtype, pd.DatetimeTZDtype)
         return has_zone if self.timezone else bool(pd.api.types.is_datetime64_dtype(values.dtype))
+
+    def _parsed_limit(self, limit: pd.Timestamp) -> pd.Timestamp:
+        if self.timezone is not None and limit.tz is None:
+            limit = limit.tz_localize(self.timezone, ambiguous=True, nonexistent="shift_forward")
+        return super()._parsed_limit(limit)
+
+    def _parsed(self, values: pd.Series) -> pd.Series:
+        parsed = super()._parsed(values)
+        if self.timezone is None or isinstance(values.dtype, pd.DatetimeTZDtype):
+            return parsed
+        is_local = parsed.notna() & ~_has_offset(values, self.format)
+        local = parsed[is_local]
+        zoned = local.dt.tz_localize(self.timezone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward")
+        return parsed.mask(is_local, zoned.dt.tz_convert("UTC").dt.tz_localize(None))
 
     def _is_readable(self, values: pd.Series) -> np.ndarray:
         return np.asarray(self._parsed(values).notna())
@@ -563,6 +592,11 @@ class Id(StringColumn):
         """The DuckDB type of the stored values."""
         return "BIGINT" if self.pattern == "integer" else "VARCHAR"
 
+    @property
+    def spaces_are_missing(self) -> bool:  # type: ignore[override]
+        """Whether a cell of spaces alone is empty."""
+        return self.pattern == "integer"
+
     def has_dtype(self, values: pd.Series) -> bool:
         """Return whether values have an integer dtype, or are text, as the pattern says."""
         if self.pattern == "integer":
@@ -630,6 +664,17 @@ def _may_hold_text(values: pd.Series) -> bool:
     return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
 
 
+def _has_offset(values: pd.Series, format_: str | None) -> np.ndarray:
+    """Return, for each point in time, text in a format or in ISO 8601 or not, whether it states its offset from UTC."""
+    if not _may_hold_text(values):
+        return np.zeros(len(values), bool)
+    has_offset = values.astype("str").str.contains(_OFFSET).fillna(False).to_numpy(bool)
+    if format_ is not None:
+        is_text = np.array([isinstance(value, str) for value in values], dtype=bool)
+        return np.where(is_text, "%z" in format_.lower(), has_offset)
+    return np.asarray(has_offset)
+
+
 def _folded(values: pd.Series) -> pd.Series:
     return values.astype("str").str.strip().str.lower()
 
@@ -650,6 +695,7 @@ def _whole(values: pd.Series) -> pd.Series:
         return values.where(fits, 0).astype("Int64").where(fits)
     if _may_hold_text(values):
         texts = values.astype("str").str.strip().where(values.notna())
+        texts = texts.str.replace(r"\.0*$", "", regex=True)
         digits = texts.str.fullmatch(r"[+-]?[0-9]{1,19}").fillna(False).astype(bool)
         found = pd.Series(pd.NA, index=values.index, dtype="Int64", name=values.name)
         exact = pd.to_numeric(texts[digits])

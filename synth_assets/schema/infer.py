@@ -1,7 +1,7 @@
 """A schema inferred from rows: the type of each column, why it was chosen, and what no type holds."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ MISSING_TEXTS = (
     "<na>",
     "nat",
 )
-"""Texts, in lower case, that stand for an empty cell where every other value is a number or a date."""
+"""Texts, in lower case, that stand for an empty cell where every other value is a number, a date, or true or false."""
 
 _SAMPLE = 1000
 """Values that are looked at before all are, to rule a type out."""
@@ -142,11 +142,14 @@ class Inference:
         For each column of the schema, why it has its type, as a phrase.
     left_out : dict
         For each column that no type holds, what it holds.
+    notices : tuple of str
+        What a person should decide, each as a sentence.
     """
 
     schema: TableSchema
     reasons: dict[str, str]
     left_out: dict[str, str]
+    notices: tuple[str, ...] = ()
 
     @property
     def left_out_text(self) -> str:
@@ -161,6 +164,8 @@ class Inference:
 class _Guess:
     column: Column
     reason: str
+    readings: tuple["_Guess", ...] = ()
+    """For text that could be dates with the day or the month first: both."""
 
 
 class _Unsupported(Exception):
@@ -227,16 +232,18 @@ def infer(
             guesses[name] = _infer_column(frame[name], is_target=name == target, origin=origin)
         except _Unsupported as error:
             left_out[name] = str(error)
+    guesses = _by_other_dates(guesses)
     if not guesses:
         raise TableError(f"{origin} has no column that can be learned: {'; '.join(map(_left_out, left_out.items()))}.")
     if target in left_out:
         raise TableError(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
+    notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
     schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)
-    return Inference(schema, {name: guess.reason for name, guess in guesses.items()}, left_out)
+    return Inference(schema, {name: guess.reason for name, guess in guesses.items()}, left_out, notices)
 
 
 def _name(name: object, position: int, origin: str) -> str:
@@ -336,34 +343,37 @@ def _from_times(name: str, values: pd.Series) -> _Guess:
 
 def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
     values = values.mask(values == "")
-    if values.isna().all():
+    if (values.isna() | values.str.isspace().fillna(True).astype(bool)).all():
         return _Guess(Float(name=name, nullable=True), "every cell is empty")
     codes, distinct = pd.factorize(values)
     unique = pd.Series(distinct, dtype="str")
     bare = unique.str.strip()
     is_gap = bare.str.lower().isin(MISSING_TEXTS).to_numpy()
-    gaps = tuple(unique[is_gap])
+    gaps = tuple(unique[is_gap & (bare != "").to_numpy()])  # cells of spaces alone are empty anyway
     has_gaps = bool((codes < 0).any())
     counts = np.bincount(codes[codes >= 0], minlength=len(unique))
     is_unique = bool((counts[~is_gap] == 1).all())
+    readings: tuple[_Guess, ...] = ()
     if not is_gap.all():
         kept = bare[~is_gap]
-        common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(gaps), "missing_values": gaps}
+        common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(is_gap.any()), "missing_values": gaps}
         numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
-        guess = numbers or _times_as_text(unique[~is_gap], common)
-        if guess is not None:
-            return guess
-        if not gaps and set(bare.str.lower()) <= {"true", "false"}:
-            return _Guess(Boolean(name=name, nullable=has_gaps), "true and false")
-    may_be_key = len(unique) == len(values) and not has_gaps and not is_target
+        if numbers is not None:
+            return numbers
+        readings = _times_as_text(unique[~is_gap], common)
+        if len(readings) == 1:
+            return readings[0]
+        if set(kept.str.lower()) <= {"true", "false"}:
+            return _Guess(Boolean(**common), f"true and false{_said_of_gaps(common)}")
+    may_be_key = len(unique) == len(values) and not has_gaps and not is_target and not readings
     if may_be_key and (key := _key_of_text(name, unique)) is not None:
         return key
     if is_target or _are_labels(counts, int(counts.sum())):
         column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
         has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
         zeros = ", whose leading zeros are kept" if has_zeros else ""
-        return _Guess(column, f"{_counted(len(unique), 'label')}{zeros}")
-    return _text(name, values, nullable=has_gaps, unique=unique)
+        return _either(_Guess(column, f"{_counted(len(unique), 'label')}{zeros}"), readings)
+    return _either(_text(name, values, nullable=has_gaps, unique=unique), readings)
 
 
 def _numbers_as_text(
@@ -378,7 +388,7 @@ def _numbers_as_text(
         return None
     if kept.str.fullmatch(_ZERO_LED).any():
         return None
-    said = f"; {_quoted(common['missing_values'])} where a cell is empty" if common["missing_values"] else ""
+    said = _said_of_gaps(common)
     if not kept.str.fullmatch(_WHOLE).all():
         infinite = kept[np.isinf(floats)]
         _refuse_infinite(name, values, values.str.strip().isin(infinite).to_numpy(), origin)
@@ -394,32 +404,70 @@ def _numbers_as_text(
     return _Guess(Integer(**common), f"{guess.reason}{said}")
 
 
-def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
-    """Return a column of dates or datetimes if all different texts read as one."""
-    said = f"; {_quoted(common['missing_values'])} where a cell is empty" if common["missing_values"] else ""
+def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...]:
+    """Return a column of dates or datetimes if all texts read as one; two if day and month could be either."""
+    said = _said_of_gaps(common)
     head = kept.head(_SAMPLE)
     if head.str.fullmatch(_ISO_DATE).all() and kept.str.fullmatch(_ISO_DATE).all():
-        return _Guess(Date(**common), f"dates{said}") if _reads(kept, "%Y-%m-%d") else None
+        return (_Guess(Date(**common), f"dates{said}"),) if _reads(kept, "%Y-%m-%d") else ()
     if head.str.fullmatch(f"{_ISO_TIME}(?:{_OFFSET})?").all():
         naive, zoned = kept.str.fullmatch(_ISO_TIME).all(), kept.str.fullmatch(_ISO_TIME + _OFFSET).all()
         if not (naive or zoned) or not _reads(kept, "ISO8601"):
-            return None
+            return ()
         if zoned:
-            return _Guess(Datetime(**common, timezone="UTC"), f"datetimes with an offset from UTC{said}")
+            return (_Guess(Datetime(**common, timezone="UTC"), f"datetimes with an offset from UTC{said}"),)
         if kept.str.fullmatch(r".{10}[T ]00:00(?::00(?:\.0+)?)?").all():
-            return _Guess(Date(**common), f"dates, written with the time 00:00{said}")
-        return _Guess(Datetime(**common), f"dates with a time{said}")
+            return (_Guess(Date(**common), f"dates, written with the time 00:00{said}"),)
+        return (_Guess(Datetime(**common), f"dates with a time{said}"),)
     for date_pattern, date_formats in _DATE_FORMATS:
         for time_pattern, time_format in _TIME_FORMATS:
             pattern = date_pattern + time_pattern
-            if not (head.str.fullmatch(pattern).all() and kept.str.fullmatch(pattern).all()):
-                continue
-            fitting = [f"{each}{time_format}" for each in date_formats if _reads(kept, each + time_format)]
-            if len(fitting) != 1:  # none, or day and month could be either
-                return None
-            kind = Datetime if time_format else Date
-            return _Guess(kind(**common, format=fitting[0]), f"dates in the format {fitting[0]}{said}")
-    return None
+            if head.str.fullmatch(pattern).all() and kept.str.fullmatch(pattern).all():
+                kind = Datetime if time_format else Date
+                return tuple(
+                    _Guess(kind(**common, format=each), f"dates in the format {each}{said}")
+                    for each in (f"{date_format}{time_format}" for date_format in date_formats)
+                    if _reads(kept, each)
+                )
+    return ()
+
+
+def _either(guess: _Guess, readings: tuple[_Guess, ...]) -> _Guess:
+    """Return a guess for text that could also be dates, and say so."""
+    if not readings:
+        return guess
+    type_ = readings[0].column.type
+    reason = f"{guess.reason}; could be dates, day or month first: state type: {type_} and format"
+    return _Guess(guess.column, reason, readings)
+
+
+def _by_other_dates(guesses: Mapping[str, _Guess]) -> dict[str, _Guess]:
+    """Read dates in which day and month could be either as the other columns of such dates are read, if all agree."""
+    formats = [guess.column.format for guess in guesses.values() if isinstance(guess.column, Date | Datetime)]
+    first = {each[:2] for each in formats if each is not None and re.match("%[dm][/-]%[dm]", each)}
+    if len(first) != 1:
+        return dict(guesses)
+    decided = {}
+    for name, guess in guesses.items():
+        fitting = [each for each in guess.readings if _format(each)[:2] in first]
+        decided[name] = _Guess(fitting[0].column, f"{fitting[0].reason}, as in other columns") if fitting else guess
+    return decided
+
+
+def _notice(guess: _Guess) -> str:
+    formats = " or ".join(repr(_format(each)) for each in guess.readings)
+    return (
+        f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
+        f"state type: {guess.readings[0].column.type} and format: {formats} for the column to have it read so."
+    )
+
+
+def _format(guess: _Guess) -> str:
+    return str(getattr(guess.column, "format", None))
+
+
+def _said_of_gaps(common: Mapping[str, Any]) -> str:
+    return f"; {_quoted(common['missing_values'])} where a cell is empty" if common["missing_values"] else ""
 
 
 def _reads(texts: pd.Series, format_: str) -> bool:

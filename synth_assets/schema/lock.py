@@ -20,8 +20,8 @@ LOCK = "schema.lock.yaml"
 
 _HEADER = """\
 # Written by `synth-assets init`. The columns of the table for `columns: infer` in defs.yaml: what the source held when
-# this file was written. To change a column, state it under `override:` in defs.yaml; after the source has changed, run
-# `synth-assets init` on defs.yaml.
+# this file was written. To change a column, state its name, its type and what differs under `override:` in defs.yaml;
+# after the source has changed, run `synth-assets init` on defs.yaml.
 """
 
 
@@ -96,7 +96,10 @@ class SchemaLock(BaseModel):
         return "".join(parts)
 
     def with_overrides(self, overrides: Sequence[Column]) -> tuple[Column, ...]:
-        """Return the columns, of which some are replaced by others of the same name.
+        """Return the columns, some of which are overridden.
+
+        What an override states replaces what was inferred; the rest stays. If it states another type, only `nullable`
+        and `missing_values` stay.
 
         Raises
         ------
@@ -112,7 +115,17 @@ class SchemaLock(BaseModel):
             )
         if len(by_name) < len(overrides):
             raise TableError("override: a column is stated twice; state each once.")
-        return tuple(by_name.get(column.name, column) for column in self.columns)
+        return tuple(
+            _overridden(column, by_name[column.name]) if column.name in by_name else column for column in self.columns
+        )
+
+
+def _overridden(column: Column, override: Column) -> Column:
+    is_same_type = type(override) is type(column)
+    kept = column.model_fields_set if is_same_type else {"nullable", "missing_values"}
+    inferred = {name: getattr(column, name) for name in kept - override.model_fields_set}
+    stated = {name: getattr(override, name) for name in override.model_fields_set}
+    return type(override)(**inferred, **stated)
 
 
 _AGAIN = "Run `synth-assets init` on defs.yaml, which writes it again."

@@ -24,6 +24,10 @@ class AutoSource(Source):
     type: Literal["auto"] = "auto"
     path: DataFile = Field(description="File of CSV, Parquet, JSON or Excel, inside the data folder.")
     variable: Variable | None = Field(default=None, description="Environment variable that names another file.")
+    dialect: Dialect | None = Field(
+        default=None, description="Dialect of a CSV file; what is not stated is found in the file."
+    )
+    sheet: str | None = Field(default=None, description="Sheet of an Excel workbook; by default the first.")
     openml: OpenMLSource | None = Field(default=None, description="Data set on OpenML.")
     placeholder: DataFile | None = Field(
         default=None, description="CSV file of the placeholder, inside the data folder."
@@ -52,13 +56,9 @@ class AutoSource(Source):
             return self._file.fingerprint(data_dir)
         return (self.openml or self._placeholder or self._file).fingerprint(data_dir)
 
-    def dialect_found(self, data_dir: Path) -> Dialect | None:
-        """Return the dialect of the file; None where the rows come from elsewhere."""
-        return self._file.dialect_found(data_dir) if self._file.exists(data_dir) else None
-
     @property
     def _file(self) -> FileSource:
-        return FileSource(path=self.path, variable=self.variable)
+        return FileSource(path=self.path, variable=self.variable, dialect=self.dialect, sheet=self.sheet)
 
     @property
     def _placeholder(self) -> PlaceholderSource | None:

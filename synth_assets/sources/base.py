@@ -47,12 +47,15 @@ class LoadedTable:
         Name of the file, of the data set on OpenML, or of the table in its database.
     fingerprint : str
         What `Source.fingerprint` returns while the source is unchanged.
+    dialect : Dialect, optional
+        The complete dialect of a CSV file, of the first if there are several; None for another format or kind.
     """
 
     frame: pd.DataFrame
     kind: SourceKind
     origin: str
     fingerprint: str
+    dialect: Dialect | None = None
 
     @property
     def label(self) -> str:
@@ -86,13 +89,6 @@ class Source(BaseModel, ABC):
 
         Arguments and errors are as in `load`.
         """
-
-    def dialect_found(self, data_dir: Path) -> Dialect | None:
-        """Return the dialect in which `load` reads the file; None where the source is no CSV file.
-
-        Arguments and errors are as in `load`.
-        """
-        return None
 
 
 def refuse_names(names: Sequence[str], *, origin: str, hint: str = "") -> None:

@@ -44,16 +44,12 @@ class FileSource(Source):
         paths = self._found(data_dir)
         fingerprint = fingerprint_of(paths)  # before reading, so that a write in between is found to be a change
         frame = _read_together(paths, self.dialect, self.sheet)
-        return LoadedTable(frame, "file", paths[0].name if len(paths) == 1 else self.path, fingerprint)
+        origin = paths[0].name if len(paths) == 1 else self.path
+        return LoadedTable(frame, "file", origin, fingerprint, found_dialect(paths[0], self.dialect))
 
     def fingerprint(self, data_dir: Path) -> str:
         """Return the SHA-256 of the file; of a large one its size and time; of several files a hash of all."""
         return fingerprint_of(self._found(data_dir))
-
-    def dialect_found(self, data_dir: Path) -> Dialect | None:
-        """Return the dialect of the CSV file, the first if there are several; None for another format."""
-        path = self._found(data_dir)[0]
-        return dialect_of(path, self.dialect) if _is_csv(path) else None
 
     def _named(self) -> str | None:
         return os.environ.get(self.variable) if self.variable else None
@@ -187,8 +183,9 @@ def _fingerprint_of(path: Path) -> str:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _is_csv(path: Path) -> bool:
-    return path.stat().st_size > 0 and format_of(path) == "CSV"
+def found_dialect(path: Path, stated: Dialect | None) -> Dialect | None:
+    """Return the complete dialect of a file that can be read; None if it is no CSV file."""
+    return dialect_of(path, stated) if format_of(path) == "CSV" else None
 
 
 def _read_together(paths: list[Path], dialect: Dialect | None, sheet: str | None) -> pd.DataFrame:

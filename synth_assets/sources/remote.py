@@ -15,10 +15,8 @@ from urllib.request import Request, urlopen
 from pydantic import AfterValidator, Field
 
 from synth_assets.sources.base import LoadedTable, Source, SourceError, missing_extra, reason_of
-from synth_assets.sources.delimited import dialect_of
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.file import read_file
-from synth_assets.sources.formats import format_of
+from synth_assets.sources.file import found_dialect, read_file
 
 TIMEOUT_S = 30.0
 """How long a server may be silent."""
@@ -54,12 +52,8 @@ class RemoteSource(Source):
         """Fetch the file and load it."""
         with self._fetched() as (path, fingerprint):
             frame = read_file(path, dialect=self.dialect, sheet=self.sheet)
-        return LoadedTable(frame, self.type, self._origin, fingerprint)
-
-    def dialect_found(self, data_dir: Path) -> Dialect | None:
-        """Fetch the file and return its dialect; None if it is no CSV file."""
-        with self._fetched() as (path, _):
-            return dialect_of(path, self.dialect) if path.stat().st_size and format_of(path) == "CSV" else None
+            dialect = found_dialect(path, self.dialect)
+        return LoadedTable(frame, self.type, self._origin, fingerprint, dialect)
 
     @property
     def _origin(self) -> str:

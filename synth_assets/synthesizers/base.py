@@ -120,6 +120,26 @@ class Synthesizer(ABC):
         self.n_parameters = 0
         self.resumed_from_step = 0
 
+    @classmethod
+    def written_schema(cls, schema: TableSchema) -> TableSchema:
+        """Return the schema of a table whose rows this synthesizer writes: without text published if it writes none.
+
+        Raises
+        ------
+        ModelError
+            If the synthesizer writes no text, and the schema states `publish_text: true`.
+        """
+        texts = schema.names_of("text")
+        if cls.supports_text or not texts or not schema.text_is_published:
+            return schema
+        if schema.publish_text:
+            raise ModelError(
+                f"the {cls.name} synthesizer writes no text, and the schema states publish_text: true for "
+                f"{', '.join(texts)}. Remove publish_text to leave the text out, or use 'language_model', which "
+                "writes it."
+            )
+        return schema.model_copy(update={"publish_text": False})
+
     def base_fingerprint(self, seed: int) -> str | None:
         """Return what identifies the base model that training starts from; None if there is none."""
         del seed
@@ -162,16 +182,11 @@ class Synthesizer(ABC):
             If a cell is missing in a column that is not nullable, no label of a column may be shown, or the model
             cannot be fitted.
         """
+        schema = self.written_schema(schema)
         rows = schema.coerce(train, origin="train")
         refuse_missing_cells(rows, schema)
         self._use(Preparation.fit(rows, schema))
-        texts = self.learned_schema.names_of("text")
-        if texts and not self.supports_text:
-            raise ModelError(
-                f"the {self.name} synthesizer writes no text, and {', '.join(texts)} is a column of text. State "
-                "publish_text: false to leave it out, or use 'language_model', which does."
-            )
-        for line in self.preparation.describe():
+        for line in self.preparation.describe(writes_text=self.supports_text):
             log(line)
         self._fit(self.preparation.prepare(rows), seed=seed, checkpoints=checkpoints, log=log)
         return self

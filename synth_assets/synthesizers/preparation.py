@@ -83,8 +83,8 @@ class Preparation(BaseModel):
         """
         if not _learned_names(schema):
             raise ModelError(
-                "the table has nothing to learn: every column is a key, or text that a private table does not "
-                "publish. State another type for a column, or publish_text: true."
+                "the table has nothing to learn: every column is a key, or text that is not published. State another "
+                "type for a column, or publish_text: true with a synthesizer that writes text."
             )
         hidden, rare, columns = {}, {}, []
         for column in schema.columns:
@@ -194,8 +194,8 @@ class Preparation(BaseModel):
                 )
             if name not in self.table_schema.published:
                 raise ModelError(
-                    f"conditions name {name!r}, a column of text, which this private table does not publish; state "
-                    "conditions on other columns, or publish_text: true, and fit again."
+                    f"conditions name {name!r}, a column of text, which is not published; state conditions on other "
+                    "columns, or publish_text: true, and fit again."
                 )
             if name not in self.hidden_labels:
                 continue
@@ -210,15 +210,18 @@ class Preparation(BaseModel):
                 restricted[name] = f"{condition} and != '{self.rare_labels[name].token}'"
         return restricted
 
-    def describe(self) -> list[str]:
-        """Return what the synthesizer does not learn, as lines of a log."""
+    def describe(self, *, writes_text: bool) -> list[str]:
+        """Return what a synthesizer, which writes text or not, does not learn, as lines of a log."""
         schema, lines = self.table_schema, []
         if names := schema.names_of("id"):
             lines.append(f"keys are made and not learned: {', '.join(names)}")
         if not schema.text_is_published and (names := schema.names_of("text")):
-            lines.append(
-                f"text is left out: {', '.join(names)}; publish_text: true in the schema has it learned and published"
+            how = (
+                "publish_text: true in the schema has it learned and published"
+                if writes_text
+                else "this synthesizer writes none, language_model does"
             )
+            lines.append(f"text is left out: {', '.join(names)}; {how}")
         instead = "written 'other'" if schema.rare_labels == "other" else "replaced by draws from the others"
         lines += [
             f"{name}: {count:,} label{'s' if count > 1 else ''} that fewer than {schema.label_threshold} train rows "

@@ -95,7 +95,13 @@ def test_a_file_in_the_data_folder_stays_there_and_a_table_can_be_public() -> No
 
 
 def test_a_url_is_read_and_stated(tmp_path: Path) -> None:
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    requests = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            requests.append(format % args)
+
+    handler = partial(Handler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/Big%20Sales.2024.csv"
@@ -104,6 +110,7 @@ def test_a_url_is_read_and_stated(tmp_path: Path) -> None:
         server.shutdown()
 
     assert done.exit_code == 0, done.output
+    assert len([request for request in requests if "2024" in request]) == 1
     found = settings("sales")
     assert (found.source.type, found.source.url) == ("url", url)
     assert {column.name: column.type for column in found.columns} == COLUMNS

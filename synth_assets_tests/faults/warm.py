@@ -14,7 +14,7 @@ from typing import Any
 
 IMPORTED = (
     "duckdb", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "rapidfuzz",
-    "safetensors.torch", "scipy.stats", "sdmetrics.column_pairs", "sdmetrics.single_column",
+    "safetensors.torch", "scipy.stats",
     "sklearn.ensemble", "sklearn.linear_model",
     "sklearn.metrics", "sklearn.model_selection", "sklearn.neighbors", "sklearn.pipeline", "torch",
     "transformers.models.gpt2.modeling_gpt2", "synth_assets.evaluation.figures",

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from synth_assets import read_table
+from synth_assets.evaluation.metrics.utility import NO_TARGET
 from synth_assets.orchestration import SyntheticTable
 from synth_assets.orchestration.days import UnknownDay
 from synth_assets.orchestration.resources import shared_resources
@@ -221,6 +222,22 @@ def test_without_a_target_everything_but_utility_is_computed_and_published(
         tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     assert "regression_comparison" not in tables
     assert {"synthetic_sample", "fidelity", "privacy", "report"} <= tables
+    page = lineage.paths.report("odd", MONDAY).read_text(encoding="utf-8")
+    assert "<td>float</td><td>not allowed</td>" in page  # a row of the table of columns
+    assert NO_TARGET in page  # among what is not computed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fast_evaluation")
+def test_a_table_of_text_alone_has_a_report_without_distances(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    rows = pd.DataFrame({"note": [f"note {row * row}" for row in range(80)]})
+    columns = [{"name": "note", "type": "text"}]
+    lineage = Lineage(tmp_path / "data", instance, rows, columns=columns, private=False)
+
+    outcome = lineage.run()
+
+    assert {"privacy", "fidelity_plots", "report"} <= outcome.materialized, outcome.messages
+    assert not (lineage.paths.plots("odd", MONDAY) / "distances.png").exists()
 
 
 def test_a_day_that_does_not_exist_is_refused_in_one_line(odd: Lineage) -> None:

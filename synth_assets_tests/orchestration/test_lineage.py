@@ -45,8 +45,8 @@ def test_the_tables_hold_what_consumers_rely_on(first_run: tuple[World, Outcome]
         "raw": ROWS,
         "encoded_split": ROWS,
         "synthetic_sample": SAMPLE_ROWS,
-        "fidelity": 29,
-        "privacy": 7 + outcome.metadata("privacy")["leaks_named"],
+        "fidelity": 33,
+        "privacy": 10 + outcome.metadata("privacy")["leaks_named"],
         "regression_comparison": 36,
         "report": 4,
         "provenance": 9,  # not that of the publication itself

@@ -32,7 +32,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
     assert (settings.split.train_size, settings.split.random_state) == (3000, 420)
     assert (settings.target.column, settings.target.rename) == ("Class_number_of_rings", "Rings")
     assert (settings.sample.n_samples, settings.sample.temperature) == (3000, 1.0)
-    assert settings.source.model_dump() == {
+    assert settings.source.model_dump(exclude_none=True) == {
         "type": "auto",
         "path": "abalone.csv",
         "variable": "ABALONE_CSV",

@@ -1,6 +1,6 @@
 """Each column type: what it reads, what it refuses, its dtype, its limits, its encoding, and what metrics see of it."""
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -35,6 +35,13 @@ def _coerced(column: Column, values: list[object]) -> tuple[str, list[object]]:
         (Boolean(name="x", missing_values=("?",)), ["?", "", None, "true"], "boolean", [None, None, None, True]),
         (Integer(name="x"), ["9223372036854775807", "-9223372036854775808", " 7 ", "2.0", "1e3", Decimal(5)], "int64",
          [2**63 - 1, -(2**63), 7, 2, 1000, 5]),
+        (Integer(name="x"), ["9007199254740993.0", "3."], "int64", [9007199254740993, 3]),
+        # Spaces alone are an empty cell where they cannot be a value.
+        (Integer(name="x"), ["  ", "7"], "Int64", [None, 7]),
+        (Id(name="x"), [" ", "7"], "Int64", [None, 7]),
+        (Boolean(name="x"), [" ", "true"], "boolean", [None, True]),
+        (Date(name="x"), [" ", "2024-02-29"], "datetime64[s]", [None, pd.Timestamp("2024-02-29")]),
+        (Categorical(name="x", categories=(" ", "a")), [" ", "a"], "str", [" ", "a"]),
         (Integer(name="x", missing_values=("NA",)), ["1700000000000000351", "NA"], "Int64",
          [1700000000000000351, None]),
         (Integer(name="x", nullable=True), [1, 2], "Int64", [1, 2]),
@@ -51,6 +58,18 @@ def _coerced(column: Column, values: list[object]) -> tuple[str, list[object]]:
          [pd.Timestamp("2024-01-31 08:30"), pd.Timestamp("2024-01-31 08:30:00.25")]),
         (Datetime(name="x", timezone="Europe/Berlin"), ["2024-01-31T08:30:00Z"], "datetime64[us, Europe/Berlin]",
          [pd.Timestamp("2024-01-31 09:30", tz="Europe/Berlin")]),
+        # Without an offset: local times. The first of two; what clocks skip is moved to the end of the gap.
+        (Datetime(name="x", timezone="Europe/Berlin"),
+         ["2024-07-01 08:30", "2024-07-01", "2024-07-01T08:30-02:00", datetime(2024, 1, 31, 8, 30),
+          "2024-10-27 02:30", "2024-03-31 02:30", None],
+         "datetime64[us, Europe/Berlin]",
+         [*(pd.Timestamp(time) for time in (
+             "2024-07-01 08:30+02:00", "2024-07-01 00:00+02:00", "2024-07-01 10:30Z", "2024-01-31 08:30+01:00",
+             "2024-10-27 02:30+02:00", "2024-03-31 03:00+02:00")), None]),
+        (Datetime(name="x", timezone="Europe/Berlin", format="%H:%M %d-%m-%Y"), ["08:30 01-07-2024"],
+         "datetime64[us, Europe/Berlin]", [pd.Timestamp("2024-07-01 08:30+02:00")]),
+        (Datetime(name="x", timezone="Europe/Berlin", format="%H:%M%z %d-%m-%Y"), ["08:30+0000 01-07-2024"],
+         "datetime64[us, Europe/Berlin]", [pd.Timestamp("2024-07-01 10:30+02:00")]),
         (Text(name="x"), [" a, \"b\"\n", 7, None], "str", [" a, \"b\"\n", "7", None]),
         (Id(name="x"), ["0017", 3], "int64", [17, 3]),
         (Id(name="x", pattern="AB-####"), ["AB-0017", None], "str", ["AB-0017", None]),
@@ -70,7 +89,7 @@ def test_coerce_reads_values_however_they_came(
     [
         (Boolean(name="x"), "maybe", "true or false"),
         (Integer(name="x"), "9223372036854775808", "a whole number of at most 64 bits"),
-        (Integer(name="x"), "9007199254740993.0", "a whole number of at most 64 bits"),
+        (Integer(name="x"), "9007199254740993.5", "a whole number of at most 64 bits"),
         (Float(name="x"), "inf", "a finite number"),
         (Float(name="x"), "nan", "a finite number"),
         (Float(name="x"), "1,5", "a finite number"),
@@ -124,6 +143,8 @@ def test_metrics_see_labels_as_text_and_times_in_days(
          [True, False, False, False]),
         (Datetime(name="x", timezone="UTC", maximum="2024-01-01T12:00:00+01:00"),
          pd.Series(["2024-01-01 11:00", "2024-01-01 11:01"], dtype="datetime64[us, UTC]"), [True, False]),
+        (Datetime(name="x", timezone="Europe/Berlin", minimum="2024-01-01"),
+         pd.Series(["2023-12-31 23:00", "2023-12-31 22:59"], dtype="datetime64[us, UTC]"), [True, False]),
         (Integer(name="x", minimum=0), pd.Series([0, -1, None], dtype="Int64"), [True, False, False]),
     ],
 )  # fmt: skip

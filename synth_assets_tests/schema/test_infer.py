@@ -55,7 +55,10 @@ GAP = {"nullable": True}
         (["02116", "10001"] * 2, "categorical", {"categories": ("02116", "10001")}),
         (["1,5", "2,5"] * 2, "categorical", {"categories": ("1,5", "2,5")}),
         (["TRUE", "False", "", "true"], "boolean", GAP),
-        (["true", "NA", "true", "NA"], "categorical", {"categories": ("NA", "true")}),
+        (["true", "NA", "FALSE", "?", ""], "boolean", GAP | {"missing_values": ("NA", "?")}),
+        (["1", "  ", "2"], "integer", GAP),
+        ([" ", "", "  "], "float", GAP),
+        (["9007199254740993.0", "1.0", "1."], "integer", {}),
         (["yes", "no"] * 2, "categorical", {"categories": ("no", "yes")}),
         (["0", "1"] * 2, "integer", {}),
         (["2024-02-29", "1999-12-31", ""], "date", GAP),
@@ -80,6 +83,23 @@ GAP = {"nullable": True}
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
     assert _inferred(_text(values)) == (type_, stated)
+
+
+def test_dates_that_could_have_the_day_or_the_month_first_are_decided_by_others_or_said() -> None:
+    either = {"sent": _text([f"{day:02d}/01/2024" for day in range(1, 13)])}
+    frame = pd.DataFrame({**either, "n": range(12)})
+
+    alone = infer(frame)
+    beside = infer(frame.assign(paid="31/01/2024 10:00"))
+
+    assert alone.schema.column("sent").type == "text"
+    assert alone.reasons["sent"].endswith("could be dates, day or month first: state type: date and format")
+    assert alone.notices == (
+        "'sent' is read as text, and could be dates with the day or the month first: state type: date and format: "
+        "'%m/%d/%Y' or '%d/%m/%Y' for the column to have it read so.",
+    )
+    assert beside.schema.column("sent").model_dump()["format"] == "%d/%m/%Y"
+    assert not beside.notices
 
 
 @pytest.mark.parametrize(
@@ -123,7 +143,7 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
-        ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
+        ("x", [f"INV{i}" for i in range(110)], {"pattern": "INV#", "start": 110}),
         ("order_id", pd.array([7, 3, None, None], dtype="Int64"), {"start": 8, **GAP}),
         ("order_id", [7.0, 3.0, None], {"start": 8, **GAP}),
         ("order_id", ["7", "3", "NA", "NA", None], {"start": 8, "missing_values": ("NA",), **GAP}),
@@ -181,7 +201,9 @@ def test_the_target_is_no_key_and_no_text() -> None:
     ],
 )
 def test_strings_that_repeat_are_labels(counts: list[int], type_: str) -> None:
-    values = [f"the {label}th one" for label, count in enumerate(counts) for _ in range(count)]
+    values = [
+        f"the {label:b}th one" if label else "the first" for label, count in enumerate(counts) for _ in range(count)
+    ]
     assert _inferred(_text(values[::-1]))[0] == type_
 
 

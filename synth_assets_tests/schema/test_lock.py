@@ -61,6 +61,12 @@ def test_an_override_replaces_the_column_of_its_name() -> None:
     lock = SchemaLock(columns=(Float(name="a"), Integer(name="b")))
 
     assert lock.with_overrides([Float(name="b")]) == (Float(name="a"), Float(name="b"))
+    found = SchemaLock(columns=(Integer(name="a", nullable=True, missing_values=("?",), minimum=1), Integer(name="b")))
+    merged = found.with_overrides([Integer(name="a", maximum=9, missing_values=("NA",))])[0]
+    assert merged == Integer(name="a", nullable=True, missing_values=("NA",), minimum=1, maximum=9)
+    retyped = found.with_overrides([Float(name="a", maximum=9)])[0]
+    assert retyped == Float(name="a", nullable=True, missing_values=("?",), maximum=9)
+    assert found.with_overrides([Float(name="a", nullable=False)])[0] == Float(name="a", missing_values=("?",))
     with pytest.raises(TableError, match=r"^override: 'c' is not a column of schema\.lock\.yaml; the columns are a, b"):
         lock.with_overrides([Float(name="c")])
     with pytest.raises(TableError, match=r"^override: a column is stated twice"):

@@ -209,7 +209,7 @@ def test_the_encoding_is_found(tmp_path: Path, encoding: str, found: str) -> Non
 
     assert list(frame) == ["größe", "preis"]
     assert cells(frame) == [["süß € ß", "1"]]
-    dialect = FileSource(path="t.csv").dialect_found(tmp_path)
+    dialect = FileSource(path="t.csv").load(tmp_path).dialect
     assert dialect is not None
     assert dialect.encoding == found
 
@@ -306,8 +306,9 @@ def test_a_dialect_that_cannot_be_is_refused(stated: dict[str, str]) -> None:
 
 def test_the_dialect_found_reads_the_file_as_finding_does(tmp_path: Path) -> None:
     frame = read(tmp_path, "größe;art;preis\n5,66;süß;1.092,5\n4,1;salzig;12\n".encode("cp1252"))
-    found = FileSource(path="t.csv").dialect_found(tmp_path)
+    found = FileSource(path="t.csv").load(tmp_path).dialect
 
+    assert found is not None
     assert found == Dialect(delimiter=";", decimal=",", thousands=".", encoding="cp1252", quote='"', escape='"')
     stated = FileSource.model_validate({"path": "t.csv", "dialect": found.model_dump()})
     pd.testing.assert_frame_equal(stated.load(tmp_path).frame, frame)

@@ -55,7 +55,7 @@ def test_an_object_of_s3_is_fetched_and_its_fingerprint_is_not(bucket: Any, tmp_
     assert loaded.frame.to_dict("list") == {"größe": ["5.66"], "art": ["süß"]}
     assert loaded.label == "s3://shop/a b/orders.csv"
     assert orders.fingerprint(tmp_path) == loaded.fingerprint
-    found = orders.dialect_found(tmp_path)
+    found = loaded.dialect
     assert isinstance(found, Dialect)
     assert (found.delimiter, found.decimal, found.encoding) == (";", ",", "cp1252")
     bucket.put_object(Bucket="shop", Key="a b/orders.csv", Body=b"a;b\n1;2\n")

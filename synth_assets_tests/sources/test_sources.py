@@ -88,6 +88,16 @@ def test_auto_takes_the_named_file_then_the_data_folders_then_openml_then_the_pl
         source(AUTO, placeholder=None).load(data)
 
 
+def test_auto_reads_its_file_in_the_stated_dialect(tmp_path: Path) -> None:
+    (tmp_path / "abalone.csv").write_text("a|b;c\n1,5|2,5;3\n")
+
+    loaded = source(AUTO, dialect={"delimiter": ";", "decimal": "."}).load(tmp_path)
+
+    assert list(loaded.frame) == ["a|b", "c"]
+    assert loaded.dialect is not None
+    assert loaded.dialect.delimiter == ";"
+
+
 @pytest.mark.parametrize("stated", [FILE, AUTO])
 def test_a_file_that_the_variable_names_must_exist(
     tmp_path: Path, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any]

@@ -98,6 +98,19 @@ def test_text_is_learned_only_where_it_is_published(orders: pd.DataFrame) -> Non
     assert published.sample(9)["note"].isin(orders["note"]).all()
 
 
+def test_a_synthesizer_that_writes_no_text_leaves_it_out_unless_it_is_asked_for(orders: pd.DataFrame) -> None:
+    class Numbers(Resampler):
+        supports_text = False
+
+    lines: list[str] = []
+    fitted = Numbers().fit(orders, schema_of(private=False), log=lines.append)
+
+    assert list(fitted.sample(3)) == fitted.schema.published == ["order", "town", "amount", "row"]
+    assert "text is left out: note; this synthesizer writes none, language_model does" in lines
+    with pytest.raises(ModelError, match="writes no text, and the schema states publish_text: true for note"):
+        Numbers().fit(orders, schema_of(publish_text=True))
+
+
 def test_rare_labels_are_drawn_from_the_others_and_stand_nowhere_in_the_folder(
     private: Resampler, tmp_path: Path
 ) -> None:
@@ -185,7 +198,7 @@ def test_an_unknown_label_and_an_infinite_number_are_refused() -> None:
     ("name", "condition", "message"),
     [
         ("order", "== 'ORD-000001'", "conditions name 'order', a column of keys"),
-        ("note", "== 'call'", "conditions name 'note', a column of text, which this private table does not publish"),
+        ("note", "== 'call'", "conditions name 'note', a column of text, which is not published"),
         ("town", "== 'Xanten'", "names no label that is shown; expected one of Aachen, Bonn.*2 in this column"),
         ("town", "== '(rare)'", "names no label that is shown"),
     ],

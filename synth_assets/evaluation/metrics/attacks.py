@@ -75,8 +75,10 @@ def leaked_rows(samples: Samples) -> pd.DataFrame:
     -------
     pandas.DataFrame
         `row` (position among all train rows), `attacks` (their metrics), `agreeing_cells` (with the most similar
-        synthetic row); rows with the most agreeing cells first.
+        synthetic row); rows with the most agreeing cells first. None of a table without labels and numbers.
     """
+    if not samples.schema.compared:
+        return pd.DataFrame({"row": np.zeros(0, np.int64), "attacks": "", "agreeing_cells": np.zeros(0, np.int64)})
     samples = samples.neighbours
     found = attacks(samples)
     suspected = _suspected(np.array([a.train for a in found]), np.array([a.holdout for a in found]))

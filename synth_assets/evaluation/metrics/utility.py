@@ -32,7 +32,8 @@ REPEATS = 20
 MOST_CELLS = 40_000
 """Cells of the train rows, for each class of the target, from which on there are half as many repeats."""
 
-NO_SCORE = "all holdout rows have the same target value"
+NO_TARGET, NO_SCORE = "the schema has no target", "all holdout rows have the same target value"
+"""Why there is no score."""
 
 _SCALES: dict[str, Scale] = {"r2": "below one", "rmse": "positive", "mae": "positive"}
 """By score; the others are shares."""
@@ -131,7 +132,7 @@ def why_not(samples: Samples) -> str | None:
     """Return why training sets cannot be compared; None if they can."""
     target = samples.schema.target
     if target is None:
-        return "the schema has no target"
+        return NO_TARGET
     if len(samples.compared.columns) == 1:
         return f"there is no other column from which {target!r} could be predicted"
     for name, rows in (("train", samples.train), ("holdout", samples.holdout), ("synthetic", samples.subsample)):

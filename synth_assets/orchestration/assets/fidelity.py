@@ -1,11 +1,13 @@
 """`fidelity` and `fidelity_plots`: metrics and figures of the similarity of a sample to real rows."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation.evaluate import fidelity_results
+from synth_assets.evaluation.evaluate import NOT_COMPUTED, fidelity_results
+from synth_assets.evaluation.report import describe_columns
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
@@ -23,6 +25,9 @@ from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse
 
 NAME, PLOTS = "fidelity", "fidelity_plots"
+
+COLUMNS = "columns"
+"""Key of the provenance of the figures: what the report says of each column."""
 
 
 def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefinition]:
@@ -44,7 +49,7 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
 
     @table.asset(
         NAME,
-        code_version="4",
+        code_version="5",
         kinds={"python", "scikitlearn", "duckdb"},
         columns=result_columns(),
         of_sample=True,
@@ -55,11 +60,14 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
         ),
     )
     def fidelity(
-        synthetic_sample: pd.DataFrame, raw: pd.DataFrame, encoded_split: pd.DataFrame
+        context: dg.AssetExecutionContext,
+        synthetic_sample: pd.DataFrame,
+        raw: pd.DataFrame,
+        encoded_split: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
         samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = fidelity_results(samples, constraints)
+            found = fidelity_results(samples, constraints, log=context.log.info)
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
         return result(
@@ -68,11 +76,12 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
             **{f"{metric}_reference": round(float(row["reference"]), 4) for metric, row in whole.iterrows()},
             rows_evaluated=len(samples.subsample),
             table=markdown_table(found),
+            **{NOT_COMPUTED: found.attrs[NOT_COMPUTED]},
         )
 
     @table.asset(
         PLOTS,
-        code_version="3",
+        code_version="4",
         kinds={"python", "matplotlib"},
         of_sample=True,
         inputs=(*sample_and_split, NAME),
@@ -107,7 +116,12 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
                 resample_date=partition,
                 provenance=Provenance(
                     run_id=context.run.run_id,
-                    details={"folder": str(folder), "source": source, "figures": list(drawn)},
+                    details={
+                        "folder": str(folder),
+                        "source": source,
+                        "figures": list(drawn),
+                        COLUMNS: [asdict(column) for column in describe_columns(samples)],
+                    },
                 ),
             )
         return dg.MaterializeResult(metadata=metadata)

@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation.evaluate import privacy_results
+from synth_assets.evaluation.evaluate import NOT_COMPUTED, privacy_results
 from synth_assets.evaluation.metrics.attacks import leaked_rows
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
@@ -23,7 +23,7 @@ from synth_assets.storage.warehouse import Warehouse
 NAME = "privacy"
 
 FIGURE = "distances"
-"""Name of its figure."""
+"""Name of its figure, of a table with a column of labels or numbers."""
 
 LEAKS_SHOWN = 20
 """Leaked rows that the UI lists."""
@@ -45,7 +45,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
 
     @table.asset(
         NAME,
-        code_version="5",
+        code_version="6",
         kinds={"python", "pandas", "duckdb"},
         columns=result_columns(),
         of_sample=True,
@@ -66,15 +66,20 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         samples = samples_of(table, synthetic_sample, raw, encoded_split)
         row_ids = encoded_split.loc[encoded_split["split"] == "train", "row_id"].to_numpy()
         with as_dagster_failure():
-            found, leaks = privacy_results(samples, row_ids), leaked_rows(samples)
+            found = privacy_results(samples, row_ids, log=context.log.info)
+            leaks = leaked_rows(samples)
         leaks.insert(0, "row_id", row_ids[leaks.pop("row")])
         frame = found.assign(model_version=version)
+        not_computed = found.attrs[NOT_COMPUTED]
         found = found[found["column_name"].isna()]
-        figure = distance_figure(
-            samples,
-            title=table.sample_title(context.partition_key, version),
-            source=raw_asset.source_label(warehouse, table.name),
-        )
+        drawn = {}
+        if table.schema.compared:  # else there is no distance
+            figure = distance_figure(
+                samples,
+                title=table.sample_title(context.partition_key, version),
+                source=raw_asset.source_label(warehouse, table.name),
+            )
+            drawn = picture(figure, paths.plots(table.name, context.partition_key) / f"{FIGURE}.png")
         return result(
             frame,
             **{row.metric: round(float(row.value), 4) for row in found.itertuples()},
@@ -82,7 +87,8 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             table=markdown_table(found),
             leaks_named=len(leaks),
             leaks=markdown_table(leaks.head(LEAKS_SHOWN)),
-            **picture(figure, paths.plots(table.name, context.partition_key) / f"{FIGURE}.png"),
+            **{NOT_COMPUTED: not_computed},
+            **drawn,
         )
 
     return [privacy]

@@ -152,7 +152,7 @@ def _checks(
             ]
         new = [] if known_columns is None else [n for n in details["ignored_columns"] if n not in known_columns]
         problems[NEW_COLUMNS] = [
-            f"{name!r} is new in the source and no part of the table; run `synth-assets init` again to have it"
+            f"{name!r} is new in the source and no part of the table; run `synth-assets init` on defs.yaml to have it"
             for name in new
         ]
         problems[IS_REAL] = (

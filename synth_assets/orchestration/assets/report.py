@@ -9,10 +9,11 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.evaluate import LIBRARIES
+from synth_assets.evaluation.evaluate import LIBRARIES, NOT_COMPUTED
 from synth_assets.evaluation.gates import Gate, evaluate_gates, is_publishable, verdict_table
-from synth_assets.evaluation.metrics.utility import utility_results
-from synth_assets.evaluation.report import Origin, Utility, report_html
+from synth_assets.evaluation.metrics.base import NotComputed
+from synth_assets.evaluation.metrics.utility import NO_SCORE, NO_TARGET, utility_results
+from synth_assets.evaluation.report import ColumnRow, Origin, Utility, report_html
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import fidelity as fidelity_asset
 from synth_assets.orchestration.assets import privacy as privacy_asset
@@ -66,7 +67,7 @@ def build(
 
     @table.asset(
         NAME,
-        code_version="3",
+        code_version="4",
         kinds={"python", "pandas", "duckdb"},
         columns=_COLUMNS,
         of_sample=True,
@@ -109,8 +110,17 @@ def build(
                 )
             stored = warehouse.latest_details(table.name, fidelity_asset.PLOTS, resample_date=day)
             compared = (comparison_asset.NAME,) if utility else ()
-            pictures = _pictures(table, plots, (*drawn, *stored["figures"], privacy_asset.FIGURE, *compared))
-            html = report_html(origin, verdicts, results, constraints=constraints, utility=utility, pictures=pictures)
+            distances = (privacy_asset.FIGURE,) if table.schema.compared else ()
+            html = report_html(
+                origin,
+                verdicts,
+                results,
+                constraints=constraints,
+                utility=utility,
+                pictures=_pictures(table, plots, (*drawn, *stored["figures"], *distances, *compared)),
+                columns=[ColumnRow(**each) for each in stored.get(fidelity_asset.COLUMNS, ())],
+                not_computed=_not_computed(table, warehouse, day, results),
+            )
             atomic_write(page, html.encode())
         return result(
             frame,
@@ -157,6 +167,20 @@ def _results(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         **{name: frame for name, frame in tables.items() if name != comparison_asset.NAME},
         **({} if compared is None else {"utility": utility_results(compared)}),
     }
+
+
+def _not_computed(
+    table: Table, warehouse: Warehouse, day: str, results: Mapping[str, pd.DataFrame]
+) -> list[NotComputed]:
+    """Return the metrics that have no value in a sample, each with its reason."""
+    found = []
+    for name in (fidelity_asset.NAME, privacy_asset.NAME):
+        details = warehouse.latest_details(table.name, name, resample_date=day)
+        # Rows that were written by hand or by an earlier version do not say it.
+        found += [NotComputed(**each) for each in details.get(NOT_COMPUTED, ())]
+    if not len(results.get("utility", ())):
+        found.append(NotComputed("tstr_score", None, NO_SCORE if table.schema.target else NO_TARGET))
+    return found
 
 
 def _history(
