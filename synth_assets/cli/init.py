@@ -199,6 +199,8 @@ def _inferred(
 
 
 def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
+    from synth_assets.synthesizers.language_model.encoders.row_encoder import MAX_COLUMNS
+
     columns = inference.schema.columns
     rows = [
         (column.name, column.type, inference.reasons[column.name] + ("; may be empty" if column.nullable else ""))
@@ -212,6 +214,12 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
         _say(f"Dialect: {', '.join(told)}.")
     if inference.left_out:
         _say(inference.left_out_text)
+    learned = [column for column in columns if column.role != "id" and column.name in inference.schema.published]
+    if len(learned) > MAX_COLUMNS:
+        _say(
+            f"Warning: {len(learned):,} columns are to be learned, and a model of rows takes at most {MAX_COLUMNS}: it "
+            "will refuse them. State fewer columns in the settings."
+        )
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
 
