@@ -493,7 +493,6 @@ def test_text_that_is_empty_everywhere_stays_empty() -> None:
     assert back["note"].isna().all()
 
 
-
 @pytest.mark.parametrize("value", ["d", 7, np.nan])
 def test_a_cell_that_the_train_rows_do_not_have_is_unencodable(value: Any) -> None:
     table = pd.DataFrame({"k": pd.Series(["a", "b", "c"], dtype="str"), "n": [1, 2, 4]})
