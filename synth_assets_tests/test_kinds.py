@@ -193,6 +193,12 @@ def test_conditions_hold_whatever_the_name_and_the_label(model: Synthesizer, nam
     assert (holds[name] if name in holds else (rows > 20) & (rows <= 40)).all()
 
 
+def test_a_condition_that_no_date_meets_says_which_there_are(model: Synthesizer, real: pd.DataFrame) -> None:
+    first, last = min(real["admitted"]), max(real["admitted"])
+    with pytest.raises(ModelError, match=f"leaves no value: the train rows have {first} to {last}[.]"):
+        model.sample(1, conditions={"admitted": "< '2020-01-01'"})
+
+
 def test_chance_forbids_no_pair_and_a_function_all_others() -> None:
     rng = np.random.default_rng(3)
     before = rng.choice(100, 900, p=[0.91, *[0.09 / 99] * 99])

@@ -202,6 +202,16 @@ def test_what_cannot_be_a_table_is_one_sentence_and_nothing_is_written(
     assert not list(Path("data").glob("*"))
 
 
+def test_a_table_of_too_many_columns_is_said() -> None:
+    pd.DataFrame([range(401)] * 2).add_prefix("x").to_csv("t.csv", index=False)
+
+    done = run("t.csv")
+
+    assert done.exit_code == 0, done.output
+    assert "401 columns are to be learned, and a model of rows takes at most 400" in done.stderr
+    assert "takes at most" not in run("Big Sales.2024.csv").stderr
+
+
 @pytest.mark.slow
 def test_dg_accepts_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"

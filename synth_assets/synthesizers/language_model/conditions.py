@@ -193,6 +193,8 @@ def _described(column: ColumnEncoder) -> str:
         more = len(column.labels) - MAX_LISTED
         return ", ".join(column.labels[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
     values = column.to_values(np.array([column.low, column.high]))
+    if column.grid.type == "date":
+        values = values.dt.strftime("%Y-%m-%d")
     low, high = (f"{value:.15g}" if isinstance(value, float) else str(value) for value in values)
     if column.grid.type not in ("integer", "float") or column.grid.digits:
         return f"{low} to {high}"
