@@ -211,19 +211,14 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
     if dialect := facts.get("dialect"):
         told = (f"{key} {value!r}" for key, value in dialect.items() if value not in _USUAL.get(key, ()))
         _say(f"Dialect: {', '.join(told)}.")
-<<<<<<< HEAD
     for line in filter(None, (inference.left_out_text, *inference.notices)):
         _say(line)
-=======
-    if inference.left_out:
-        _say(inference.left_out_text)
     learned = [column for column in columns if column.role != "id" and column.name in inference.schema.published]
     if len(learned) > MAX_COLUMNS:
         _say(
             f"Warning: {len(learned):,} columns are to be learned, and a model of rows takes at most {MAX_COLUMNS}: it "
             "will refuse them. State fewer columns in the settings."
         )
->>>>>>> h-cases
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
 
