@@ -179,8 +179,17 @@ def test_parts_do_not_grow_with_the_number_of_possible_values(n_values: int, low
     assert (column.to_indices(beyond[:, None], beyond)[:, 0] == UNENCODABLE).all()
 
 
-def test_an_integer_of_more_than_61_bits_is_refused() -> None:
-    with pytest.raises(ModelError, match="'x' has an integer of more than 61 bits; declare the column as an id"):
+def test_integers_of_64_bits_are_exact_unless_they_differ_too_much() -> None:
+    values = [2**63 - 1, 2**63 - 1 - 10**17, 2**63 - 20]
+    encoder = encoder_of(values)
+    cells = encoder.quantise(pd.Series(values))
+    assert (
+        encoder.to_values(encoder.from_indices(cells[:, None], encoder.to_indices(cells[:, None], cells))).tolist()
+        == values
+    )
+    with pytest.raises(
+        ModelError, match=r"'x' has integers from 1 to 4611686018427387904, .* declare the column as an id"
+    ):
         encoder_of([1, 2**62])
 
 

@@ -57,6 +57,8 @@ class Grid:
         Unit of time of a 'datetime' grid, a key of `MICROSECONDS`.
     timezone : str, optional
         Time zone of a 'datetime' grid.
+    origin : int
+        What quantised values of an 'integer' grid are counted from, where integers have more than 61 bits.
     rounded_share : float
         Share of the train values that the grid rounds.
     """
@@ -67,6 +69,7 @@ class Grid:
     least_exponent: int = 0
     unit: str = "microsecond"
     timezone: str | None = None
+    origin: int = 0
     rounded_share: float = 0.0
 
     @classmethod
@@ -76,7 +79,7 @@ class Grid:
         Raises
         ------
         ModelError
-            If an integer has more than 61 bits, or a number is infinite.
+            If integers differ by 61 bits or more, or a number is infinite.
         """
         dtype = values.dtype
         present = values.dropna()
@@ -92,11 +95,14 @@ class Grid:
             rounded_share = float(np.mean(micro % MICROSECONDS[unit] != 0))
             return cls("datetime", unit=unit, timezone=zone, rounded_share=rounded_share)
         if pd.api.types.is_integer_dtype(dtype):
-            if len(present) and max(abs(int(present.min())), abs(int(present.max()))) >= MAX_UNITS:
+            low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
+            if high - low >= MAX_UNITS:
                 raise ModelError(
-                    f"column {values.name!r} has an integer of more than 61 bits; declare the column as an id if it "
-                    "is a key, or as categorical."
+                    f"column {values.name!r} has integers from {low} to {high}, of which no differences of 61 bits or "
+                    "more are learned; declare the column as an id if it is a key, or as categorical."
                 )
+            if max(abs(low), abs(high)) >= MAX_UNITS:
+                return cls("integer", origin=low)
             return cls("integer")
         numbers = values.to_numpy("float64", na_value=np.nan)
         if np.isinf(numbers).any():
@@ -160,7 +166,8 @@ class Grid:
             quantised[~is_missing] = (_microseconds(values[~is_missing]) + size // 2) // size  # a float is inexact
             return quantised
         if pd.api.types.is_integer_dtype(values.dtype) and self.type == "integer":
-            return np.asarray(values.fillna(MISSING) if is_missing.any() else values, "int64")
+            integers = np.asarray(values.fillna(0) if is_missing.any() else values, "int64")
+            return np.where(is_missing, MISSING, integers - self.origin)
         return self.quantise_numbers(values.to_numpy("float64", na_value=np.nan))
 
     def quantise_numbers(self, numbers: np.ndarray) -> np.ndarray:
@@ -182,6 +189,8 @@ class Grid:
 
     def to_numbers(self, quantised: np.ndarray) -> np.ndarray:
         """Return quantised values, none of them missing, as numbers: floats, or integers of time or of the column."""
+        if self.type == "integer":
+            return quantised + self.origin
         if self.type != "float":
             return quantised
         if not self.digits:
@@ -201,6 +210,7 @@ class Grid:
         if self.type == "float":
             return pd.Series(np.where(is_missing, np.nan, self.to_numbers(present)))
         if self.type == "integer":
+            present = np.where(is_missing, 0, present + self.origin)
             return pd.Series(present, dtype="Int64").mask(is_missing) if is_missing.any() else pd.Series(present)
         size = MICROSECONDS["day" if self.type == "date" else self.unit]
         times = pd.Series((present * size).astype("datetime64[us]")).mask(is_missing)
@@ -222,14 +232,14 @@ class Grid:
                 size = MICROSECONDS["day" if self.type == "date" else self.unit]
                 return micro / size
             if self.type == "integer" and text.lstrip("+-").isdigit():
-                return int(text)
+                return int(text) - self.origin
             number = float(text)
         except ValueError:
             return None
         if not math.isfinite(number):
             return None
         if not self.digits:
-            return number * 10.0**self.decimals
+            return number * 10.0**self.decimals - self.origin
         nearest = int(self.quantise_numbers(np.array([number]))[0])
         found = float(self.to_numbers(np.array([nearest]))[0])
         is_exact = math.isclose(found, number, rel_tol=1e-12)
