@@ -143,7 +143,7 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
-        ("x", [f"INV{i}" for i in range(110)], {"pattern": "INV#", "start": 110}),
+        ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
         ("order_id", pd.array([7, 3, None, None], dtype="Int64"), {"start": 8, **GAP}),
         ("order_id", [7.0, 3.0, None], {"start": 8, **GAP}),
         ("order_id", ["7", "3", "NA", "NA", None], {"start": 8, "missing_values": ("NA",), **GAP}),
