@@ -44,6 +44,9 @@ PRETRAIN_EMA_DECAY = 0.998
 MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS = 300_000, 7_500_000
 """Rows, and tokens, of the pretraining where the settings state no number of rows."""
 
+PRETRAIN_RATIO = 100
+"""Rows of the pretraining for each train row, at most: more take longer and teach no more."""
+
 PRETRAIN_UP_TO = 30_000
 """Train rows from which on there is no pretraining then: so many rows teach as much."""
 
@@ -177,7 +180,7 @@ class RowModel:
             return stated or 0
         n_tokens = sum(len(c.prefix) + len(c.parts) for c in self.trie.columns[: len(self.row_encoder.columns)])
         share = min(1.0, max(0.0, 1.0 - n_train / PRETRAIN_UP_TO))
-        return int(min(MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS // n_tokens) * share)
+        return int(min(MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS // n_tokens, PRETRAIN_RATIO * n_train) * share)
 
     def _generated(self, trained: np.ndarray, n: int, settings: ForestSettings, seed: int, log: Log) -> TokenBatch:
         """Return n rows of a forest that is fitted to the train rows, without text."""
