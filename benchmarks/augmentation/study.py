@@ -30,10 +30,6 @@ REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
 RATIOS = (1.0, 3.0, 10.0)
 """Synthetic rows per real row, beside none."""
 
-MIN_PRETRAIN_ROWS = 60_000
-"""Fewest rows that the language model is pretrained on. From 100 real rows of abalone, the validation loss within the
-subsample was 42.8 nats a row with 20,000 pretraining rows, 42.3 with 60,000 and 43.5 with 300,000, for two epochs."""
-
 _TRIAL = ["synthesizer", "real_rows", "repeat"]
 _ARM = ["synthesizer", "estimator", "metric", "real_rows", "synthetic_ratio"]
 
@@ -72,15 +68,6 @@ def subsample(train: pd.DataFrame, trial: Trial, *, seed: int) -> pd.DataFrame:
     return train.iloc[drawn].reset_index(drop=True)
 
 
-def settings_for(settings: SynthesizerSettings, real_rows: int, train_rows: int) -> SynthesizerSettings:
-    """Scale the pretraining rows of the language model with the subsample; other synthesizers stay as they are."""
-    pretrain = getattr(settings, "pretrain", None)
-    if pretrain is None:
-        return settings
-    rows = min(pretrain.rows, max(MIN_PRETRAIN_ROWS, round(pretrain.rows * real_rows / train_rows)))
-    return settings.model_copy(update={"pretrain": pretrain.model_copy(update={"rows": rows})})
-
-
 def key_of(
     trial: Trial, train: pd.DataFrame, holdout: pd.DataFrame, schema: TableSchema, settings: SynthesizerSettings
 ) -> str:
@@ -90,7 +77,7 @@ def key_of(
         "real_rows": content_hash(subsample(train, trial, seed=0)),
         "holdout": content_hash(holdout),
         "schema": schema.model_dump(mode="json"),
-        "synthesizer": settings_for(settings, trial.real_rows, len(train)).model_dump(mode="json"),
+        "synthesizer": settings.model_dump(mode="json"),
         "ratios": RATIOS,
         "versions": [ALGORITHM_VERSION, learners.ALGORITHM_VERSION],
         "libraries": {name: version_of(name) for name in ("numpy", "scikit-learn", "torch")},
@@ -119,7 +106,7 @@ def run_trial(
     """
     real = subsample(train, trial, seed=0)
     seed = int(np.random.SeedSequence([0, trial.real_rows, trial.repeat]).generate_state(1)[0])
-    fitted = create(settings_for(settings, len(real), len(train))).fit(real, schema, seed=seed, log=log)
+    fitted = create(settings).fit(real, schema, seed=seed, log=log)
     synthetic = fitted.sample(round(RATIOS[-1] * len(real)), seed=seed, log=log)
     task = PredictionTask.of(schema, train, holdout)
     encoded_holdout = task.encode(holdout)

@@ -11,7 +11,6 @@ from synth_assets.evaluation import learners
 from synth_assets.schema.columns import Categorical, Float
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.forest import ForestSettings
-from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.smote import SmoteSettings
 
 SCHEMA = TableSchema(
@@ -77,10 +76,3 @@ def test_the_key_of_a_trial_depends_on_its_own_inputs_only(study: ModuleType) ->
     assert key == study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, tree)
     assert key != study.key_of(trial, TRAIN, HOLDOUT.head(39), SCHEMA, tree)
     assert key != study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, ForestSettings(n_estimators=2))
-
-
-def test_pretraining_rows_follow_the_number_of_real_rows(study: ModuleType) -> None:
-    settings = LanguageModelSettings()
-    assert study.settings_for(settings, 300, 3000).pretrain.rows == study.MIN_PRETRAIN_ROWS
-    assert study.settings_for(settings, 1500, 3000).pretrain.rows == settings.pretrain.rows // 2
-    assert study.settings_for(SmoteSettings(), 300, 3000) == SmoteSettings()

@@ -44,8 +44,9 @@ PRETRAIN_EMA_DECAY = 0.998
 MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS = 300_000, 7_500_000
 """Rows, and tokens, of the pretraining where the settings state no number of rows."""
 
-PRETRAIN_RATIO = 100
-"""Rows of the pretraining for each train row, at most: more take longer and teach no more."""
+MIN_PRETRAIN_ROWS, PRETRAIN_RATIO = 60_000, 100
+"""Rows of the pretraining, and rows of it for each train row: the greater bounds it. From 100 rows of abalone, the
+validation loss was 42.8 nats a row with 20,000 pretraining rows, 42.3 with 60,000 and 43.5 with 300,000."""
 
 PRETRAIN_UP_TO = 30_000
 """Train rows from which on there is no pretraining then: so many rows teach as much."""
@@ -180,7 +181,8 @@ class RowModel:
             return stated or 0
         n_tokens = sum(len(c.prefix) + len(c.parts) for c in self.trie.columns[: len(self.row_encoder.columns)])
         share = min(1.0, max(0.0, 1.0 - n_train / PRETRAIN_UP_TO))
-        return int(min(MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS // n_tokens, PRETRAIN_RATIO * n_train) * share)
+        n_rows = min(MAX_PRETRAIN_ROWS, max(MIN_PRETRAIN_ROWS, PRETRAIN_RATIO * n_train), PRETRAIN_TOKENS // n_tokens)
+        return int(n_rows * share)
 
     def _generated(self, trained: np.ndarray, n: int, settings: ForestSettings, seed: int, log: Log) -> TokenBatch:
         """Return n rows of a forest that is fitted to the train rows, without text."""
