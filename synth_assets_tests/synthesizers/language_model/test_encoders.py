@@ -188,9 +188,9 @@ def test_integers_of_64_bits_are_exact_unless_they_differ_too_much() -> None:
         == values
     )
     with pytest.raises(
-        ModelError, match=r"'x' has integers from 1 to 4611686018427387904, .* declare the column as an id"
+        ModelError, match=r"'x' has integers from -1 to 4611686018427387904, .* declare the column as an id"
     ):
-        encoder_of([1, 2**62])
+        encoder_of([-1, 2**62])
 
 
 @pytest.mark.parametrize("dtype", ["datetime64[s]", "datetime64[us]", "datetime64[us, America/New_York]"])

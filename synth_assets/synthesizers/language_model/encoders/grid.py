@@ -79,7 +79,7 @@ class Grid:
         Raises
         ------
         ModelError
-            If integers differ by 61 bits or more, or a number is infinite.
+            If integers differ by more than 62 bits, or a number is infinite.
         """
         dtype = values.dtype
         present = values.dropna()
@@ -96,13 +96,13 @@ class Grid:
             return cls("datetime", unit=unit, timezone=zone, rounded_share=rounded_share)
         if pd.api.types.is_integer_dtype(dtype):
             low, high = (int(present.min()), int(present.max())) if len(present) else (0, 0)
-            if high - low >= MAX_UNITS:
+            if high - low >= 2 * MAX_UNITS:
                 raise ModelError(
-                    f"column {values.name!r} has integers from {low} to {high}, of which no differences of 61 bits or "
-                    "more are learned; declare the column as an id if it is a key, or as categorical."
+                    f"column {values.name!r} has integers from {low} to {high}, which differ by more than 62 bits; "
+                    "declare the column as an id if it is a key, or as categorical."
                 )
             if max(abs(low), abs(high)) >= MAX_UNITS:
-                return cls("integer", origin=low)
+                return cls("integer", origin=(low + high) // 2)
             return cls("integer")
         numbers = values.to_numpy("float64", na_value=np.nan)
         if np.isinf(numbers).any():
