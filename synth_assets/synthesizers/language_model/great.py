@@ -168,6 +168,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         quiet_transformers()
         folder = Path(path)
         if not (folder / SYNTHESIZER_JSON).exists():
+            _require_saved(folder)
             loaded: Self = super().load_from_dir(path)
             # be_great keeps the device that the model had when it was saved.
             loaded.device = next(loaded.model.parameters()).device
@@ -189,3 +190,19 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             raise ModelError("this model has no row encoder; fit it with this class first.")
         self._resolve_device(device)
         return RowModel(self.model, self.tokenizer, RowEncoder.from_json(self.row_encoder_json))
+
+
+def _require_saved(folder: Path) -> None:
+    """Raise a `ModelError` if a folder is none that `save` wrote."""
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {folder}; expected a folder that `save` wrote. Check the path.")
+    has_weights = (folder / "model.pt").exists() or (folder / "lora_adapter").is_dir()
+    if not ((folder / "config.json").exists() and has_weights):
+        names = sorted(path.name for path in folder.iterdir())
+        what = "is empty" if not names else f"holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        if any(name.startswith("checkpoint") for name in names) or folder.name.startswith("checkpoint"):
+            what = "holds checkpoints of a training"
+        raise ModelError(
+            f"{folder} is no saved model: it {what}. Expected config.json with model.pt or lora_adapter, as `save` "
+            "writes them, or a folder of the model store."
+        )

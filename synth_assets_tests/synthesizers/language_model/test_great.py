@@ -97,3 +97,24 @@ def test_what_be_great_saved_is_sampled_by_be_great(
 def test_a_model_that_was_never_fitted_fails_clearly(great: Any, base: Path) -> None:
     with pytest.raises(ModelError, match="not fitted; call fit first"):
         type(great)(str(base)).sample(3)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (None, "there is no folder"),
+        ([], "is no saved model: it is empty"),
+        (["notes.txt"], "is no saved model: it holds notes.txt"),
+        (["checkpoint-8-0123.safetensors"], "is no saved model: it holds checkpoints of a training"),
+    ],
+)
+def test_a_folder_that_is_no_saved_model_is_refused(files: list[str] | None, message: str, tmp_path: Path) -> None:
+    from synth_assets.synthesizers.language_model.great import GReaT
+
+    folder = tmp_path / "model"
+    if files is not None:
+        folder.mkdir()
+        for name in files:
+            (folder / name).touch()
+    with pytest.raises(ModelError, match=message):
+        GReaT.load_from_dir(str(folder))
