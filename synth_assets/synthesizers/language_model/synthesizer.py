@@ -10,6 +10,7 @@ import pandas as pd
 
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.encoders.text import MAX_PIECES
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ class LanguageModel(Synthesizer):
             train = train.iloc[np.sort(drawn)].reset_index(drop=True)
         texts = {column.name: column.max_length for column in self.learned_schema.columns if column.type == "text"}
         encoder = RowEncoder.fit(
-            train, self.settings.column_order, use_residuals=self.settings.use_residuals, texts=texts
+            train,
+            self.settings.column_order,
+            use_residuals=self.settings.use_residuals,
+            texts=texts,
+            # Of longer pieces, a learned tokenizer may write one so that it begins another.
+            max_pieces=MAX_PIECES if self.settings.base == SCRATCH else 0,
         )
         model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
         if self.settings.lora:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.schema.columns import Categorical, Float, Integer
+from synth_assets.schema.columns import Categorical, Float, Integer, Text
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.forest import ForestSettings
@@ -201,6 +201,20 @@ def byte_level_base(table: pd.DataFrame, tmp_path: Path) -> Path:
 
 def of_bytes(**changed: object) -> LanguageModelSettings:
     return SETTINGS.model_copy(update={"base": "bpe", "pretrain": PretrainSettings(rows=0), **changed})
+
+
+def test_a_base_with_a_tokenizer_of_its_own_writes_text(byte_level_base: Path, table: pd.DataFrame) -> None:
+    notes = pd.Series(["größe a", "a ab", None, "東京 b"] * (len(table) // 4 + 1), dtype="str")[: len(table)]
+    schema = TableSchema(
+        columns=(*SCHEMA.columns[:1], Text(name="note", max_length=7, nullable=True)), target=None, private=False
+    )
+    fitted = LanguageModel(of_bytes(epochs=1, column_order=()), base_models_dir=byte_level_base).fit(
+        table.assign(note=notes.to_numpy()), schema, seed=1
+    )
+    written = fitted.sample(20, seed=1)["note"].dropna()
+    assert len(written)
+    assert written.str.len().max() <= 7
+    assert set("".join(written)) <= set("größe ab東京")
 
 
 def test_a_base_with_ragged_values_is_fitted_saved_and_loaded(

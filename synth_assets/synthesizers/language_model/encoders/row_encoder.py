@@ -17,7 +17,7 @@ from synth_assets.synthesizers.language_model.encoders.categorical import Catego
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
 from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
 from synth_assets.synthesizers.language_model.encoders.support import ForbiddenPairs, find_forbidden_pairs
-from synth_assets.synthesizers.language_model.encoders.text import TextEncoder
+from synth_assets.synthesizers.language_model.encoders.text import MAX_PIECES, TextEncoder
 
 ValueEncoder = CategoricalEncoder | NumericEncoder
 """The encoder of a column whose values are one integer each."""
@@ -68,6 +68,7 @@ class RowEncoder:
         column_order: Sequence[str] = (),
         use_residuals: bool = True,
         texts: Mapping[str, int] | None = None,
+        max_pieces: int = MAX_PIECES,
     ) -> "RowEncoder":
         """Fit the encoder to the rows of a table.
 
@@ -84,6 +85,8 @@ class RowEncoder:
             Whether predictable columns are encoded as residuals.
         texts : mapping of str to int, optional
             The columns of text, and how many characters of each are encoded.
+        max_pieces : int
+            Maximum number of pieces of text that are learned for a column; with 0, pieces are characters.
 
         Returns
         -------
@@ -98,11 +101,16 @@ class RowEncoder:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):  # matrices are small: threads would only wait for each other
-            return cls._fit(train, column_order, use_residuals, texts or {})
+            return cls._fit(train, column_order, use_residuals, texts or {}, max_pieces)
 
     @classmethod
     def _fit(
-        cls, train: pd.DataFrame, column_order: Sequence[str], use_residuals: bool, texts: Mapping[str, int]
+        cls,
+        train: pd.DataFrame,
+        column_order: Sequence[str],
+        use_residuals: bool,
+        texts: Mapping[str, int],
+        max_pieces: int,
     ) -> "RowEncoder":
         _check(train, column_order, texts)
         encoders = {name: _fit_column(train[name]) for name in train.columns if name not in texts}
@@ -126,7 +134,7 @@ class RowEncoder:
         return cls(
             tuple(str(name) for name in train.columns),
             tuple(columns),
-            tuple(TextEncoder.fit(train[name], length) for name, length in texts.items()),
+            tuple(TextEncoder.fit(train[name], length, max_pieces=max_pieces) for name, length in texts.items()),
             find_forbidden_pairs(quantised, single),
             _ordered_dates(columns, quantised),
         )
