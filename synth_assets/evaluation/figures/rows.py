@@ -32,7 +32,7 @@ MOST_PANELS = 24
 """Maximum number of columns that are drawn, the least similar ones."""
 
 MOST_CORRELATED = 24
-"""Maximum number of columns of a correlation matrix: those of the pairs whose correlations differ most."""
+"""Maximum number of columns of a correlation matrix; of more, the pairs whose correlations differ most decide."""
 
 MOST_LABELS = 12
 """Maximum number of labels of a column that are drawn, the most frequent ones."""
@@ -65,7 +65,7 @@ _MOST_DECADES = 1e9
 """The greatest value of a logarithmic axis, as a multiple of the width about 0 in which it is even."""
 
 _HIGHEST_BAR = 3.0
-"""A bar of other labels or of empty cells that is so many times as high as those of labels is cut off."""
+"""A bar of other labels or of empty cells is cut off if it is this many times as high as the bar of any label."""
 
 _LINE = 46
 """Letters in a line below a panel."""
@@ -339,7 +339,7 @@ def _least_similar(columns: Sequence[Column], shapes: pd.DataFrame) -> list[Colu
 
 
 def _least_alike(real: pd.DataFrame, synthetic: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Return at most `MOST_CORRELATED` names: all, or those of the pairs whose correlations differ most."""
+    """Return at most `MOST_CORRELATED` names: all, or the columns of the pairs whose correlations differ most."""
     if len(names) <= MOST_CORRELATED:
         return list(names)
 
@@ -476,7 +476,7 @@ def _densities(
 
 
 def _stems(axes: "Axes", real: np.ndarray, synthetic: np.ndarray, atoms: np.ndarray, scale: "_Scale") -> str:
-    """Draw the shares of single values on an axis of their own, and state those of the most frequent one."""
+    """Draw the shares of single values on a separate axis, and state the shares of the most frequent value."""
     twin = axes.twinx()
     twin.spines["right"].set_visible(True)
     ends = scale.transform(np.array([scale.low, scale.high]))

@@ -109,7 +109,7 @@ def random_orders(samples: Samples, rng: np.random.Generator) -> list[np.ndarray
 
 
 def _exact_copies(samples: Samples) -> Iterator[ResultRow]:
-    # Of all rows: whether there is an equal row among a few train rows says little of many.
+    # All rows are compared: an equal row among a few train rows says little about many.
     sets = samples.train, samples.holdout, samples.synthetic
     codes = pd.factorize(np.concatenate([_row_hashes(rows, samples.train, samples.schema) for rows in sets]))[0]
     n_train, n_real = len(samples.train), len(samples.real)
