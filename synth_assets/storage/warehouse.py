@@ -32,6 +32,9 @@ RESAMPLE_DATE = "resample_date"
 CHECKS = "_checks"
 """Suffix of the table with the findings of an asset's checks."""
 
+WAIT_FOR_WRITER_S = 1.0
+"""How long a file that ends too early is opened again: another process may be extending it. A damaged one stays so."""
+
 PROVENANCE = "provenance"
 PROVENANCE_COLUMNS = {
     "asset": ("VARCHAR", "The asset that was materialized."),
@@ -399,12 +402,16 @@ class Warehouse:
         import duckdb
 
         deadline = time.monotonic() + WAIT_FOR_LOCK_S
+        half_written_deadline = time.monotonic() + WAIT_FOR_WRITER_S
         is_told = False
         while True:
             try:
                 return action()
             except (duckdb.Error, OSError) as error:
                 is_locked = "Could not set lock" in str(error)
+                if "Could not read enough bytes" in str(error) and time.monotonic() < half_written_deadline:
+                    time.sleep(0.1)
+                    continue
                 if is_locked and time.monotonic() < deadline:
                     if not is_told and deadline - time.monotonic() < WAIT_FOR_LOCK_S - TELL_AFTER_S:
                         _log.warning("waiting up to %.0f s for %s: %s", WAIT_FOR_LOCK_S, self.path.name, _holder(error))
