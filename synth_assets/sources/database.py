@@ -5,7 +5,7 @@ import marshal
 import os
 import re
 import sqlite3
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -249,7 +249,7 @@ class MySQLSource(ServerSource):
         return _MySQL(connection)
 
 
-class _Database:
+class _Database(ABC):
     """An open database: how names are quoted, rows are read and hashed."""
 
     def quoted_name(self, name: str) -> str:
@@ -262,20 +262,20 @@ class _Database:
         """Return the ORDER BY clause that gives rows the same order every time; empty where they have it anyway."""
         return ""
 
-    def fetch(self, select: str) -> Sequence[Sequence[Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def fetch(self, select: str) -> Sequence[Sequence[Any]]: ...
 
+    @abstractmethod
     def read(self, select: str, limit: int | None) -> Any:
         """Return the rows, at most `limit`, as an Arrow table."""
-        raise NotImplementedError
 
     def hash_rows(self, select: str) -> str:
         """Return the number of rows, and a hash of them that does not depend on their order."""
         (count, total), *_ = self.fetch(self._hashing(select))
         return f"{count}-{total}"
 
-    def _hashing(self, select: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _hashing(self, select: str) -> str: ...
 
 
 class _SQLite(_Database):
