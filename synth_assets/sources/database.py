@@ -269,6 +269,14 @@ class _Database(ABC):
     def read(self, select: str, limit: int | None) -> Any:
         """Return the rows, at most `limit`, as an Arrow table."""
 
+    @abstractmethod
+    def hash_rows(self, select: str) -> str:
+        """Return the number of rows, and a hash of them that does not depend on their order."""
+
+
+class _HashingDatabase(_Database):
+    """A database that hashes rows by itself."""
+
     def hash_rows(self, select: str) -> str:
         """Return the number of rows, and a hash of them that does not depend on their order."""
         (count, total), *_ = self.fetch(self._hashing(select))
@@ -298,7 +306,7 @@ class _SQLite(_Database):
         return digest.hexdigest()
 
 
-class _DuckDB(_Database):
+class _DuckDB(_HashingDatabase):
     def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
         self._connection = connection
 
@@ -313,7 +321,7 @@ class _DuckDB(_Database):
         return f"SELECT count(*), sum(hash(hashed)) FROM ({select}) AS hashed"
 
 
-class _Server(_Database):
+class _Server(_HashingDatabase):
     def __init__(self, connection: "sqlalchemy.Connection") -> None:
         self._connection = connection
 
