@@ -17,8 +17,10 @@ from synth_assets.synthesizers.language_model.encoders import (
     NumericEncoder,
     RowEncoder,
     TextEncoder,
+    TokenTextEncoder,
     ValueEncoder,
 )
+from synth_assets.synthesizers.language_model.encoders.token_text import BETWEEN
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,7 @@ class _TextSupport(Support):
     def __init__(self, column: TextEncoder, bounds: Bounds | None, device: torch.device) -> None:
         super().__init__(device)
         self.column, self.bounds = column, bounds
+        self.state = np.zeros(1, np.int64)
         self.known = None
         if bounds is not None and bounds.pieces is not None:
             is_open = (bounds.pieces == MISSING).all(axis=1)
@@ -225,13 +228,11 @@ class _TextSupport(Support):
 
     def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a part that valid rows have, and those within the bounds too; see `Support.masks`."""
-        in_train = np.ones((1, len(self.column.parts[0])), bool)
-        if position == 0:
-            in_train[0, 0] = self.column.has_missing
+        in_train = self._in_train(position)
         found = self._tensor(in_train)
         if self.bounds is None:
             return found, found
-        allowed = np.repeat(in_train, len(self.bounds.missing), axis=0)
+        allowed = np.array(np.broadcast_to(in_train, (len(self.bounds.missing), in_train.shape[1])))
         if position == 0:
             allowed[:, 0] &= self.bounds.missing
             allowed[self.bounds.low > self.bounds.high, 1:] = False
@@ -241,3 +242,25 @@ class _TextSupport(Support):
             allowed[is_known] = False
             allowed[is_known, index[is_known]] = True
         return found, self._tensor(allowed)
+
+    def choose(self, position: int, index: torch.Tensor) -> None:
+        """Record the index of each row, (n); -1 where the part is absent."""
+        super().choose(position, index)
+        if isinstance(self.column, TokenTextEncoder) and self.column.tokens:
+            token = self.indices[-1] - 1
+            state = np.where(token >= 0, self.column.next_states[self.state, token], BETWEEN)
+            self.state = np.maximum(state, BETWEEN)  # what cannot follow is no valid row, and is not used
+
+    def _in_train(self, position: int) -> np.ndarray:
+        column = self.column
+        in_train = np.ones((1, len(column.parts[0])), bool)
+        if isinstance(column, TokenTextEncoder):
+            states, row = np.unique(self.state, return_inverse=True)
+            following = column.next_states[states]
+            left = column.length - position - 1
+            can_follow = (following >= 0) & (column.tokens_left[following] <= left)
+            in_train = np.hstack([(states == BETWEEN)[:, None], can_follow])
+            in_train = in_train if len(states) == 1 else in_train[row]
+        if position == 0:
+            in_train[:, 0] = column.has_missing
+        return in_train
