@@ -49,6 +49,9 @@ MIN_KEY_DIGITS = 12
 MIN_TOKEN_LENGTH = 8
 """Characters from which on unique codes of one length are a key, whatever the name of the column."""
 
+MIN_KEY_LENGTH = 4
+"""Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
+
 MAX_TEXT_LENGTH = 200
 """Maximum length of an inferred column of text."""
 
@@ -91,6 +94,12 @@ _KEY_WORDS = {"id", "ids", "uuid", "guid"}
 
 _LAST_KEY_WORDS = {"key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "phone", "ssn"}
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
+
+_REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
+"""Words at the end of a name that say that values are keys even if they repeat, such as a customer's in orders."""
+
+_REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr"}
+"""Words that say so of texts, and of numbers with as many digits: a customer number, not a house number."""
 
 _TIME_WORDS = {
     *("time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"),
@@ -166,6 +175,8 @@ class _Guess:
     reason: str
     readings: tuple["_Guess", ...] = ()
     """For text that could be dates with the day or the month first: both."""
+    instead: str = ""
+    """For a key that repeats: the type that its values would have if they were learned."""
 
 
 class _Unsupported(Exception):
@@ -192,8 +203,10 @@ def infer(
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
-    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. Other strings
-    are labels if they repeat, and text if not. A column is nullable where a cell is empty. No limits are inferred.
+    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
+    their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
+    ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
+    limits are inferred.
 
     Parameters
     ----------
@@ -229,7 +242,8 @@ def infer(
     left_out: dict[str, str] = {}
     for name in frame.columns:
         try:
-            guesses[name] = _infer_column(frame[name], is_target=name == target, origin=origin)
+            guess = _infer_column(frame[name], is_target=name == target, origin=origin)
+            guesses[name] = guess if name == target else _repeated_key(guess, frame[name], private=private)
         except _Unsupported as error:
             left_out[name] = str(error)
     guesses = _by_other_dates(guesses)
@@ -239,7 +253,7 @@ def infer(
         raise TableError(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
-    notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings)
+    notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
     schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)
@@ -455,6 +469,11 @@ def _by_other_dates(guesses: Mapping[str, _Guess]) -> dict[str, _Guess]:
 
 
 def _notice(guess: _Guess) -> str:
+    if guess.instead:
+        return (
+            f"{guess.column.name!r} is taken for a key that repeats: synthetic rows have new keys, which are repeated "
+            f"as often and depend on no other column. State type: {guess.instead} for it to have its values learned."
+        )
     formats = " or ".join(repr(_format(each)) for each in guess.readings)
     return (
         f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
@@ -503,6 +522,35 @@ def _why_key(name: str, low: int, high: int, rows: int) -> str | None:
     if low >= 10 ** (MIN_KEY_DIGITS - 1) and not is_time:
         return f"with {len(str(low))} digits"
     return None
+
+
+def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
+    """Return a key that may repeat in place of whole numbers, labels or text, if the name says that they are keys."""
+    column, words = guess.column, _words(guess.column.name)
+    is_key = {*words[-1:]} & (_REPEATED_KEY_WORDS | _REPEATED_NUMBER_WORDS)
+    if not isinstance(column, Integer | Categorical | Text) or not is_key:
+        return guess
+    texts = values[values.notna()].astype("str").str.strip()
+    counts = texts[~texts.isin([*column.missing_values, ""])].value_counts()
+    unique = counts.index.to_series()
+    if len(counts) <= FEW_LABELS or (not private and _are_labels(counts.to_numpy(), int(counts.sum()))):
+        return guess
+    reason = f"{len(counts):,} values that repeat, and its name says {words[-1]!r}"
+    common: dict[str, Any] = {"name": column.name, "nullable": column.nullable, "repeats": True}
+    common["missing_values"] = column.missing_values
+    if isinstance(column, Integer):
+        numbers = pd.to_numeric(unique)
+        low, high = int(numbers.min()), int(numbers.max())
+        is_number = words[-1] in _REPEATED_NUMBER_WORDS
+        if low < 0 or (is_number and not MIN_KEY_LENGTH <= len(str(low)) == len(str(high))):
+            return guess
+        key = Id(**common, pattern="integer", start=high + 1 if high + 1 < 2**62 else 1)
+        return _Guess(key, reason, instead="integer")
+    if not unique.str.fullmatch(_WORD).all() or unique.str.contains("[0-9]").mean() <= 0.5:
+        return guess
+    numbered = _numbered_key(column.name, unique)
+    made = Id(**common, pattern="uuid") if numbered is None else numbered.column.model_copy(update=common)
+    return _Guess(made, reason, instead=column.type)
 
 
 def _key_word(name: str) -> str | None:

@@ -180,6 +180,48 @@ def test_other_whole_numbers_are_no_keys(name: str, values: Any) -> None:
     assert _inferred(pd.Series(values), name)[0] == "integer"
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "stated"),
+    [
+        ("customer_id", [100 + i for i in range(80)], {"pattern": "integer", "start": 180}),
+        ("customerId", [str(1000 + 7 * i) for i in range(80)], {"pattern": "integer", "start": 1554}),
+        ("user id", [f"U-{i:03d}" for i in range(80)], {"pattern": "U-###", "start": 80}),
+        ("policy_number", [10_000 + 3 * i for i in range(80)], {"pattern": "integer", "start": 10_238}),
+        ("account", [f"{i * 7919 % 99991:05d}" for i in range(80)], {"pattern": "#####"}),
+        ("session id", [f"{i * 2654435761 % 2**32:08x}" for i in range(80)], {"pattern": "uuid"}),
+    ],
+)
+def test_values_that_repeat_are_keys_if_their_name_says_so(
+    name: str, values: list[Any], stated: dict[str, Any]
+) -> None:
+    frame = pd.DataFrame({name: values * 6, "x": np.linspace(0, 1, 480)})
+    found = infer(frame)
+    column = found.schema.column(name)
+    assert isinstance(column, Id)
+    assert column.repeats
+    assert {key: getattr(column, key) for key in stated} == stated
+    assert len(found.notices) == 1
+    assert f"'{name}' is taken for a key that repeats" in found.notices[0]
+    assert found.schema.coerce(frame, origin="x")[name].nunique() == 80
+    # Of a table that is not private, values that are in six rows each are learned.
+    assert infer_schema(frame, private=False).column(name).type != "id"
+    assert infer_schema(frame, target=name).column(name).type != "id"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("house_number", [i % 120 + 1 for i in range(480)]),
+        ("store_id", [i % 40 for i in range(480)]),
+        ("rooms", [1000 + i % 120 for i in range(480)]),
+        ("paid", [1000 + i % 120 for i in range(480)]),
+        ("zip_code", [f"{10_000 + i % 120}" for i in range(480)]),
+    ],
+)
+def test_other_values_that_repeat_are_no_keys(name: str, values: list[Any]) -> None:
+    assert infer_schema(pd.DataFrame({name: values})).column(name).type in ("integer", "categorical")
+
+
 def test_the_target_is_no_key_and_no_text() -> None:
     frame = pd.DataFrame({"id": range(20), "name": [f"name {'abcdefghijklmnopqrst'[i]}" for i in range(20)]})
 
