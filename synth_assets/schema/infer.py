@@ -49,6 +49,12 @@ MIN_KEY_DIGITS = 12
 MIN_TOKEN_LENGTH = 8
 """Characters from which on unique codes of one length are a key, whatever the name of the column."""
 
+MAX_SPAN = 2**62
+"""Whole numbers that differ by so much are no numbers to a model: keys, such as hashes, or labels."""
+
+MIN_LONG_DIGITS = 19
+"""Digits of whole numbers that may be so far apart."""
+
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
 
@@ -315,7 +321,8 @@ def _from_numbers(name: str, values: pd.Series, kind: str, *, is_target: bool, o
     has_gaps = _has_gaps(values)
     if kind == "integer":
         numbers = values.dropna().map(int) if types.is_object_dtype(values.dtype) else values.dropna()
-        if int(numbers.max()) >= 2**63 or int(numbers.min()) < -(2**63):
+        low, high = int(numbers.min()), int(numbers.max())
+        if high >= 2**63 or low < -(2**63) or high - low >= MAX_SPAN:
             return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
         return _integers(name, numbers.astype("int64").to_numpy(), has_gaps=has_gaps, is_target=is_target)
     floats = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
@@ -387,6 +394,10 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
         has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
         zeros = ", whose leading zeros are kept" if has_zeros else ""
         return _either(_Guess(column, f"{_counted(len(unique), 'label')}{zeros}"), readings)
+    if not is_gap.all() and kept.str.fullmatch(_DIGITS).all() and not kept.str.fullmatch(_ZERO_LED).any():
+        longest = kept.str.len().max()
+        if longest >= MIN_LONG_DIGITS:
+            return _long_numbers(kept, common, is_unique=is_unique)
     return _either(_text(name, values, nullable=has_gaps, unique=unique), readings)
 
 
@@ -409,13 +420,27 @@ def _numbers_as_text(
         return _Guess(Float(**common), f"numbers with decimals{said}")
     numbers = pd.to_numeric(kept.str.replace(r"\.0*$", "", regex=True), errors="coerce")
     if not types.is_integer_dtype(numbers.dtype) or int(numbers.max()) >= 2**63:
-        return None  # beyond 64 bits: a key, a label or text
+        return None  # beyond 64 bits: a key or a label
+    if int(numbers.max()) - int(numbers.min()) >= MAX_SPAN:
+        return None
     whole = numbers.astype("int64").to_numpy()
     guess = _integers(name, whole, has_gaps=common["nullable"], is_target=is_target or not is_unique)
     if guess.column.type == "id":
         column = guess.column.model_copy(update={"missing_values": common["missing_values"]})
         return _Guess(column, f"{guess.reason}{said}")
     return _Guess(Integer(**common), f"{guess.reason}{said}")
+
+
+def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> _Guess:
+    """Return a key for whole numbers that are too far apart to be learned as numbers; `kept` are the different ones."""
+    numbers = [int(text) for text in kept]
+    low, high = min(numbers), max(numbers)
+    is_stored = low >= -(2**63) and high < 2**63
+    pattern = "integer" if is_stored else "#" * int(kept.str.len().min())
+    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    column = Id(**common, pattern=pattern, start=start, repeats=not is_unique)
+    reason = "whole numbers that differ by more than 62 bits" if high - low >= MAX_SPAN else "very long whole numbers"
+    return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
 
 
 def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...]:

@@ -45,7 +45,7 @@ GAP = {"nullable": True}
     [
         (["1", "-2", "2", "1"], "integer", {}),
         (["1.0", "2.0", "", "1.0"], "integer", GAP),
-        (["9223372036854775807", "-9223372036854775808"] * 2, "integer", {}),
+        (["9223372036854775807", "4611686018427387904"] * 2, "integer", {}),
         (["1", "2.5"], "float", {}),
         (["1e5", "2.97e-06", "-0.0"], "float", {}),
         (["1", "NA", "?", " null "], "integer", GAP | {"missing_values": ("NA", "?", " null ")}),
@@ -78,7 +78,7 @@ GAP = {"nullable": True}
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
         (["x" * 201, "y"], "text", {}),
         (["", ""], "float", GAP),
-        (["12345678901234567890123", "1", "2"], "text", {"max_length": 30}),
+        (["12345678901234567890123", "1", "2"], "id", {"pattern": "#"}),
     ],
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
@@ -178,6 +178,27 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
 )
 def test_other_whole_numbers_are_no_keys(name: str, values: Any) -> None:
     assert _inferred(pd.Series(values), name)[0] == "integer"
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("repeated", [1, 3])
+def test_whole_numbers_too_far_apart_to_be_learned_are_keys(as_text: bool, repeated: int) -> None:
+    hashes = np.random.default_rng(0).integers(-(2**63), 2**63, 60).tolist() * repeated
+    frame = pd.DataFrame({"hash": hashes, "x": np.linspace(0, 1, len(hashes))})
+    schema = infer_schema(frame.astype({"hash": "str"}) if as_text else frame)
+    assert schema.column("hash") == Id(name="hash", start=1, repeats=repeated > 1)
+    assert schema.coerce(frame, origin="x")["hash"].tolist() == hashes
+
+
+def test_whole_numbers_too_far_apart_are_labels_if_they_are_few() -> None:
+    frame = pd.DataFrame({"code": [-(2**62), 5, 2**62] * 20})
+    assert infer_schema(frame).column("code").labels == ("-4611686018427387904", "4611686018427387904", "5")
+    assert infer_schema(frame, target="code").column("code").type == "categorical"
+
+
+def test_longer_whole_numbers_are_keys_as_long() -> None:
+    frame = pd.DataFrame({"n": [f"{i % 9 + 1}{i * 7919:024d}" for i in range(60)] * 2, "x": range(120)})
+    assert infer_schema(frame).column("n") == Id(name="n", pattern="#" * 25, repeats=True)
 
 
 @pytest.mark.parametrize(
