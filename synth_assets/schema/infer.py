@@ -58,6 +58,9 @@ MIN_LONG_DIGITS = 19
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
 
+MAX_NAMES = 5
+"""Names of columns that a notice lists."""
+
 MAX_TEXT_LENGTH = 200
 """Maximum length of an inferred column of text."""
 
@@ -260,6 +263,8 @@ def infer(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
     notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
+    if _has_values_as_names(frame, guesses):
+        notices = (_no_header(frame), *notices)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
     schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)
@@ -503,6 +508,34 @@ def _notice(guess: _Guess) -> str:
     return (
         f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
         f"state type: {guess.readings[0].column.type} and format: {formats} for the column to have it read so."
+    )
+
+
+def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:
+    """Return whether the names of a frame of text are like its values: a first row that is no header.
+
+    Names that are consecutive whole numbers are names: positions, or years.
+    """
+    if not all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes):
+        return False
+    columns = [guess.column for guess in guesses.values()]
+    typed = [column for column in columns if column.is_numeric or column.type in ("boolean", "id")]
+    typed = [column for column in typed if not (isinstance(column, Id) and column.pattern != "integer")]
+    filled = [column for column in typed if not frame[column.name].isna().all()]
+    if not filled:
+        return all(column.name in set(frame[column.name]) for column in columns)
+    whole = [int(column.name) for column in filled if re.fullmatch(_DIGITS, column.name)]
+    if len(whole) == len(filled) > 1 and (np.diff(whole) == 1).all():
+        return False
+    return all(bool(column.is_readable(pd.Series([column.name], dtype="str")).all()) for column in filled)
+
+
+def _no_header(frame: pd.DataFrame) -> str:
+    names = _quoted([str(name) for name in frame.columns[:MAX_NAMES]]) + (", ..." if frame.shape[1] > MAX_NAMES else "")
+    return (
+        f"The source may have no header: the names of the columns, {names}, look like values. If so, write names above "
+        "the first row, or state `dialect: { header: false }` under `source` in defs.yaml and run `synth-assets init` "
+        "on it: the columns are then named column_1, column_2, ..."
     )
 
 

@@ -180,6 +180,26 @@ def test_other_whole_numbers_are_no_keys(name: str, values: Any) -> None:
     assert _inferred(pd.Series(values), name)[0] == "integer"
 
 
+@pytest.mark.parametrize(
+    ("rows", "is_noticed"),
+    [
+        ([["5.1", "setosa"], ["4.9", "setosa"], ["4.7", "virginica"]] * 9, True),
+        ([["2024-01-01", "7", "a"], ["2024-01-02", "9", "b"], ["2024-01-03", "9", "b"]] * 9, True),
+        ([["F", "yes"], ["M", "no"], ["F", "no"]] * 9, True),
+        ([["length", "F"], ["4.9", "F"], ["4.7", "M"]] * 9, False),
+        ([["country", "2020", "2021"], ["DE", "5", "7"], ["FR", "6", "6"]] * 9, False),
+        ([["sex", "F"], ["F", "F"], ["M", "M"]] * 9, False),
+    ],
+)
+def test_names_that_look_like_values_are_noticed(rows: list[list[str]], is_noticed: bool) -> None:
+    body = rows[1:] if is_noticed else [row for row in rows if row != rows[0]]
+    frame = pd.DataFrame(body, columns=rows[0], dtype="str")
+    notices = infer(frame).notices
+    found = [f"may have no header: the names of the columns, '{rows[0][0]}'" in each for each in notices]
+    assert found == [True] * is_noticed
+    assert infer(frame.set_axis([f"x{i}" for i in range(frame.shape[1])], axis="columns")).notices == ()
+
+
 @pytest.mark.parametrize("as_text", [False, True])
 @pytest.mark.parametrize("repeated", [1, 3])
 def test_whole_numbers_too_far_apart_to_be_learned_are_keys(as_text: bool, repeated: int) -> None:
