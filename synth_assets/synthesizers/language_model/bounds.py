@@ -115,6 +115,9 @@ class _ValueSupport(Support):
         shift = 0 if isinstance(column, NumericEncoder) else column.has_missing
         self.offsets = column.offsets(quantised) - shift  # labels come after a missing value
         self.n_codes = column.cardinality if isinstance(column, NumericEncoder) else len(column.parts[0])
+        self.listed: np.ndarray | None = None
+        if isinstance(column, NumericEncoder) and column.listed:
+            self.listed = (np.array(column.listed) - column.base) // column.grid_step  # as codes
         low, high = np.array([column.low]), np.array([column.high])
         for first, second in row_encoder.not_before:
             if second == i and first < i:
@@ -147,10 +150,8 @@ class _ValueSupport(Support):
     ) -> np.ndarray:
         column = self.column
         per_head = math.prod(self.radices)
-        least, greatest = codes
         heads = np.arange(len(column.parts[0]) - self.n_ending)
-        mask = (heads >= (least // per_head)[:, None]) & (heads <= (greatest // per_head)[:, None])
-        mask &= (least <= greatest)[:, None]
+        mask = self._within(heads, per_head, codes) & (codes[0] <= codes[1])[:, None]
         atoms = np.asarray(column.atoms if isinstance(column, NumericEncoder) else (), np.int64)
         is_atom_allowed = (atoms >= low[:, None]) & (atoms <= high[:, None])
         if bounds is not None:
@@ -199,10 +200,14 @@ class _ValueSupport(Support):
             allowed &= ~self._is_excluded(codes, self.bounds)
         return in_train, self._tensor(allowed)
 
-    @staticmethod
-    def _within(codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def _within(self, codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return which beginnings of codes, followed by `after` codes each, lead to one within limits, (n, K)."""
         least, greatest = limits
-        return np.asarray((codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None]))
+        if self.listed is None:
+            return np.asarray((codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None]))
+        first = np.searchsorted(self.listed, np.maximum(codes * after, least[:, None]), "left")
+        end = np.searchsorted(self.listed, np.minimum((codes + 1) * after - 1, greatest[:, None]), "right")
+        return np.asarray(first < end)
 
     def choose(self, position: int, index: torch.Tensor) -> None:
         """Record the index of each row, (n); -1 where the part is absent."""

@@ -129,7 +129,7 @@ class RowEncoder:
             varying = [i for i, encoder in enumerate(columns) if encoder.is_numeric and encoder.high > encoder.low]
             for i in varying:
                 encoder = columns[i]
-                if isinstance(encoder, NumericEncoder) and not encoder.is_sparse:
+                if isinstance(encoder, NumericEncoder) and not (encoder.is_sparse or encoder.listed):
                     has_digits = encoder.has_digits(quantised[:, i])
                     predictor = fit_predictor(quantised, i, [j for j in varying if j < i], has_digits)
                     if predictor is not None:
