@@ -59,7 +59,10 @@ MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
 
 MAX_NAMES = 5
-"""Names of columns that a notice lists."""
+"""Names of columns, or texts, that a notice lists."""
+
+NEARLY_ALL = 0.9
+"""Share of the different texts of a column that are numbers, for the other ones to be named."""
 
 MAX_TEXT_LENGTH = 200
 """Maximum length of an inferred column of text."""
@@ -119,6 +122,7 @@ _TIME_WORDS = {
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
 
+_SIGNS = r"[$€£¥%]|(?<=[0-9]),(?=[0-9]{3})|\s"
 _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _DIGITS = r"[+-]?[0-9]+"
 _ZERO_LED = r"[+-]?0[0-9]+"
@@ -134,6 +138,8 @@ _DATE_FORMATS = (
     (r"\d{4}\.\d{1,2}\.\d{1,2}", ("%Y.%m.%d",)),
     (r"\d{1,2}/\d{1,2}/\d{4}", ("%m/%d/%Y", "%d/%m/%Y")),
     (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
+    (r"\d{1,2}\.\d{1,2}\.\d{2}", ("%d.%m.%y",)),
+    (r"\d{1,2}/\d{1,2}/\d{2}", ("%m/%d/%y", "%d/%m/%y")),
     (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
     (r"\d{1,2} [A-Za-z]{3} \d{4}", ("%d %b %Y",)),
     (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
@@ -263,6 +269,7 @@ def infer(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
     notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
+    notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
     if _has_values_as_names(frame, guesses):
         notices = (_no_header(frame), *notices)
     if all(guess.column.role == "id" for guess in guesses.values()):
@@ -509,6 +516,30 @@ def _notice(guess: _Guess) -> str:
         f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
         f"state type: {guess.readings[0].column.type} and format: {formats} for the column to have it read so."
     )
+
+
+def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
+    """Return a sentence on labels or text that are numbers, but for signs or a few other texts; else None."""
+    if not isinstance(column, Categorical | Text):
+        return None
+    unique = pd.Series(values.dropna().astype("str").str.strip().unique(), dtype="str")
+    unique = unique[~unique.str.lower().isin(MISSING_TEXTS)]
+    is_number = pd.to_numeric(unique, errors="coerce").notna()
+    others = unique[~is_number]
+    if unique[is_number].str.fullmatch(_ZERO_LED).any() or len(unique) < MIN_RUN:
+        return None
+    if 0 < len(others) <= MAX_NAMES and is_number.mean() >= NEARLY_ALL:
+        return (
+            f"{column.name!r} is read as {column.type}, and holds numbers but for {_quoted(list(others))}: correct the "
+            f"source, or state type: float and missing_values: [{_quoted(list(others))}] for the column."
+        )
+    bare = others.str.replace(_SIGNS, "", regex=True)
+    if len(others) == len(unique) and pd.to_numeric(bare, errors="coerce").notna().all():
+        return (
+            f"{column.name!r} is read as {column.type}, and holds numbers with signs, such as {unique.iloc[0]!r}: "
+            "remove the signs in the source to have it learned as numbers."
+        )
+    return None
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:

@@ -73,6 +73,7 @@ GAP = {"nullable": True}
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
+        (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
         (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
@@ -198,6 +199,24 @@ def test_names_that_look_like_values_are_noticed(rows: list[list[str]], is_notic
     found = [f"may have no header: the names of the columns, '{rows[0][0]}'" in each for each in notices]
     assert found == [True] * is_noticed
     assert infer(frame.set_axis([f"x{i}" for i in range(frame.shape[1])], axis="columns")).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            [*map(str, range(40)), "Total"],
+            "holds numbers but for 'Total': correct the source, or state type: float",
+        ),
+        ([f"${i},{i:03d}.50" for i in range(1, 40)], "holds numbers with signs, such as '$1,001.50': remove the signs"),
+        ([f"{i}.5 %" for i in range(40)], "holds numbers with signs, such as '0.5 %'"),
+        ([f"A{i}" for i in range(40)], None),
+        ([f"{i:04d}" for i in range(0, 400, 9)] + ["x"], None),
+    ],
+)
+def test_text_that_is_nearly_numbers_is_said(values: list[str], said: str | None) -> None:
+    notices = infer(pd.DataFrame({"v": [*values, ""], "x": range(len(values) + 1)})).notices
+    assert [said in notice for notice in notices] == ([] if said is None else [True])
 
 
 @pytest.mark.parametrize("as_text", [False, True])
