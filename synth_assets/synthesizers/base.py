@@ -24,7 +24,7 @@ fitted state."""
 ROWS_FILE = "rows.safetensors"
 """In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
 
-PREPARED = ("schema", "hidden_labels", "rare_labels")
+PREPARED = ("schema", "hidden_labels", "rare_labels", "key_rows")
 """Keys of that file that describe the preparation of the table."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
