@@ -142,7 +142,7 @@ class PredictionTask:
         if self.classes and len(np.unique(y)) == 1:
             model = DummyClassifier()  # a logistic regression needs two classes
         # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
-        with threadpool_limits(1, "openmp"):
+        with threadpool_limits(1):
             fitted = fit_reproducibly(model, train[features], y)
             if not self.classes:
                 return np.asarray(fitted.predict(rows[features]), dtype="float64")
