@@ -329,7 +329,7 @@ def _compute_part(
 def _processes(samples: Samples) -> int:
     from joblib import cpu_count
 
-    cells = max(len(samples.train), len(samples.holdout), len(samples.subsample)) * len(samples.compared)
+    cells = max(len(samples.train), len(samples.holdout), len(samples.subsample)) * len(samples.schema.compared)
     return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cpu_count())
 
 
