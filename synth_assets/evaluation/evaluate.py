@@ -1,12 +1,14 @@
 """Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
 
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from synth_assets.evaluation.metrics.utility import (
     why_not,
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
+from synth_assets.evaluation.processes import started
 from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.constraints import Constraint, check_constraints
 
@@ -36,15 +39,18 @@ NOT_COMPUTED = "not_computed"
 """The attribute of a frame of results that lists what has no value, each as the fields of a `NotComputed`."""
 
 MOST_CELLS_ALONE = 250_000
-"""Cells of the longest set up to which one process evaluates: to start more would take longer than they save."""
+"""Cells of the longest set up to which one process evaluates; to start more takes seconds."""
 
 MOST_PROCESSES = 4
 """Processes that evaluate at once; each holds the rows, and one family of metrics takes a quarter of the time."""
 
 UTILITY = "utility"
 
+_ALONE = ("detection by a random forest", "detection by gradient boosting", "prediction of columns")
+PARTS = [*([name] for name in _ALONE), [name for name in FIDELITY_FAMILIES if name not in _ALONE]]
+"""Families of fidelity metrics that are computed in one process each, those that take longest first."""
+
 Log = Callable[[str], None]
-T = TypeVar("T")
 
 _NOUNS = {"label": "labels", "number": "numbers", "text": "text", "id": "keys"}
 
@@ -217,18 +223,19 @@ def evaluate(
     check_constraints(constraints, samples.schema)
     options = {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}
     reason = why_not(samples)
-    parts = [*([UTILITY] if reason is None else []), *FIDELITY_FAMILIES]
-    computed = _each(_compute_part, [(part, samples, options) for part in parts], _processes(samples))
-    privacy = privacy_results(samples, log=log)  # here, while other processes compute the rest
+    parts = [*([[UTILITY]] if reason is None else []), *PARTS]
+    calls = [(part, samples, options) for part in parts]
     found: dict[str, _Family] = {}
     comparison = None
-    for part, (outcome, seconds) in zip(parts, computed, strict=True):
-        if isinstance(outcome, Comparison):
-            comparison, count = outcome, len(outcome.scores)
-        else:
-            found[part], count = outcome, len(outcome.computed)
-        _log_results(log, part, count, seconds)
-    results = {"fidelity": _frame(found.values()), "privacy": privacy}
+    with started(_compute_part, calls, _processes(samples)) as computed:
+        privacy = privacy_results(samples, log=log)  # here, while other processes compute the rest
+        for name, outcome, seconds in chain.from_iterable(computed):
+            if isinstance(outcome, Comparison):
+                comparison, count = outcome, len(outcome.scores)
+            else:
+                found[name], count = outcome, len(outcome.computed)
+            _log_results(log, name, count, seconds)
+    results = {"fidelity": _frame(found[name] for name in FIDELITY_FAMILIES), "privacy": privacy}
     if comparison is not None:
         scores = utility_results(comparison.table())
         if len(scores):
@@ -314,36 +321,25 @@ def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mappin
 
 
 def _compute_part(
-    part: str, samples: Samples, options: Mapping[str, dict[str, Any]]
-) -> tuple[_Family | Comparison, float]:
-    """Compute a family of fidelity metrics, or the comparison of training sets; return the seconds it took too."""
-    start = time.monotonic()
-    outcome: _Family | Comparison
-    if part == UTILITY:
-        outcome = compare_training_sets(samples)
-    else:
-        outcome = _compute_family(FIDELITY_FAMILIES[part], samples, options)
-    return outcome, time.monotonic() - start
+    names: Sequence[str], samples: Samples, options: Mapping[str, dict[str, Any]]
+) -> list[tuple[str, _Family | Comparison, float]]:
+    """Compute some families of fidelity metrics, or the comparison of training sets, and how many seconds each took."""
+    found: list[tuple[str, _Family | Comparison, float]] = []
+    for name in names:
+        start = time.monotonic()
+        outcome: _Family | Comparison
+        if name == UTILITY:
+            outcome = compare_training_sets(samples)
+        else:
+            outcome = _compute_family(FIDELITY_FAMILIES[name], samples, options)
+        found.append((name, outcome, time.monotonic() - start))
+    return found
 
 
 def _processes(samples: Samples) -> int:
-    from joblib import cpu_count
-
     cells = max(len(samples.train), len(samples.holdout), len(samples.subsample)) * len(samples.schema.compared)
-    return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cpu_count())
-
-
-def _each(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], processes: int) -> Iterator[T]:
-    """Yield the results of calls in their order; more than one process start at once, before the first is asked for.
-
-    Every call computes the same in whichever process.
-    """
-    if processes == 1:
-        return (function(*call) for call in calls)
-    from joblib import Parallel, delayed
-
-    parallel = Parallel(processes, return_as="generator", pre_dispatch="all", batch_size=1)
-    return iter(parallel(delayed(function)(*call) for call in calls))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cores)
 
 
 def _log_results(log: Log, name: str, count: int, seconds: float) -> None:
