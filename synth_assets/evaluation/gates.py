@@ -313,7 +313,9 @@ def _chance_limit(metric: Metric, reference: float, edge: float, count: int) -> 
     from scipy.special import stdtrit
 
     ratio = stdtrit(SPLITS - 1, 1 - LEVEL / count) / stdtrit(SPLITS - 1, 0.975)
-    margin = (edge - reference) * max(1.0, float(ratio))
+    if ratio <= 1:
+        return edge
+    margin = (edge - reference) * float(ratio)
     deviation = abs(reference - metric.best)
     if metric.best in metric.possible and not metric.signed and deviation > 0:
         margin += np.sign(margin) * margin**2 / (4 * deviation)
