@@ -66,7 +66,12 @@ def serve(calls: Any, results: Any) -> None:
 def _in_child(function: Callable[..., T], call: tuple[Any, ...]) -> T:
     request = pickle.dumps(sys.path) + pickle.dumps((function, call))
     command = [sys.executable, "-c", _START]
-    done = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise ForeseenError(
+            f"a process that evaluates ended with status {done.returncode}; expected 0. Its messages are above; after "
+            "-9, the machine had too little memory: free some, or evaluate fewer rows."
+        )
     succeeded, result = pickle.loads(done.stdout)  # noqa: S301 - from the child that was started here
     if not succeeded:
         raise result

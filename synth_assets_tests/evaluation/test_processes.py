@@ -1,5 +1,7 @@
 """Several processes evaluate as one does, and their errors are raised here."""
 
+import os
+
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
@@ -9,7 +11,6 @@ from synth_assets.evaluation import evaluate as evaluation
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES
 from synth_assets.evaluation.processes import started
 from synth_assets.evaluation.samples import Samples
-from synth_assets.schema.columns import Column
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_metrics import LEGS, rows, schema
 
@@ -33,12 +34,12 @@ def test_several_processes_find_what_one_does(schema: TableSchema, monkeypatch: 
 
 
 def test_an_error_of_a_child_is_raised_where_its_result_is_asked_for() -> None:
-    with started(Column.model_validate, [({"name": ""},)], 2) as results, pytest.raises(ValueError, match="name"):
-        next(results)
+    with started(divmod, [(7, 2), (1, 0)], 2) as results:
+        assert next(results) == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            next(results)
 
 
 def test_a_child_that_dies_is_named() -> None:
-    import os
-
     with started(os._exit, [(3,)], 2) as results, pytest.raises(ForeseenError, match="ended with status 3"):
         next(results)
