@@ -133,8 +133,10 @@ class SequentialForest:
             # A value beyond the bounds of the train rows becomes the nearest one within them.
             least, greatest = -((offsets - column.low) // column.grid_step), (column.high - offsets) // column.grid_step
             quantised[:, i] = np.clip(codes, least, greatest) * column.grid_step + offsets
-            # A missing value, and one that many rows share, is the donor's; any is, where nothing is added to it.
-            is_kept = ~self.has_digits[donors, i] | (not self.settings.kernel_bandwidth and column.predictor is None)
+            # A missing value, one that many rows share, and one of a list is the donor's; any is, where nothing is added
+            # to it.
+            is_copied = column.listed or (not self.settings.kernel_bandwidth and column.predictor is None)
+            is_kept = ~self.has_digits[donors, i] | bool(is_copied)
             quantised[is_kept, i] = self.quantised[donors[is_kept], i]
             is_missing = quantised[:, i] == MISSING
             residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
