@@ -25,8 +25,8 @@ from synth_assets.evaluation.metrics.utility import (
     why_not,
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
-from synth_assets.evaluation.processes import started
 from synth_assets.evaluation.samples import Samples
+from synth_assets.processes import started
 from synth_assets.schema.constraints import Constraint, check_constraints
 
 if TYPE_CHECKING:

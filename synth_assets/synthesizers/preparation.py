@@ -206,7 +206,9 @@ class Preparation(BaseModel):
                 rng = np.random.default_rng((seed, batch, zlib.crc32(name.encode())))
                 drawn = self.rare_labels[name].draw(len(values), rng)
                 values = values.mask(values == self.rare_labels[name].token, pd.Series(drawn, dtype="str"))
-            cells[name] = column.coerce(values, origin="the sample")
+            # Most methods return the schema's dtypes; to check them again would take a fifth of sampling.
+            is_converted = not column.nullable and values.dtype != object and column.has_dtype(values)
+            cells[name] = values if is_converted else column.coerce(values, origin="the sample")
         return pd.DataFrame(cells)
 
     def restrict(self, conditions: Mapping[str, str]) -> dict[str, str]:

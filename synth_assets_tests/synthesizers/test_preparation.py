@@ -34,10 +34,10 @@ class Resampler(Stub):
     supports_conditions = True
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         self.conditions = dict(conditions)
-        return super()._sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+        return super()._sample_batches(n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         self.train.to_json(folder / "rows.json", orient="table")

@@ -49,7 +49,8 @@ MAX_PRETRAIN_ROWS, PRETRAIN_TOKENS = 120_000, 7_500_000
 
 MIN_PRETRAIN_ROWS, PRETRAIN_RATIO = 60_000, 100
 """Rows of the pretraining, and rows of it for each train row: the greater bounds it. From 100 rows of abalone, the
-validation loss was 42.8 nats a row with 20,000 pretraining rows, 42.3 with 60,000 and 43.5 with 300,000; from 2,400 rows, 120,000 did as well as 240,000."""
+validation loss was 42.8 nats a row with 20,000 pretraining rows, 42.3 with 60,000 and 43.5 with 300,000; from 2,400
+rows, 120,000 did as well as 240,000."""
 
 PRETRAIN_UP_TO = 30_000
 """Train rows from which on there is no pretraining then: so many rows teach as much."""
@@ -214,6 +215,7 @@ class RowModel:
     def sample_batches(
         self,
         n: int,
+        batches: range | None = None,
         *,
         seed: int = 0,
         conditions: Mapping[str, str] | None = None,
@@ -232,6 +234,8 @@ class RowModel:
         ----------
         n, seed, conditions, temperature, log
             As in `Synthesizer.sample`. A longer sample begins with the shorter one.
+        batches : range, optional
+            Numbers of the batches to sample; all by default.
         batch_rows : int
             Rows generated in parallel. Another number gives other rows.
 
@@ -252,8 +256,8 @@ class RowModel:
         done = 0
         with threads_for(self.model):
             generator = Generator(self.model, self.row_encoder, self.trie, temperature=temperature)
-            for batch in range(-(-n // batch_rows)):
-                n_batch, batch_seed = min(batch_rows, n - done), derive_seed(seed, batch)
+            for batch in range(-(-n // batch_rows)) if batches is None else batches:
+                n_batch, batch_seed = min(batch_rows, n - batch * batch_rows), derive_seed(seed, batch)
                 quantised = self._accepted(generator, batch_rows, n_batch, bounds, batch_seed, conditions or {})
                 yield self.row_encoder.to_frame(quantised)
                 done += n_batch

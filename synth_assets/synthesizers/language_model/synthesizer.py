@@ -73,9 +73,18 @@ class LanguageModel(Synthesizer):
         self.n_parameters = self.row_model.model.num_parameters()
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
-        return self.row_model.sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+        return self.row_model.sample_batches(
+            n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log
+        )
+
+    @property
+    def supports_processes(self) -> bool:
+        """Whether several processes draw rows faster than one, and the same rows: a large model uses all cores."""
+        from synth_assets.synthesizers.language_model.training import is_small
+
+        return bool(self.row_model.model.device.type == "cpu") and is_small(self.row_model.model)
 
     def impute(self, rows: pd.DataFrame, *, seed: int = 0, temperature: float = 1.0, log: Log = silent) -> pd.DataFrame:
         """Fill in missing cells, given the rest of their row.

@@ -293,9 +293,8 @@ class _StageTrainer:
         self.weights.release()
 
     def progress(self) -> dict[str, Any]:
-        names = (
-            "epoch", "best_epoch", "n_without_gain", "first_decay_epoch", "last_epoch", "step", "first_step", "best_loss"
-        )  # fmt: skip
+        names = ["epoch", "best_epoch", "n_without_gain", "first_decay_epoch", "last_epoch"]
+        names += ["step", "first_step", "best_loss"]
         return {name: getattr(self, name) for name in names}
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -380,7 +379,8 @@ def _mixed_precision(device: torch.device) -> Any:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def _is_small(model: Any) -> bool:
+def is_small(model: Any) -> bool:
+    """Return whether a model is trained and sampled with one thread; see `SMALL_MODEL`."""
     return bool(sum(p.numel() for p in model.parameters()) < SMALL_MODEL)
 
 
@@ -388,7 +388,7 @@ def _is_small(model: Any) -> bool:
 def threads_for(model: Any) -> Iterator[None]:
     """Compute with one thread if the model is small; see `SMALL_MODEL`."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if _is_small(model) else before)
+    torch.set_num_threads(1 if is_small(model) else before)
     try:
         yield
     finally:
@@ -412,4 +412,4 @@ def compiled(model: Any) -> Iterator[None]:
 def _compiling_pays(model: Any) -> bool:
     # torch's builds for CUDA include Triton on Linux; without it, nothing can be compiled for a GPU.
     on_gpu = next(model.parameters()).device.type == "cuda"
-    return on_gpu and not _is_small(model) and find_spec("triton") is not None
+    return on_gpu and not is_small(model) and find_spec("triton") is not None

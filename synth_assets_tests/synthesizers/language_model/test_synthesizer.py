@@ -106,6 +106,14 @@ def test_frequencies_are_the_models_probabilities(fitted: LanguageModel) -> None
     assert close(shares_of(rows, exact), exact["share"].to_numpy(), len(rows))
 
 
+def test_several_processes_draw_the_rows_of_one(fitted: LanguageModel) -> None:
+    lines: list[str] = []
+    arguments = {"seed": 7, "conditions": {"size": "<= 2"}}
+    rows = fitted.sample(2300, processes=2, log=lines.append, **arguments)
+    assert "2,300 of 2,300 rows" in lines[-1]
+    pd.testing.assert_frame_equal(rows, fitted.sample(2300, processes=1, **arguments))
+
+
 def test_a_longer_sample_begins_with_the_shorter_one(fitted: LanguageModel) -> None:
     longer = fitted.sample(2300, seed=7)
     pd.testing.assert_frame_equal(fitted.sample(1200, seed=7), longer.head(1200))

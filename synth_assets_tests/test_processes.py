@@ -9,8 +9,8 @@ from pandas.testing import assert_frame_equal
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import evaluate as evaluation
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES
-from synth_assets.evaluation.processes import started
 from synth_assets.evaluation.samples import Samples
+from synth_assets.processes import in_turn, started
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_metrics import LEGS, rows, schema
 
@@ -43,3 +43,7 @@ def test_an_error_of_a_child_is_raised_where_its_result_is_asked_for() -> None:
 def test_a_child_that_dies_is_named() -> None:
     with started(os._exit, [(3,)], 2) as results, pytest.raises(ForeseenError, match="ended with status 3"):
         next(results)
+
+
+def test_items_of_children_come_in_turn() -> None:
+    assert list(in_turn(range, [(0, 5, 2), (1, 5, 2)])) == [0, 1, 2, 3, 4]
