@@ -14,7 +14,7 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES, PRIVACY_FAMILIES, Metric, NotComputed, result_frame
-from synth_assets.evaluation.metrics.attacks import LEAKED_ROW
+from synth_assets.evaluation.metrics.attacks import BY_KNOWLEDGE, LEAKED_ROW, ONE_SAMPLE, Knowledge
 from synth_assets.evaluation.metrics.utility import (
     NO_SCORE,
     Comparison,
@@ -240,7 +240,13 @@ def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = (), *
     return _compute(FIDELITY_FAMILIES, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}, log)
 
 
-def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, log: Log = silent) -> pd.DataFrame:
+def privacy_results(
+    samples: Samples,
+    row_ids: Sequence[int] | None = None,
+    *,
+    knowledge: Knowledge = ONE_SAMPLE,
+    log: Log = silent,
+) -> pd.DataFrame:
     """Compute the metrics of copies, distances and membership inference attacks, and list the leaked rows.
 
     Parameters
@@ -249,6 +255,10 @@ def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, l
         The rows.
     row_ids : sequence of int, optional
         The `row_id` of each train row; its position if not given.
+    knowledge : Knowledge
+        What attackers know beside the sample.
+    log : callable
+        Called with a line for each family of metrics.
 
     Returns
     -------
@@ -256,7 +266,8 @@ def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, l
         Metric results; leaked rows have `column_name` 'row_id 17'. `attrs["not_computed"]` is as of
         `fidelity_results`.
     """
-    return _compute(PRIVACY_FAMILIES, samples, {LEAKED_ROW: {"row_ids": row_ids}}, log)
+    options = {LEAKED_ROW: {"row_ids": row_ids}, **{name: {"knowledge": knowledge} for name in BY_KNOWLEDGE}}
+    return _compute(PRIVACY_FAMILIES, samples, options, log)
 
 
 def _compute(

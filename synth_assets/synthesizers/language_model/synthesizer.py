@@ -29,6 +29,7 @@ class LanguageModel(Synthesizer):
     supports_conditions: ClassVar[bool] = True
     supports_temperature: ClassVar[bool] = True
     supports_text: ClassVar[bool] = True
+    supports_likelihood: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")
 
     settings: LanguageModelSettings
@@ -72,6 +73,11 @@ class LanguageModel(Synthesizer):
         self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         return self.row_model.sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+
+    def _log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
+        from synth_assets.synthesizers.language_model.likelihood import log_likelihood
+
+        return log_likelihood(self.row_model, rows)
 
     def impute(self, rows: pd.DataFrame, *, seed: int = 0, temperature: float = 1.0, log: Log = silent) -> pd.DataFrame:
         """Fill in missing cells, given the rest of their row.
