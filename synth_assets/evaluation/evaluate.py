@@ -174,6 +174,7 @@ def evaluate(
     *,
     title: str = "the table",
     source: str = "the rows given",
+    knowledge: Knowledge = ONE_SAMPLE,
     log: Log = silent,
     details: Mapping[str, str] | None = None,
 ) -> Evaluation:
@@ -189,6 +190,8 @@ def evaluate(
         By gate and metric: how much worse than real rows the sample may be; otherwise the metric's own tolerance.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    knowledge : Knowledge
+        What attackers know beside the sample.
     log : callable
         Called with a line for each family of metrics.
     details : mapping of str to str, optional
@@ -208,7 +211,7 @@ def evaluate(
     check_constraints(constraints, samples.schema)
     results = {
         "fidelity": fidelity_results(samples, constraints, log=log),
-        "privacy": privacy_results(samples, log=log),
+        "privacy": privacy_results(samples, knowledge=knowledge, log=log),
     }
     not_computed = [NotComputed(**each) for frame in results.values() for each in frame.attrs[NOT_COMPUTED]]
     comparison = None
@@ -266,7 +269,8 @@ def privacy_results(
         Metric results; leaked rows have `column_name` 'row_id 17'. `attrs["not_computed"]` is as of
         `fidelity_results`.
     """
-    options = {LEAKED_ROW: {"row_ids": row_ids}, **{name: {"knowledge": knowledge} for name in BY_KNOWLEDGE}}
+    options: dict[str, dict[str, Any]] = {name: {"knowledge": knowledge} for name in BY_KNOWLEDGE}
+    options[LEAKED_ROW] = {"row_ids": row_ids}
     return _compute(PRIVACY_FAMILIES, samples, options, log)
 
 

@@ -33,8 +33,8 @@ def log_likelihood(row_model: RowModel, rows: pd.DataFrame) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (n) nats; minus infinity for a row that the model cannot generate: a label or a character that no train row has,
-        or a number that is off their grid or beyond their bounds.
+        (n) nats; minus infinity for a row that the model cannot generate, with a label or a character that no train row
+        has, or a number beyond their bounds. Numbers are rounded as the model rounds them.
     """
     encoder = row_model.row_encoder
     found = np.full(len(rows), -np.inf)
@@ -65,7 +65,7 @@ def _log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
     slots, targets = slots[:, positions], batch.targets[:, 1:][:, positions]
     head = model.get_output_embeddings()
     bias = getattr(head, "bias", None)
-    for slot in slots[slots >= 0].unique().tolist():
+    for slot in torch.unique(slots[slots >= 0]).tolist():
         row, position = (slots == slot).nonzero(as_tuple=True)
         tokens = batch.candidates[slot]
         logits = hidden[row, position] @ head.weight[tokens].T
