@@ -185,7 +185,7 @@ def calibrated_by_a_model(runs: Runs, model: Synthesizer) -> Iterator[dict[str, 
 def _difference(
     model: Callable[[pd.DataFrame], np.ndarray], other: Callable[[pd.DataFrame], np.ndarray], rows: pd.DataFrame
 ) -> np.ndarray:
-    """Return by how much more likely rows are under a model; what the other cannot generate is as likely as its least."""
+    """Return by how much more likely rows are under a model; a row that the other cannot generate has its least."""
     expected = other(rows)
     return model(rows) - np.where(np.isfinite(expected), expected, expected[np.isfinite(expected)].min())
 
