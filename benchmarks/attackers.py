@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tables
-from bench_tables import folder_of
 from methods import BE_GREAT, read_rows
 from peers.environments import PEERS, interpreter_of, script_of
 from runs import HERE, Limits, Runs, run_within
@@ -78,9 +77,9 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=DAYS, help="samples of a model (default: %(default)s)")
     arguments = parser.parse_args()
     given = dict(each.split("=", 1) for each in arguments.rows)
-    parts = []
+    folder, parts = DataPaths.from_environment().root / "bench", []
     for name in arguments.tables:
-        runs = Runs(folder_of(name) / "attackers", tables.load(name), 0)
+        runs = Runs(folder / name / "attackers", tables.load(name), 0)
         found = {}
         for method in (*arguments.methods, *given):
             measured = attack(runs, method, given.get(method), arguments.days)
@@ -88,7 +87,7 @@ def main() -> None:
             print(f"{name}, {method}: {measured if isinstance(measured, str) else 'attacked'}", flush=True)
         parts.append(section(runs.table, found))
     text = "\n".join(parts)
-    atomic_write(DataPaths.from_environment().root / "bench" / "attackers.md", text.encode())
+    atomic_write(folder / "attackers.md", text.encode())
     print(text)
 
 
