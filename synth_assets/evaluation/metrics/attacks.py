@@ -483,9 +483,9 @@ def _attack(name: str, title: str, score: str, citation: str) -> Metric:
         "Other attacks may succeed where this one fails.",
         citation,
         _attack_auc(name),
-        # Right for 3 in 100 pairs of a train row and another more than by chance, as where one synthetic row in
-        # twenty-five is a copy of a train row.
-        tolerance=0.03,
+        # Right for 2 in 100 pairs of a train row and another more than by chance. A language model fitted to 2,000 rows
+        # of abalone for 116 epochs, without early stopping, exceeds chance by 0.041; as shipped, by 0.027.
+        tolerance=0.02,
     )
 
 
@@ -535,7 +535,7 @@ METRICS = (
         f"to this sample, at most {MOST_DRAWN:,} of them; {MOST_TARGETS:,} real rows of a set are attacked.",
         "The five attacks above",
         _auc_with_every_sample,
-        tolerance=0.03,
+        tolerance=0.02,
         heading="Attack",
     ),
     Metric(
@@ -547,7 +547,7 @@ METRICS = (
         f"rows are exchanged at random. {_WHO}",
         f"The five attacks above. {_OUTLIERS}",
         _best_attack("attack_auc", "auc"),
-        tolerance=0.03,
+        tolerance=0.02,
         heading="Rows",
     ),
     Metric(
