@@ -29,7 +29,6 @@ from synth_assets.evaluation.gates import GATES, evaluate_gate
 from synth_assets.evaluation.metrics.attacks import (
     CALIBRATED,
     EVERY_SAMPLE,
-    EVERY_SAMPLE_OUTLIERS,
     OUTLIERS,
     Knowledge,
 )
@@ -57,11 +56,11 @@ LIMITS = Limits(cpu_s=1800, memory_mb=8192)
 
 COLUMNS = {
     "one sample": ("attack_auc", None),
-    "outliers": ("attack_auc", OUTLIERS),
+    "outliers": ("outlier_auc", None),
     "TPR at 1% FPR": ("attack_tpr_1", None),
     "at 0.1%": ("attack_tpr_01", None),
     "every sample": ("attack_auc", EVERY_SAMPLE),
-    "outliers ": ("attack_auc", EVERY_SAMPLE_OUTLIERS),
+    "outliers ": ("outlier_auc", EVERY_SAMPLE),
     "TPR at 1% FPR ": ("attack_tpr_1", EVERY_SAMPLE),
     "at 0.1% ": ("attack_tpr_01", EVERY_SAMPLE),
     "DCR share": ("dcr_share", None),

@@ -149,6 +149,9 @@ GATES = {
                 "attack_auc",
                 "attack_tpr_1",
                 "attack_tpr_01",
+                "outlier_auc",
+                "outlier_tpr_1",
+                "outlier_tpr_01",
             ),
             "Do not publish or share the sample: it repeats train rows, which the report lists. Fit the synthesizer to "
             "more rows or for fewer epochs, or use one that copies less.",

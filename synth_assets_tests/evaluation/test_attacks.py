@@ -12,8 +12,6 @@ from synth_assets.evaluation.metrics import attacks
 from synth_assets.evaluation.metrics.attacks import (
     CALIBRATED,
     EVERY_SAMPLE,
-    EVERY_SAMPLE_OUTLIERS,
-    OUTLIERS,
     Knowledge,
 )
 from synth_assets.evaluation.metrics.membership import MAXIMUM, Attack, successes
@@ -98,10 +96,10 @@ def test_every_sample_reveals_more_than_one() -> None:
     found = privacy_results(alone, knowledge=Knowledge(pd.concat(days[:-1], ignore_index=True)))
 
     best = best_auc(found)
-    assert set(best) == {None, OUTLIERS, EVERY_SAMPLE, EVERY_SAMPLE_OUTLIERS}
+    assert set(best) == {None, EVERY_SAMPLE}
     assert best[None] < 0.6
     assert best[EVERY_SAMPLE] > 0.75
-    assert best[EVERY_SAMPLE_OUTLIERS] > 0.75
+    assert best_auc(found, "outlier_auc")[EVERY_SAMPLE] > 0.75
     failed = evaluate_gate(GATES["privacy"], found).findings.query("~passed")
     assert "every_sample_auc" in set(failed["metric"])
     assert "Publish no further sample of this model" in evaluate_gate(GATES["privacy"], found).message
@@ -132,7 +130,7 @@ def test_outliers_are_attacked_by_themselves() -> None:
 
     best = best_auc(found)
     assert best[None] < 0.56
-    assert best[OUTLIERS] > 0.8
+    assert best_auc(found, "outlier_auc")[None] > 0.8
 
 
 def test_a_likelihood_is_calibrated_by_what_rows_of_such_values_have() -> None:
