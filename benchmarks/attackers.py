@@ -2,7 +2,7 @@
 
 Each method fits the train rows of a table and draws 30 samples of 3,000 rows. Three attackers infer which real rows
 were train rows: who sees the first sample, who sees all, and who holds the model (of the language model, whose
-likelihood can be computed). A language model that is trained far too long shows what they find of one. Rows are kept in
+likelihood can be computed). The language model trained far too long shows what a leak looks like. Rows are kept in
 `data/bench/` and used again while their inputs are the same; the table is printed, and written to `attackers.md` there.
 
 TABLES=folder names the folder of the tables' files (see `tables.yaml`), ABALONE_CSV the file of abalone. `--rows
