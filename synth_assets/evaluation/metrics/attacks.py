@@ -33,9 +33,9 @@ OUTLIER_SHARE, OUTLIER_NEIGHBOURS = 0.05, 5
 """Share of the real rows that count as outliers, and the neighbours by whose mean distance they are chosen."""
 
 LOCAL_ROWS = 3
-"""Synthetic rows closest to a real row whose likelihood the attack Gen-LRA compares. Of 1, 3, 10, 30 and 200, fewer find
-more: on a part of the train rows of abalone, 1 had the greatest AUC against SMOTE (0.776; 3: 0.757; 200: 0.638) and 3
-against CART (0.572; 1: 0.565; 200: 0.540)."""
+"""Synthetic rows closest to a real row whose likelihood the attack Gen-LRA compares. Of 1, 3, 10, 30 and 200, fewer
+find more: on a part of the train rows of abalone, 1 had the greatest AUC against SMOTE (0.776; 3: 0.757; 200: 0.638)
+and 3 against CART (0.572; 1: 0.565; 200: 0.540)."""
 
 MOST_DRAWN, MOST_TARGETS = 90_000, 2_000
 """Rows of all samples of a model, and real rows of a set beside outliers, that are attacked with all samples; of more,
