@@ -25,7 +25,7 @@ ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
 
-.PHONY: help demo dev test test-slow test-fault test-all baseline bench augmentation lint audit format lock clean
+.PHONY: help demo dev test test-slow test-fault test-all baseline bench bench-attackers augmentation lint audit format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -54,6 +54,9 @@ baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two 
 
 bench: $(VENV)/installed ## Measure the language model, be_great and peers side by side, three seeds each (half an hour; SLOW=1 adds slow peers)
 	$(BIN)/python benchmarks/bench.py $(if $(SLOW),--slow-peers)
+
+bench-attackers: $(VENV)/installed ## Measure membership inference attacks on the language model and peers (TABLES=folder of files; an hour of CPU)
+	$(BIN)/python benchmarks/attackers.py
 
 augmentation: $(VENV)/installed ## Measure what synthetic rows add to 50 to 3,000 real ones (some 12 CPU minutes)
 	$(BIN)/python benchmarks/augmentation/main.py

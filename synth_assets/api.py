@@ -116,6 +116,7 @@ def evaluate(
     private: bool = True,
     title: str = "the table",
     source: str = "the rows given",
+    synthesizer: "Synthesizer | None" = None,
     details: dict[str, str] | None = None,
     progress: bool = True,
 ) -> "Evaluation":
@@ -138,6 +139,9 @@ def evaluate(
         Whether the real rows are confidential. A schema states it itself.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    synthesizer : Synthesizer, optional
+        The fitted synthesizer, for the attacks of who holds the model; a `language_model` computes the likelihood of
+        real rows.
     details : dict of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as `{"Seed": "17"}`.
     progress : bool
@@ -181,11 +185,14 @@ def evaluate(
     }
 
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
+    from synth_assets.evaluation.metrics.attacks import Knowledge
     from synth_assets.evaluation.samples import Samples
 
     samples = Samples(**typed, schema=schema)
+    has_likelihood = synthesizer is not None and synthesizer.supports_likelihood
+    knowledge = Knowledge(log_likelihood=synthesizer.log_likelihood if has_likelihood else None)  # type: ignore[union-attr]
     with _log(progress, "evaluating") as log:
-        return evaluate_samples(samples, title=title, source=source, log=log, details=details)
+        return evaluate_samples(samples, title=title, source=source, knowledge=knowledge, log=log, details=details)
 
 
 def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:

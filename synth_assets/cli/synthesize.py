@@ -118,12 +118,20 @@ def synthesize(
     _say(f"{held_out:,} of the rows are held out for the report (--no-holdout fits to all).")
     if len(table) < FEW_ROWS:
         _say(f"An evaluation on {held_out:,} rows can tell little: intervals are wide, differences may be chance.")
-    synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)
+    fitted = SYNTHESIZERS[synthesizer]()
+    synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=fitted, processes=processes)
     write(synthetic)
     _say("Evaluating the rows.")
     details = {"Synthesizer": synthesizer, "Seed": str(seed), "Made with": f"synth-assets {version('synth-assets')}"}
     evaluation = api.evaluate(
-        synthetic, train, holdout, schema=schema, title=file.stem, source=file.name, details=details
+        synthetic,
+        train,
+        holdout,
+        schema=schema,
+        title=file.stem,
+        source=file.name,
+        synthesizer=fitted,
+        details=details,
     )
     for verdict in evaluation.gates:
         _say(f"{verdict.gate.name}: {verdict.status}. {verdict.message}")

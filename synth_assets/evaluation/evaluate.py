@@ -16,7 +16,7 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES, PRIVACY_FAMILIES, Metric, NotComputed, result_frame
-from synth_assets.evaluation.metrics.attacks import LEAKED_ROW
+from synth_assets.evaluation.metrics.attacks import BY_KNOWLEDGE, LEAKED_ROW, ONE_SAMPLE, Knowledge
 from synth_assets.evaluation.metrics.utility import (
     NO_SCORE,
     Comparison,
@@ -189,6 +189,7 @@ def evaluate(
     *,
     title: str = "the table",
     source: str = "the rows given",
+    knowledge: Knowledge = ONE_SAMPLE,
     log: Log = silent,
     details: Mapping[str, str] | None = None,
 ) -> Evaluation:
@@ -204,6 +205,8 @@ def evaluate(
         By gate and metric: how much worse than real rows the sample may be; otherwise the metric's own tolerance.
     title, source : str
         Name of the table and origin of the real rows, for the report.
+    knowledge : Knowledge
+        What attackers know beside the sample.
     log : callable
         Called with a line for each family of metrics.
     details : mapping of str to str, optional
@@ -228,7 +231,7 @@ def evaluate(
     found: dict[str, _Family] = {}
     comparison = None
     with started(_compute_part, calls, _processes(samples)) as computed:
-        privacy = privacy_results(samples, log=log)  # here, while other processes compute the rest
+        privacy = privacy_results(samples, knowledge=knowledge, log=log)  # here, while other processes compute the rest
         for name, outcome, seconds in chain.from_iterable(computed):
             if isinstance(outcome, Comparison):
                 comparison, count = outcome, len(outcome.scores)
@@ -262,7 +265,13 @@ def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = (), *
     return _compute(FIDELITY_FAMILIES, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}, log)
 
 
-def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, log: Log = silent) -> pd.DataFrame:
+def privacy_results(
+    samples: Samples,
+    row_ids: Sequence[int] | None = None,
+    *,
+    knowledge: Knowledge = ONE_SAMPLE,
+    log: Log = silent,
+) -> pd.DataFrame:
     """Compute the metrics of copies, distances and membership inference attacks, and list the leaked rows.
 
     Parameters
@@ -271,6 +280,10 @@ def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, l
         The rows.
     row_ids : sequence of int, optional
         The `row_id` of each train row; its position if not given.
+    knowledge : Knowledge
+        What attackers know beside the sample.
+    log : callable
+        Called with a line for each family of metrics.
 
     Returns
     -------
@@ -278,7 +291,9 @@ def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, l
         Metric results; leaked rows have `column_name` 'row_id 17'. `attrs["not_computed"]` is as of
         `fidelity_results`.
     """
-    return _compute(PRIVACY_FAMILIES, samples, {LEAKED_ROW: {"row_ids": row_ids}}, log)
+    options: dict[str, dict[str, Any]] = {name: {"knowledge": knowledge} for name in BY_KNOWLEDGE}
+    options[LEAKED_ROW] = {"row_ids": row_ids}
+    return _compute(PRIVACY_FAMILIES, samples, options, log)
 
 
 @dataclass(frozen=True)

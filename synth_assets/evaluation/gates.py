@@ -146,8 +146,17 @@ GATES = {
                 "partial_copies",
                 "dcr_share",
                 "membership_auc",
+                "dcr_difference_auc",
                 "domias_auc",
+                "gen_lra_auc",
                 "levenshtein_auc",
+                "every_sample_auc",
+                "attack_auc",
+                "attack_tpr_1",
+                "attack_tpr_01",
+                "outlier_auc",
+                "outlier_tpr_1",
+                "outlier_tpr_01",
             ),
             "Do not publish or share the sample: it repeats train rows, which the report lists. Fit the synthesizer to "
             "more rows or for fewer epochs, or use one that copies less.",
@@ -157,6 +166,9 @@ GATES = {
                 "synthesizer that hides rare labels, or lower min_label_rows if the labels are not confidential.",
                 "key_copies": "Do not publish or share the sample: real keys are repeated in {columns}. State a "
                 "pattern or a start for the column that no real key has.",
+                "every_sample_auc": "Publish no further sample of this model: with the earlier ones, it reveals which "
+                "rows were train rows. Fit another model, to rows that no earlier one has seen, and publish fewer of "
+                "its rows.",
                 "text_copies": _COPIED_TEXT,
                 "text_near_copies": _COPIED_TEXT,
             },

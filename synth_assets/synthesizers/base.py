@@ -112,6 +112,7 @@ class Synthesizer(ABC):
     supports_conditions: ClassVar[bool] = False
     supports_temperature: ClassVar[bool] = False
     supports_text: ClassVar[bool] = False
+    supports_likelihood: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
     """Packages whose versions the fitted model depends on."""
 
@@ -350,6 +351,36 @@ class Synthesizer(ABC):
         for batch, learned in zip(batches, drawn, strict=False):
             yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first_key + batch * BATCH_ROWS)
 
+    def log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
+        """Compute the log-likelihood of real rows under the fitted model, in nats.
+
+        Keys and columns that are not published have no part in it. A label that is hidden counts as any hidden label of
+        its column.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            n rows with the table's columns; cells may be missing in nullable ones.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n) nats; minus infinity for a row that the model cannot generate.
+
+        Raises
+        ------
+        ModelError
+            If the synthesizer is not fitted, or has no likelihood.
+        TableError
+            If a column is missing, or cannot be converted to its type.
+        """
+        if not hasattr(self, "schema"):
+            raise ModelError(f"this {self.name} synthesizer is not fitted; call fit first.")
+        if not self.supports_likelihood:
+            raise ModelError(f"the {self.name} synthesizer computes no likelihood of a row; use 'language_model'.")
+        typed = self.schema.select(self.learned_schema.names).coerce(rows, origin="the rows")
+        return self._log_likelihood(self.preparation.prepare(typed))
+
     def save(self, path: Path | str) -> None:
         """Save the fitted synthesizer to a folder; nothing is pickled.
 
@@ -404,6 +435,10 @@ class Synthesizer(ABC):
         self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         """Yield some of the batches of n rows, by their numbers: `BATCH_ROWS` rows each, the last one the rest."""
+
+    def _log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return the log-likelihood of rows of `learned_schema`, where `supports_likelihood`."""
+        raise NotImplementedError
 
     @abstractmethod
     def _save(self, folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
@@ -19,15 +19,18 @@ from uuid import uuid4
 
 import pandas as pd
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from synth_assets.schema.table import TableSchema, content_hash
-from synth_assets.storage.files import sync, verify_manifest, write_manifest
+from synth_assets.storage.files import atomic_write, sync, verify_manifest, write_manifest
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 
 ALGORITHM_VERSION = 10
 """Raised whenever this package would fit another model to the same inputs."""
+
+ATTACKS_FILE = "attacks.json"
+"""In the folder of a model: what an evaluation measured of attackers who hold it."""
 
 PRESENTATION = {"description", "unit"}
 """Fields of a column that no model depends on."""
@@ -57,6 +60,8 @@ class ModelCard(BaseModel):
         The step of the checkpoint that a killed fit was resumed from; 0 if it was not.
     fitted_at : str
         When, in ISO 8601.
+    attacks : dict of str to float
+        Success of attackers who hold the model, by metric and score; empty before a sample is evaluated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +75,7 @@ class ModelCard(BaseModel):
     seconds: float
     resumed_from_step: int
     fitted_at: str
+    attacks: dict[str, float] = {}
 
     @property
     def synthesizer(self) -> str:
@@ -120,9 +126,18 @@ class ModelStore:
                 "fine_tuned_model again to fit it with this version."
             )
         try:
-            return ModelCard.model_validate_json((folder / "card.json").read_bytes())
-        except (OSError, ValidationError) as error:
+            card = ModelCard.model_validate_json((folder / "card.json").read_bytes())
+            attacks = folder / ATTACKS_FILE
+            return card.model_copy(update={"attacks": json.loads(attacks.read_bytes())}) if attacks.exists() else card
+        except (OSError, ValueError) as error:
             raise ModelError(self._damaged(version, f"card.json cannot be read ({error})")) from error
+
+    def record_attacks(self, version: str, measured: Mapping[str, float]) -> None:
+        """Record on the card of a model how successful attackers are who hold it.
+
+        The file stands beside those of the manifest, since holdout rows are read by evaluation only, after the fit.
+        """
+        atomic_write(self.path(version) / ATTACKS_FILE, json.dumps(dict(measured), indent=1).encode())
 
     def verify(self, version: str) -> None:
         """Compare every file of a model with its hash.

@@ -201,6 +201,7 @@ def test_a_source_that_did_not_change_leaves_what_follows_fresh(world: World, fi
 def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
     outcome = world.run(*OF_A_DAY, "published", day="2026-11-21")
     assert outcome.success, outcome.messages
+    assert outcome.metadata("privacy")["earlier_rows"] == SAMPLE_ROWS
     assert outcome.metadata("report")["history"].startswith("![history](data:image/png;base64,")
     assert PICTURES["history"].caption in world.paths.report("abalone", "2026-11-21").read_text(encoding="utf-8")
     assert PICTURES["history"].caption not in world.paths.report("abalone", DAY).read_text(encoding="utf-8")
@@ -267,6 +268,7 @@ def test_a_sample_that_failed_is_not_published_with_the_next_day(world: World) -
     passed = world.run(*OF_A_DAY, "published", day="2026-11-22")
     assert passed.success, passed.messages
     assert passed.metadata("published")["left_out"] == {"2026-11-21": "it did not pass fidelity"}
+    assert passed.metadata("privacy")["earlier_rows"] == SAMPLE_ROWS  # nobody has seen the sample that failed
     for table in OF_A_DAY - {"fidelity_plots"}:
         days = "SELECT DISTINCT resample_date::VARCHAR FROM abalone." + table + " ORDER BY ALL"
         assert world.query(days, world.paths.published) == [(DAY,), ("2026-11-22",)], table

@@ -117,6 +117,17 @@ def test_the_card_has_the_inputs_of_the_model(fitted, easy_rows: pd.DataFrame) -
     assert ModelStore(root / "models").card(card.version) == card
 
 
+def test_the_card_has_what_an_evaluation_measures_later(fitted, tmp_path: Path) -> None:
+    root, card, _ = fitted
+    shutil.copytree(root, tmp_path / "copy")
+    store = ModelStore(tmp_path / "copy" / "models")
+
+    store.record_attacks(card.version, {"likelihood_auc": 0.53})
+
+    assert store.card(card.version).attacks == {"likelihood_auc": 0.53}
+    store.verify(card.version)
+
+
 def test_the_schema_decides_the_version_and_the_card_counts_hidden_labels(
     easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path
 ) -> None:

@@ -279,12 +279,15 @@ METRICS = (
     ),
     Metric(
         "dcr_share",
-        "DCR share: rows closer to train than to holdout rows",
+        "DCR share: rows closer to train than to holdout rows, a check of copies",
         *AREA,
         ANY,
         "Share of the synthetic rows whose distance to the closest record is smaller for train rows than for as many "
-        "holdout rows; 0.5 where the sample is equally close to both. At most 5,000 rows of a set are compared.",
-        "SDMetrics, DCROverfittingProtection, has the same comparison",
+        "holdout rows; 0.5 where the sample is equally close to both. At most 5,000 rows of a set are compared. It "
+        "finds rows that are nearly copied, and measures no risk: samples that pass it may still reveal train rows to "
+        "the attacks.",
+        "SDMetrics, DCROverfittingProtection, has the same comparison; its limits: Yao, Krčo, Ganev and de Montjoye, "
+        "The DCR Delusion: Measuring the Privacy Risk of Synthetic Data, 2025, arXiv:2505.01524",
         _dcr_share,
         # 3 of 100 synthetic rows more than by chance.
         tolerance=0.03,

@@ -129,7 +129,8 @@ def _as_row(card: ModelCard) -> pd.DataFrame:
                 "train_rows": card.rows,
                 "final_loss": card.final_loss,
                 "fitted_at": card.fitted_at,
-                "card": card.model_dump_json(),
+                # An evaluation measures the attacks later; the model is the same.
+                "card": card.model_dump_json(exclude={"attacks"}),
             }
         ]
     ).astype({"final_loss": "float64"})

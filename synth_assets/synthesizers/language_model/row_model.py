@@ -54,7 +54,7 @@ rows, 120,000 did as well as 240,000."""
 
 FULL_PRETRAIN_UP_TO, PRETRAIN_UP_TO = 10_000, 30_000
 """Train rows up to which the pretraining has all of these rows, and from which on it has none: so many train rows teach
-as much. From 9,000 rows of shoppers, half of the pretraining left more for boosted trees to find (AUC 0.55 for 0.52)."""
+as much. From 9,000 rows of shoppers, half of the pretraining left more for boosted trees to find."""
 
 FOREST_ROWS = 10_000
 """Maximum number of train rows that the forest of the pretraining is fitted to."""

@@ -39,22 +39,25 @@ def load_scratch(folder: Path) -> tuple["ScratchModel", "ScratchTokenizer"]:
 
 
 class ScratchModel:
-    """The weights of a GPT-2, under the attributes of transformers' `GPT2LMHeadModel`.
+    """The weights of a GPT-2, under the attributes of transformers' `GPT2LMHeadModel`, without dropout.
 
     `config` is the content of config.json, `weights` of model.safetensors.
     """
 
     device = torch.device("cpu")
+    training = False
 
     def __init__(self, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
         self.config = SimpleNamespace(**config)
         self.weights = {name.removeprefix("transformer."): weight for name, weight in weights.items()}
         n_embd, n_head = config["n_embd"], config["n_head"]
+        no_dropout = torch.nn.Identity().eval()
         self.transformer = SimpleNamespace(
             config=self.config,
             embed_dim=n_embd,
             wte=self._embedding("wte"),
             wpe=self._embedding("wpe"),
+            drop=no_dropout,
             ln_f=self._layer_norm("ln_f"),
             h=[
                 SimpleNamespace(
@@ -62,6 +65,9 @@ class ScratchModel:
                     ln_2=self._layer_norm(f"h.{i}.ln_2"),
                     attn=SimpleNamespace(
                         embed_dim=n_embd,
+                        num_heads=n_head,
+                        attn_dropout=no_dropout,
+                        resid_dropout=no_dropout,
                         scaling=(n_embd // n_head) ** -0.5,
                         c_attn=self._linear(f"h.{i}.attn.c_attn"),
                         c_proj=self._linear(f"h.{i}.attn.c_proj"),
@@ -70,6 +76,7 @@ class ScratchModel:
                         c_fc=self._linear(f"h.{i}.mlp.c_fc"),
                         c_proj=self._linear(f"h.{i}.mlp.c_proj"),
                         act=torch.nn.ReLU(),
+                        dropout=no_dropout,
                     ),
                 )
                 for i in range(config["n_layer"])

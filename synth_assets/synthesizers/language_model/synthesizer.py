@@ -28,6 +28,7 @@ class LanguageModel(Synthesizer):
     supports_conditions: ClassVar[bool] = True
     supports_temperature: ClassVar[bool] = True
     supports_text: ClassVar[bool] = True
+    supports_likelihood: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")
 
     settings: LanguageModelSettings
@@ -85,6 +86,11 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.training import is_small
 
         return bool(self.row_model.model.device.type == "cpu") and is_small(self.row_model.model)
+
+    def _log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
+        from synth_assets.synthesizers.language_model.likelihood import log_likelihood
+
+        return log_likelihood(self.row_model, rows)
 
     def impute(self, rows: pd.DataFrame, *, seed: int = 0, temperature: float = 1.0, log: Log = silent) -> pd.DataFrame:
         """Fill in missing cells, given the rest of their row.
