@@ -1,8 +1,8 @@
 """`make bench-tables`: our synthesizers and peers on the field's tables, each within limits of CPU time and memory.
 
 Each method fits the train rows of a table and draws as many synthetic ones, in a process of its own, with several
-seeds; all are then measured by our measures and by the field's. Everything is kept in `data/bench/` and used again while
-its inputs are the same. The results are written between the markers of `docs/results.md`.
+seeds; all are then measured by our measures and by the field's. Everything is kept in `data/bench/` and used again
+while its inputs are the same. The results are written between the markers of `docs/results.md`.
 
 TABLES=folder names the folder of the tables' files (see `tables.yaml`), ABALONE_CSV the file of abalone.
 """
@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -151,7 +151,7 @@ def _data(runs: Runs, method: str | None) -> list[str]:
     return [sha256(file) for file in files]
 
 
-def _stored(path: Path, inputs: Sequence[object], compute) -> dict[str, float]:  # noqa: ANN001
+def _stored(path: Path, inputs: Sequence[object], compute: Callable[[], dict[str, float]]) -> dict[str, float]:
     key = hashlib.sha256(repr(inputs).encode()).hexdigest()
     if path.is_file() and (stored := json.loads(path.read_text()))["inputs"] == key:
         return dict(stored["values"])

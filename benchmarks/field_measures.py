@@ -1,7 +1,7 @@
 """The field's measures of synthetic rows, by its own definitions and learners.
 
-Run in the environment `boosting` (see `peers/environments.py`): it needs numpy, pandas, scikit-learn and xgboost, nothing
-of the project. Rows are columns of labels, as text, and numbers; a missing label is a label of its own.
+Run in the environment `boosting` (see `peers/environments.py`): it needs numpy, pandas, scikit-learn and xgboost, and
+nothing of the project. Rows are columns of labels, as text, and numbers; a missing label is a label of its own.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import pandas as pd
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
-from xgboost import DMatrix, XGBClassifier, train as boost
+from xgboost import DMatrix, XGBClassifier
+from xgboost import train as boost
 
 MISSING = "(missing)"
 
@@ -78,6 +79,7 @@ def against_train(rows: pd.DataFrame, train: pd.DataFrame) -> dict[str, float]:
     precision, recall = alpha_precision_beta_recall(rows, train)
     return {
         "XGBoost detection, train": xgboost_detection(rows, train),
+        "10-tree detection, train": xgboost_detection(rows, train, n_estimators=10, max_depth=3),
         "shape error": shape_error(rows, train),
         "trend error": trend_error(rows, train),
         "alpha-precision": precision,
@@ -89,7 +91,6 @@ def against_holdout(rows: pd.DataFrame, holdout: pd.DataFrame, target: str) -> d
     """Measure rows against real rows that no method was fitted to."""
     return {
         "XGBoost detection, holdout": xgboost_detection(rows, holdout),
-        "10-tree detection, holdout": xgboost_detection(rows, holdout, n_estimators=10, max_depth=3),
         **machine_learning_efficacy(rows, holdout, target),
     }
 
@@ -161,8 +162,8 @@ def trend_error(rows: pd.DataFrame, real: pd.DataFrame) -> float:
 
     Notes
     -----
-    SDMetrics' `CorrelationSimilarity` and `ContingencySimilarity`, as TabSyn and TabDiff report them against train rows.
-    Constant columns are left out of correlations.
+    SDMetrics' `CorrelationSimilarity` and `ContingencySimilarity`, as TabSyn and TabDiff report them against train
+    rows. Constant columns are left out of correlations.
     """
     binned = [_binned(each, real) for each in (rows, real)]
     numeric = [name for name in real if not _holds_labels(real[name])]
@@ -285,8 +286,8 @@ def alpha_precision_beta_recall(rows: pd.DataFrame, real: pd.DataFrame) -> tuple
     -----
     Alaa et al., How Faithful is your Synthetic Data?, ICML 2022, sections 3 and 4; computed as synthcity's naive
     `AlphaPrecision`, which TabSyn and TabPC report: numbers and one-hot labels in a Euclidean space, against as many
-    train rows. Here numbers are first divided by their range, as otherwise the one with the largest values alone counts,
-    missing numbers are zero, and at most 10,000 rows of a set are used.
+    train rows. Here numbers are first divided by their range, as otherwise the one with the largest values alone
+    counts, missing numbers are zero, and at most 10,000 rows of a set are used.
     """
     n = min(len(rows), len(real), MOST_NEIGHBOURS)
     x, x_real = _points(*_draw(n, rows, real), real)
@@ -317,7 +318,8 @@ def dcr_share(rows: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame) ->
     few = _draw(min(len(rows), MOST_NEIGHBOURS), rows)[0]
     parts = _points(few, *_draw(n, train, holdout), train)
     distances = [
-        NearestNeighbors(n_neighbors=1, metric="manhattan").fit(part).kneighbors(parts[0])[0][:, 0] for part in parts[1:]
+        NearestNeighbors(n_neighbors=1, metric="manhattan").fit(part).kneighbors(parts[0])[0][:, 0]
+        for part in parts[1:]
     ]
     return float((distances[0] < distances[1]).mean() + (distances[0] == distances[1]).mean() / 2)
 
@@ -351,7 +353,9 @@ def _norm(points: np.ndarray) -> np.ndarray:
 
 def _together(*sets: pd.DataFrame) -> pd.DataFrame:
     """Return all rows, with the same categories in each column of labels."""
-    both = pd.concat([rows.astype({c: "str" for c in rows if _holds_labels(rows[c])}) for rows in sets], ignore_index=True)
+    both = pd.concat(
+        [rows.astype({c: "str" for c in rows if _holds_labels(rows[c])}) for rows in sets], ignore_index=True
+    )
     return both.astype({name: "category" for name in both if _holds_labels(sets[0][name])})
 
 

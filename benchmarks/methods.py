@@ -1,7 +1,7 @@
 """The package's synthesizers, with the command line of a peer (see `peers/common.py`), and a comparison of speeds.
 
-`--method language_model`, `be_great`, `forest` or `smote` fits a table's train rows and draws a sample. `--method speed`
-times the language model and be_great on the same base: an epoch, and sampled rows a second.
+`--method language_model`, `be_great`, `forest` or `smote` fits a table's train rows and draws a sample.
+`--method speed` times the language model and be_great on the same base: an epoch, and sampled rows a second.
 """
 
 import argparse

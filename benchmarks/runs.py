@@ -1,4 +1,4 @@
-"""Runs of methods: each in a process of its own, within limits, kept on disk and used again while its inputs are the same.
+"""Runs of methods: each in a process of its own, within limits, kept and used again while its inputs are the same.
 
 A run that failed or reached a limit is kept too, with the reason; it is repeated when the limit is raised.
 """
@@ -60,8 +60,8 @@ class Limits:
 class Run:
     """What became of a run.
 
-    `reason` says why it did not finish, `limits` what it was run within, `inputs` is the hash of everything that its rows
-    depend on, `report` has what it measured of itself.
+    `reason` says why it did not finish, `limits` what it was run within, `inputs` is the hash of everything that its
+    rows depend on, `report` has what it measured of itself.
     """
 
     table: str
@@ -129,7 +129,7 @@ class Runs:
         return read_rows(self.path(method, "csv"), self.table.schema)
 
     def stored(self, method: str, limits: Limits | None = None) -> Run | None:
-        """Return what became of a run with the inputs of today, if that is known and would be the same within limits."""
+        """Return what became of a run with the same inputs, if that is known and would be the same within limits."""
         path = self.path(method, "json")
         if not path.is_file():
             return None
@@ -193,7 +193,16 @@ class Runs:
             return [interpreter_of(peer.environment), script_of(method), "--categories", *self.table.schema.categorical]
         settings = self.path(method, "settings")
         self._write(settings, json.dumps(self._settings(method)))
-        return [sys.executable, HERE / "methods.py", "--method", method, "--schema", self.schema, "--settings", settings]
+        return [
+            sys.executable,
+            HERE / "methods.py",
+            "--method",
+            method,
+            "--schema",
+            self.schema,
+            "--settings",
+            settings,
+        ]
 
     def _settings(self, method: str) -> dict[str, Any]:
         if method == "be_great":

@@ -1,7 +1,7 @@
 """The tables of the benchmarks, as `tables.yaml` names them: loaded, split, and with an inferred schema."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +65,7 @@ class Table:
     holdout: pd.DataFrame
     source: str
     constraints: tuple[Constraint, ...] = ()
-    language_model: SynthesizerSettings = LanguageModelSettings()
+    language_model: SynthesizerSettings = field(default_factory=LanguageModelSettings)
 
 
 def names() -> list[str]:
@@ -118,7 +118,9 @@ def _inferred(name: str, stated: TableSettings, seed: int) -> Table:
     together = pd.concat(parts, ignore_index=True)
     schema = infer_schema(together, stated.target, origin=source, private=False)
     if unfit := [column.name for column in schema.columns if column.type not in _SUPPORTED]:
-        raise ForeseenError(f"{name} has columns of other types than labels and numbers: {', '.join(unfit)}. Drop them.")
+        raise ForeseenError(
+            f"{name} has columns of other types than labels and numbers: {', '.join(unfit)}. Drop them."
+        )
     rows = schema.coerce(together, origin=source)
     n_train = len(parts[0]) if len(parts) > 1 else stated.train_rows
     if n_train is not None:

@@ -1,4 +1,4 @@
-"""Shared by the scripts of all peers: the command line, what is measured, gaps, and the grid that values are snapped to.
+"""Shared by the scripts of all peers: command line, what is measured, gaps, and the grid that values are snapped to.
 
 A script runs in its peer's environment, so this needs nothing but pandas and numpy, of any version that a peer wants.
 """
@@ -174,9 +174,11 @@ def coerce(rows: pd.DataFrame, train: pd.DataFrame, categories: list[str], count
             snapped = pd.Series(np.nan, index=range(count))
             snapped[present] = snap(numbers[present], known)
             whole = (known == np.rint(known)).all()
-            result[column] = snapped.astype("Int64").astype(train[column].dtype if present.all() else "Int64") if (
-                whole
-            ) else snapped
+            result[column] = (
+                snapped.astype("Int64").astype(train[column].dtype if present.all() else "Int64")
+                if (whole)
+                else snapped
+            )
     return pd.DataFrame(result)
 
 
@@ -214,7 +216,9 @@ def to_codes(train: pd.DataFrame, categories: list[str]) -> tuple[np.ndarray, Ca
     def decode(matrix: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(
             {
-                name: np.asarray(labels[name], dtype=object)[matrix[:, i].astype(int)] if name in labels else matrix[:, i]
+                name: np.asarray(labels[name], dtype=object)[matrix[:, i].astype(int)]
+                if name in labels
+                else matrix[:, i]
                 for i, name in enumerate(train)
             }
         )

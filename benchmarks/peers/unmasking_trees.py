@@ -1,4 +1,4 @@
-"""Autoregressive boosted trees over masked columns (UnmaskingTrees, McCarter 2024), by utrees, with its own settings."""
+"""Autoregressive boosted trees over masked columns (UnmaskingTrees, McCarter 2024), by utrees, own settings."""
 
 from typing import Any
 
