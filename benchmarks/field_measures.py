@@ -15,8 +15,6 @@ import pandas as pd
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
-from xgboost import DMatrix, XGBClassifier
-from xgboost import train as boost
 
 MISSING = "(missing)"
 
@@ -118,6 +116,8 @@ def xgboost_detection(rows: pd.DataFrame, real: pd.DataFrame, **settings: float)
     SDMetrics' `ScikitLearnClassifierDetectionMetric` with this learner; they print 1 - (2 * area - 1) against train
     rows. It one-hot encodes labels; here the learner gets them as categories.
     """
+    from xgboost import XGBClassifier
+
     n = min(len(rows), len(real))
     rng = np.random.default_rng(0)
     both = _together(*(each.iloc[rng.permutation(len(each))[:n]] for each in (rows, real)))
@@ -214,6 +214,9 @@ def machine_learning_efficacy(rows: pd.DataFrame, holdout: pd.DataFrame, target:
     one-hot encode labels; here the learner gets them as categories. Trees are added one by one, so that 10 and 50 trees
     are the first of 100. Rows without a target are left out.
     """
+    from xgboost import DMatrix
+    from xgboost import train as boost
+
     rows, holdout = (each.dropna(subset=[target]) for each in (rows, holdout))
     both = _together(rows, holdout)
     features = both.drop(columns=target)
