@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import environments
@@ -34,6 +34,7 @@ def test_the_grid_is_the_largest_step_of_all_values(values: list[float], expecte
     assert grid(np.array(values)) == expected
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(0, 400), min_size=2), st.lists(st.floats(-10, 10), min_size=1))
 def test_snapped_values_are_written_as_values_of_the_grid(train: list[int], drawn: list[float]) -> None:
     known = np.array([round(0.005 * k, 3) for k in train])

@@ -41,7 +41,7 @@ def test_a_test_part_of_its_own_is_held_out(tables: ModuleType) -> None:
 
 
 def test_a_table_that_cannot_be_had_says_what_to_do(tables: ModuleType) -> None:
-    with pytest.raises(SourceError, match="missing has no source. Set TABLES"):
+    with pytest.raises(SourceError, match=r"missing has no source\. Set TABLES"):
         tables.load("missing")
 
 
