@@ -37,7 +37,7 @@ def test_the_verdict_names_those_that_are_ahead(report: ModuleType) -> None:
 
 def test_the_section_replaces_what_is_between_the_markers(report: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
-    page.write_text(f"# Results\n{report.BEGIN}\nold\n{report.END}\n## Next\n")
+    page.write_text(f"# Results\n{report.BEGIN}\nan earlier section\n{report.END}\n## Next\n")
     ended = [_run("CPU limit", "more than 10 CPU minutes", seed) for seed in (1, 0)]
     report.write_section(
         page, _results(real_rows=0.5, language_model=0.52), ended, {"adult": "file adult.csv: few rows"}
@@ -45,7 +45,7 @@ def test_the_section_replaces_what_is_between_the_markers(report: ModuleType, tm
     text = page.read_text()
     assert text.startswith(f"# Results\n{report.BEGIN}\n")
     assert text.endswith(f"{report.END}\n## Next\n")
-    assert "old" not in text
+    assert "an earlier section" not in text
     assert "within 600 CPU s, 4,096 MB." in text
     assert "| origami (seeds 0, 1: more than 10 CPU minutes) | 0 | - |" in text
     assert "| adult | TabPC | 0.572 | 0.58 |" in text
