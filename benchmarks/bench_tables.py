@@ -129,7 +129,7 @@ def measures_of(runs: Runs, method: str | None) -> dict[str, float]:
     name = method or "real"
     ours = _stored(
         runs.path(name, "ours.json"),
-        [_data(runs, method), runs.schema.read_text(), *_OWN_CODE],
+        [_data(runs, method), runs.schema.read_text(), _OWN_CODE],
         lambda: measure_real_rows(runs.table) if method is None else measure(runs.table, runs.rows(method)),
     )
     field = _stored(
@@ -140,10 +140,14 @@ def measures_of(runs: Runs, method: str | None) -> dict[str, float]:
     return {**ours, **field}
 
 
-_OWN_CODE = [
-    code_of(HERE / "measures.py"),
-    *(code_of(PACKAGE / "evaluation" / each) for each in ("metrics", "samples.py", "learners.py")),
-]
+_EVALUATION = (
+    "samples",
+    "learners",
+    "intervals",
+    *(f"metrics/{each}" for each in ("detection", "copies", "prediction", "shape", "utility")),
+)
+_OWN_CODE = code_of(HERE / "measures.py", *(PACKAGE / "evaluation" / f"{each}.py" for each in _EVALUATION))
+"""A hash of the code of our measures."""
 
 
 def _data(runs: Runs, method: str | None) -> list[str]:

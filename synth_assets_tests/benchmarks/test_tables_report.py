@@ -46,7 +46,7 @@ def test_the_section_replaces_what_is_between_the_markers(report: ModuleType, tm
     assert text.startswith(f"# Results\n{report.BEGIN}\n")
     assert text.endswith(f"{report.END}\n## Next\n")
     assert "an earlier section" not in text
-    assert "within 600 CPU s, 4,096 MB." in text
+    assert "within limits:\n600 CPU s, 4,096 MB." in text
     assert "| origami (seeds 0, 1: more than 10 CPU minutes) | 0 | - |" in text
     assert "| adult | TabPC | 0.572 | 0.58 |" in text
     assert "| shoppers |" not in text
