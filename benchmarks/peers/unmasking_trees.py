@@ -4,7 +4,11 @@ from typing import Any
 
 import pandas as pd
 from common import Sampler, run_peer, to_codes
-from utrees import UnmaskingTrees
+from sklearn.utils.validation import validate_data
+from utrees import KDIQuantizer, UnmaskingTrees
+
+# utrees 0.3.0 calls a method that scikit-learn 1.7 no longer has.
+KDIQuantizer._validate_data = validate_data
 
 
 def fit(train: pd.DataFrame, categories: list[str], seed: int) -> tuple[Any, Sampler]:
