@@ -1,7 +1,7 @@
 """Columns drawn one by one from TabPFN's predictions (Hollmann et al., Nature 637, 2025), by tabpfn-extensions.
 
-Its weights are fetched from a model hub, and their licence has to be accepted there: without a network it ends with the
-library's own message.
+Its weights are fetched from a model hub, where their licence has to be accepted: without that it ends with a line that
+says so.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from common import Sampler, run_peer, to_codes
+from tabpfn.errors import TabPFNHuggingFaceGatedRepoError
 
 
 def fit(train: pd.DataFrame, categories: list[str], seed: int) -> tuple[Any, Sampler]:
@@ -27,4 +28,7 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> tuple[Any, Sam
 
 
 if __name__ == "__main__":
-    run_peer("tabpfn", fit)
+    try:
+        run_peer("tabpfn", fit)
+    except TabPFNHuggingFaceGatedRepoError as error:
+        raise SystemExit(f"it does not run without a download: {str(error).splitlines()[0]}") from error
