@@ -34,6 +34,7 @@ def synthesize(
     private: bool = True,
     seed: int = 0,
     synthesizer: "str | SynthesizerSettings | Synthesizer" = "language_model",
+    processes: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Fit a synthesizer to a table and draw synthetic rows.
@@ -56,6 +57,8 @@ def synthesize(
         Random seed. The same frame, arguments and library versions give the same rows.
     synthesizer : str, SynthesizerSettings or Synthesizer
         Name of a synthesizer, its settings, or a synthesizer, which is then fitted itself.
+    processes : int, optional
+        Number of processes that draw rows, as for `Synthesizer.sample`: the rows do not depend on it.
     progress : bool
         Whether progress is shown on stderr: a bar on a terminal, else lines.
 
@@ -96,7 +99,7 @@ def synthesize(
         chosen.fit(train, schema, seed=seed, log=log)
     with _bar(progress, total=rows, desc="sampling", unit=" rows") as bar:
         batches = []
-        for batch in chosen.sample_batches(rows, seed=seed):
+        for batch in chosen.sample_batches(rows, seed=seed, processes=processes):
             batches.append(batch)
             bar.update(len(batch))
     synthetic = pd.concat(batches, ignore_index=True)

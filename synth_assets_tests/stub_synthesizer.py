@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from synth_assets.synthesizers.base import Log, Synthesizer, SynthesizerSettings
+from synth_assets.synthesizers.base import Log, Synthesizer, SynthesizerSettings, rows_of
 
 
 class StubSettings(SynthesizerSettings):
@@ -25,12 +25,12 @@ class Stub(Synthesizer):
         log(f"fitted to {len(train)} rows")
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         del conditions, temperature, log
-        drawn = np.random.default_rng(seed).integers(len(self.train), size=n)
-        for begin in range(0, n, 50):
-            yield self.train.iloc[drawn[begin : begin + 50]]
+        for batch in batches:
+            drawn = np.random.default_rng((seed, batch)).integers(len(self.train), size=rows_of(batch, n))
+            yield self.train.iloc[drawn]
 
     def _save(self, folder: Path) -> dict[str, Any]:
         self.train.to_parquet(folder / "train.parquet")

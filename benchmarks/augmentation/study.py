@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation import learners
-from synth_assets.evaluation.intervals import bootstrap_rows, score_interval
+from synth_assets.evaluation.intervals import bootstrap_counts, score_interval
 from synth_assets.evaluation.learners import TITLES, PredictionTask
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.synthesizers import create
@@ -112,13 +112,13 @@ def run_trial(
     encoded_holdout = task.encode(holdout)
     y_true = task.y_true(encoded_holdout)
     metric, score = next(iter(task.scores.items()))
-    resamples = bootstrap_rows(len(y_true), seed=0)
+    counts = bootstrap_counts(len(y_true), seed=0)
     found = []
     for name, estimator in task.estimators.items():
         for ratio in (0.0, *RATIOS):
             rows = task.encode(pd.concat([real, synthetic.head(round(ratio * len(real)))], ignore_index=True))
             predicted = task.predict(estimator, rows, encoded_holdout, seed=seed)
-            scores = [score(y_true[drawn], predicted[drawn]) for drawn in resamples]
+            scores = score.of_resamples(y_true, predicted, counts)
             frame = pd.DataFrame({"resample": range(len(scores)), "score": scores})
             found.append(frame.assign(estimator=name, metric=metric, synthetic_ratio=ratio))
     result = pd.concat(found, ignore_index=True).assign(**asdict(trial))

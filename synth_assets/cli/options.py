@@ -35,6 +35,13 @@ private_option = click.option(
 )
 
 
+processes_option = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="Processes that draw rows, which do not depend on it; by default one for each core and 100,000 rows.",
+)
+
+
 def format_option(*formats: str) -> Callable[[Any], Any]:
     """Add the option `--format`; the first format is the default."""
     return click.option(

@@ -15,6 +15,7 @@ from synth_assets.cli.options import (
     guard_option,
     name_argument,
     output_option,
+    processes_option,
     selected_table,
 )
 from synth_assets.publishing import client
@@ -110,6 +111,7 @@ def export(
 @click.option("--table", help="Source table; not needed if only one is published.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Random seed.")
 @click.option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Sampling temperature.")
+@processes_option
 @format_option("csv", "parquet", "arrow", "json", "table")
 @guard_option
 @output_option
@@ -121,6 +123,7 @@ def sample(
     table: str | None,
     seed: int | None,
     temperature: float | None,
+    processes: int | None,
     format_: str,
     guard_formulas: bool,
     path: Path | None,
@@ -142,6 +145,7 @@ def sample(
             seed=seed,
             conditions=conditions,
             temperature=temperature,
+            processes=processes,
             data=paths.root,
             log=lambda line: click.echo(line, err=True),
         )

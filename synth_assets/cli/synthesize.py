@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from synth_assets.cli.options import private_option
+from synth_assets.cli.options import private_option, processes_option
 from synth_assets.cli.output import bytes_to
 from synth_assets.errors import ForeseenError
 
@@ -41,6 +41,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--synthesizer", default="language_model", show_default=True, help="language_model, be_great, forest or smote."
 )
 @private_option
+@processes_option
 @click.option("--no-holdout", is_flag=True, help="Fit to all rows; nothing is evaluated.")
 def synthesize(
     file: Path,
@@ -52,6 +53,7 @@ def synthesize(
     schema_file: Path | None,
     synthesizer: str,
     private: bool | None,
+    processes: int | None,
     no_holdout: bool,
 ) -> None:
     """Fit a synthesizer to the table in FILE, write synthetic rows, and evaluate them.
@@ -105,7 +107,7 @@ def synthesize(
         _write(restore_dtypes(synthetic, frame) if schema_file is None else synthetic, output)
 
     if no_holdout:
-        synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer)
+        synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)
         write(synthetic)
         return
     held_out = max(round(HOLDOUT_SHARE * len(table)), MIN_HOLDOUT)
@@ -116,7 +118,7 @@ def synthesize(
     _say(f"{held_out:,} of the rows are held out for the report (--no-holdout fits to all).")
     if len(table) < FEW_ROWS:
         _say(f"An evaluation on {held_out:,} rows can tell little: intervals are wide, differences may be chance.")
-    synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer)
+    synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)
     write(synthetic)
     _say("Evaluating the rows.")
     details = {"Synthesizer": synthesizer, "Seed": str(seed), "Made with": f"synth-assets {version('synth-assets')}"}

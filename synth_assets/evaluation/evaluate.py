@@ -1,10 +1,12 @@
 """Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from synth_assets.evaluation.metrics.utility import (
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
+from synth_assets.processes import started
 from synth_assets.schema.constraints import Constraint, check_constraints
 
 if TYPE_CHECKING:
@@ -34,6 +37,18 @@ LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "rapidfuzz")
 
 NOT_COMPUTED = "not_computed"
 """The attribute of a frame of results that lists what has no value, each as the fields of a `NotComputed`."""
+
+MOST_CELLS_ALONE = 250_000
+"""Cells of the longest set up to which one process evaluates; to start more takes seconds."""
+
+MOST_PROCESSES = 4
+"""Processes that evaluate at once; each holds the rows, and one family of metrics takes a quarter of the time."""
+
+UTILITY = "utility"
+
+_ALONE = ("detection by a random forest", "detection by gradient boosting", "prediction of columns")
+PARTS = [*([name] for name in _ALONE), [name for name in FIDELITY_FAMILIES if name not in _ALONE]]
+"""Families of fidelity metrics that are computed in one process each, those that take longest first."""
 
 Log = Callable[[str], None]
 
@@ -206,21 +221,28 @@ def evaluate(
     """
     gates = gates_with(tolerances or {})
     check_constraints(constraints, samples.schema)
-    results = {
-        "fidelity": fidelity_results(samples, constraints, log=log),
-        "privacy": privacy_results(samples, log=log),
-    }
-    not_computed = [NotComputed(**each) for frame in results.values() for each in frame.attrs[NOT_COMPUTED]]
+    options = {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}
+    reason = why_not(samples)
+    parts = [*([[UTILITY]] if reason is None else []), *PARTS]
+    calls = [(part, samples, options) for part in parts]
+    found: dict[str, _Family] = {}
     comparison = None
-    if (reason := why_not(samples)) is None:
-        start = time.monotonic()
-        comparison = compare_training_sets(samples)
-        found = utility_results(comparison.table())
-        if len(found):
-            results["utility"] = found
+    with started(_compute_part, calls, _processes(samples)) as computed:
+        privacy = privacy_results(samples, log=log)  # here, while other processes compute the rest
+        for name, outcome, seconds in chain.from_iterable(computed):
+            if isinstance(outcome, Comparison):
+                comparison, count = outcome, len(outcome.scores)
+            else:
+                found[name], count = outcome, len(outcome.computed)
+            _log_results(log, name, count, seconds)
+    results = {"fidelity": _frame(found[name] for name in FIDELITY_FAMILIES), "privacy": privacy}
+    if comparison is not None:
+        scores = utility_results(comparison.table())
+        if len(scores):
+            results["utility"] = scores
         else:
             reason = NO_SCORE
-        log(f"utility: {len(found)} results in {time.monotonic() - start:.0f} s")
+    not_computed = [NotComputed(**each) for frame in results.values() for each in frame.attrs.get(NOT_COMPUTED, ())]
     if reason:
         not_computed.append(NotComputed("tstr_score", None, reason))
     verdicts = evaluate_gates(gates.values(), results)
@@ -259,28 +281,76 @@ def privacy_results(samples: Samples, row_ids: Sequence[int] | None = None, *, l
     return _compute(PRIVACY_FAMILIES, samples, {LEAKED_ROW: {"row_ids": row_ids}}, log)
 
 
+@dataclass(frozen=True)
+class _Family:
+    """The results of a family of metrics."""
+
+    computed: Sequence[Mapping[str, Any]]
+    not_computed: Sequence[NotComputed]
+
+
 def _compute(
     families: Mapping[str, Sequence[Metric]], samples: Samples, options: Mapping[str, dict[str, Any]], log: Log
 ) -> pd.DataFrame:
+    found = []
+    for name, metrics in families.items():
+        start = time.monotonic()
+        found.append(_compute_family(metrics, samples, options))
+        _log_results(log, name, len(found[-1].computed), time.monotonic() - start)
+    return _frame(found)
+
+
+def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> _Family:
+    from threadpoolctl import threadpool_limits
+
     roles = {column.role for column in samples.schema.columns}
     computed: list[Mapping[str, Any]] = []
     not_computed: list[NotComputed] = []
-    for family, metrics in families.items():
-        start, before = time.monotonic(), len(computed)
-        for metric in metrics:
-            if roles.isdisjoint(metric.roles):
-                nouns = " or ".join(_NOUNS[role] for role in metric.roles)
-                not_computed.append(NotComputed(metric.name, None, f"the table has no column of {nouns}"))
-                continue
+    for metric in metrics:
+        if roles.isdisjoint(metric.roles):
+            nouns = " or ".join(_NOUNS[role] for role in metric.roles)
+            not_computed.append(NotComputed(metric.name, None, f"the table has no column of {nouns}"))
+            continue
+        with threadpool_limits(1):  # sums of products would depend on the number of threads
             rows = list(metric.compute(samples, **options.get(metric.name, {})))
-            computed += [{**row, **_within(row, metric)} for row in rows if not isinstance(row, NotComputed)]
-            not_computed += [row for row in rows if isinstance(row, NotComputed)]
-            if not rows and metric.name not in (CONSTRAINT_VIOLATIONS, LEAKED_ROW):
-                not_computed.append(NotComputed(metric.name, None, "no column or pair of columns can be compared"))
-        if count := len(computed) - before:
-            log(f"{family}: {count} result{'s' if count > 1 else ''} in {time.monotonic() - start:.0f} s")
-    frame = result_frame(computed)
-    frame.attrs[NOT_COMPUTED] = [asdict(each) for each in not_computed]
+        computed += [{**row, **_within(row, metric)} for row in rows if not isinstance(row, NotComputed)]
+        not_computed += [row for row in rows if isinstance(row, NotComputed)]
+        if not rows and metric.name not in (CONSTRAINT_VIOLATIONS, LEAKED_ROW):
+            not_computed.append(NotComputed(metric.name, None, "no column or pair of columns can be compared"))
+    return _Family(computed, not_computed)
+
+
+def _compute_part(
+    names: Sequence[str], samples: Samples, options: Mapping[str, dict[str, Any]]
+) -> list[tuple[str, _Family | Comparison, float]]:
+    """Compute some families of fidelity metrics, or the comparison of training sets, and how many seconds each took."""
+    found: list[tuple[str, _Family | Comparison, float]] = []
+    for name in names:
+        start = time.monotonic()
+        outcome: _Family | Comparison
+        if name == UTILITY:
+            outcome = compare_training_sets(samples)
+        else:
+            outcome = _compute_family(FIDELITY_FAMILIES[name], samples, options)
+        found.append((name, outcome, time.monotonic() - start))
+    return found
+
+
+def _processes(samples: Samples) -> int:
+    cells = max(len(samples.train), len(samples.holdout), len(samples.subsample)) * len(samples.schema.compared)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cores)
+
+
+def _log_results(log: Log, name: str, count: int, seconds: float) -> None:
+    if count:
+        log(f"{name}: {count} result{'s' if count > 1 else ''} in {seconds:.0f} s")
+
+
+def _frame(families: Iterable[_Family]) -> pd.DataFrame:
+    families = list(families)
+    frame = result_frame(row for family in families for row in family.computed)
+    frame.attrs[NOT_COMPUTED] = [asdict(each) for family in families for each in family.not_computed]
     return frame
 
 

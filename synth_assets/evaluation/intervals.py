@@ -17,9 +17,10 @@ Scale = Literal["plain", "share", "below one", "positive"]
 _LEAST = 1e-12
 
 
-def bootstrap_rows(n: int, *, seed: int) -> list[np.ndarray]:
-    """Return the positions of n rows as they are, then of bootstrap resamples."""
-    return [np.arange(n), *np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))]
+def bootstrap_counts(n: int, *, seed: int) -> np.ndarray:
+    """Return how often each of n rows is in the rows as they are, then in each bootstrap resample."""
+    drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+    return np.array([np.ones(n), *(np.bincount(rows, minlength=n) for rows in drawn)])
 
 
 def score_interval(
@@ -113,6 +114,32 @@ def roc_area(positive: np.ndarray, negative: np.ndarray) -> float:
     ordered = np.sort(negative)
     wins = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
     return float(wins.sum()) / (2 * len(positive) * len(negative))
+
+
+def roc_areas(is_positive: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each of r resamples of n rows, as `roc_area` does.
+
+    Parameters
+    ----------
+    is_positive, scores : numpy.ndarray
+        Class and score of each row.
+    counts : numpy.ndarray
+        r by n: how often each resample has each row.
+
+    Returns
+    -------
+    numpy.ndarray
+        r areas; NaN where a class does not occur.
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # equal scores are one group
+    counts = counts[:, order]
+    every = np.add.reduceat(counts, starts, axis=1)
+    positive = np.add.reduceat(counts * is_positive[order], starts, axis=1)
+    negative = every - positive
+    wins = (positive * (2 * negative.cumsum(axis=1) - negative)).sum(axis=1)
+    pairs = 2 * positive.sum(axis=1) * negative.sum(axis=1)
+    return np.asarray(wins / np.where(pairs > 0, pairs, np.nan))
 
 
 def roc_interval(scores: list[tuple[np.ndarray, np.ndarray]], *, seed: int) -> tuple[float, float]:

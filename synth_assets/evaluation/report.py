@@ -362,6 +362,7 @@ def _note(column: Column, schema: TableSchema, hidden: int) -> str:
     if isinstance(column, Id):
         made = {"integer": f"whole numbers from {column.start:,}", "uuid": "random UUIDs"}
         parts.append(f"made by pattern, not learned: {made.get(column.pattern, column.pattern)}")
+        parts += ["repeated as often as in the train rows"] if column.repeats else []
     elif column.role == "text":
         parts.append("text, published" if schema.text_is_published else "text, not published")
     elif column.type == "categorical":

@@ -216,6 +216,11 @@ class Samples:
         sets = {"synthetic": self.subsample, "train": self.train, "holdout": self.holdout}
         return {name: to_features(rows, self.train, self.schema) for name, rows in sets.items()}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows alone for another process, without what was derived from them."""
+        stated = {name: self.__dict__[name] for name in self.__dataclass_fields__}
+        return {**stated, "_cache": {}}
+
     def _with(self, sets: Mapping[str, pd.DataFrame], typed: Mapping[str, pd.DataFrame]) -> "Samples":
         """Return samples of other rows, which are known to be right."""
         made = copy(self)

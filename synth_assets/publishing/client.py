@@ -243,6 +243,7 @@ def sample_current_model(
     seed: int,
     conditions: Sequence[str] = (),
     temperature: float | None = None,
+    processes: int | None = None,
     data: str | Path | None = None,
     log: Callable[[str], None] | None = None,
 ) -> "pd.DataFrame":
@@ -260,6 +261,8 @@ def sample_current_model(
         Conditions on every row: `"Rings >= 15"`, `"Sex == 'I'"`.
     temperature : float, optional
         Sampling temperature; by default the one of the published sample.
+    processes : int, optional
+        Number of processes, as for `Synthesizer.sample`.
     data : str or pathlib.Path, optional
         The data folder, as for `connect`.
     log : callable, optional
@@ -305,6 +308,7 @@ def sample_current_model(
         seed=seed,
         conditions={**(spec.sample.conditions or {}), **by_column} or None,
         temperature=spec.sample.temperature if temperature is None else temperature,
+        processes=processes,
         log=log,
     )
 

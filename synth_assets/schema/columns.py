@@ -579,6 +579,11 @@ class Id(StringColumn):
     start: int = Field(
         default=1, ge=0, lt=2**62, description="First number of the synthetic keys; greater than the real ones."
     )
+    repeats: bool = Field(
+        default=False,
+        description="Whether several rows may have one key, such as the rows of a customer in a table of orders; "
+        "synthetic keys are in as many rows as the train rows' are.",
+    )
 
     @field_validator("pattern")
     @classmethod

@@ -49,6 +49,21 @@ MIN_KEY_DIGITS = 12
 MIN_TOKEN_LENGTH = 8
 """Characters from which on unique codes of one length are a key, whatever the name of the column."""
 
+MAX_SPAN = 2**62
+"""Whole numbers that differ by so much are no numbers to a model: keys, such as hashes, or labels."""
+
+MIN_LONG_DIGITS = 19
+"""Digits of whole numbers that may be so far apart."""
+
+MIN_KEY_LENGTH = 4
+"""Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
+
+MAX_NAMES = 5
+"""Names of columns, or texts, that a notice lists."""
+
+NEARLY_ALL = 0.9
+"""Share of the different texts of a column that are numbers, for the other ones to be named."""
+
 MAX_TEXT_LENGTH = 200
 """Maximum length of an inferred column of text."""
 
@@ -92,6 +107,12 @@ _KEY_WORDS = {"id", "ids", "uuid", "guid"}
 _LAST_KEY_WORDS = {"key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "phone", "ssn"}
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
+_REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
+"""Words at the end of a name that say that values are keys even if they repeat, such as a customer's in orders."""
+
+_REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr"}
+"""Words that say so of texts, and of numbers with as many digits: a customer number, not a house number."""
+
 _TIME_WORDS = {
     *("time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"),
     *("year", "quarter", "month", "week", "day", "hour", "minute", "second"),
@@ -101,6 +122,7 @@ _TIME_WORDS = {
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
 
+_SIGNS = r"[$€£¥%]|(?<=[0-9]),(?=[0-9]{3})|\s"
 _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _DIGITS = r"[+-]?[0-9]+"
 _ZERO_LED = r"[+-]?0[0-9]+"
@@ -116,6 +138,8 @@ _DATE_FORMATS = (
     (r"\d{4}\.\d{1,2}\.\d{1,2}", ("%Y.%m.%d",)),
     (r"\d{1,2}/\d{1,2}/\d{4}", ("%m/%d/%Y", "%d/%m/%Y")),
     (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
+    (r"\d{1,2}\.\d{1,2}\.\d{2}", ("%d.%m.%y",)),
+    (r"\d{1,2}/\d{1,2}/\d{2}", ("%m/%d/%y", "%d/%m/%y")),
     (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
     (r"\d{1,2} [A-Za-z]{3} \d{4}", ("%d %b %Y",)),
     (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
@@ -166,6 +190,8 @@ class _Guess:
     reason: str
     readings: tuple["_Guess", ...] = ()
     """For text that could be dates with the day or the month first: both."""
+    instead: str = ""
+    """For a key that repeats: the type that its values would have if they were learned."""
 
 
 class _Unsupported(Exception):
@@ -192,8 +218,10 @@ def infer(
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
-    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. Other strings
-    are labels if they repeat, and text if not. A column is nullable where a cell is empty. No limits are inferred.
+    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
+    their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
+    ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
+    limits are inferred.
 
     Parameters
     ----------
@@ -229,7 +257,8 @@ def infer(
     left_out: dict[str, str] = {}
     for name in frame.columns:
         try:
-            guesses[name] = _infer_column(frame[name], is_target=name == target, origin=origin)
+            guess = _infer_column(frame[name], is_target=name == target, origin=origin)
+            guesses[name] = guess if name == target else _repeated_key(guess, frame[name], private=private)
         except _Unsupported as error:
             left_out[name] = str(error)
     guesses = _by_other_dates(guesses)
@@ -239,7 +268,10 @@ def infer(
         raise TableError(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
-    notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings)
+    notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
+    notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
+    if _has_values_as_names(frame, guesses):
+        notices = (_no_header(frame), *notices)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
     schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)
@@ -301,7 +333,8 @@ def _from_numbers(name: str, values: pd.Series, kind: str, *, is_target: bool, o
     has_gaps = _has_gaps(values)
     if kind == "integer":
         numbers = values.dropna().map(int) if types.is_object_dtype(values.dtype) else values.dropna()
-        if int(numbers.max()) >= 2**63 or int(numbers.min()) < -(2**63):
+        low, high = int(numbers.min()), int(numbers.max())
+        if high >= 2**63 or low < -(2**63) or high - low >= MAX_SPAN:
             return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
         return _integers(name, numbers.astype("int64").to_numpy(), has_gaps=has_gaps, is_target=is_target)
     floats = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
@@ -373,6 +406,10 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
         has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
         zeros = ", whose leading zeros are kept" if has_zeros else ""
         return _either(_Guess(column, f"{_counted(len(unique), 'label')}{zeros}"), readings)
+    if not is_gap.all() and kept.str.fullmatch(_DIGITS).all() and not kept.str.fullmatch(_ZERO_LED).any():
+        longest = kept.str.len().max()
+        if longest >= MIN_LONG_DIGITS:
+            return _long_numbers(kept, common, is_unique=is_unique)
     return _either(_text(name, values, nullable=has_gaps, unique=unique), readings)
 
 
@@ -395,13 +432,27 @@ def _numbers_as_text(
         return _Guess(Float(**common), f"numbers with decimals{said}")
     numbers = pd.to_numeric(kept.str.replace(r"\.0*$", "", regex=True), errors="coerce")
     if not types.is_integer_dtype(numbers.dtype) or int(numbers.max()) >= 2**63:
-        return None  # beyond 64 bits: a key, a label or text
+        return None  # beyond 64 bits: a key or a label
+    if int(numbers.max()) - int(numbers.min()) >= MAX_SPAN:
+        return None
     whole = numbers.astype("int64").to_numpy()
     guess = _integers(name, whole, has_gaps=common["nullable"], is_target=is_target or not is_unique)
     if guess.column.type == "id":
         column = guess.column.model_copy(update={"missing_values": common["missing_values"]})
         return _Guess(column, f"{guess.reason}{said}")
     return _Guess(Integer(**common), f"{guess.reason}{said}")
+
+
+def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> _Guess:
+    """Return a key for whole numbers that are too far apart to be learned as numbers; `kept` are the different ones."""
+    numbers = [int(text) for text in kept]
+    low, high = min(numbers), max(numbers)
+    is_stored = low >= -(2**63) and high < 2**63
+    pattern = "integer" if is_stored else "#" * int(kept.str.len().min())
+    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    column = Id(**common, pattern=pattern, start=start, repeats=not is_unique)
+    reason = "whole numbers that differ by more than 62 bits" if high - low >= MAX_SPAN else "very long whole numbers"
+    return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
 
 
 def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...]:
@@ -455,10 +506,67 @@ def _by_other_dates(guesses: Mapping[str, _Guess]) -> dict[str, _Guess]:
 
 
 def _notice(guess: _Guess) -> str:
+    if guess.instead:
+        return (
+            f"{guess.column.name!r} is taken for a key that repeats: synthetic rows have new keys, which are repeated "
+            f"as often and depend on no other column. State type: {guess.instead} for it to have its values learned."
+        )
     formats = " or ".join(repr(_format(each)) for each in guess.readings)
     return (
         f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
         f"state type: {guess.readings[0].column.type} and format: {formats} for the column to have it read so."
+    )
+
+
+def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
+    """Return a sentence on labels or text that are numbers, but for signs or a few other texts; else None."""
+    if not isinstance(column, Categorical | Text):
+        return None
+    unique = pd.Series(values.dropna().astype("str").str.strip().unique(), dtype="str")
+    unique = unique[~unique.str.lower().isin(MISSING_TEXTS)]
+    is_number = pd.to_numeric(unique, errors="coerce").notna()
+    others = unique[~is_number]
+    if unique[is_number].str.fullmatch(_ZERO_LED).any() or len(unique) < MIN_RUN:
+        return None
+    if 0 < len(others) <= MAX_NAMES and is_number.mean() >= NEARLY_ALL:
+        return (
+            f"{column.name!r} is read as {column.type}, and holds numbers but for {_quoted(list(others))}: correct the "
+            f"source, or state type: float and missing_values: [{_quoted(list(others))}] for the column."
+        )
+    bare = others.str.replace(_SIGNS, "", regex=True)
+    if len(others) == len(unique) and pd.to_numeric(bare, errors="coerce").notna().all():
+        return (
+            f"{column.name!r} is read as {column.type}, and holds numbers with signs, such as {unique.iloc[0]!r}: "
+            "remove the signs in the source to have it learned as numbers."
+        )
+    return None
+
+
+def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:
+    """Return whether the names of a frame of text are like its values: a first row that is no header.
+
+    Names that are consecutive whole numbers are names: positions, or years.
+    """
+    if not all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes):
+        return False
+    columns = [guess.column for guess in guesses.values()]
+    typed = [column for column in columns if column.is_numeric or column.type in ("boolean", "id")]
+    typed = [column for column in typed if not (isinstance(column, Id) and column.pattern != "integer")]
+    filled = [column for column in typed if not frame[column.name].isna().all()]
+    if not filled:
+        return all(column.name in set(frame[column.name]) for column in columns)
+    whole = [int(column.name) for column in filled if re.fullmatch(_DIGITS, column.name)]
+    if len(whole) == len(filled) > 1 and (np.diff(whole) == 1).all():
+        return False
+    return all(bool(column.is_readable(pd.Series([column.name], dtype="str")).all()) for column in filled)
+
+
+def _no_header(frame: pd.DataFrame) -> str:
+    names = _quoted([str(name) for name in frame.columns[:MAX_NAMES]]) + (", ..." if frame.shape[1] > MAX_NAMES else "")
+    return (
+        f"The source may have no header: the names of the columns, {names}, look like values. If so, write names above "
+        "the first row, or state `dialect: { header: false }` under `source` in defs.yaml and run `synth-assets init` "
+        "on it: the columns are then named column_1, column_2, ..."
     )
 
 
@@ -503,6 +611,35 @@ def _why_key(name: str, low: int, high: int, rows: int) -> str | None:
     if low >= 10 ** (MIN_KEY_DIGITS - 1) and not is_time:
         return f"with {len(str(low))} digits"
     return None
+
+
+def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
+    """Return a key that may repeat in place of whole numbers, labels or text, if the name says that they are keys."""
+    column, words = guess.column, _words(guess.column.name)
+    is_key = {*words[-1:]} & (_REPEATED_KEY_WORDS | _REPEATED_NUMBER_WORDS)
+    if not isinstance(column, Integer | Categorical | Text) or not is_key:
+        return guess
+    texts = values[values.notna()].astype("str").str.strip()
+    counts = texts[~texts.isin([*column.missing_values, ""])].value_counts()
+    unique = counts.index.to_series()
+    if len(counts) <= FEW_LABELS or (not private and _are_labels(counts.to_numpy(), int(counts.sum()))):
+        return guess
+    reason = f"{len(counts):,} values that repeat, and its name says {words[-1]!r}"
+    common: dict[str, Any] = {"name": column.name, "nullable": column.nullable, "repeats": True}
+    common["missing_values"] = column.missing_values
+    if isinstance(column, Integer):
+        numbers = pd.to_numeric(unique)
+        low, high = int(numbers.min()), int(numbers.max())
+        is_number = words[-1] in _REPEATED_NUMBER_WORDS
+        if low < 0 or (is_number and not MIN_KEY_LENGTH <= len(str(low)) == len(str(high))):
+            return guess
+        key = Id(**common, pattern="integer", start=high + 1 if high + 1 < 2**62 else 1)
+        return _Guess(key, reason, instead="integer")
+    if not unique.str.fullmatch(_WORD).all() or unique.str.contains("[0-9]").mean() <= 0.5:
+        return guess
+    numbered = _numbered_key(column.name, unique)
+    made = Id(**common, pattern="uuid") if numbered is None else numbered.column.model_copy(update=common)
+    return _Guess(made, reason, instead=column.type)
 
 
 def _key_word(name: str) -> str | None:

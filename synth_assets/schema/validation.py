@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from synth_assets.schema.columns import MAX_LISTED, Column, TableError, describe_type
+from synth_assets.schema.columns import MAX_LISTED, Column, Id, TableError, describe_type
 from synth_assets.schema.infer import MIN_ROWS
 from synth_assets.schema.table import TableSchema
 
@@ -84,11 +84,11 @@ def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1)
                     f"{column.name} holds values of the type {describe_type(values)}, expected {column.type}; correct "
                     "the column's type, or the source"
                 )
-        elif column.role == "id":
-            if repeated := int(values.dropna().duplicated().sum()):
+        elif isinstance(column, Id):
+            if not column.repeats and (repeated := int(values.dropna().duplicated().sum())):
                 problems["keys"].append(
                     f"{column.name}: {_of(repeated, rows, 'key')} the key of an earlier row; remove the repeated rows, "
-                    "or state another type for the column"
+                    "or state `repeats: true` for the column"
                 )
         elif column.role == "label":
             problems["labels"] += _unknown_labels(column, values.dropna(), rows)

@@ -43,7 +43,7 @@ class FileSource(Source):
         """Load the file, or the rows of all files in the order of their names."""
         paths = self._found(data_dir)
         fingerprint = fingerprint_of(paths)  # before reading, so that a write in between is found to be a change
-        frame = _read_together(paths, self.dialect, self.sheet)
+        frame = read_together(paths, self.dialect, self.sheet)
         origin = paths[0].name if len(paths) == 1 else self.path
         return LoadedTable(frame, "file", origin, fingerprint, found_dialect(paths[0], self.dialect))
 
@@ -188,13 +188,14 @@ def found_dialect(path: Path, stated: Dialect | None) -> Dialect | None:
     return dialect_of(path, stated) if format_of(path) == "CSV" else None
 
 
-def _read_together(paths: list[Path], dialect: Dialect | None, sheet: str | None) -> pd.DataFrame:
+def read_together(paths: list[Path], dialect: Dialect | None, sheet: str | None) -> pd.DataFrame:
+    """Read files of one format with the same columns; arguments and errors are as in `read_file`."""
     formats = {path: format_of(path) for path in paths} if len(paths) > 1 else {}
     other = next((path for path in formats if formats[path] != formats[paths[0]]), None)
     if other is not None:
         raise SourceError(
             f"{paths[0].name} is a file of {formats[paths[0]]} and {other.name} one of {formats[other]}; expected one "
-            f"format. Name the files by a pattern, such as {paths[0].parent.name}/*{paths[0].suffix}."
+            f"format. Name the files of one format by a pattern, such as *{paths[0].suffix}."
         )
     frames: list[pd.DataFrame] = []
     for path in paths:
@@ -205,7 +206,7 @@ def _read_together(paths: list[Path], dialect: Dialect | None, sheet: str | None
             difference += [f"has {', '.join(map(repr, sorted(further)))} besides"] * bool(further)
             raise SourceError(
                 f"{path.name} {' and '.join(difference)}, unlike {paths[0].name}; expected the same columns in every "
-                f"file of {path.parent.name}."
+                "file."
             )
         frames.append(frame[list(frames[0])] if frames else frame)
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]

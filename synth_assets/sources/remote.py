@@ -1,11 +1,14 @@
 """A file that is fetched: an object of an S3 store, or what a web server has at a URL."""
 
 import hashlib
+import re
 import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from glob import has_magic
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Any, Literal
@@ -16,7 +19,7 @@ from pydantic import AfterValidator, Field
 
 from synth_assets.sources.base import LoadedTable, Source, SourceError, missing_extra, reason_of
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.file import found_dialect, read_file
+from synth_assets.sources.file import fingerprint_of, found_dialect, read_together
 
 TIMEOUT_S = 30.0
 """How long a server may be silent."""
@@ -50,9 +53,9 @@ class RemoteSource(Source):
 
     def load(self, data_dir: Path) -> LoadedTable:
         """Fetch the file and load it."""
-        with self._fetched() as (path, fingerprint):
-            frame = read_file(path, dialect=self.dialect, sheet=self.sheet)
-            dialect = found_dialect(path, self.dialect)
+        with self._fetched() as (paths, fingerprint):
+            frame = read_together(paths, self.dialect, self.sheet)
+            dialect = found_dialect(paths[0], self.dialect)
         return LoadedTable(frame, self.type, self._origin, fingerprint, dialect)
 
     @property
@@ -60,28 +63,38 @@ class RemoteSource(Source):
         return self.url.split("?")[0].split("#")[0]  # a query may have a token
 
     @contextmanager
-    def _fetched(self) -> Iterator[tuple[Path, str]]:
-        """Yield a copy of the file, and its fingerprint."""
-        name = PurePosixPath(unquote(urlsplit(self.url).path)).name or "table"
+    def _fetched(self) -> Iterator[tuple[list[Path], str]]:
+        """Yield copies of the files, and their fingerprint."""
+        addresses: dict[Path, str] = {}
+        stated: list[str | None] = []
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
             try:
-                with self._answer() as (body, fingerprint), path.open("wb") as file:
-                    shutil.copyfileobj(body, file, 2**20)
-                if fingerprint is None:
-                    with path.open("rb") as file:
-                        fingerprint = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+                for i, address in enumerate(self._addresses()):
+                    path = Path(folder, str(i), PurePosixPath(unquote(urlsplit(address).path)).name or "table")
+                    path.parent.mkdir()
+                    addresses[path] = address.split("?")[0].split("#")[0]
+                    with self._answer(address) as (body, fingerprint), path.open("wb") as file:
+                        shutil.copyfileobj(body, file, 2**20)
+                        stated.append(fingerprint)
+                fingerprint = _together(list(addresses.values()), stated) or fingerprint_of(list(addresses))
             except (OSError, HTTPException) as error:
                 raise self._unreachable(error) from error
             try:
-                yield path, fingerprint
-            except SourceError as error:  # name the file by its address, not by the copy
-                raise SourceError(str(error).replace(str(path), self._origin)) from error
+                yield list(addresses), fingerprint
+            except SourceError as error:  # name a file by its address, not by the copy
+                message = str(error)
+                for path, address in addresses.items():
+                    message = message.replace(str(path), address)
+                raise SourceError(message) from error
+
+    def _addresses(self) -> list[str]:
+        """Return the addresses of the files."""
+        return [self.url]
 
     @contextmanager
     @abstractmethod
-    def _answer(self) -> Iterator[tuple[IO[bytes], str | None]]:
-        """Yield the content as a stream, and the fingerprint that the server states, if any."""
+    def _answer(self, address: str) -> Iterator[tuple[IO[bytes], str | None]]:
+        """Yield the content of a file as a stream, and the fingerprint that the server states, if any."""
 
     def _unreachable(self, error: Exception) -> SourceError:
         reason = getattr(error, "reason", None) or error
@@ -93,28 +106,42 @@ class RemoteSource(Source):
 
 
 class S3Source(RemoteSource):
-    """An object of an S3 store. Credentials, region and endpoint come from the standard variables of AWS."""
+    """An object of an S3 store, or several with the same columns.
+
+    Credentials, region and endpoint come from the standard variables of AWS.
+    """
 
     type: Literal["s3"] = "s3"
     url: Annotated[str, AfterValidator(_s3_url)] = Field(
-        description="Address of a file of CSV, Parquet, JSON or Excel, as s3://bucket/key. Credentials come from the "
+        description="Address of a file of CSV, Parquet, JSON or Excel, as s3://bucket/key, or of several, as "
+        "s3://bucket/folder/part-*.csv. Credentials come from the "
         "standard variables of AWS, such as AWS_ACCESS_KEY_ID and AWS_PROFILE; AWS_ENDPOINT_URL names another server."
     )
 
     def fingerprint(self, data_dir: Path) -> str:
-        """Return the ETag of the object, without fetching it."""
+        """Return the ETag of the object, or a hash of the keys and ETags of several, without fetching them."""
         with self._client() as client:
-            return _etag(client.head_object(**self._object))
+            addresses = self._addresses()
+            etags = [_etag(client.head_object(**_object(address))) for address in addresses]
+        return str(_together(addresses, list(etags)))
 
-    @property
-    def _object(self) -> dict[str, str]:
-        parts = urlsplit(self.url, allow_fragments=False)
-        return {"Bucket": parts.netloc, "Key": parts.path[1:]}
+    def _addresses(self) -> list[str]:
+        if not has_magic(self.url):
+            return [self.url]
+        bucket, pattern = _object(self.url).values()
+        folder = re.split(r"[*?\[]", pattern)[0]
+        with self._client() as client:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
+            keys = [each["Key"] for page in pages for each in page.get("Contents", ()) if each["Size"]]
+        found = sorted(key for key in keys if key == pattern or _matches(key, pattern))
+        if not found:
+            raise SourceError(f"{self.url}: no object of the bucket has such a key. Check the address.")
+        return [f"s3://{bucket}/{key}" for key in found]
 
     @contextmanager
-    def _answer(self) -> Iterator[tuple[IO[bytes], str | None]]:
+    def _answer(self, address: str) -> Iterator[tuple[IO[bytes], str | None]]:
         with self._client() as client:
-            answer = client.get_object(**self._object)
+            answer = client.get_object(**_object(address))
             yield answer["Body"], _etag(answer)
 
     @contextmanager
@@ -146,7 +173,7 @@ class URLSource(RemoteSource):
     def fingerprint(self, data_dir: Path) -> str:
         """Return the ETag or time of modification that the server states; without either, the SHA-256 of the file."""
         try:
-            with self._answer() as (_, fingerprint):
+            with self._answer(self.url) as (_, fingerprint):
                 if fingerprint is not None:
                     return fingerprint
         except (OSError, HTTPException) as error:
@@ -155,11 +182,30 @@ class URLSource(RemoteSource):
             return fingerprint
 
     @contextmanager
-    def _answer(self) -> Iterator[tuple[IO[bytes], str | None]]:
-        request = Request(self.url, headers={"User-Agent": "synth-assets"})  # noqa: S310 - http or https
+    def _answer(self, address: str) -> Iterator[tuple[IO[bytes], str | None]]:
+        request = Request(address, headers={"User-Agent": "synth-assets"})  # noqa: S310 - http or https
         with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
             yield answer, f"etag:{etag}" if etag else f"modified:{modified}" if modified else None
+
+
+def _object(address: str) -> dict[str, str]:
+    parts = urlsplit(address, allow_fragments=False)
+    return {"Bucket": parts.netloc, "Key": parts.path[1:]}
+
+
+def _matches(key: str, pattern: str) -> bool:
+    """Return whether a key is one of a pattern, in which `*` stays within a folder."""
+    keys, patterns = key.split("/"), pattern.split("/")
+    return len(keys) == len(patterns) and all(map(fnmatchcase, keys, patterns))
+
+
+def _together(addresses: list[str], fingerprints: list[str | None]) -> str | None:
+    """Return the fingerprint of files from those that a server states; None if it does not state all."""
+    if None in fingerprints or len(addresses) == 1:
+        return fingerprints[0]
+    lines = "\n".join(f"{address} {each}" for address, each in zip(addresses, fingerprints, strict=True))
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def _etag(answer: dict[str, Any]) -> str:

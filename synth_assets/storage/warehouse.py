@@ -246,8 +246,12 @@ class Warehouse:
             raise WarehouseError(absent)
         return frame, recorded[0] if recorded else None
 
-    def count_repeated(self, namespace: str, table: str, column: str) -> tuple[int, list[str]]:
+    def count_repeated(
+        self, namespace: str, table: str, column: str, *, within_a_day: bool = True
+    ) -> tuple[int, list[str]]:
         """Count the values that a column of a table of samples has in more than one row.
+
+        Without `within_a_day`, only those in rows of more than one resample date count.
 
         Returns
         -------
@@ -264,7 +268,7 @@ class Warehouse:
         date, name = quoted(RESAMPLE_DATE), quoted(column)
         repeated = (
             f"SELECT list(DISTINCT {date}) AS days FROM {quoted(CATALOG, namespace, table)} "
-            f"WHERE {name} IS NOT NULL GROUP BY {name} HAVING count(*) > 1"
+            f"WHERE {name} IS NOT NULL GROUP BY {name} HAVING count({'*' if within_a_day else f'DISTINCT {date}'}) > 1"
         )
         count, days = self._row(
             f"SELECT count(*), list_sort(list_distinct(flatten(list(days))))[:{DAYS_NAMED}] FROM ({repeated})"

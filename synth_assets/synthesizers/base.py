@@ -1,6 +1,9 @@
 """The interface of a synthesizer, its settings, and its files."""
 
 import json
+import os
+import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError as ModelError
+from synth_assets.processes import in_turn
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.preparation import Preparation, refuse_missing_cells
 
@@ -24,7 +28,7 @@ fitted state."""
 ROWS_FILE = "rows.safetensors"
 """In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
 
-PREPARED = ("schema", "hidden_labels", "rare_labels")
+PREPARED = ("schema", "hidden_labels", "rare_labels", "key_rows")
 """Keys of that file that describe the preparation of the table."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
@@ -32,6 +36,12 @@ PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth
 
 BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
+
+ROWS_PER_PROCESS = 100_000
+"""Rows for which another process is started by default: it takes some three seconds to begin."""
+
+LOG_INTERVAL_S = 5.0
+"""Seconds between two lines of progress of several processes."""
 
 
 def silent(line: str) -> None:
@@ -191,6 +201,11 @@ class Synthesizer(ABC):
         self._fit(self.preparation.prepare(rows), seed=seed, checkpoints=checkpoints, log=log)
         return self
 
+    @property
+    def supports_processes(self) -> bool:
+        """Whether several processes draw rows faster than one, and the same rows."""
+        return True
+
     def _use(self, preparation: Preparation) -> None:
         self.preparation = preparation
         self.schema, self.learned_schema = preparation.table_schema, preparation.learned_schema
@@ -205,6 +220,7 @@ class Synthesizer(ABC):
         temperature: float = 1.0,
         log: Log = silent,
         first_key: int = 0,
+        processes: int | None = None,
     ) -> pd.DataFrame:
         """Draw rows.
 
@@ -222,6 +238,9 @@ class Synthesizer(ABC):
             Receives lines of progress.
         first_key : int
             Number of keys that other samples of the table have already.
+        processes : int, optional
+            Number of processes that draw rows, which do not depend on it; by default one for each core and
+            `ROWS_PER_PROCESS` rows. Several take some seconds to begin.
 
         Returns
         -------
@@ -236,7 +255,13 @@ class Synthesizer(ABC):
         """
         batches = list(
             self.sample_batches(
-                n, seed=seed, conditions=conditions, temperature=temperature, log=log, first_key=first_key
+                n,
+                seed=seed,
+                conditions=conditions,
+                temperature=temperature,
+                log=log,
+                first_key=first_key,
+                processes=processes,
             )
         )
         if not batches:
@@ -253,12 +278,13 @@ class Synthesizer(ABC):
         temperature: float = 1.0,
         log: Log = silent,
         first_key: int = 0,
+        processes: int | None = None,
     ) -> Iterator[pd.DataFrame]:
         """Draw rows batch by batch, in memory that does not grow with their number.
 
         Parameters
         ----------
-        n, seed, conditions, temperature, log, first_key
+        n, seed, conditions, temperature, log, first_key, processes
             As in `sample`.
 
         Yields
@@ -276,12 +302,53 @@ class Synthesizer(ABC):
             raise ModelError(f'conditions are {conditions!r}; expected texts by column, such as {{"Rings": ">= 15"}}.')
         if temperature != 1.0 and not self.supports_temperature:
             raise ModelError(f"the {self.name} synthesizer has no temperature; leave it at 1.")
+        if processes is not None and (processes < 1 or (processes > 1 and not self.supports_processes)):
+            expected = "at least 1" if self.supports_processes else f"1: several draw no faster from this {self.name}"
+            raise ModelError(f"processes is {processes}; expected {expected}.")
+        self.preparation.restrict(conditions or {})  # refuses what cannot be met before a process is started
+        n_batches = -(-n // BATCH_ROWS)
+        if processes is None:
+            processes = min(os.cpu_count() or 1, n // ROWS_PER_PROCESS) if self.supports_processes else 1
+        processes = max(1, min(processes, n_batches))
+        arguments: dict[str, Any] = {
+            "seed": seed,
+            "conditions": conditions,
+            "temperature": temperature,
+            "first_key": first_key,
+        }
+        if processes == 1:
+            yield from self._batches(n, range(n_batches), log=log, **arguments)
+            return
+        done, started, reported = 0, time.monotonic(), time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder)
+            calls = [(type(self), folder, n, range(i, n_batches, processes), arguments) for i in range(processes)]
+            for rows in in_turn(_loaded_batches, calls):
+                yield rows
+                done, now = done + len(rows), time.monotonic()
+                if now - reported >= LOG_INTERVAL_S or done == n:
+                    reported, rate = now, done / (now - started)
+                    log(
+                        f"{done:,} of {n:,} rows, {rate:,.0f} rows/s from {processes} processes, "
+                        f"{(n - done) / rate:.0f} s left"
+                    )
+
+    def _batches(
+        self,
+        n: int,
+        batches: range,
+        *,
+        seed: int,
+        conditions: Mapping[str, str] | None,
+        temperature: float,
+        first_key: int,
+        log: Log,
+    ) -> Iterator[pd.DataFrame]:
+        """Draw some of the batches of n rows, by their numbers."""
         restricted = self.preparation.restrict(conditions or {})
-        batches = self._sample_batches(n, seed=seed, conditions=restricted, temperature=temperature, log=log)
-        for index, learned in enumerate(batches):
-            rows = self.preparation.restore(learned, seed=seed, batch=index, first_key=first_key)
-            first_key += len(rows)
-            yield rows
+        drawn = self._sample_batches(n, batches, seed=seed, conditions=restricted, temperature=temperature, log=log)
+        for batch, learned in zip(batches, drawn, strict=False):
+            yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first_key + batch * BATCH_ROWS)
 
     def save(self, path: Path | str) -> None:
         """Save the fitted synthesizer to a folder; nothing is pickled.
@@ -334,8 +401,9 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
-    ) -> Iterator[pd.DataFrame]: ...
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        """Yield some of the batches of n rows, by their numbers: `BATCH_ROWS` rows each, the last one the rest."""
 
     @abstractmethod
     def _save(self, folder: Path) -> dict[str, Any]:
@@ -343,6 +411,17 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _load(self, folder: Path, learned: dict[str, Any]) -> None: ...
+
+
+def rows_of(batch: int, n: int) -> int:
+    """Return the number of rows of a batch of n rows."""
+    return min(BATCH_ROWS, n - batch * BATCH_ROWS)
+
+
+def _loaded_batches(
+    kind: type[Synthesizer], folder: str, n: int, batches: range, arguments: dict[str, Any]
+) -> Iterator[pd.DataFrame]:
+    return kind.load(folder)._batches(n, batches, log=silent, **arguments)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from pydantic import Field
 
 from synth_assets.schema.columns import MAX_EXACT_INTEGER, Column, TimeColumn
 from synth_assets.schema.table import TableSchema, readable_rows
-from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings
+from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
 from synth_assets.synthesizers.language_model.settings import BaseModelSettings
 
 MAX_DRAWS = 20
 """Maximum number of rows drawn for each row of the sample."""
 
-BATCH_ROWS = 100
+DRAWN_ROWS = 100
 """Rows that be_great generates in parallel."""
 
 LOGGING_STEPS = 100
@@ -102,29 +102,41 @@ class BeGreat(Synthesizer):
         self.max_length = min(context, longest + longest // 4)  # a row in another column order may be longer
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         from transformers import set_seed
 
         from synth_assets.synthesizers.language_model.training import threads_for
 
-        del conditions
+        del conditions, batches
         set_seed(seed)
         self.great.model.eval()
         kept = drawn = 0
+        pending: list[pd.DataFrame] = []
         output = io.StringIO()
         while kept < n:
-            if drawn >= MAX_DRAWS * max(n, BATCH_ROWS):
+            if drawn >= MAX_DRAWS * max(n, DRAWN_ROWS):
                 raise ModelError(self._too_few(drawn, kept, n, output.getvalue()))
             with threads_for(self.great.model), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-                rows = self.great.sample(BATCH_ROWS, k=BATCH_ROWS, temperature=temperature, max_length=self.max_length)
-            drawn += BATCH_ROWS
+                rows = self.great.sample(DRAWN_ROWS, k=DRAWN_ROWS, temperature=temperature, max_length=self.max_length)
+            drawn += DRAWN_ROWS
             if rows.empty:
                 raise ModelError(self._too_few(drawn, kept, n, output.getvalue()))
             batch = _from_cells(rows, self.learned_schema, self.missing_texts)[: n - kept]
             kept += len(batch)
             log(f"{kept:,} of {n:,} rows, {drawn:,} drawn")
-            yield batch
+            pending.append(batch)
+            if kept == n or sum(map(len, pending)) >= BATCH_ROWS:
+                together = pd.concat(pending, ignore_index=True)
+                complete = len(together) - (len(together) % BATCH_ROWS if kept < n else 0)
+                pending = [together[complete:]]
+                for start in range(0, complete, BATCH_ROWS):
+                    yield together[start : min(start + BATCH_ROWS, complete)]
+
+    @property
+    def supports_processes(self) -> bool:
+        """Whether several processes draw rows faster than one, and the same rows; the draws of one are a sequence."""
+        return False
 
     def _too_few(self, drawn: int, kept: int, n: int, output: str) -> str:
         failures = re.findall(r"An error has occurred: ([^\x1b\n]*)", output)

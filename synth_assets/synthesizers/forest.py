@@ -16,7 +16,15 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from synth_assets.synthesizers.base import BATCH_ROWS, Log, Synthesizer, SynthesizerSettings, load_rows, save_rows
+from synth_assets.synthesizers.base import (
+    BATCH_ROWS,
+    Log,
+    Synthesizer,
+    SynthesizerSettings,
+    load_rows,
+    rows_of,
+    save_rows,
+)
 from synth_assets.synthesizers.language_model.encoders import (
     MISSING,
     CategoricalEncoder,
@@ -133,8 +141,10 @@ class SequentialForest:
             # A value beyond the bounds of the train rows becomes the nearest one within them.
             least, greatest = -((offsets - column.low) // column.grid_step), (column.high - offsets) // column.grid_step
             quantised[:, i] = np.clip(codes, least, greatest) * column.grid_step + offsets
-            # A missing value, and one that many rows share, is the donor's; any is, where nothing is added to it.
-            is_kept = ~self.has_digits[donors, i] | (not self.settings.kernel_bandwidth and column.predictor is None)
+            # A missing value, one that many rows share, and one of a list is the donor's; any is, where nothing is
+            # added to it.
+            is_copied = column.listed or (not self.settings.kernel_bandwidth and column.predictor is None)
+            is_kept = ~self.has_digits[donors, i] | bool(is_copied)
             quantised[is_kept, i] = self.quantised[donors[is_kept], i]
             is_missing = quantised[:, i] == MISSING
             residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
@@ -316,14 +326,14 @@ class Forest(Synthesizer):
         )
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         del conditions, temperature
-        for start in range(0, n, BATCH_ROWS):
-            batch_seed = int(np.random.SeedSequence((seed, start)).generate_state(1)[0])
-            quantised = self.forest.sample(BATCH_ROWS, seed=batch_seed)[: n - start]
+        for batch in batches:
+            batch_seed = int(np.random.SeedSequence((seed, batch)).generate_state(1)[0])
+            quantised = self.forest.sample(BATCH_ROWS, seed=batch_seed)[: rows_of(batch, n)]
             yield self.forest.row_encoder.to_frame(quantised)
-            log(f"{min(start + BATCH_ROWS, n):,} of {n:,} rows")
+            log(f"{batch * BATCH_ROWS + len(quantised):,} of {n:,} rows")
 
     def _save(self, folder: Path) -> dict[str, Any]:
         save_rows(self.forest.quantised, folder)

@@ -26,7 +26,7 @@ from synth_assets.storage.files import sync, verify_manifest, write_manifest
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 
-ALGORITHM_VERSION = 9
+ALGORITHM_VERSION = 10
 """Raised whenever this package would fit another model to the same inputs."""
 
 PRESENTATION = {"description", "unit"}

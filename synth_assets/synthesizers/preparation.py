@@ -44,6 +44,35 @@ class RareLabels(BaseModel):
         return drawn
 
 
+class KeyRows(BaseModel):
+    """In how many rows a key of a column is that may repeat.
+
+    Parameters
+    ----------
+    counts : dict of int to int
+        Number of keys of the train rows, by the number of rows that have one. The greatest numbers of rows, which
+        fewer keys have than may be shown of a label, count as the greatest that so many keys reach.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    counts: dict[int, int]
+
+    @classmethod
+    def fit(cls, keys: pd.Series, least: int) -> Self:
+        """Count the rows of each key; at least `least` keys have the greatest number of rows."""
+        rows = np.sort(keys.value_counts().to_numpy())
+        rows = np.minimum(rows, rows[-min(least, len(rows))]) if len(rows) else np.ones(1, np.int64)
+        return cls(counts=dict(zip(*(each.tolist() for each in np.unique(rows, return_counts=True)), strict=True)))
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return which key, from 0, each of n rows has; a longer draw begins with the shorter one."""
+        sizes, shares = np.array(list(self.counts)), np.cumsum(list(self.counts.values()))
+        drawn = sizes[np.searchsorted(shares, rng.random(n) * shares[-1], side="right")]  # at most a key for each row
+        keys: np.ndarray = np.repeat(np.arange(n), drawn)[:n]
+        return keys
+
+
 class Preparation(BaseModel):
     """How the rows of a table become the rows that a synthesizer learns, and its samples rows of the table.
 
@@ -55,6 +84,8 @@ class Preparation(BaseModel):
         Number of labels that are hidden, by column; of the columns where there are some.
     rare_labels : dict of str to RareLabels
         How these labels are drawn, by column; none where they are written 'other'.
+    key_rows : dict of str to KeyRows
+        How often keys repeat, by column; of the columns where they may.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +93,7 @@ class Preparation(BaseModel):
     table_schema: TableSchema = Field(alias="schema")
     hidden_labels: dict[str, int]
     rare_labels: dict[str, RareLabels]
+    key_rows: dict[str, KeyRows]
 
     @classmethod
     def fit(cls, train: pd.DataFrame, schema: TableSchema) -> Self:
@@ -86,8 +118,10 @@ class Preparation(BaseModel):
                 "the table has nothing to learn: every column is a key, or text that is not published. State another "
                 "type for a column, or publish_text: true with a synthesizer that writes text."
             )
-        hidden, rare, columns = {}, {}, []
+        hidden, rare, key_rows, columns = {}, {}, {}, []
         for column in schema.columns:
+            if isinstance(column, Id) and column.repeats:
+                key_rows[column.name] = KeyRows.fit(train[column.name], schema.label_threshold)
             if isinstance(column, Categorical):
                 column.encode(train[column.name])
                 if schema.label_threshold > 1:
@@ -105,7 +139,7 @@ class Preparation(BaseModel):
                     column = column.model_copy(update={"categories": tuple(shown) or (OTHER,)})
             columns.append(column)
         shown_schema = schema.model_copy(update={"columns": tuple(columns)})
-        return cls(schema=shown_schema, hidden_labels=hidden, rare_labels=rare)
+        return cls(schema=shown_schema, hidden_labels=hidden, rare_labels=rare, key_rows=key_rows)
 
     @property
     def learned_schema(self) -> TableSchema:
@@ -163,13 +197,18 @@ class Preparation(BaseModel):
                 continue
             if isinstance(column, Id):
                 values = column.generate(len(learned), offset=first_key, seed=seed)
+                if name in self.key_rows:
+                    rng = np.random.default_rng((seed, batch, zlib.crc32(name.encode())))
+                    values = values.iloc[self.key_rows[name].draw(len(values), rng)].reset_index(drop=True)
             else:
                 values = learned[name].reset_index(drop=True)
             if name in self.rare_labels:
                 rng = np.random.default_rng((seed, batch, zlib.crc32(name.encode())))
                 drawn = self.rare_labels[name].draw(len(values), rng)
                 values = values.mask(values == self.rare_labels[name].token, pd.Series(drawn, dtype="str"))
-            cells[name] = column.coerce(values, origin="the sample")
+            # Most methods return the schema's dtypes; to check them again would take a fifth of sampling.
+            is_converted = not column.nullable and values.dtype != object and column.has_dtype(values)
+            cells[name] = values if is_converted else column.coerce(values, origin="the sample")
         return pd.DataFrame(cells)
 
     def restrict(self, conditions: Mapping[str, str]) -> dict[str, str]:
@@ -215,6 +254,8 @@ class Preparation(BaseModel):
         schema, lines = self.table_schema, []
         if names := schema.names_of("id"):
             lines.append(f"keys are made and not learned: {', '.join(names)}")
+        if self.key_rows:
+            lines.append(f"of them, keys repeat as often as in the train rows: {', '.join(self.key_rows)}")
         if not schema.text_is_published and (names := schema.names_of("text")):
             how = (
                 "publish_text: true in the schema has it learned and published"

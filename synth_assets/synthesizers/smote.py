@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from synth_assets.synthesizers.base import BATCH_ROWS, Log, Synthesizer, SynthesizerSettings, load_rows, save_rows
+from synth_assets.synthesizers.base import (
+    BATCH_ROWS,
+    Log,
+    Synthesizer,
+    SynthesizerSettings,
+    load_rows,
+    rows_of,
+    save_rows,
+)
 from synth_assets.synthesizers.language_model.encoders import MISSING, CategoricalEncoder, NumericEncoder, RowEncoder
 
 
@@ -59,13 +67,13 @@ class Smote(Synthesizer):
         self.neighbours = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         del conditions, temperature
-        for start in range(0, n, BATCH_ROWS):
-            rng = np.random.default_rng((seed, start))
-            yield self.row_encoder.to_frame(self._interpolate(BATCH_ROWS, rng)[: n - start])
-            log(f"{min(start + BATCH_ROWS, n):,} of {n:,} rows")
+        for batch in batches:
+            rng = np.random.default_rng((seed, batch))
+            yield self.row_encoder.to_frame(self._interpolate(BATCH_ROWS, rng)[: rows_of(batch, n)])
+            log(f"{batch * BATCH_ROWS + rows_of(batch, n):,} of {n:,} rows")
 
     def _interpolate(self, n: int, rng: np.random.Generator) -> np.ndarray:
         k = self.neighbours.shape[1]

@@ -6,8 +6,9 @@ from scipy.stats import t
 
 from synth_assets.evaluation.intervals import (
     Scale,
-    bootstrap_rows,
+    bootstrap_counts,
     roc_area,
+    roc_areas,
     roc_interval,
     roc_permutation_reference,
     score_interval,
@@ -17,13 +18,12 @@ close = pytest.approx
 
 
 def test_resamples_begin_with_the_rows_as_they_are() -> None:
-    first, *others = bootstrap_rows(30, seed=0)
+    first, *others = bootstrap_counts(30, seed=0)
 
-    assert first.tolist() == list(range(30))
+    assert first.tolist() == [1] * 30
     assert len(others) == 200
-    assert all(set(each) <= set(range(30)) and len(each) == 30 for each in others)
+    assert all(each.sum() == 30 for each in others)
     assert len({each.tobytes() for each in others}) == 200
-    assert all((a == b).all() for a, b in zip(bootstrap_rows(30, seed=0), [first, *others], strict=True))
 
 
 @pytest.mark.parametrize(("of_mean", "repeats_in_one"), [(True, 4), (False, 1)])
@@ -103,8 +103,7 @@ def test_it_holds_as_often_as_it_says(together: float) -> None:
     for trial in range(400):
         guesses, rows = rng.normal(0, 0.3, size=6), rng.normal(0, 2.0, size=80)
         errors = guesses[:, None] + rows + rng.normal(0, together, size=(6, 80))
-        drawn = bootstrap_rows(80, seed=trial)[:60]
-        scores = np.array([[guess[each].mean() for each in drawn] for guess in errors])
+        scores = errors @ bootstrap_counts(80, seed=trial)[:60].T / 80
         low, high = score_interval(float(scores[:, 0].mean()), scores, of_mean=True)
         held += low <= 0.0 <= high
     assert 0.92 <= held / 400 <= 0.98
@@ -123,6 +122,9 @@ def test_it_holds_as_often_as_it_says(together: float) -> None:
 )
 def test_known_areas(above: list[float], below: list[float], area: float) -> None:
     assert roc_area(np.array(above), np.array(below)) == pytest.approx(area)
+    is_above, scores = np.repeat([True, False], [len(above), len(below)]), np.array([*above, *below], dtype="float64")
+    twice_and_below_alone = np.array([np.full(len(scores), 2), ~is_above])
+    assert roc_areas(is_above, scores, twice_and_below_alone) == pytest.approx([area, np.nan], nan_ok=True)
 
 
 def test_the_error_of_an_area_of_chance() -> None:

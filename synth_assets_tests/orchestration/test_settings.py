@@ -26,7 +26,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
     settings = SyntheticTableSettings(**attributes)
     model = settings.synthesizer
     assert isinstance(model, LanguageModelSettings)
-    assert (model.base, model.epochs, model.batch_size) == ("scratch", 30, 128)
+    assert (model.base, model.epochs, model.batch_size) == ("scratch", 40, 64)
     assert model.column_order == ("Class_number_of_rings", "Sex")
     assert (settings.seed, settings.checkpoints_dir) == (420, "trainer_abalone")
     assert (settings.split.train_size, settings.split.random_state) == (3000, 420)
@@ -145,7 +145,7 @@ def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) ->
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [
-        ("epochs: 30", "epochs: 0", "0 is less than the minimum of 1"),
+        ("epochs: 40", "epochs: 0", "0 is less than the minimum of 1"),
         ("type: auto", "type: web", "'web' is not one of ['auto', 'file', "),
         ("team:synth_assets", "bob", "found 'bob'; expected an e-mail address"),
     ],
@@ -178,7 +178,7 @@ def test_a_table_that_cannot_be_loaded_stops_itself_alone(tmp_path: Path) -> Non
     tables = project / "synth_assets" / "defs"
     text = (tables / "abalone" / "defs.yaml").read_text().replace
     changes = {
-        "value": ("epochs: 30", "epochs: 0"),
+        "value": ("epochs: 40", "epochs: 0"),
         "syntax": ("split: {", "split: ["),
         "kind": ("SyntheticTable", "Table"),
         "twice": ("table: twice", "table: abalone"),

@@ -45,7 +45,7 @@ GAP = {"nullable": True}
     [
         (["1", "-2", "2", "1"], "integer", {}),
         (["1.0", "2.0", "", "1.0"], "integer", GAP),
-        (["9223372036854775807", "-9223372036854775808"] * 2, "integer", {}),
+        (["9223372036854775807", "4611686018427387904"] * 2, "integer", {}),
         (["1", "2.5"], "float", {}),
         (["1e5", "2.97e-06", "-0.0"], "float", {}),
         (["1", "NA", "?", " null "], "integer", GAP | {"missing_values": ("NA", "?", " null ")}),
@@ -73,12 +73,13 @@ GAP = {"nullable": True}
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
+        (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
         (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
         (["x" * 201, "y"], "text", {}),
         (["", ""], "float", GAP),
-        (["12345678901234567890123", "1", "2"], "text", {"max_length": 30}),
+        (["12345678901234567890123", "1", "2"], "id", {"pattern": "#"}),
     ],
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
@@ -178,6 +179,107 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
 )
 def test_other_whole_numbers_are_no_keys(name: str, values: Any) -> None:
     assert _inferred(pd.Series(values), name)[0] == "integer"
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_noticed"),
+    [
+        ([["5.1", "setosa"], ["4.9", "setosa"], ["4.7", "virginica"]] * 9, True),
+        ([["2024-01-01", "7", "a"], ["2024-01-02", "9", "b"], ["2024-01-03", "9", "b"]] * 9, True),
+        ([["F", "yes"], ["M", "no"], ["F", "no"]] * 9, True),
+        ([["length", "F"], ["4.9", "F"], ["4.7", "M"]] * 9, False),
+        ([["country", "2020", "2021"], ["DE", "5", "7"], ["FR", "6", "6"]] * 9, False),
+        ([["sex", "F"], ["F", "F"], ["M", "M"]] * 9, False),
+    ],
+)
+def test_names_that_look_like_values_are_noticed(rows: list[list[str]], is_noticed: bool) -> None:
+    body = rows[1:] if is_noticed else [row for row in rows if row != rows[0]]
+    frame = pd.DataFrame(body, columns=rows[0], dtype="str")
+    notices = infer(frame).notices
+    found = [f"may have no header: the names of the columns, '{rows[0][0]}'" in each for each in notices]
+    assert found == [True] * is_noticed
+    assert infer(frame.set_axis([f"x{i}" for i in range(frame.shape[1])], axis="columns")).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            [*map(str, range(40)), "Total"],
+            "holds numbers but for 'Total': correct the source, or state type: float",
+        ),
+        ([f"${i},{i:03d}.50" for i in range(1, 40)], "holds numbers with signs, such as '$1,001.50': remove the signs"),
+        ([f"{i}.5 %" for i in range(40)], "holds numbers with signs, such as '0.5 %'"),
+        ([f"A{i}" for i in range(40)], None),
+        ([f"{i:04d}" for i in range(0, 400, 9)] + ["x"], None),
+    ],
+)
+def test_text_that_is_nearly_numbers_is_said(values: list[str], said: str | None) -> None:
+    notices = infer(pd.DataFrame({"v": [*values, ""], "x": range(len(values) + 1)})).notices
+    assert [said in notice for notice in notices] == ([] if said is None else [True])
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("repeated", [1, 3])
+def test_whole_numbers_too_far_apart_to_be_learned_are_keys(as_text: bool, repeated: int) -> None:
+    hashes = np.random.default_rng(0).integers(-(2**63), 2**63, 60).tolist() * repeated
+    frame = pd.DataFrame({"hash": hashes, "x": np.linspace(0, 1, len(hashes))})
+    schema = infer_schema(frame.astype({"hash": "str"}) if as_text else frame)
+    assert schema.column("hash") == Id(name="hash", start=1, repeats=repeated > 1)
+    assert schema.coerce(frame, origin="x")["hash"].tolist() == hashes
+
+
+def test_whole_numbers_too_far_apart_are_labels_if_they_are_few() -> None:
+    frame = pd.DataFrame({"code": [-(2**62), 5, 2**62] * 20})
+    assert infer_schema(frame).column("code").labels == ("-4611686018427387904", "4611686018427387904", "5")
+    assert infer_schema(frame, target="code").column("code").type == "categorical"
+
+
+def test_longer_whole_numbers_are_keys_as_long() -> None:
+    frame = pd.DataFrame({"n": [f"{i % 9 + 1}{i * 7919:024d}" for i in range(60)] * 2, "x": range(120)})
+    assert infer_schema(frame).column("n") == Id(name="n", pattern="#" * 25, repeats=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "stated"),
+    [
+        ("customer_id", [100 + i for i in range(80)], {"pattern": "integer", "start": 180}),
+        ("customerId", [str(1000 + 7 * i) for i in range(80)], {"pattern": "integer", "start": 1554}),
+        ("user id", [f"U-{i:03d}" for i in range(80)], {"pattern": "U-###", "start": 80}),
+        ("policy_number", [10_000 + 3 * i for i in range(80)], {"pattern": "integer", "start": 10_238}),
+        ("account", [f"{i * 7919 % 99991:05d}" for i in range(80)], {"pattern": "#####"}),
+        ("session id", [f"{i * 2654435761 % 2**32:08x}" for i in range(80)], {"pattern": "uuid"}),
+    ],
+)
+def test_values_that_repeat_are_keys_if_their_name_says_so(
+    name: str, values: list[Any], stated: dict[str, Any]
+) -> None:
+    frame = pd.DataFrame({name: values * 6, "x": np.linspace(0, 1, 480)})
+    found = infer(frame)
+    column = found.schema.column(name)
+    assert isinstance(column, Id)
+    assert column.repeats
+    assert {key: getattr(column, key) for key in stated} == stated
+    assert len(found.notices) == 1
+    assert f"'{name}' is taken for a key that repeats" in found.notices[0]
+    assert found.schema.coerce(frame, origin="x")[name].nunique() == 80
+    # Of a table that is not private, values that are in six rows each are learned.
+    assert infer_schema(frame, private=False).column(name).type != "id"
+    assert infer_schema(frame, target=name).column(name).type != "id"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("house_number", [i % 120 + 1 for i in range(480)]),
+        ("store_id", [i % 40 for i in range(480)]),
+        ("rooms", [1000 + i % 120 for i in range(480)]),
+        ("paid", [1000 + i % 120 for i in range(480)]),
+        ("zip_code", [f"{10_000 + i % 120}" for i in range(480)]),
+    ],
+)
+def test_other_values_that_repeat_are_no_keys(name: str, values: list[Any]) -> None:
+    assert infer_schema(pd.DataFrame({name: values})).column(name).type in ("integer", "categorical")
 
 
 def test_the_target_is_no_key_and_no_text() -> None:

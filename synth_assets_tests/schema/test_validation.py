@@ -70,10 +70,12 @@ def test_each_type_has_its_own_checks() -> None:
 
     found = validate(schema.coerce(rows, origin="rows"), schema)
 
+    repeating = TableSchema(columns=(columns[0].model_copy(update={"repeats": True}), *columns[1:]))
+    assert validate(schema.coerce(rows, origin="rows"), repeating)["keys"] == []
     assert {check: problems for check, problems in found.items() if problems} == {
         "keys": [
-            "key: 2 of 4 keys are the key of an earlier row; remove the repeated rows, or state another type for the "
-            "column"
+            "key: 2 of 4 keys are the key of an earlier row; remove the repeated rows, or state `repeats: "
+            "true` for the column"
         ],
         "ranges": [
             "day: 1 of 4 values is not >= 2024-01-01; correct the source, or the limits of the column"

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from click.testing import CliRunner
 from pydantic import TypeAdapter, ValidationError
 
+from synth_assets.cli import init, main
+from synth_assets.schema.lock import SchemaLock
 from synth_assets.sources import AnySource, Dialect, Source, SourceError
 
 
@@ -72,6 +76,46 @@ def test_an_object_that_is_missing_or_no_table_is_an_error(bucket: Any, tmp_path
         source(type="s3", url="s3://shop/gone.csv").fingerprint(tmp_path)
     with pytest.raises(SourceError, match=r"^s3://shop/two\.csv has the column 'a' twice"):
         source(type="s3", url="s3://shop/two.csv").load(tmp_path)
+
+
+def test_objects_of_a_pattern_are_read_in_the_order_of_their_keys(bucket: Any, tmp_path: Path) -> None:
+    for key, body in {
+        "2024/part-2.csv": b"b,a\n3,x\n",
+        "2024/part-1.csv": b"a,b\ny,1\n",
+        "2024/old/part-0.csv": b"c\n9\n",
+        "2024/part-3.txt": b"c\n9\n",
+        "2024/part-4.csv": b"",
+    }.items():
+        bucket.put_object(Bucket="shop", Key=key, Body=body)
+    parts = source(type="s3", url="s3://shop/2024/part-*.csv")
+
+    loaded = parts.load(tmp_path)
+
+    assert loaded.frame.to_dict("list") == {"a": ["y", "x"], "b": ["1", "3"]}
+    assert loaded.label == "s3://shop/2024/part-*.csv"
+    assert parts.fingerprint(tmp_path) == loaded.fingerprint
+    bucket.put_object(Bucket="shop", Key="2024/part-5.csv", Body=b"a\n1\n")
+    assert parts.fingerprint(tmp_path) != loaded.fingerprint
+    with pytest.raises(SourceError, match=r"^part-5\.csv lacks 'b', unlike part-1\.csv; expected the same columns"):
+        parts.load(tmp_path)
+    with pytest.raises(SourceError, match=r"^s3://shop/2025/\*\.csv: no object of the bucket has such a key"):
+        source(type="s3", url="s3://shop/2025/*.csv").load(tmp_path)
+
+
+def test_init_reads_an_object_of_s3(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.put_object(Bucket="shop", Key="orders/part-1.csv", Body=b"zip;n\n02116;1,5\n02117;2,5\n")
+    bucket.put_object(Bucket="shop", Key="orders/part-2.csv", Body=b"zip;n\n02116;3,5\n02117;2,5\n")
+    monkeypatch.setattr(init, "DEFS", tmp_path / "defs")
+
+    url = "s3://shop/orders/part-*.csv"
+    done = CliRunner().invoke(main, ["--data", str(tmp_path / "data"), "init", url, "--table", "orders"])
+
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "defs" / "orders"
+    stated = yaml.safe_load((folder / "defs.yaml").read_text())["attributes"]
+    assert stated["source"] == {"type": "s3", "url": url}
+    assert [column.type for column in SchemaLock.read(folder).columns] == ["categorical", "float"]
+    assert "4 rows, 2 columns." in done.stderr
 
 
 # Web servers

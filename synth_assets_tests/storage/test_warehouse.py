@@ -106,6 +106,14 @@ def test_many_rows_keep_their_order_when_a_partition_is_replaced(warehouse: Ware
     assert warehouse.read("toy", "t", resample_date=TUESDAY)["x"].tolist() == shuffled["x"].tolist()
 
 
+def test_values_in_several_rows_are_counted_with_their_days(warehouse: Warehouse) -> None:
+    for day, values in ((MONDAY, [1, 1, 2, None]), (TUESDAY, [2, 3, None, None])):
+        frame = column(*values).astype("Int64")
+        warehouse.write("toy", "t", frame, provenance=RUN, resample_date=day)
+    assert warehouse.count_repeated("toy", "t", "x") == (2, [MONDAY, TUESDAY])
+    assert warehouse.count_repeated("toy", "t", "x", within_a_day=False) == (1, [MONDAY, TUESDAY])
+
+
 def test_writing_a_table_again_replaces_it_whole(filled: Warehouse) -> None:
     frame = pd.DataFrame({"other": ["a", "b"], "more": [0.5, 1.5]})
 

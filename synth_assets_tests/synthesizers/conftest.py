@@ -109,6 +109,8 @@ def is_valid(row_encoder: Any, i: int, cells: Sequence[int], value: np.ndarray) 
     together = [(cells[each.before], each) for each in row_encoder.forbidden if each.column == i]
     if any((before, value_or_first) in each.pairs for before, each in together):
         return False
+    if getattr(column, "listed", ()) and value_or_first not in (MISSING, *column.listed):
+        return False
     return value_or_first == MISSING or column.low <= value_or_first <= column.high
 
 

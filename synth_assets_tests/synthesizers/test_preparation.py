@@ -34,10 +34,10 @@ class Resampler(Stub):
     supports_conditions = True
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         self.conditions = dict(conditions)
-        return super()._sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+        return super()._sample_batches(n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         self.train.to_json(folder / "rows.json", orient="table")
@@ -258,3 +258,21 @@ def test_a_column_of_labels_without_any_cell_is_learned(orders: pd.DataFrame) ->
     columns = (Categorical(name="empty", categories=("a",), nullable=True), Integer(name="amount"))
     fitted = Resampler().fit(orders.assign(empty=None), TableSchema(columns=columns))
     assert fitted.sample(60)["empty"].isna().all()
+
+
+def test_keys_that_repeat_are_new_and_in_as_many_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.choice([1, 2, 5], 300, p=[0.5, 0.3, 0.2])
+    rows[0] = 400  # a customer that a greatest number of rows would single out
+    real = pd.DataFrame({"customer": np.repeat(np.arange(300), rows), "x": rng.random(rows.sum())})
+    schema = TableSchema(columns=(Id(name="customer", start=300, repeats=True), Float(name="x")))
+    fitted = Resampler().fit(real, schema)
+    fitted.save(tmp_path)
+    made = Resampler.load(tmp_path).sample(2000, seed=1, first_key=10_000)
+    assert made["customer"].min() == 10_300
+    assert made["customer"].max() < 12_300
+    found = made["customer"].value_counts()
+    assert found.max() == 5
+    for size in (1, 2, 5):
+        assert (found == size).mean() == pytest.approx((rows[1:] == size).mean(), abs=0.07)
+    pd.testing.assert_series_equal(fitted.sample(50, seed=1, first_key=10_000)["customer"], made["customer"][:50])

@@ -23,7 +23,10 @@ FIDELITY_FAMILIES: Mapping[str, Sequence[Metric]] = {
     "missing cells": missing.METRICS,
     "text": text.FIDELITY,
     "prediction of columns": prediction.METRICS,
-    "detection": detection.METRICS,
+    "detection by gradient boosting": detection.BOOSTING,
+    "detection by a random forest": detection.FOREST,
+    "detection by logistic regression": detection.LOGISTIC,
+    "detection by pairs of columns": detection.PAIRS,
     "validity": validity.METRICS,
 }
 PRIVACY_FAMILIES: Mapping[str, Sequence[Metric]] = {

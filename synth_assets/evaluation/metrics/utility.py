@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.evaluation.intervals import Scale, bootstrap_rows, score_interval
+from synth_assets.evaluation.intervals import Scale, bootstrap_counts, score_interval
 from synth_assets.evaluation.learners import TITLES, Estimator, PredictionTask
 from synth_assets.evaluation.metrics.base import ANY, Metric, NotComputed, ResultRow, result_frame, result_row
 from synth_assets.evaluation.reference import Reference
@@ -95,7 +95,7 @@ def compare_training_sets(samples: Samples) -> Comparison:
     repeats = REPEATS if cost <= MOST_CELLS else -(-REPEATS // 2)
     resampled = [sets.resample(rng) for _ in range(repeats)]
     y_true = task.y_true(holdout)
-    holdout_resamples = bootstrap_rows(len(y_true), seed=samples.seed)
+    counts = bootstrap_counts(len(y_true), seed=samples.seed)
     first, *_ = task.scores
     scores, differences = [], []
     for name, estimator in task.estimators.items():
@@ -109,12 +109,7 @@ def compare_training_sets(samples: Samples) -> Comparison:
             for metric, score in task.scores.items():
                 found[trained_on, metric] = _Scores(
                     float(np.mean([score(y_true, y_pred) for y_pred in predictions])),
-                    np.array(
-                        [
-                            [score(y_true[drawn], y_pred[drawn]) for drawn in holdout_resamples]
-                            for y_pred in resampled_predictions
-                        ]
-                    ),
+                    np.array([score.of_resamples(y_true, y_pred, counts) for y_pred in resampled_predictions]),
                 )
                 scale = _SCALES.get(metric, "share")
                 scores.append((name, trained_on, metric, *found[trained_on, metric].with_interval(scale, len(y_true))))

@@ -13,7 +13,7 @@ from synth_assets.evaluation.samples import Samples
 from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.orchestration.io_manager import COLUMN_SCHEMA, DATA_VERSION
-from synth_assets.schema.columns import Column
+from synth_assets.schema.columns import Column, Id
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
 from synth_assets.schema.table import TableSchema, content_hash
@@ -314,11 +314,12 @@ def _describe(column: Column, name: str, *, encoded: bool, target: bool, inferre
         f"Unit: {column.unit}." if column.unit else "",
         "Inferred from the source." if inferred else "",
     )
+    is_unique = isinstance(column, Id) and not column.repeats
     return dg.TableColumn(
         name,
         type_.lower(),
         " ".join(filter(None, sentences)),
-        constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=column.role == "id", other=limits),
+        constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=is_unique, other=limits),
     )
 
 

@@ -30,7 +30,7 @@ _EXPECTED = {
     "no_missing_values": "Only nullable columns have empty cells.",
     "labels": "Each label is a category of its column.",
     "ranges": "Each number and date is within the limits of its column.",
-    "keys": "No key occurs twice.",
+    "keys": "No key occurs twice, but those that may repeat.",
     MISSING_SHARE: "At most {share:.0%} of the cells of a column are empty.",
     NEW_COLUMNS: "The source has no column that it did not have when the columns were inferred.",
     IS_REAL: "The rows are real, not of the placeholder.",

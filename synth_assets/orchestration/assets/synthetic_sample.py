@@ -20,6 +20,7 @@ from synth_assets.orchestration.assets.common import (
     result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.schema.columns import Id
 from synth_assets.schema.validation import validate
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
@@ -199,7 +200,8 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
                 KEYS,
                 asset=key,
                 blocking=True,
-                description="No key occurs twice in all resample dates together, and none is a real row's.",
+                description="No key occurs twice in all resample dates together, or on two of them if it may repeat, "
+                "and none is a real row's.",
                 partitions_def=table.partitions,
             )
         )
@@ -212,8 +214,9 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
         problems = validate(frame.drop(columns=["sample_id", "model_version"]), published)
         by_check = {"ranges": problems.pop("ranges"), KEYS: problems.pop("keys", [])}
         by_check["valid_rows"] = [problem for found in problems.values() for problem in found]
-        for name in keys:
-            by_check[KEYS] += repeated_keys(warehouse, table.name, name)
+        for each in table.schema.columns:
+            if isinstance(each, Id):
+                by_check[KEYS] += repeated_keys(warehouse, table.name, each)
         yield from check_results(
             context,
             warehouse,
@@ -227,20 +230,21 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     return checks
 
 
-def repeated_keys(warehouse: Warehouse, table: str, column: str) -> list[str]:
+def repeated_keys(warehouse: Warehouse, table: str, column: Id) -> list[str]:
     """Return what is wrong with the keys in all stored samples of a table: repeated ones, and ones of real rows."""
     found = []
-    twice, days = warehouse.count_repeated(table, NAME, column)
+    name = column.name
+    twice, days = warehouse.count_repeated(table, NAME, name, within_a_day=not column.repeats)
     if twice:
         found.append(
-            f"{column}: {twice:,} keys occur more than once, on {', '.join(days)}, since start_date, n_samples or the "
+            f"{name}: {twice:,} keys occur more than once, on {', '.join(days)}, since start_date, n_samples or the "
             "column's start was changed after these days were sampled. Delete them with `synth-assets delete`, and "
             "sample them again"
         )
-    real = warehouse.count_shared(table, NAME, raw_asset.NAME, column)
+    real = warehouse.count_shared(table, NAME, raw_asset.NAME, name)
     if real:
         found.append(
-            f"{column}: {real:,} keys are keys of real rows. State a `start` of the column beyond the real keys, and "
+            f"{name}: {real:,} keys are keys of real rows. State a `start` of the column beyond the real keys, and "
             "sample again"
         )
     return found

@@ -17,8 +17,10 @@ from synth_assets.synthesizers.language_model.encoders import (
     NumericEncoder,
     RowEncoder,
     TextEncoder,
+    TokenTextEncoder,
     ValueEncoder,
 )
+from synth_assets.synthesizers.language_model.encoders.token_text import BETWEEN
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,9 @@ class _ValueSupport(Support):
         shift = 0 if isinstance(column, NumericEncoder) else column.has_missing
         self.offsets = column.offsets(quantised) - shift  # labels come after a missing value
         self.n_codes = column.cardinality if isinstance(column, NumericEncoder) else len(column.parts[0])
+        self.listed: np.ndarray | None = None
+        if isinstance(column, NumericEncoder) and column.listed:
+            self.listed = (np.array(column.listed) - column.base) // column.grid_step  # as codes
         low, high = np.array([column.low]), np.array([column.high])
         for first, second in row_encoder.not_before:
             if second == i and first < i:
@@ -145,10 +150,8 @@ class _ValueSupport(Support):
     ) -> np.ndarray:
         column = self.column
         per_head = math.prod(self.radices)
-        least, greatest = codes
         heads = np.arange(len(column.parts[0]) - self.n_ending)
-        mask = (heads >= (least // per_head)[:, None]) & (heads <= (greatest // per_head)[:, None])
-        mask &= (least <= greatest)[:, None]
+        mask = self._within(heads, per_head, codes) & (codes[0] <= codes[1])[:, None]
         atoms = np.asarray(column.atoms if isinstance(column, NumericEncoder) else (), np.int64)
         is_atom_allowed = (atoms >= low[:, None]) & (atoms <= high[:, None])
         if bounds is not None:
@@ -197,10 +200,14 @@ class _ValueSupport(Support):
             allowed &= ~self._is_excluded(codes, self.bounds)
         return in_train, self._tensor(allowed)
 
-    @staticmethod
-    def _within(codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def _within(self, codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return which beginnings of codes, followed by `after` codes each, lead to one within limits, (n, K)."""
         least, greatest = limits
-        return np.asarray((codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None]))
+        if self.listed is None:
+            return np.asarray((codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None]))
+        first = np.searchsorted(self.listed, np.maximum(codes * after, least[:, None]), "left")
+        end = np.searchsorted(self.listed, np.minimum((codes + 1) * after - 1, greatest[:, None]), "right")
+        return np.asarray(first < end)
 
     def choose(self, position: int, index: torch.Tensor) -> None:
         """Record the index of each row, (n); -1 where the part is absent."""
@@ -218,6 +225,7 @@ class _TextSupport(Support):
     def __init__(self, column: TextEncoder, bounds: Bounds | None, device: torch.device) -> None:
         super().__init__(device)
         self.column, self.bounds = column, bounds
+        self.state = np.zeros(1, np.int64)
         self.known = None
         if bounds is not None and bounds.pieces is not None:
             is_open = (bounds.pieces == MISSING).all(axis=1)
@@ -225,13 +233,11 @@ class _TextSupport(Support):
 
     def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a part that valid rows have, and those within the bounds too; see `Support.masks`."""
-        in_train = np.ones((1, len(self.column.parts[0])), bool)
-        if position == 0:
-            in_train[0, 0] = self.column.has_missing
+        in_train = self._in_train(position)
         found = self._tensor(in_train)
         if self.bounds is None:
             return found, found
-        allowed = np.repeat(in_train, len(self.bounds.missing), axis=0)
+        allowed = np.array(np.broadcast_to(in_train, (len(self.bounds.missing), in_train.shape[1])))
         if position == 0:
             allowed[:, 0] &= self.bounds.missing
             allowed[self.bounds.low > self.bounds.high, 1:] = False
@@ -241,3 +247,25 @@ class _TextSupport(Support):
             allowed[is_known] = False
             allowed[is_known, index[is_known]] = True
         return found, self._tensor(allowed)
+
+    def choose(self, position: int, index: torch.Tensor) -> None:
+        """Record the index of each row, (n); -1 where the part is absent."""
+        super().choose(position, index)
+        if isinstance(self.column, TokenTextEncoder) and self.column.tokens:
+            token = self.indices[-1] - 1
+            state = np.where(token >= 0, self.column.next_states[self.state, token], BETWEEN)
+            self.state = np.maximum(state, BETWEEN)  # what cannot follow is no valid row, and is not used
+
+    def _in_train(self, position: int) -> np.ndarray:
+        column = self.column
+        in_train = np.ones((1, len(column.parts[0])), bool)
+        if isinstance(column, TokenTextEncoder):
+            states, row = np.unique(self.state, return_inverse=True)
+            following = column.next_states[states]
+            left = column.length - position - 1
+            can_follow = (following >= 0) & (column.tokens_left[following] <= left)
+            in_train = np.hstack([(states == BETWEEN)[:, None], can_follow])
+            in_train = in_train if len(states) == 1 else in_train[row]
+        if position == 0:
+            in_train[:, 0] = column.has_missing
+        return in_train

@@ -160,6 +160,8 @@ def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _
     exact = math.isclose(scaled, nearest, rel_tol=1e-12, abs_tol=1e-6)
     least, greatest = (nearest, nearest) if exact else (math.ceil(scaled), math.floor(scaled))
     on_grid = exact and ((nearest - column.low) % column.grid_step == 0 or nearest in column.atoms)
+    if column.listed:
+        on_grid = on_grid and nearest in column.listed
     match operator:
         case ">=":
             return replace(everything, low=max(column.low, least))

@@ -218,8 +218,13 @@ class GPT2Decoder(Decoder):
         """Attend from one token, (C, B), to those in the cache, (T, 2C, B)."""
         T, _, B = cache.shape
         k, v = cache.view(T, 2, self.n_head, -1, B).unbind(1)  # (T, nh, hs, B)
-        att = (q.view(1, self.n_head, -1, q.shape[1]) * k).sum(2).softmax(0)  # (T, nh, B)
-        return (att[:, :, None] * v).sum(0).view(-1, B)  # (C, B)
+        q = q.view(self.n_head, -1, q.shape[1])  # (nh, hs, B)
+        # One token after another: products of all of them would not fit in a CPU's cache.
+        att = torch.stack([(q * k[t]).sum(1) for t in range(T)]).softmax(0)  # (T, nh, B)
+        y = att[0, :, None] * v[0]  # (nh, hs, B)
+        for t in range(1, T):
+            y.addcmul_(att[t, :, None], v[t])
+        return y.view(-1, B)  # (C, B)
 
     def _share_prefixes(self, pending: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return the pending tokens once for each distinct prefix, and reorder the cache to match."""

@@ -11,6 +11,8 @@ import be_great
 import numpy as np
 import pandas as pd
 
+from synth_assets.schema.columns import Text
+from synth_assets.schema.infer import MIN_ROWS, infer_schema
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, read_description, refuse_pickles, silent
 from synth_assets.synthesizers.language_model.base_models import quiet_transformers
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
@@ -54,7 +56,8 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         Parameters
         ----------
         data : pandas.DataFrame or numpy.ndarray
-            The train rows: labels as `str`, numbers as numbers, none missing.
+            The train rows: labels and text as `str`, numbers as numbers. Strings that hardly repeat are text, written
+            in the base's own tokens, unless `column_order` names the column.
         column_names : sequence of str, optional
             The column names, where `data` is an array.
         column_order : sequence of str
@@ -74,7 +77,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         Raises
         ------
         ModelError
-            If the rows cannot be encoded, or are longer than the model's context.
+            If the rows cannot be encoded, the tokenizer cannot write a text, or rows are longer than the context.
         """
         rows = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=column_names)
         settings = LanguageModelSettings(
@@ -84,7 +87,9 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             pretrain=pretrain or PretrainSettings(),
             **{name: value for name, value in self.train_hyperparameters.items() if name == "learning_rate"},
         )
-        encoder = RowEncoder.fit(rows, settings.column_order)
+        encoder = RowEncoder.fit(
+            rows, settings.column_order, texts=_texts(rows, settings.column_order), tokenizer=self.tokenizer
+        )
         self._resolve_device(device)
         self._update_column_information(rows)
         self._update_conditional_information(rows, encoder.columns[0].name)
@@ -189,7 +194,16 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         if self.row_encoder_json is None:
             raise ModelError("this model has no row encoder; fit it with this class first.")
         self._resolve_device(device)
-        return RowModel(self.model, self.tokenizer, RowEncoder.from_json(self.row_encoder_json))
+        encoder = RowEncoder.from_json(self.row_encoder_json, self.tokenizer)
+        return RowModel(self.model, self.tokenizer, encoder)
+
+
+def _texts(rows: pd.DataFrame, column_order: Sequence[str]) -> dict[str, int]:
+    """Return the columns of text, and the length of the longest."""
+    names = [name for name in rows.columns if name not in column_order and len(rows) >= MIN_ROWS]
+    strings = [name for name in names if isinstance(rows[name].dtype, pd.StringDtype) or rows[name].dtype == object]
+    inferred = [infer_schema(rows[[name]]).columns[0] for name in strings]
+    return {column.name: column.max_length for column in inferred if isinstance(column, Text)}
 
 
 def _require_saved(folder: Path) -> None:

@@ -67,20 +67,22 @@ class LanguageModelSettings(BaseModelSettings):
     execution_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_every"})
 
     type: Literal["language_model"] = "language_model"
-    epochs: int = Field(default=30, ge=1, description="Maximum number of epochs on the train rows.")
-    batch_size: int = Field(default=128, ge=1, description="Rows of a training step.")
-    learning_rate: float = Field(default=5e-4, gt=0.0, description="Peak learning rate (cosine decay).")
+    epochs: int = Field(default=40, ge=1, description="Maximum number of epochs on the train rows.")
+    batch_size: int = Field(default=64, ge=1, description="Train rows of a training step.")
+    learning_rate: float = Field(
+        default=1e-3, gt=0.0, description="Learning rate, before it decays to 0 in the last fifth of the epochs."
+    )
     validation_fraction: float = Field(
-        default=0.1, gt=0.0, lt=1.0, description="Share of the train rows that choose the best epoch."
+        default=0.1, gt=0.0, lt=1.0, description="Share of the train rows that choose the best epoch, up to 2,000 rows."
     )
     max_train_rows: int = Field(
         default=100_000, ge=2, description="Maximum number of train rows that are learned from, drawn at random."
     )
     patience: int = Field(
-        default=3, ge=1, description="Epochs without a better validation loss after which training stops."
+        default=1, ge=1, description="Epochs of little gain in validation loss after which the learning rate decays."
     )
     ema_decay: float = Field(
-        default=0.99, ge=0.0, lt=1.0, description="Decay of the exponential moving average of the weights."
+        default=0.998, ge=0.0, lt=1.0, description="Decay of the exponential moving average of the weights."
     )
     column_order: tuple[str, ...] = Field(
         default=(), description="Columns that come first in a row, in order; the others are ordered automatically."

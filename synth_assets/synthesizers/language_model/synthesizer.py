@@ -10,7 +10,6 @@ import pandas as pd
 
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
-from synth_assets.synthesizers.language_model.encoders.text import MAX_PIECES
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 
 if TYPE_CHECKING:
@@ -49,15 +48,20 @@ class LanguageModel(Synthesizer):
             log(f"learning from {len(drawn):,} of {len(train):,} train rows, drawn at random (max_train_rows)")
             train = train.iloc[np.sort(drawn)].reset_index(drop=True)
         texts = {column.name: column.max_length for column in self.learned_schema.columns if column.type == "text"}
+        # The tokenizer of a scratch base is made for the encoder; the text of another is encoded in its tokens.
+        is_scratch = self.settings.base == SCRATCH
+        tokenizer = None
+        if not is_scratch:
+            model, tokenizer = load_base(self.settings, train, None, seed=seed, base_models_dir=self.base_models_dir)
         encoder = RowEncoder.fit(
             train,
             self.settings.column_order,
             use_residuals=self.settings.use_residuals,
             texts=texts,
-            # Of longer pieces, a learned tokenizer may write one so that it begins another.
-            max_pieces=MAX_PIECES if self.settings.base == SCRATCH else 0,
+            tokenizer=tokenizer,
         )
-        model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
+        if is_scratch:
+            model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
         if self.settings.lora:
             model = _with_adapters(model)
         self.row_model = RowModel(model.to(best_device()), tokenizer, encoder)
@@ -69,9 +73,18 @@ class LanguageModel(Synthesizer):
         self.n_parameters = self.row_model.model.num_parameters()
 
     def _sample_batches(
-        self, n: int, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
-        return self.row_model.sample_batches(n, seed=seed, conditions=conditions, temperature=temperature, log=log)
+        return self.row_model.sample_batches(
+            n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log
+        )
+
+    @property
+    def supports_processes(self) -> bool:
+        """Whether several processes draw rows faster than one, and the same rows: a large model uses all cores."""
+        from synth_assets.synthesizers.language_model.training import is_small
+
+        return bool(self.row_model.model.device.type == "cpu") and is_small(self.row_model.model)
 
     def impute(self, rows: pd.DataFrame, *, seed: int = 0, temperature: float = 1.0, log: Log = silent) -> pd.DataFrame:
         """Fill in missing cells, given the rest of their row.
@@ -127,7 +140,6 @@ class LanguageModel(Synthesizer):
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
-        encoder = RowEncoder.from_json(learned["row_encoder"])
         device = best_device()
         if self.settings.base == SCRATCH and device.type == "cpu":
             from synth_assets.synthesizers.language_model.scratch_inference import load_scratch
@@ -137,6 +149,7 @@ class LanguageModel(Synthesizer):
             from synth_assets.synthesizers.language_model.base_models import load_folder
 
             model, tokenizer = load_folder(folder)
+        encoder = RowEncoder.from_json(learned["row_encoder"], tokenizer)
         self.row_model = RowModel(model.to(device), tokenizer, encoder)
 
 

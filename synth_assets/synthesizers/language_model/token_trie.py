@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder, TokenTextEncoder
 from synth_assets.synthesizers.language_model.tokenizer import name_token, part_tokens, word_vocabulary
 
 PAD = -1
@@ -110,7 +110,7 @@ class TokenTrie:
         before = ""
         for column in row_encoder.all_columns:
             if vocabulary is None:
-                prefix, ids_of_parts = _tokenise_column(tokenizer, column, before)
+                prefix, ids_of_parts = _tokenise_column(tokenizer, column, before, end)
                 first = column.parts[0].texts
                 before = f"{column.name} is {first[-1]}, "
             else:
@@ -201,11 +201,16 @@ class TokenTrie:
         return np.where(ids == PAD, np.int32(self.end), ids), slots, targets
 
 
-def _tokenise_column(tokenizer: Any, column: ColumnEncoder, before: str) -> tuple[list[int], list[list[list[int]]]]:
+def _tokenise_column(
+    tokenizer: Any, column: ColumnEncoder, before: str, end: int
+) -> tuple[list[int], list[list[list[int]]]]:
     """Return the tokens of a column's name, after the text before it, and those of each index of each part."""
     start = f"{before}{column.name} is"
     start_ids = tokenizer(start)["input_ids"]
     n_before = len(tokenizer(before.removesuffix(", "))["input_ids"]) if before else 0
+    if isinstance(column, TokenTextEncoder):
+        tokens = [[end], *([token] for token in column.tokens)]
+        return start_ids[n_before:], [tokens] * len(column.parts)
     found: dict[int, list[list[int]]] = {}
     for position, part in enumerate(column.parts):
         if id(part) in found:

@@ -5,7 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder
+from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder, TokenTextEncoder
 
 END_OF_TEXT = "<|endoftext|>"
 """GPT-2's only special token. be_great pads with it, and removes it (and no other) from the text that it reads."""
@@ -66,6 +66,8 @@ def word_vocabulary(tokenizer: Any, row_encoder: RowEncoder) -> dict[str, int] |
 
     inner = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "tokenizer", None)
     if inner is None or not isinstance(inner.model, models.WordLevel):
+        return None
+    if any(isinstance(column, TokenTextEncoder) for column in row_encoder.texts):
         return None
     vocabulary: dict[str, int] = inner.get_vocab()
     tokens = (part_tokens(column, 0, is_first=i == 0)[0] for i, column in enumerate(row_encoder.all_columns))

@@ -26,6 +26,31 @@ def large() -> pd.DataFrame:
     return pd.DataFrame({"x": np.arange(400) * 3, "k": pd.Series(["p", "q"] * 200, dtype="str")})
 
 
+@pytest.fixture(scope="module")
+def known_models() -> dict[Any, Any]:
+    return {}
+
+
+@pytest.fixture
+def with_shares(
+    untrained: Callable[..., Any],
+    exact_shares: Callable[..., pd.DataFrame],
+    known_models: dict[Any, Any],
+    request: pytest.FixtureRequest,
+) -> Callable[..., tuple[Any, pd.DataFrame]]:
+    """Make an untrained model and the exact shares of its rows, once for all conditions of a test."""
+
+    def make(table: pd.DataFrame, order: tuple[str, str], **options: Any) -> tuple[Any, pd.DataFrame]:
+        key = request.function, order, *options.items()
+        if key not in known_models:
+            great = untrained(table, order, **options)
+            known_models[key] = great, exact_shares(great)
+        great, exact = known_models[key]
+        return great, exact.copy()
+
+    return make
+
+
 # Bounds
 
 
@@ -214,8 +239,7 @@ def test_limits_agree_with_comparing(decimals: int, operator: str, units: int, h
 )
 @pytest.mark.parametrize("order", [("k", "n"), ("n", "k")])
 def test_rows_that_meet_conditions_are_as_frequent_as_among_all(
-    untrained: Callable[..., Any],
-    exact_shares: Callable[..., pd.DataFrame],
+    with_shares: Callable[..., tuple[Any, pd.DataFrame]],
     assert_shares: Callable[..., None],
     tiny: pd.DataFrame,
     byte_level: int,
@@ -223,8 +247,7 @@ def test_rows_that_meet_conditions_are_as_frequent_as_among_all(
     meets: Callable[[pd.DataFrame], pd.Series],
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
-    exact = exact_shares(great)
+    great, exact = with_shares(tiny, order, use_residuals=False, byte_level=byte_level)
     rows = great.sample(8000, k=4000, seed=8, conditions=conditions)
     assert len(rows) == 8000
     assert meets(rows).all()
@@ -234,15 +257,13 @@ def test_rows_that_meet_conditions_are_as_frequent_as_among_all(
 @pytest.mark.parametrize("order", [("x", "k"), ("k", "x")])
 @pytest.mark.parametrize("condition", [">= 450", "!= 600", "<= 750"])
 def test_a_number_of_more_than_one_piece_is_as_frequent_as_among_all(
-    untrained: Callable[..., Any],
-    exact_shares: Callable[..., pd.DataFrame],
+    with_shares: Callable[..., tuple[Any, pd.DataFrame]],
     assert_shares: Callable[..., None],
     large: pd.DataFrame,
     condition: str,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(large, order, use_residuals=False)
-    exact = exact_shares(great)
+    great, exact = with_shares(large, order, use_residuals=False)
     keep = exact["x"] >= 450 if ">=" in condition else exact["x"] != 600 if "!=" in condition else exact["x"] <= 750
     rows = great.sample(20_000, k=5000, seed=8, conditions={"x": condition})
     assert_shares(rows.assign(head=rows["x"] // 100), exact[keep].assign(head=exact["x"] // 100), ["head"])
@@ -275,8 +296,7 @@ def parts_of(n: pd.Series) -> pd.Series:
 )
 @pytest.mark.parametrize("order", [("k", "n"), ("n", "k")])
 def test_conditions_on_gaps_atoms_and_digits_leave_the_models_shares(
-    untrained: Callable[..., Any],
-    exact_shares: Callable[..., pd.DataFrame],
+    with_shares: Callable[..., tuple[Any, pd.DataFrame]],
     assert_shares: Callable[..., None],
     gappy: pd.DataFrame,
     byte_level: int,
@@ -286,8 +306,7 @@ def test_conditions_on_gaps_atoms_and_digits_leave_the_models_shares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(decoding, "has_bfloat16", lambda: False)  # which moves small probabilities
-    great = untrained(gappy, order, byte_level=byte_level)
-    exact = exact_shares(great)
+    great, exact = with_shares(gappy, order, byte_level=byte_level)
     kept = meets(exact).fillna(False).astype(bool)
     rows = great.sample(2000, k=4000, seed=8, conditions=conditions)
     assert meets(rows).all()
@@ -379,8 +398,7 @@ def test_known_cells_index_and_types_are_kept(untrained: Callable[..., Any], tin
 @pytest.mark.parametrize(("known", "value"), [("k", "b"), ("n", 2.0)])
 @pytest.mark.parametrize("order", [("k", "n"), ("n", "k")])
 def test_filled_cells_follow_the_exact_conditionals(
-    untrained: Callable[..., Any],
-    exact_shares: Callable[..., pd.DataFrame],
+    with_shares: Callable[..., tuple[Any, pd.DataFrame]],
     assert_shares: Callable[..., None],
     tiny: pd.DataFrame,
     byte_level: int,
@@ -388,8 +406,7 @@ def test_filled_cells_follow_the_exact_conditionals(
     value: Any,
     order: tuple[str, str],
 ) -> None:
-    great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
-    exact = exact_shares(great)
+    great, exact = with_shares(tiny, order, use_residuals=False, byte_level=byte_level)
     gaps = pd.DataFrame({"k": pd.Series([None] * 800, dtype="str"), "n": np.nan})
     gaps[known] = value
     filled = great.impute(gaps, batch_rows=64 * 400, seed=2)
@@ -409,16 +426,15 @@ def test_a_table_without_gaps_comes_back_as_it_is(untrained: Callable[..., Any],
 @pytest.mark.parametrize("known", [{"k": "b"}, {"n": 7}, {"n": 31}])
 @pytest.mark.parametrize("order", [("k", "n"), ("n", "k")])
 def test_filled_cells_of_a_table_with_gaps_follow_the_exact_conditionals(
-    untrained: Callable[..., Any],
-    exact_shares: Callable[..., pd.DataFrame],
+    with_shares: Callable[..., tuple[Any, pd.DataFrame]],
     assert_shares: Callable[..., None],
     gappy: pd.DataFrame,
     byte_level: int,
     known: dict[str, Any],
     order: tuple[str, str],
 ) -> None:
-    great = untrained(gappy, order, byte_level=byte_level)
-    exact = exact_shares(great).dropna()
+    great, exact = with_shares(gappy, order, byte_level=byte_level)
+    exact = exact.dropna()
     ((name, value),) = known.items()
     gaps = pd.DataFrame({"k": pd.Series([None] * 500, dtype="str"), "n": pd.array([None] * 500, dtype="Int64")})
     gaps[name] = pd.array([value] * 500, dtype=gaps[name].dtype)

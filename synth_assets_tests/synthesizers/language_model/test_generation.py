@@ -294,6 +294,32 @@ def test_a_table_of_any_shape_is_generated_within_its_limits(
 
 
 @pytest.mark.parametrize("byte_level", [0, 300])
+def test_of_codes_prices_and_first_days_of_months_there_are_no_others(
+    untrained: Callable[..., Any], byte_level: int
+) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "denomination": rng.choice([1, 2, 5, 10, 20, 50], 300),
+            "icd": rng.choice([4010, 25_000, 27_200, 41_401], 300),
+            "price": rng.choice([0.99, 4.95, 19.99, 1249.0], 300),
+            "month": pd.Series(rng.choice(pd.date_range("2020-01-01", periods=12, freq="MS"), 300)).astype(
+                "datetime64[s]"
+            ),
+        }
+    )
+    table.loc[::9, "icd"] = 27_200
+    rows = untrained(table, byte_level=byte_level).sample(400, k=200, seed=1)
+    for name in table:
+        assert set(rows[name]) <= set(table[name])
+        assert rows[name].nunique() > 2
+    great = untrained(table, ["icd"], byte_level=byte_level)
+    above = great.sample(100, k=100, seed=1, conditions={"icd": "> 25000", "price": "< 4.95"})
+    assert set(above["icd"]) == {27_200, 41_401}
+    assert set(above["price"]) == {0.99}
+
+
+@pytest.mark.parametrize("byte_level", [0, 300])
 @pytest.mark.parametrize("order", [("start", "end"), ("end", "start")])
 def test_no_date_is_before_the_one_that_it_must_follow(
     untrained: Callable[..., Any], byte_level: int, order: tuple[str, str]

@@ -118,3 +118,28 @@ def test_a_folder_that_is_no_saved_model_is_refused(files: list[str] | None, mes
             (folder / name).touch()
     with pytest.raises(ModelError, match=message):
         GReaT.load_from_dir(str(folder))
+
+
+def test_text_is_written_in_the_tokens_of_the_base(tmp_path: Path) -> None:
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    from synth_assets.synthesizers.language_model.great import GReaT
+
+    rng = np.random.default_rng(0)
+    words = ["ring", "the bell", "leave it", "größe", "🦪"]
+    rows = pd.DataFrame({"n": rng.integers(0, 9, 60), "note": [" ".join(rng.choice(words, 4)) for _ in range(60)]})
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(rows["note"], vocab_size=320, special_tokens=["<|end|>"], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token="<|end|>")  # noqa: S106
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_layer=1, n_head=2, n_embd=16))
+    save_base(model, tokenizer, tmp_path / "base")
+    great = GReaT(str(tmp_path / "base"), epochs=1, batch_size=16, experiment_dir=str(tmp_path))
+
+    great.fit(rows, pretrain=PretrainSettings(rows=0), seed=1)
+
+    written = great.sample(30, seed=1)
+    assert set("".join(written["note"])) <= set("".join(rows["note"]))
+    assert not written["note"].isin(rows["note"]).any()
+    filled = great.impute(rows.head(3).assign(n=np.nan), seed=1)
+    assert filled["note"].tolist() == rows["note"].head(3).tolist()

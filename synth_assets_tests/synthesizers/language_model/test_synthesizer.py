@@ -89,7 +89,7 @@ def test_the_loss_falls_over_both_phases(fitted: LanguageModel) -> None:
     history = fitted.losses
     assert history[-1]["loss"] < history[0]["loss"]
     assert [report["stage"] for report in history] == [0.0, 0.0, 1.0, 1.0]
-    assert [report["step"] for report in history] == [19.0, 38.0, 47.0, 56.0]
+    assert [report["step"] for report in history] == [5.0, 10.0, 19.0, 28.0]
 
 
 def test_every_row_is_a_row_that_the_table_could_have(fitted: LanguageModel, table: pd.DataFrame) -> None:
@@ -104,6 +104,14 @@ def test_frequencies_are_the_models_probabilities(fitted: LanguageModel) -> None
     rows = fitted.sample(20_000, seed=2)
     assert exact["share"].sum() == pytest.approx(1.0)
     assert close(shares_of(rows, exact), exact["share"].to_numpy(), len(rows))
+
+
+def test_several_processes_draw_the_rows_of_one(fitted: LanguageModel) -> None:
+    lines: list[str] = []
+    arguments = {"seed": 7, "conditions": {"size": "<= 2"}}
+    rows = fitted.sample(2300, processes=2, log=lines.append, **arguments)
+    assert "2,300 of 2,300 rows" in lines[-1]
+    pd.testing.assert_frame_equal(rows, fitted.sample(2300, processes=1, **arguments))
 
 
 def test_a_longer_sample_begins_with_the_shorter_one(fitted: LanguageModel) -> None:
@@ -178,7 +186,7 @@ def test_a_fit_that_was_stopped_and_resumed_gives_the_same_weights(table: pd.Dat
     with pytest.raises(Stopped):
         LanguageModel(settings).fit(table, SCHEMA, seed=5, checkpoints=tmp_path, log=stop)
     resumed = LanguageModel(settings).fit(table, SCHEMA, seed=5, checkpoints=tmp_path)
-    assert resumed.resumed_from_step == 38
+    assert resumed.resumed_from_step == 10
     for one, other in zip(resumed.row_model.model.parameters(), whole.row_model.model.parameters(), strict=True):
         assert torch.equal(one, other)
 

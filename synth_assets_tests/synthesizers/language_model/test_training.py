@@ -1,6 +1,7 @@
 """The training loop keeps the best weights, and a run that was killed ends with the weights of one that was not."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model import training
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.training import (
+    DECAY,
     Stage,
     compiled,
     derive_seed,
@@ -190,11 +192,13 @@ def test_a_stage_starts_from_the_best_weights_of_the_one_before(tmp_path: Path) 
     assert history[-1]["eval_loss"] == pytest.approx(min(first), rel=1e-6)
 
 
-def test_a_stage_ends_when_patience_does(tmp_path: Path) -> None:
+def test_the_learning_rate_decays_once_the_validation_loss_gains_little(tmp_path: Path) -> None:
     history = run(model_of(), [stage(rows_of(12, 1, noise=True), epochs=60, learning_rate=0.05, patience=2)], tmp_path)
-    losses = [epoch["eval_loss"] for epoch in history]
-    assert len(losses) < 60
-    assert int(np.argmin(losses)) == len(losses) - 3
+    losses, rates = ([epoch[name] for epoch in history] for name in ("eval_loss", "learning_rate"))
+    first_decay_epoch = int(np.argmin(losses)) + 1 + 2
+    assert len(losses) == first_decay_epoch + math.ceil(DECAY * first_decay_epoch)
+    assert rates[first_decay_epoch - 1] == 0.05
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_epochs_and_steps_are_numbered_over_stages(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from synth_assets.synthesizers.language_model.encoders.numeric import NumericEnc
 from synth_assets.synthesizers.language_model.encoders.residuals import Predictor
 from synth_assets.synthesizers.language_model.encoders.row_encoder import ColumnEncoder, RowEncoder, ValueEncoder
 from synth_assets.synthesizers.language_model.encoders.text import TextEncoder
+from synth_assets.synthesizers.language_model.encoders.token_text import TokenTextEncoder
 
 __all__ = [
     "ABSENT",
@@ -18,5 +19,6 @@ __all__ = [
     "Predictor",
     "RowEncoder",
     "TextEncoder",
+    "TokenTextEncoder",
     "ValueEncoder",
 ]

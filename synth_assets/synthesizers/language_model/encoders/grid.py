@@ -28,6 +28,9 @@ RELATIVE_STEP = 1e-5
 SIGNIFICANT_DIGITS = 4
 """Digits that are kept where values span many orders of magnitude."""
 
+LEAST_NUMBER = 1e-290
+"""Smaller numbers are zero: floats have fewer digits there."""
+
 MIN_STEPS, MAX_COARSE_SHARE = 50, 0.02
 """A grid is too coarse if more than this share of the values, but for zeros, is within so many steps of zero."""
 
@@ -117,6 +120,7 @@ class Grid:
     def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
         if not len(numbers):
             return cls("float")
+        numbers = np.where(np.abs(numbers) < LEAST_NUMBER, 0.0, numbers)
         decimals = next(
             (d for d in range(MAX_DECIMALS + 1) if np.mean(np.round(numbers, d) == numbers) >= KEPT_SHARE), None
         )

@@ -33,6 +33,11 @@ MIN_PERIODS = 8
 SPARSE_SHARE, REPEATED_SHARE = 0.05, 0.5
 """A column is sparse if it has fewer different values than this share of the grid's points, and of the train rows."""
 
+MAX_LISTED_VALUES = 1000
+MIN_LISTED_ROWS, LISTED_SHARE = 5, 0.5
+"""A column has no other values than the train rows' if there are at most so many, each in so many train rows, and they
+are at most this share of the grid's points: codes, price lists, first days of months."""
+
 EXACT_SHARE = 0.5
 """A relation that predicts so many train rows to the last digit, such as a sum or a copy, is kept to the last digit."""
 
@@ -79,6 +84,8 @@ class NumericEncoder:
         Quantised values that are atoms, ascending.
     atom_values : tuple of float
         The values that they stand for exactly, of a column of floats.
+    listed : tuple of int
+        The only quantised values that are generated, ascending; empty if any between `low` and `high` may be.
     """
 
     name: str
@@ -95,6 +102,7 @@ class NumericEncoder:
     is_sparse: bool = False
     atoms: tuple[int, ...] = ()
     atom_values: tuple[float, ...] = ()
+    listed: tuple[int, ...] = ()
 
     type: ClassVar[str] = "numeric"
     is_numeric: ClassVar[bool] = True
@@ -115,14 +123,17 @@ class NumericEncoder:
         low, high = (int(present.min()), int(present.max())) if len(present) else (1, 0)
         step = common_step(present)
         encoder = cls(str(values.name), grid, step, low, high, low, 1, has_missing=len(present) < len(values))
+        distinct, counts = np.unique(present, return_counts=True)
+        if 0 < len(distinct) <= min(MAX_LISTED_VALUES, LISTED_SHARE * encoder.n_values):
+            listed = tuple(distinct.tolist()) if counts.min() >= MIN_LISTED_ROWS else ()
+            encoder = replace(encoder, listed=listed)
         if encoder.n_values >= MAX_HEADS:
             atoms = _find_atoms(present, step)
             exact: tuple[float, ...] = ()
             if grid.type == "float":
                 floats = values.to_numpy("float64", na_value=np.nan)[is_present]
                 exact = tuple(_most_frequent(floats[present == atom]) for atom in atoms)
-            n_distinct = len(np.unique(present))
-            is_sparse = SPARSE_SHARE * encoder.n_values > n_distinct < REPEATED_SHARE * len(present)
+            is_sparse = SPARSE_SHARE * encoder.n_values > len(distinct) < REPEATED_SHARE * len(present)
             encoder = replace(encoder, atoms=atoms, atom_values=exact, is_sparse=is_sparse)
         return encoder._with_codes(low, high)
 
@@ -256,6 +267,7 @@ class NumericEncoder:
                 "radices": tuple(fields["radices"]),
                 "atoms": tuple(fields["atoms"]),
                 "atom_values": tuple(fields["atom_values"]),
+                "listed": tuple(fields["listed"]),
             }
         )
 

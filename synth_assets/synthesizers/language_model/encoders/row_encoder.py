@@ -5,7 +5,7 @@ the grid: it changes how short a row can be, never which rows can be generated. 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from synth_assets.synthesizers.language_model.encoders.categorical import Catego
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
 from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
 from synth_assets.synthesizers.language_model.encoders.support import ForbiddenPairs, find_forbidden_pairs
-from synth_assets.synthesizers.language_model.encoders.text import MAX_PIECES, TextEncoder
+from synth_assets.synthesizers.language_model.encoders.text import TextEncoder
+from synth_assets.synthesizers.language_model.encoders.token_text import TokenTextEncoder
 
 ValueEncoder = CategoricalEncoder | NumericEncoder
 """The encoder of a column whose values are one integer each."""
@@ -25,7 +26,9 @@ ValueEncoder = CategoricalEncoder | NumericEncoder
 ColumnEncoder = ValueEncoder | TextEncoder
 """The encoder of a column."""
 
-ENCODERS: dict[str, Any] = {each.type: each for each in (CategoricalEncoder, NumericEncoder, TextEncoder)}
+ENCODERS: dict[str, Any] = {
+    each.type: each for each in (CategoricalEncoder, NumericEncoder, TextEncoder, TokenTextEncoder)
+}
 
 MAX_COLUMNS = 400
 """Maximum number of columns that are learned."""
@@ -68,7 +71,7 @@ class RowEncoder:
         column_order: Sequence[str] = (),
         use_residuals: bool = True,
         texts: Mapping[str, int] | None = None,
-        max_pieces: int = MAX_PIECES,
+        tokenizer: Any = None,
     ) -> "RowEncoder":
         """Fit the encoder to the rows of a table.
 
@@ -85,8 +88,8 @@ class RowEncoder:
             Whether predictable columns are encoded as residuals.
         texts : mapping of str to int, optional
             The columns of text, and how many characters of each are encoded.
-        max_pieces : int
-            Maximum number of pieces of text that are learned for a column; with 0, pieces are characters.
+        tokenizer : transformers.PreTrainedTokenizerBase, optional
+            The tokenizer of a pretrained base, whose tokens are the pieces of text; by default pieces are learned.
 
         Returns
         -------
@@ -96,12 +99,13 @@ class RowEncoder:
         Raises
         ------
         ModelError
-            If there is no row, a name occurs twice, or `column_order` names no column, or one of text.
+            If there is no row, a name occurs twice, `column_order` names no column, or one of text, or the tokenizer
+            cannot write a text.
         """
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):  # matrices are small: threads would only wait for each other
-            return cls._fit(train, column_order, use_residuals, texts or {}, max_pieces)
+            return cls._fit(train, column_order, use_residuals, texts or {}, tokenizer)
 
     @classmethod
     def _fit(
@@ -110,7 +114,7 @@ class RowEncoder:
         column_order: Sequence[str],
         use_residuals: bool,
         texts: Mapping[str, int],
-        max_pieces: int,
+        tokenizer: Any,
     ) -> "RowEncoder":
         _check(train, column_order, texts)
         encoders = {name: _fit_column(train[name]) for name in train.columns if name not in texts}
@@ -125,7 +129,7 @@ class RowEncoder:
             varying = [i for i, encoder in enumerate(columns) if encoder.is_numeric and encoder.high > encoder.low]
             for i in varying:
                 encoder = columns[i]
-                if isinstance(encoder, NumericEncoder) and not encoder.is_sparse:
+                if isinstance(encoder, NumericEncoder) and not (encoder.is_sparse or encoder.listed):
                     has_digits = encoder.has_digits(quantised[:, i])
                     predictor = fit_predictor(quantised, i, [j for j in varying if j < i], has_digits)
                     if predictor is not None:
@@ -134,7 +138,12 @@ class RowEncoder:
         return cls(
             tuple(str(name) for name in train.columns),
             tuple(columns),
-            tuple(TextEncoder.fit(train[name], length, max_pieces=max_pieces) for name, length in texts.items()),
+            tuple(
+                TextEncoder.fit(train[name], length)
+                if tokenizer is None
+                else TokenTextEncoder.fit_tokens(train[name], length, tokenizer)
+                for name, length in texts.items()
+            ),
             find_forbidden_pairs(quantised, single),
             _ordered_dates(columns, quantised),
         )
@@ -236,8 +245,15 @@ class RowEncoder:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "RowEncoder":
+    def from_json(cls, data: Mapping[str, Any], tokenizer: Any = None) -> "RowEncoder":
         """Restore an encoder from `to_json`.
+
+        Parameters
+        ----------
+        data : mapping
+            What `to_json` returned.
+        tokenizer : transformers.PreTrainedTokenizerBase, optional
+            The tokenizer of the base; needed to quantise text that is written in its tokens.
 
         Raises
         ------
@@ -249,7 +265,11 @@ class RowEncoder:
             return cls(
                 tuple(data["names"]),
                 tuple(column for column in columns if not isinstance(column, TextEncoder)),
-                tuple(column for column in columns if isinstance(column, TextEncoder)),
+                tuple(
+                    replace(column, tokenizer=tokenizer) if isinstance(column, TokenTextEncoder) else column
+                    for column in columns
+                    if isinstance(column, TextEncoder)
+                ),
                 tuple(ForbiddenPairs.from_json(each) for each in data["forbidden"]),
                 tuple((first, second) for first, second in data["not_before"]),
             )

@@ -27,7 +27,7 @@ MAX_TRAINING_TEXTS = 20_000
 """Maximum number of texts that pieces are learned from."""
 
 END_TEXT = ";"
-"""Text of the end of a value, for a base that is read as text."""
+"""Text of the end of a value, where a row is written as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class TextEncoder:
     type: ClassVar[str] = "text"
 
     @classmethod
-    def fit(cls, values: pd.Series, max_length: int, *, max_pieces: int = MAX_PIECES) -> "TextEncoder":
-        """Fit the encoder to the values of a column; there are `max_pieces` pieces, or as many as characters."""
+    def fit(cls, values: pd.Series, max_length: int) -> "TextEncoder":
+        """Fit the encoder to the values of a column."""
         import json
 
         from tokenizers import Tokenizer, models, trainers
@@ -76,7 +76,7 @@ class TextEncoder:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = _words()
         trainer = trainers.BpeTrainer(
-            vocab_size=max(max_pieces, len(characters)),
+            vocab_size=max(MAX_PIECES, len(characters)),
             min_frequency=MIN_PIECE_COUNT,
             initial_alphabet=characters,
             show_progress=False,
