@@ -24,8 +24,12 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 ifdef ABALONE_CSV
 export ABALONE_CSV := $(abspath $(ABALONE_CSV))
 endif
+ifdef TABLES
+export TABLES := $(abspath $(TABLES))
+endif
 
-.PHONY: help demo dev test test-slow test-fault test-all baseline bench bench-attackers augmentation lint audit format lock clean
+.PHONY: help demo dev test test-slow test-fault test-all baseline bench bench-tables bench-attackers augmentation lint audit \
+  format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /: /'
@@ -54,6 +58,9 @@ baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two 
 
 bench: $(VENV)/installed ## Measure the language model, be_great and peers side by side, three seeds each (half an hour; SLOW=1 adds slow peers)
 	$(BIN)/python benchmarks/bench.py $(if $(SLOW),--slow-peers)
+
+bench-tables: $(VENV)/installed ## Measure our synthesizers and peers on the field's tables (TABLES=folder of files; BENCH='--seeds 0 --cpu-minutes 10'; days with all peers)
+	$(BIN)/python benchmarks/bench_tables.py $(BENCH)
 
 bench-attackers: $(VENV)/installed ## Measure membership inference attacks on the language model and peers (TABLES=folder of files; an hour of CPU)
 	$(BIN)/python benchmarks/attackers.py

@@ -8,7 +8,9 @@ greatest).
 import argparse
 
 import pandas as pd
-from methods import BE_GREAT, Abalone, abalone
+import tables
+from measures import IMPOSSIBLE
+from methods import BE_GREAT
 
 from synth_assets.evaluation.metrics import FIDELITY, result_frame
 from synth_assets.evaluation.metrics.utility import compare_training_sets
@@ -18,12 +20,11 @@ from synth_assets.synthesizers.be_great import BeGreat
 
 SEEDS, SAMPLES, TEMPERATURES = (420, 421, 422), (0, 1, 2), (0.7, 1.0)
 METRICS = ("ks_complement", "tv_complement", "column_shapes", "pair_trends")
-IMPOSSIBLE = "parts_within_whole"
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    table = abalone()
+    table = tables.load("abalone")
     similarities, scores = [], []
     for seed in SEEDS:
         fitted = BeGreat(BE_GREAT).fit(table.train, table.schema, seed=seed, log=print)
@@ -40,13 +41,11 @@ def main() -> None:
     print(markdown(pd.concat(scores), ["regressor", "trained_on"]))
 
 
-def measure(rows: pd.DataFrame, table: Abalone) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(rows: pd.DataFrame, table: tables.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure the similarity of columns and pairs, impossible rows, and R2 by what a regressor was trained on."""
     samples = Samples(table.train, table.holdout, rows, table.schema)
     found = result_frame(row for metric in FIDELITY if metric.name in METRICS for row in metric.compute(samples))
-    shares = [
-        violations(part, table.settings.constraints, table.schema)[IMPOSSIBLE].mean() for part in (rows, table.holdout)
-    ]
+    shares = [violations(part, table.constraints, table.schema)[IMPOSSIBLE].mean() for part in (rows, table.holdout)]
     impossible = pd.DataFrame({"metric": ["impossible rows"], "value": shares[:1], "reference": shares[1:]})
     r2 = compare_training_sets(samples).scores.query("metric == 'r2'")
     return pd.concat([found, impossible], ignore_index=True), r2[["regressor", "trained_on", "value"]]

@@ -3,9 +3,10 @@
 A result is a method, a seed, the name of a measure and a value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,11 +53,27 @@ MEASURES = {
     "detection AUC (forest)": Measure("0.5 is best", _fixed(3)),
     "TSTR R2 (boosting)": Measure("more is better", _fixed(3)),
     "TSTR R2 (forest)": Measure("more is better", _fixed(3)),
+    "TSTR AUC (boosting)": Measure("more is better", _fixed(3)),
+    "TSTR AUC (forest)": Measure("more is better", _fixed(3)),
     "least KS similarity": Measure("more is better", _fixed(3)),
     "membership AUC": Measure("0.5 is best", _fixed(3)),
     "partial copies": Measure("% of rows, no more than real ones", _fixed(1), scale=100),
     "exact copies": Measure("% of rows, no more than real ones", _fixed(2), scale=100),
     "impossible rows": Measure("% of rows, no more than real ones", _fixed(1), scale=100),
+    "column prediction gap": Measure("0 is best", _fixed(3)),
+    "XGBoost detection, train": Measure("0.5 is best", _fixed(3)),
+    "XGBoost detection, holdout": Measure("0.5 is best", _fixed(3)),
+    "10-tree detection, train": Measure("0.5 is best", _fixed(3)),
+    "shape error": Measure("%, less is better", _fixed(2), scale=100),
+    "trend error": Measure("%, less is better", _fixed(2), scale=100),
+    "alpha-precision": Measure("%, more is better", _fixed(1), scale=100),
+    "beta-recall": Measure("%, 50 for real rows", _fixed(1), scale=100),
+    "MLE AUC": Measure("more is better", _fixed(3)),
+    "MLE R2": Measure("more is better", _fixed(3)),
+    "MLE RMSE": Measure("less is better", _three_digits),
+    "DCR share": Measure("%, 50 is best", _fixed(1), scale=100),
+    "peak memory": Measure("MB", _fixed(0)),
+    "model size": Measure("MB", _three_digits),
 }
 """In the order of the table's columns."""
 
@@ -96,21 +113,30 @@ def write_report(found: pd.DataFrame, folder: Path, *, source: str, reference: s
         building.replace(folder / name)
 
 
-def markdown(found: pd.DataFrame, *, reference: str) -> str:
+def markdown(
+    found: pd.DataFrame,
+    *,
+    reference: str,
+    measures: Sequence[str] = tuple(MEASURES),
+    unfinished: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return a Markdown table with a row for each method, the reference first, and a column for each measure.
 
     A cell is 'mean (least to greatest)' over the seeds, the value alone for one seed, or a dash where nothing was
-    measured; it says so where a measure lacks some of its method's seeds.
+    measured; it says so where a measure lacks some of its method's seeds. `unfinished` says by method what is added to
+    its name, and adds rows for methods without results.
     """
-    methods = _methods(found, reference)
-    measures = [name for name in MEASURES if name in set(found["measure"])]
+    found = found[found["measure"].isin(measures)]
+    methods = list(dict.fromkeys([*_methods(found, reference), *unfinished]))
+    measures = [name for name in measures if name in set(found["measure"])]
     lines = [["method", "seeds", *(f"{name}, {MEASURES[name].best}" for name in measures)]]
     lines.append(["---", *["---:"] * (len(measures) + 1)])
     for method in methods:
         rows = found[found["method"] == method]
         seeds = rows["seed"].nunique()
         cells = [_cell(rows.loc[rows["measure"] == name, "value"], MEASURES[name], seeds) for name in measures]
-        lines.append([method.replace("|", "\\|"), str(seeds), *cells])
+        name = f"{method} ({unfinished[method]})" if method in unfinished else method
+        lines.append([name.replace("|", "\\|"), str(seeds), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+import tables
 from augmentation.figure import augmentation_curves
 from augmentation.study import REPEATS, answer, key_of, run_trial, summarise, trials_of
-from methods import abalone
 
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
@@ -28,9 +28,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=list(REPEATS), help="numbers of real rows")
     parser.add_argument("--repeats", type=int, help="subsamples of each size; by default 5, and 3 of 3,000")
     arguments = parser.parse_args()
-    table = abalone()
+    table = tables.load("abalone")
     synthesizers: dict[str, SynthesizerSettings] = {
-        "language_model": table.settings.synthesizer,
+        "language_model": table.language_model,
         "smote": SmoteSettings(),
         "cart": ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
     }

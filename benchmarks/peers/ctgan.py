@@ -4,4 +4,4 @@ from common import fit_sdv, run_peer
 from sdv.single_table import CTGANSynthesizer
 
 if __name__ == "__main__":
-    run_peer("sdv", fit_sdv(CTGANSynthesizer))
+    run_peer("sdv", fit_sdv(CTGANSynthesizer), takes_gaps=True)

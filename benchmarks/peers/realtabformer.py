@@ -6,13 +6,14 @@ most 100 epochs instead of 1,000. It ends sooner if its own test finds rows too 
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from common import Sampler, run_peer
 from realtabformer import REaLTabFormer
 
 
-def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
+def fit(train: pd.DataFrame, categories: list[str], seed: int) -> tuple[Any, Sampler]:
     """Train the network; see `run_peer`."""
     import torch
     from transformers import GPT2Config
@@ -37,8 +38,8 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
         )
         model.fit(train, device="cpu", save_full_every_epoch=0, gen_kwargs={})
     torch.manual_seed(seed)
-    return lambda rows: model.sample(n_samples=rows, device="cpu")
+    return model.model, lambda rows: model.sample(n_samples=rows, device="cpu")
 
 
 if __name__ == "__main__":
-    run_peer("realtabformer", fit)
+    run_peer("realtabformer", fit, takes_gaps=True)

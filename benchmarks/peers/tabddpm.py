@@ -11,6 +11,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import MagicMock
 
 import pandas as pd
@@ -58,7 +59,7 @@ sys.meta_path.append(EmptyModules())
 from synthcity.plugins.generic.plugin_ddpm import TabDDPMPlugin  # noqa: E402 - it needs the empty modules
 
 
-def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
+def fit(train: pd.DataFrame, categories: list[str], seed: int) -> tuple[Any, Sampler]:
     """Train the network; see `run_peer`."""
     import torch
 
@@ -75,7 +76,7 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> Sampler:
             workspace=Path(folder),
         )
         model.fit(table)
-    return lambda rows: model.generate(rows).dataframe()
+    return model.model, lambda rows: model.generate(rows).dataframe()
 
 
 if __name__ == "__main__":

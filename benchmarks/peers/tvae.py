@@ -4,4 +4,4 @@ from common import fit_sdv, run_peer
 from sdv.single_table import TVAESynthesizer
 
 if __name__ == "__main__":
-    run_peer("sdv", fit_sdv(TVAESynthesizer))
+    run_peer("sdv", fit_sdv(TVAESynthesizer), takes_gaps=True)

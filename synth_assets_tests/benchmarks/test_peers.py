@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import environments
-from benchmarks.peers.common import coerce, grid, snap
-from benchmarks.peers.environments import PEERS, interpreter_of, script_of
+from benchmarks.peers.common import MISSING, coerce, fill_gaps, grid, read_rows, restore_gaps, snap, to_codes
+from benchmarks.peers.environments import ENVIRONMENTS, PEERS, interpreter_of, requirements_of, script_of
 
 TRAIN = pd.DataFrame({"Sex": ["F", "I", "M"], "Length": [0.455, 0.35, 0.53], "Rings": [15, 7, 9]})
 
@@ -34,6 +34,7 @@ def test_the_grid_is_the_largest_step_of_all_values(values: list[float], expecte
     assert grid(np.array(values)) == expected
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(0, 400), min_size=2), st.lists(st.floats(-10, 10), min_size=1))
 def test_snapped_values_are_written_as_values_of_the_grid(train: list[int], drawn: list[float]) -> None:
     known = np.array([round(0.005 * k, 3) for k in train])
@@ -76,7 +77,7 @@ def test_a_script_fits_samples_and_reports_and_may_have_the_name_of_its_library(
         "import click\n"
         "import numpy as np\n"
         "assert click.Command\n"
-        "fit = lambda train, categories, seed: lambda rows: train.sample(rows, replace=True)\n"
+        "fit = lambda train, categories, seed: (train, lambda rows: train.sample(rows, replace=True))\n"
         "run_peer('click', fit)\n"
     )
     TRAIN.to_csv(tmp_path / "train.csv", index=False)
@@ -97,13 +98,45 @@ def test_a_script_fits_samples_and_reports_and_may_have_the_name_of_its_library(
     assert re.fullmatch(r"[\d.]+", report["version"])
     assert report["fit_cpu_s"] >= 0
     assert report["sample_cpu_s"] >= 0
+    assert report["peak_mb"] > 1
+    assert 0 < report["model_mb"] < 1
+
+
+def test_gaps_are_labels_to_a_peer_and_gaps_again_in_its_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text('Sex,Rings,Length\nF,7,0.5\n"",,0.25\nNA,9,0.75\nF,8,0.5\n')
+    train = read_rows(tmp_path / "train.csv", ["Sex"])
+    assert train["Sex"].tolist() == ["F", MISSING, "NA", "F"]
+    filled, categories = fill_gaps(train, ["Sex"])
+    assert categories == ["Sex", "Rings is missing"]
+    assert filled["Rings"].tolist() == [7, 8, 9, 8]
+    assert filled["Rings"].dtype == "int64"
+    found = coerce(restore_gaps(filled, train), train, ["Sex"], 4)
+    expected = pd.DataFrame(
+        {
+            "Sex": ["F", None, "NA", "F"],
+            "Rings": pd.array([7, None, 9, 8], dtype="Int64"),
+            "Length": [0.5, 0.25, 0.75, 0.5],
+        }
+    )
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_codes_of_labels_are_turned_back() -> None:
+    matrix, decode = to_codes(TRAIN, ["Sex"])
+    assert matrix[:, 0].tolist() == [0, 1, 2]
+    pd.testing.assert_frame_equal(decode(matrix), TRAIN, check_dtype=False)
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_a_peer_has_a_script_and_pinned_requirements(name: str) -> None:
+def test_a_peer_has_a_script_and_an_environment(name: str) -> None:
     assert script_of(name).is_file()
-    lines = (environments.HERE / f"{PEERS[name].environment}.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line) for line in [*lines, *PEERS[name].without_dependencies])
+    assert PEERS[name].environment in ENVIRONMENTS
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_has_pinned_requirements(name: str) -> None:
+    lines = [*requirements_of(name).read_text().splitlines(), *ENVIRONMENTS[name].without_dependencies]
+    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line) for line in lines)
 
 
 @pytest.mark.slow
