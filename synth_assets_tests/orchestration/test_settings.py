@@ -26,7 +26,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
     settings = SyntheticTableSettings(**attributes)
     model = settings.synthesizer
     assert isinstance(model, LanguageModelSettings)
-    assert (model.base, model.epochs, model.batch_size) == ("scratch", 40, 64)
+    assert (model.base, model.epochs, model.batch_size) == ("scratch", 40, 128)
     assert model.column_order == ("Class_number_of_rings", "Sex")
     assert (settings.seed, settings.checkpoints_dir) == (420, "trainer_abalone")
     assert (settings.split.train_size, settings.split.random_state) == (3000, 420)
