@@ -37,6 +37,10 @@ TREES, DEPTHS, WEIGHTS, GAMMAS = (10, 50, 100), (5, 10, 20), (1, 10), (0.0, 1.0)
 """TabSyn's grid of XGBoost's settings: `n_estimators`, `max_depth`, `min_child_weight`, `gamma`."""
 
 
+BOOLEANS = {"True": "true", "False": "false"}
+"""Booleans as pandas writes them, and as DuckDB does."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, help="CSV file of the train rows")
@@ -64,7 +68,7 @@ def read(path: Path, categories: list[str]) -> pd.DataFrame:
     rows = pd.read_csv(path, dtype=dict.fromkeys(categories, "object"), keep_default_na=False, na_values=[""])
     return pd.DataFrame(
         {
-            name: rows[name].fillna(MISSING).astype("str").astype("category")
+            name: rows[name].replace(BOOLEANS).fillna(MISSING).astype("str").astype("category")
             if name in categories
             else rows[name].astype(float)
             for name in rows

@@ -62,6 +62,11 @@ def test_dcr_share_is_the_share_of_rows_that_are_closer_to_train_rows() -> None:
     assert dcr_share(train, train, train) == 0.5
 
 
+def test_booleans_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("kind\nTrue\nfalse\n")
+    assert read(tmp_path / "rows.csv", ["kind"])["kind"].tolist() == ["true", "false"]
+
+
 def test_an_empty_label_is_a_label_and_other_text_is_kept(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("kind,size\nNA,1\n,\n")
     found = read(tmp_path / "rows.csv", ["kind"])
