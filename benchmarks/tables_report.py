@@ -156,7 +156,7 @@ def verdict(found: pd.DataFrame) -> str:
             if len(better)
             else f"{compared}: ahead of every peer that finished; the next is {peers.index[0]} ({peers.iloc[0]:.3f})."
         )
-    return f"{OURS}: {' '.join(said)}" if said else f"{OURS} and peers are not yet measured."
+    return f"{OURS}: {' '.join(said)}" if said else f"{OURS} was not compared with a peer that finished."
 
 
 def published(tables: Sequence[str] | Mapping[str, str]) -> list[str]:
