@@ -4,6 +4,7 @@ A child starts from nothing but this interpreter and its `sys.path`: it neither 
 as `multiprocessing` does, nor inherits the locks of its threads, as a fork does.
 """
 
+import os
 import pickle
 import subprocess
 import sys
@@ -23,6 +24,11 @@ _START = (
 )
 
 T = TypeVar("T")
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

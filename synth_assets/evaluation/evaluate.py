@@ -1,6 +1,5 @@
 """Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,7 +25,7 @@ from synth_assets.evaluation.metrics.utility import (
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
-from synth_assets.processes import started
+from synth_assets.processes import cores, started
 from synth_assets.schema.constraints import Constraint, check_constraints
 
 if TYPE_CHECKING:
@@ -353,8 +352,7 @@ def _compute_part(
 
 def _processes(samples: Samples) -> int:
     cells = max(len(samples.train), len(samples.holdout), len(samples.subsample)) * len(samples.schema.compared)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cores)
+    return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cores())
 
 
 def _log_results(log: Log, name: str, count: int, seconds: float) -> None:

@@ -1,7 +1,6 @@
 """The interface of a synthesizer, its settings, and its files."""
 
 import json
-import os
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -14,7 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError as ModelError
-from synth_assets.processes import in_turn
+from synth_assets.processes import cores, in_turn
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.preparation import Preparation, refuse_missing_cells
 
@@ -309,7 +308,7 @@ class Synthesizer(ABC):
         self.preparation.restrict(conditions or {})  # refuses what cannot be met before a process is started
         n_batches = -(-n // BATCH_ROWS)
         if processes is None:
-            processes = min(os.cpu_count() or 1, n // ROWS_PER_PROCESS) if self.supports_processes else 1
+            processes = min(cores(), n // ROWS_PER_PROCESS) if self.supports_processes else 1
         processes = max(1, min(processes, n_batches))
         arguments: dict[str, Any] = {
             "seed": seed,

