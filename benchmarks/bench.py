@@ -1,6 +1,7 @@
 """`make bench`: the language model, be_great, and peers, side by side on abalone.
 
-The runs and measures are those of `make bench-tables`, for one table; a figure and a comparison of speeds are added.
+It makes the runs of `make bench-tables` for one table, with the same measures; a figure and a comparison of speeds are
+added.
 Results go to `data/bench/`: `bench.md`, `bench.parquet`, `bench.png`, `speed.json`.
 """
 

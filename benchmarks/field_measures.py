@@ -204,7 +204,7 @@ def _total_variation(values: pd.Series, real: pd.Series) -> float:
 def machine_learning_efficacy(rows: pd.DataFrame, holdout: pd.DataFrame, target: str) -> dict[str, float]:
     """Return the score on holdout rows of XGBoost that is trained on rows.
 
-    A ninth of the rows chooses the settings, of TabSyn's grid of 36; the score is that of the best.
+    A ninth of the rows chooses the settings, of TabSyn's grid of 36; the best setting gives the score.
 
     Returns
     -------

@@ -69,7 +69,7 @@ REWARDS = """\
 - *XGBoost detection* has TabPC's definition (default settings, three folds). Against train rows, as the field reports
   it, rows close to theirs score 0.5 whatever else is wrong (SMOTE and CART on abalone, which score 0.58 against holdout
   rows); against holdout rows nothing is gained by closeness. *10-tree detection* is what ORIGAMI's authors report: ten
-  trees of depth 3 see little, and their figures must not stand beside those of the default learner.
+  trees of depth 3 see little, and their figures cannot be compared with figures of the default learner.
 - *Shape error* and *trend error* (SDMetrics, as TabSyn and TabDiff report them) see one and two columns. On adult,
   independent columns have a shape error of 0.4%, a trend error of 7.5% and a logistic-detection score of 1.000, the
   best there is (TabPC's tables), and XGBoost tells them apart with 0.992: these three cannot rank models.

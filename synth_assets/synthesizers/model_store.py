@@ -135,7 +135,7 @@ class ModelStore:
     def record_attacks(self, version: str, measured: Mapping[str, float]) -> None:
         """Record on the card of a model how successful attackers are who hold it.
 
-        The file stands beside those of the manifest, since holdout rows are read by evaluation only, after the fit.
+        The manifest does not list this file: it is written later, when evaluation has read the holdout rows.
         """
         atomic_write(self.path(version) / ATTACKS_FILE, json.dumps(dict(measured), indent=1).encode())
 

@@ -263,7 +263,7 @@ def test_values_that_repeat_are_keys_if_their_name_says_so(
     assert len(found.notices) == 1
     assert f"'{name}' is taken for a key that repeats" in found.notices[0]
     assert found.schema.coerce(frame, origin="x")[name].nunique() == 80
-    # Of a table that is not private, values that are in six rows each are learned.
+    # In a table that is not private, values that occur in six rows each are learned.
     assert infer_schema(frame, private=False).column(name).type != "id"
     assert infer_schema(frame, target=name).column(name).type != "id"
 

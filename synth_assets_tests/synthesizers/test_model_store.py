@@ -232,7 +232,7 @@ def test_a_killed_fit_resumes_and_gives_the_same_weights(fitted, arguments: list
     output, errors = fit_elsewhere(tmp_path, arguments).communicate(timeout=120)
     result = json.loads(output.splitlines()[-1])
     assert result["version"] == card.version, errors
-    assert result["resumed_from_step"] == 8  # those of the pretraining
+    assert result["resumed_from_step"] == 8  # the steps of the pretraining
     assert weights(tmp_path, card.version) == weights(uninterrupted, card.version)
     assert [path.name for path in (tmp_path / "models").iterdir()] == [card.version]
 

@@ -583,7 +583,7 @@ METRICS = (
     # Certain of one more row in a hundred than by chance.
     _best("attack_tpr_1", "tpr_1"),
     _best("attack_tpr_01", "tpr_01"),
-    # Of some dozens of rows, the best of several attacks finds a tenth by chance now and then.
+    # With few dozen rows, the best of several attacks may find a tenth of them by chance.
     _best("outlier_auc", "auc", of_outliers=True),
     _best("outlier_tpr_1", "tpr_1", of_outliers=True),
     _best("outlier_tpr_01", "tpr_01", of_outliers=True),
