@@ -10,14 +10,27 @@ from pyarrow import parquet
 
 from synth_assets import mock
 from synth_assets.cli import main
-from synth_assets.schema.columns import Categorical, Column, Date, Datetime, Float, Id, Integer, TableError, Text
-from synth_assets.schema.constraints import Constraint
+from synth_assets.errors import ModelError
+from synth_assets.schema.columns import (
+    Boolean,
+    Categorical,
+    Column,
+    Date,
+    Datetime,
+    Float,
+    Id,
+    Integer,
+    TableError,
+    Text,
+)
+from synth_assets.schema.constraints import Constraint, violations
 from synth_assets.schema.definition import TableDefinition
 from synth_assets.schema.table import TableSchema
 from synth_assets.schema.validation import validate
 from synth_assets.sources.file import read_file
 from synth_assets.synthesizers.mock import METADATA_KEY
 from synth_assets_tests.any_table import COLUMNS
+from synth_assets_tests.services.hub import make_tiny_gpt2
 
 LIMITED: tuple[Column, ...] = (
     Integer(name="one value", minimum=7, maximum=7),
@@ -156,3 +169,47 @@ def test_a_schema_may_be_a_defs_yaml_and_mistakes_are_named(schema: Path, text: 
     else:
         assert done.exit_code == 1
         assert message in done.stderr
+
+
+CHOSEN = TableSchema(
+    columns=(
+        Id(name="key"),
+        Categorical(name="colour", categories=("blue", "red"), nullable=True),
+        Boolean(name="paid", nullable=True),
+        Integer(name="balance", minimum=-20, maximum=120, nullable=True),
+        Float(name="rate", minimum=-1, maximum=1e-3),
+        Date(name="born"),
+        Datetime(name="seen", timezone="Europe/Berlin", nullable=True),
+        Text(name="note", description="What the customer said", max_length=30),
+    )
+)
+
+
+def test_a_base_chooses_among_valid_values(tmp_path: Path) -> None:
+    one, other = (str(make_tiny_gpt2(tmp_path / str(seed), seed=seed)) for seed in range(2))
+    unequal = [Constraint(name="unequal", sql="colour = 'red' OR balance > 0")]
+    rows = mock(CHOSEN, 40, base=one, constraints=unequal, progress=False)
+
+    assert [problem for problems in validate(rows, CHOSEN).values() for problem in problems] == []
+    pd.testing.assert_frame_equal(CHOSEN.coerce(rows, origin="rows"), rows)
+    assert not violations(rows, unequal, CHOSEN)["unequal"].any()
+    assert rows["note"].str.len().between(1, 30).all()
+    assert "by the base model" in rows.attrs[METADATA_KEY]
+    pd.testing.assert_frame_equal(mock(CHOSEN, 30, base=one, constraints=unequal, progress=False), rows.head(30))
+    assert not mock(CHOSEN, 30, base=other, constraints=unequal, progress=False)["born"].equals(rows["born"].head(30))
+
+
+@pytest.mark.parametrize(
+    ("base", "columns", "message"),
+    [
+        ("scratch", CHOSEN.columns, "'scratch' has random weights"),
+        ("tiny", (Integer(name="x", description="very " * 500),), "take up to .* tokens and the base has room for 512"),
+        ("tiny", (Id(name="x"),), "keys alone"),
+    ],
+)
+def test_a_base_that_cannot_choose_is_refused(
+    tmp_path: Path, base: str, columns: tuple[Column, ...], message: str
+) -> None:
+    folder = str(make_tiny_gpt2(tmp_path / base)) if base == "tiny" else base
+    with pytest.raises(ModelError, match=message):
+        mock(TableSchema(columns=columns), 5, base=folder, progress=False)
