@@ -1,6 +1,8 @@
 """Several processes evaluate as one does, and their errors are raised here."""
 
 import os
+import time
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import evaluate as evaluation
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES
 from synth_assets.evaluation.samples import Samples
-from synth_assets.processes import in_turn, started
+from synth_assets.processes import in_turn, started, together
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_metrics import LEGS, rows, schema
 
@@ -43,6 +45,22 @@ def test_an_error_of_a_child_is_raised_where_its_result_is_asked_for() -> None:
 def test_a_child_that_dies_is_named() -> None:
     with started(os._exit, [(3,)], 2) as results, pytest.raises(ForeseenError, match="ended with status 3"):
         next(results)
+
+
+def wait_for_the_other(seconds: int) -> Iterator[int]:
+    yield seconds
+    time.sleep(seconds)
+    if not seconds:
+        raise ZeroDivisionError
+
+
+def test_an_error_of_one_child_ends_those_that_wait_for_it() -> None:
+    started_at = time.monotonic()
+    found = together(wait_for_the_other, [(500,), (0,)])
+    assert next(found) == 500
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+    assert time.monotonic() - started_at < 300
 
 
 def test_items_of_children_come_in_turn() -> None:
