@@ -341,11 +341,12 @@ class _StageTrainer:
         length = batch.ids.shape[1]
         rows = self.group.share(torch.arange(len(batch)))
         while True:
-            n = max(1, min(self._rows_at_once(length), len(rows)))
+            n = min(self._rows_at_once(length), max(1, len(rows)))
+            chunks = _split(rows, n) if len(rows) else ()  # the last batch may have fewer rows than there are processes
             try:
                 if n_predicted is not None:
                     self.weights.gradients.zero_()
-                return [self._loss(batch.select(chunk), n_predicted) for chunk in _split(rows, n)]
+                return [self._loss(batch.select(chunk), n_predicted) for chunk in chunks]
             except torch.OutOfMemoryError as error:
                 if n == 1:
                     raise ModelError(

@@ -496,7 +496,7 @@ def test_rows_that_go_through_the_model_at_once_follow_from_the_free_memory() ->
     plenty = capacity_for(SIZES, 60 * 10**9, length=100, batch_size=64)
     assert not plenty.checkpoints_gradients
     assert plenty.rows(100) >= 64
-    assert plenty.rows(50) == 2 * plenty.rows(100)
+    assert plenty.rows(50) // 2 == plenty.rows(100)
     little = capacity_for(SIZES, 3 * 10**9, length=100, batch_size=64)
     assert little.checkpoints_gradients
     assert little.rows(100) >= 8
