@@ -226,7 +226,7 @@ def _fit_in_group(
         yield model.losses, model.resumed_from_step, model.n_parameters, model._save(folder)
 
 
-def _with_adapters(model: Any, seed: int) -> Any:
+def _with_adapters(model: Any, seed: int = 0) -> Any:
     if find_spec("peft") is None:
         raise ModelError("lora needs the package peft: `pip install peft`, or set lora to false.")
     import torch
@@ -267,6 +267,6 @@ def _in_16_bits(model: Any) -> Any:
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     adapters = get_peft_model_state_dict(model)
-    restored = _with_adapters(model.unload().dequantize(), 0)
+    restored = _with_adapters(model.unload().dequantize())
     set_peft_model_state_dict(restored, adapters)
     return restored

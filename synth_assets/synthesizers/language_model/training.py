@@ -458,11 +458,11 @@ def _capacity(model: Any, stages: list[Stage]) -> Capacity:
 @contextmanager
 def _gradient_checkpointing(model: Any) -> Iterator[None]:
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    inner.gradient_checkpointing_enable({"use_reentrant": False})
+    inner.activation_checkpointing_enable({"use_reentrant": False})
     try:
         yield
     finally:
-        inner.gradient_checkpointing_disable()
+        inner.activation_checkpointing_disable()
 
 
 CHECKPOINTS = "checkpoint-*.safetensors"
