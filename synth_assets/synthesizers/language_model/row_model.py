@@ -22,7 +22,7 @@ from synth_assets.synthesizers.language_model.conditions import bounds_of, known
 from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder, TextEncoder
 from synth_assets.synthesizers.language_model.generation import Generator
 from synth_assets.synthesizers.language_model.loss import TokenBatch
-from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
+from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 from synth_assets.synthesizers.language_model.training import (
     LOG_INTERVAL_S,
@@ -141,6 +141,7 @@ class RowModel:
         trained = quantised[~is_held_back]
         validation = quantised[is_held_back] if is_held_back.any() else quantised
         stages = []
+        muon = settings.base == SCRATCH and not settings.lora
         n_pretrain = self._pretrain_rows(settings.pretrain.rows, len(trained))
         if n_pretrain:
             stages.append(
@@ -152,6 +153,7 @@ class RowModel:
                     batch_size=PRETRAIN_BATCH_SIZE,
                     patience=settings.patience,
                     ema_decay=PRETRAIN_EMA_DECAY,
+                    muon=muon,
                 )
             )
         stages.append(
@@ -163,6 +165,7 @@ class RowModel:
                 batch_size=settings.batch_size,
                 patience=settings.patience,
                 ema_decay=settings.ema_decay,
+                muon=muon,
             )
         )
         with tempfile.TemporaryDirectory() as temporary:
