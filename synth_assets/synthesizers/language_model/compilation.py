@@ -14,14 +14,14 @@ BACKEND = "inductor"
 """What torch compiles with."""
 
 COMPILE_S = 10.0
-"""Seconds that compiling one layer takes. On an H200, all 30 layers of a Llama of 135 million weights took 160 s."""
+"""Estimated seconds of compiling one layer: on an H200, 30 layers of a Llama of 135 million weights took 160 s."""
 
 MAX_COMPILE_SHARE = 0.1
 """Maximum share of a stage that compilation may take."""
 
 FLOPS, LAYER_S = 1e14, 1e-3
 """Operations a second of training, and least seconds of a layer in a step (its kernels are launched one by one), by
-which the duration of an epoch is estimated. Measured on an H200 with the same model."""
+which the duration of an epoch is estimated. For the same model on abalone they give 2.9 s; compiled, it took 1.8 s."""
 
 
 def estimated_epoch_s(*, tokens: int, steps: int, layers: int, parameters: int) -> float:

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,10 +154,7 @@ def train(
     if not group.rank:
         group.wait()  # a damaged checkpoint has been removed
     history: list[dict[str, float]] = checkpoint[0]["history"] if checkpoint else []
-    is_compiled = False
-    with ExitStack() as stack:
-        if capacity.checkpoints_gradients:
-            stack.enter_context(_gradient_checkpointing(model))
+    with _gradient_checkpointing(model) if capacity.checkpoints_gradients else nullcontext():
         for number, stage in enumerate(stages):
             if checkpoint and checkpoint[0]["stage"] > number:
                 continue
@@ -173,12 +170,9 @@ def train(
             started, logged = time.monotonic(), 0.0
             first_epoch = trainer.epoch
             while not trainer.is_finished:
-                if not is_compiled and trainer.epoch >= trainer.first_compiled_epoch:
-                    is_compiled = True
-                    stack.enter_context(compiled(model))
-                loss = trainer.run_epoch()
-                with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
-                    eval_loss = trainer.validate(validation)
+                with compiled(model) if trainer.epoch >= trainer.first_compiled_epoch else nullcontext():
+                    loss = trainer.run_epoch()
+                eval_loss = trainer.validate(validation)
                 history.append(
                     {
                         "stage": float(number),
