@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from synth_assets.errors import ForeseenError
@@ -79,6 +80,48 @@ def in_turn(function: Callable[..., Iterable[T]], calls: Sequence[tuple[Any, ...
                     yield next(child)
                 except StopIteration:
                     return
+
+
+def together(function: Callable[..., Iterable[T]], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+    """Make calls in children at the same time, one call a child, and yield the items of the first.
+
+    The children may wait for each other. Where one fails, all are ended, and its error is raised.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module that returns items; arguments and items are pickled.
+    calls : sequence of tuple
+        The arguments of each call.
+    """
+    found: SimpleQueue[tuple[bool, Any]] = SimpleQueue()  # whether the child goes on, and its item or error
+
+    def read(child: Iterator[T], is_first: bool) -> None:
+        try:
+            for item in child:
+                if is_first:
+                    found.put((True, item))
+        except Exception as error:  # noqa: BLE001 - raised again by the caller's thread
+            found.put((False, error))
+        else:
+            found.put((False, None))
+
+    threads = ThreadPoolExecutor(len(calls))
+    try:
+        with ExitStack() as running:
+            for i, call in enumerate(calls):
+                threads.submit(read, running.enter_context(_child(function, call, each=True)), i == 0)
+            n_running = len(calls)
+            while n_running:
+                goes_on, item = found.get()
+                if goes_on:
+                    yield item
+                elif item is not None:
+                    raise item
+                else:
+                    n_running -= 1
+    finally:
+        threads.shutdown(wait=False)
 
 
 def serve(calls: Any, results: Any) -> None:

@@ -1,5 +1,6 @@
 """Several processes evaluate as one does, and their errors are raised here."""
 
+import itertools
 import os
 
 import pandas as pd
@@ -10,7 +11,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import evaluate as evaluation
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES
 from synth_assets.evaluation.samples import Samples
-from synth_assets.processes import in_turn, started
+from synth_assets.processes import in_turn, started, together
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_metrics import LEGS, rows, schema
 
@@ -43,6 +44,13 @@ def test_an_error_of_a_child_is_raised_where_its_result_is_asked_for() -> None:
 def test_a_child_that_dies_is_named() -> None:
     with started(os._exit, [(3,)], 2) as results, pytest.raises(ForeseenError, match="ended with status 3"):
         next(results)
+
+
+def test_the_items_of_the_first_of_children_are_found_while_all_run() -> None:
+    assert list(together(range, [(3,), (5,)])) == [0, 1, 2]
+    with pytest.raises(TypeError):
+        for _ in together(itertools.repeat, [(1,), (1, "x")]):  # the first would never end
+            pass
 
 
 def test_items_of_children_come_in_turn() -> None:

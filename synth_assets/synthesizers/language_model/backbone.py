@@ -49,7 +49,7 @@ def hidden_states_at(model: Any, ids: torch.Tensor, positions: torch.Tensor) -> 
     """
     if is_plain_gpt2(model):
         return kernels.hidden_states_at(model, ids, positions)
-    states: torch.Tensor = backbone(model)(input_ids=ids).last_hidden_state[:, positions]
+    states: torch.Tensor = backbone(model)(input_ids=ids, use_cache=False).last_hidden_state[:, positions]
     return states
 
 

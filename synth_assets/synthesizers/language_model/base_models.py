@@ -56,6 +56,7 @@ def load_base(
     *,
     seed: int,
     base_models_dir: Path | None,
+    **options: Any,
 ) -> tuple[Any, Any]:
     """Load a base model and its tokenizer, or make them for a table.
 
@@ -67,6 +68,8 @@ def load_base(
         The train rows, whose columns and values the tokenizer of a 'scratch' base knows.
     row_encoder : RowEncoder, optional
         The encoder of the rows; without one, rows are the sentences of be_great.
+    **options
+        Arguments with which transformers loads the model.
 
     Returns
     -------
@@ -79,15 +82,15 @@ def load_base(
         rows = [] if row_encoder else sentences(train)
         return make_scratch_base(settings.scratch, rows, list(train.columns), seed=seed, row_encoder=row_encoder)
     fingerprint(settings, seed, base_models_dir)  # refuses pickles, and names that are not found
-    return load_folder(_local_folder(settings.base, base_models_dir) or settings.base)
+    return load_folder(_local_folder(settings.base, base_models_dir) or settings.base, **options)
 
 
-def load_folder(path: Path | str) -> tuple[Any, Any]:
+def load_folder(path: Path | str, **options: Any) -> tuple[Any, Any]:
     """Load a model and its tokenizer with transformers, from a folder or by a name on the model hub."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet_transformers()
-    return AutoModelForCausalLM.from_pretrained(str(path)), AutoTokenizer.from_pretrained(str(path))
+    return AutoModelForCausalLM.from_pretrained(str(path), **options), AutoTokenizer.from_pretrained(str(path))
 
 
 def save_base(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -40,6 +40,17 @@ class TokenBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def lengths(self) -> torch.Tensor:
+        """(n) number of tokens of each row, up to the last one that is not fixed."""
+        positions = torch.arange(1, self.slots.shape[1] + 1, device=self.slots.device)
+        return ((self.slots >= 0) * positions).amax(1)
+
+    def trimmed(self) -> "TokenBatch":
+        """Return the rows without the tokens after the longest row."""
+        end = int(self.lengths.max())
+        return TokenBatch(self.ids[:, :end], self.slots[:, :end], self.targets[:, :end], self.candidates)
+
     def select(self, rows: torch.Tensor) -> "TokenBatch":
         """Return some of the rows, by their indices, which may be on any device."""
         rows = rows.to(self.ids.device)
@@ -55,25 +66,36 @@ class TokenBatch:
 def negative_log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
     """Compute the negative log-likelihood of rows under a model that sees only valid tokens, as in generation.
 
-    The result is a scalar in nats: the sum over all rows and all tokens that are not fixed.
+    The result is a scalar in nats: the sum over all rows and all tokens that are not fixed. The rows stay in main
+    memory: what the model needs of them is copied to its device while the device computes, and nothing waits for it.
     """
+    device = next(model.parameters()).device
     slots = batch.slots[:, 1:]
     positions = (slots >= 0).any(0).nonzero()[:, 0]  # whose next token is not fixed in some row
     ids = batch.ids[:, : int(positions.max()) + 1]
-    hidden = hidden_states_at(model, ids, positions).flatten(0, 1)  # (n*K, C)
     slots = slots[:, positions].flatten()
     by_slot = slots.argsort(stable=True)
     counts = (slots + 1).bincount(minlength=len(batch.candidates) + 1).tolist()  # of -1, slot 0, slot 1, ...
     rows = by_slot[counts[0] :]
-    head, candidates = model.get_output_embeddings(), torch.cat(batch.candidates)
+    targets = batch.targets[:, 1:].index_select(1, positions).flatten()[rows]
+    ids, positions, rows, targets, candidates = (
+        _to_device(part, device) for part in (ids, positions, rows, targets, torch.cat(batch.candidates))
+    )
+    hidden = hidden_states_at(model, ids, positions).flatten(0, 1)  # (n*K, C)
+    head = model.get_output_embeddings()
     states, weights = hidden.index_select(0, rows), head.weight.index_select(0, candidates)
     if getattr(head, "bias", None) is not None:
         states = torch.cat([states, states.new_ones(len(states), 1)], 1)
         weights = torch.cat([weights, head.bias.index_select(0, candidates)[:, None]], 1)
-    targets = batch.targets[:, 1:].index_select(1, positions).flatten()[rows]
     sizes = [len(tokens) for tokens in batch.candidates]
     loss: torch.Tensor = _SlotCrossEntropy.apply(states, weights, targets, counts[1:], sizes)  # type: ignore[no-untyped-call]
     return loss
+
+
+def _to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if device.type == "cuda":
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class _SlotCrossEntropy(torch.autograd.Function):

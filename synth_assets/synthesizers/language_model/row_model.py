@@ -27,7 +27,6 @@ from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 from synth_assets.synthesizers.language_model.training import (
     LOG_INTERVAL_S,
     Stage,
-    compiled,
     derive_seed,
     latest_checkpoint,
     step_of,
@@ -173,7 +172,7 @@ class RowModel:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if checkpoints is None else checkpoints
             checkpoint = latest_checkpoint(folder, log)
-            with threads_for(self.model), compiled(self.model):
+            with threads_for(self.model):
                 losses = train(
                     self.model,
                     stages,

@@ -67,7 +67,7 @@ class BaseModelSettings(SynthesizerSettings):
 class LanguageModelSettings(BaseModelSettings):
     """Settings of the language model."""
 
-    execution_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_every"})
+    execution_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "devices"})
 
     type: Literal["language_model"] = "language_model"
     epochs: int = Field(default=40, ge=1, description="Maximum number of epochs on the train rows.")
@@ -94,4 +94,19 @@ class LanguageModelSettings(BaseModelSettings):
         default=True, description="Encode a number as a residual where the columns before it predict it well."
     )
     pretrain: PretrainSettings = Field(default=PretrainSettings(), description="Pretraining on rows of a forest.")
+    quantized: bool = Field(
+        default=False, description="Keep the base in 4 bits while low-rank adapters are trained; with `lora`, on a GPU."
+    )
+    devices: int = Field(
+        default=1, ge=1, description="GPUs of this machine that train the model together; without a GPU, processes."
+    )
     checkpoint_every: int = Field(default=1, ge=1, description="Epochs between two checkpoints.")
+
+    @model_validator(mode="after")
+    def _adapters_on_a_quantized_base(self) -> "LanguageModelSettings":
+        if self.quantized and (not self.lora or self.base == SCRATCH):
+            raise ValueError(
+                f"found quantized with base {self.base!r} and lora {str(self.lora).lower()}; expected a pretrained "
+                "base and lora: true"
+            )
+        return self

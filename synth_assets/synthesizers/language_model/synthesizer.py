@@ -1,16 +1,22 @@
 """`LanguageModel`: a causal language model that is trained on rows and samples them."""
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from synth_assets.processes import together
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
+from synth_assets.synthesizers.preparation import Preparation
 
 if TYPE_CHECKING:
     from synth_assets.synthesizers.language_model.row_model import RowModel
@@ -42,8 +48,15 @@ class LanguageModel(Synthesizer):
 
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         from synth_assets.synthesizers.language_model.base_models import load_base
+        from synth_assets.synthesizers.language_model.memory import Sizes, free_bytes, require_room
+        from synth_assets.synthesizers.language_model.parallel import current_group
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
 
+        if current_group().size == 1 and self.settings.devices > 1:
+            self._fit_in_processes(train, seed=seed, checkpoints=checkpoints, log=log)
+            return
+        device = best_device()
+        in_4_bits = _in_4_bits(device) if self.settings.quantized else {}
         if len(train) > self.settings.max_train_rows:
             drawn = np.random.default_rng(seed).permutation(len(train))[: self.settings.max_train_rows]
             log(f"learning from {len(drawn):,} of {len(train):,} train rows, drawn at random (max_train_rows)")
@@ -53,7 +66,9 @@ class LanguageModel(Synthesizer):
         is_scratch = self.settings.base == SCRATCH
         tokenizer = None
         if not is_scratch:
-            model, tokenizer = load_base(self.settings, train, None, seed=seed, base_models_dir=self.base_models_dir)
+            model, tokenizer = load_base(
+                self.settings, train, None, seed=seed, base_models_dir=self.base_models_dir, **in_4_bits
+            )
         encoder = RowEncoder.fit(
             train,
             self.settings.column_order,
@@ -64,14 +79,42 @@ class LanguageModel(Synthesizer):
         if is_scratch:
             model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
         if self.settings.lora:
-            model = _with_adapters(model)
-        self.row_model = RowModel(model.to(best_device()), tokenizer, encoder)
+            model = _with_adapters(model, seed)
+        if not in_4_bits:
+            if device.type == "cuda":
+                require_room(Sizes.of(model), free_bytes(), self.settings.base)
+            model = model.to(device)
+        self.row_model = RowModel(model, tokenizer, encoder)
         self.losses, self.resumed_from_step = self.row_model.fit(
             train, self.settings, seed=seed, checkpoints=checkpoints, log=log
         )
+        if in_4_bits:
+            self.row_model.model = _in_16_bits(self.row_model.model)
         if self.settings.lora:
             self.row_model.model = self.row_model.model.merge_and_unload()
         self.n_parameters = self.row_model.model.num_parameters()
+
+    def _fit_in_processes(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
+        """Fit in a process for each device, and load what the first of them saved."""
+        import torch
+
+        from synth_assets.synthesizers.language_model.parallel import environments
+
+        n, gpus = self.settings.devices, torch.cuda.device_count()
+        if torch.cuda.is_available() and n > gpus:
+            raise ModelError(f"devices is {n}, and this machine has {gpus} GPUs; expected at most {gpus}.")
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            calls = [
+                (self.settings, self.base_models_dir, self.preparation, train, seed, checkpoints, folder, environment)
+                for environment in environments(n)
+            ]
+            for item in together(_fit_in_group, calls):
+                if isinstance(item, str):
+                    log(item)
+                else:
+                    self.losses, self.resumed_from_step, self.n_parameters, learned = item
+            self._load(folder, learned)
 
     def _sample_batches(
         self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
@@ -159,15 +202,71 @@ class LanguageModel(Synthesizer):
         self.row_model = RowModel(model.to(device), tokenizer, encoder)
 
 
-def _with_adapters(model: Any) -> Any:
+def _fit_in_group(
+    settings: LanguageModelSettings,
+    base_models_dir: Path | None,
+    preparation: Preparation,
+    train: pd.DataFrame,
+    seed: int,
+    checkpoints: Path | None,
+    folder: Path,
+    environment: dict[str, str],
+) -> Iterator[Any]:
+    """Fit as one of several processes; yield lines of progress, and at last what is not in the folder."""
+    os.environ.update(environment)
+    model = LanguageModel(settings, base_models_dir=base_models_dir)
+    model._use(preparation)
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as thread:
+        fit = thread.submit(model._fit, train, seed=seed, checkpoints=checkpoints, log=lines.put)
+        fit.add_done_callback(lambda _: lines.put(None))
+        yield from iter(lines.get, None)
+    fit.result()
+    if environment["RANK"] == "0":
+        yield model.losses, model.resumed_from_step, model.n_parameters, model._save(folder)
+
+
+def _with_adapters(model: Any, seed: int = 0) -> Any:
     if find_spec("peft") is None:
         raise ModelError("lora needs the package peft: `pip install peft`, or set lora to false.")
+    import torch
     from peft import LoraConfig, TaskType, get_peft_model
 
     names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
     known = (("q_proj", "v_proj"), ("c_attn", "c_proj"), ("c_attn",), ("query_key_value", "dense"))
     targets = next((list(each) for each in known if names.issuperset(each)), "all-linear")
-    return get_peft_model(
-        model,
-        LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=targets, task_type=TaskType.CAUSAL_LM),
+    config = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=targets, task_type=TaskType.CAUSAL_LM)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def _in_4_bits(device: Any) -> dict[str, Any]:
+    """Return the arguments with which transformers loads a base in 4 bits (Dettmers et al., *QLoRA*, 2023)."""
+    if device.type != "cuda":
+        raise ModelError("quantized needs a CUDA GPU, and this machine has none; set quantized to false.")
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "quantized needs the package bitsandbytes: `pip install 'synth-assets[quantized]'`, or set quantized to "
+            "false."
+        )
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
     )
+    return {"quantization_config": config, "device_map": {"": device}, "dtype": torch.bfloat16}
+
+
+def _in_16_bits(model: Any) -> Any:
+    """Return a model with adapters on a base in 4 bits as the same adapters on the base's values in 16."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    adapters = get_peft_model_state_dict(model)
+    restored = _with_adapters(model.unload().dequantize())
+    set_peft_model_state_dict(restored, adapters)
+    return restored

@@ -5,9 +5,8 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,17 +16,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from synth_assets.storage.files import sha256
-from synth_assets.synthesizers.base import Log, ModelError
-from synth_assets.synthesizers.language_model.backbone import backbone
+from synth_assets.synthesizers.base import Log, ModelError, silent
+from synth_assets.synthesizers.language_model.backbone import is_plain_gpt2
+from synth_assets.synthesizers.language_model.base_models import first_line
+from synth_assets.synthesizers.language_model.compilation import (
+    can_compile,
+    compiled,
+    estimated_epoch_s,
+    first_compiled_epoch,
+)
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
+from synth_assets.synthesizers.language_model.memory import Capacity, Sizes, capacity_for, free_bytes, require_room
 from synth_assets.synthesizers.language_model.optimizers import FlatWeights
+from synth_assets.synthesizers.language_model.parallel import Group, current_group
 
 LOG_INTERVAL_S = 5.0
 
 SMALL_MODEL = 5_000_000
 """Parameters below which a model is trained and sampled with one thread, and not compiled. One thread is then as fast
 as many, and far faster where other work uses the cores: with two threads on two busy cores, sampling from the 'scratch'
-model of abalone fell from 100 rows a second to 5. Compilation takes a minute."""
+model of abalone fell from 100 rows a second to 5."""
 
 WARM_UP_STEPS = 100
 """Steps in which the learning rate rises, unless they are more than `WARM_UP` of the stage."""
@@ -43,6 +51,12 @@ DECAY = 0.25
 
 MAX_ATTENTION = 2_000_000
 """Pairs of tokens of all rows that go through the model at once on a CPU."""
+
+MIN_PADDING = 0.1
+"""Share of padding in the batches of an epoch from which on rows of similar length share a batch."""
+
+POOL_BATCHES = 16
+"""Batches whose rows are sorted by length together. Rows are drawn at random for each of these pools."""
 
 MAX_GRADIENT_NORM = 1.0
 
@@ -102,7 +116,8 @@ def train(
     """Train a model in place, stage by stage, from the latest checkpoint if there is one.
 
     A run that was killed and resumed ends with the same weights as one that was not: each epoch has a seed of its own,
-    and checkpoints are written between epochs.
+    and checkpoints are written between epochs. Of several processes that train the model together, the first writes
+    checkpoints and the log.
 
     Parameters
     ----------
@@ -127,46 +142,60 @@ def train(
         One for each epoch: 'stage' (from 0), 'epoch' (numbered over all stages), 'step', 'loss' and 'eval_loss' in
         nats a row, 'learning_rate'.
     """
-    validation = validation.to(next(model.parameters()).device)
+    group = current_group()
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()  # in 8 or 11 bits, most steps would change nothing
+    capacity = _capacity(model, stages)
+    if group.rank:
+        group.wait()
+        log = silent
     checkpoint = _load_checkpoint(checkpoints_dir, log)
+    if not group.rank:
+        group.wait()  # a damaged checkpoint has been removed
     history: list[dict[str, float]] = checkpoint[0]["history"] if checkpoint else []
-    for number, stage in enumerate(stages):
-        if checkpoint and checkpoint[0]["stage"] > number:
-            continue
-        first_step = int(history[-1]["step"]) if history else 0
-        trainer = _StageTrainer(model, stage, seed=f"{seed}/{number}", first_step=first_step)
-        if checkpoint:
-            trainer.restore(*checkpoint)
-            checkpoint = None
-        elif number:
-            log(f"{stage.name}: {len(stage.rows):,} rows")
-        started, logged = time.monotonic(), 0.0
-        first_epoch = trainer.epoch
-        while not trainer.is_finished:
-            loss = trainer.run_epoch()
-            eval_loss = trainer.validate(validation)
-            history.append(
-                {
-                    "stage": float(number),
-                    "epoch": float(len(history) + 1),
-                    "step": float(trainer.step),
-                    "loss": loss,
-                    "eval_loss": eval_loss,
-                    "learning_rate": trainer.learning_rate(),
-                }
+    with _gradient_checkpointing(model) if capacity.checkpoints_gradients else nullcontext():
+        for number, stage in enumerate(stages):
+            if checkpoint and checkpoint[0]["stage"] > number:
+                continue
+            first_step = int(history[-1]["step"]) if history else 0
+            trainer = _StageTrainer(
+                model, stage, group, capacity, seed=f"{seed}/{number}", first_step=first_step, log=log
             )
-            now = time.monotonic()
-            if now - logged >= LOG_INTERVAL_S or trainer.is_finished:
-                logged = now
-                remaining = (trainer.last_epoch - trainer.epoch) * (now - started) / (trainer.epoch - first_epoch)
-                log(
-                    f"{stage.name}: epoch {trainer.epoch} of at most {trainer.last_epoch}, loss {loss:.3f} nats a row, "
-                    f"validation {eval_loss:.3f} (best {trainer.best_loss:.3f}), at most {remaining:.0f} s left"
+            if checkpoint:
+                trainer.restore(*checkpoint)
+                checkpoint = None
+            elif number:
+                log(f"{stage.name}: {len(stage.rows):,} rows")
+            started, logged = time.monotonic(), 0.0
+            first_epoch = trainer.epoch
+            while not trainer.is_finished:
+                with compiled(model) if trainer.epoch >= trainer.first_compiled_epoch else nullcontext():
+                    loss = trainer.run_epoch()
+                eval_loss = trainer.validate(validation)
+                history.append(
+                    {
+                        "stage": float(number),
+                        "epoch": float(len(history) + 1),
+                        "step": float(trainer.step),
+                        "loss": loss,
+                        "eval_loss": eval_loss,
+                        "learning_rate": trainer.learning_rate(),
+                    }
                 )
-            if len(history) % checkpoint_every == 0:
-                progress = {"stage": number, "history": history, **trainer.progress()}
-                _save_checkpoint(checkpoints_dir, progress, trainer.tensors())
-        trainer.finish()
+                now = time.monotonic()
+                if now - logged >= LOG_INTERVAL_S or trainer.is_finished:
+                    logged = now
+                    remaining = (trainer.last_epoch - trainer.epoch) * (now - started) / (trainer.epoch - first_epoch)
+                    log(
+                        f"{stage.name}: epoch {trainer.epoch} of at most {trainer.last_epoch}, loss {loss:.3f} nats a "
+                        f"row, validation {eval_loss:.3f} (best {trainer.best_loss:.3f}), at most {remaining:.0f} s "
+                        "left"
+                    )
+                if len(history) % checkpoint_every == 0 and not group.rank:
+                    progress = {"stage": number, "history": history, **trainer.progress()}
+                    _save_checkpoint(checkpoints_dir, progress, trainer.tensors())
+            trainer.finish()
     model.eval()
     return history
 
@@ -174,9 +203,13 @@ def train(
 class _StageTrainer:
     """The state of a stage that is being trained."""
 
-    def __init__(self, model: Any, stage: Stage, *, seed: str, first_step: int) -> None:
-        self.model, self.stage, self.seed = model, stage, seed
+    def __init__(
+        self, model: Any, stage: Stage, group: Group, capacity: Capacity, *, seed: str, first_step: int, log: Log
+    ) -> None:
+        self.model, self.stage, self.seed, self.log = model, stage, seed, log
+        self.group, self.capacity = group, capacity
         self.weights = FlatWeights(model)
+        group.copy_from_first(self.weights.values)
         self.optimizers = self.weights.optimizers(muon=stage.muon)
         self.ema = self.weights.values.clone()
         self.epoch = self.best_epoch = self.n_without_gain = 0
@@ -185,6 +218,8 @@ class _StageTrainer:
         self.best_loss = math.inf
         self.best: torch.Tensor | None = None
         self.steps_per_epoch = -(-len(stage.rows) // stage.batch_size)
+        self.lengths = _lengths_to_sort_by(model, stage.rows)
+        self.first_compiled_epoch = self._first_compiled_epoch()
 
     @property
     def is_finished(self) -> bool:
@@ -209,25 +244,47 @@ class _StageTrainer:
             self.first_decay_epoch = self.epoch
             self.last_epoch = min(self.epoch + math.ceil(DECAY * self.epoch), self.stage.epochs)
 
+    def _first_compiled_epoch(self) -> float:
+        if is_small(self.model) or not can_compile(self.model):
+            return math.inf
+        sizes = Sizes.of(self.model)
+        epoch_s = estimated_epoch_s(
+            tokens=int(self.stage.rows.lengths.sum()) // self.group.size,
+            steps=self.steps_per_epoch,
+            layers=sizes.layers,
+            parameters=sizes.weights,
+        )
+        return first_compiled_epoch(epoch_s)
+
+    def _batches(self) -> Iterator[torch.Tensor]:
+        """Yield the rows of each step of an epoch, in the order that torch's seed determines."""
+        order: torch.Tensor = torch.randperm(len(self.stage.rows))
+        batches = _split(order, self.stage.batch_size)
+        if self.lengths is not None:
+            pools = _split(order, POOL_BATCHES * self.stage.batch_size)
+            by_length = (pool[self.lengths[pool].argsort(stable=True)] for pool in pools)
+            batches = tuple(batch for pool in by_length for batch in _split(pool, self.stage.batch_size))
+            batches = tuple(batches[i] for i in torch.randperm(len(batches)).tolist())
+        for batch in batches:
+            yield batch.sort().values  # so that neighbours share prefixes
+
     def run_epoch(self) -> float:
         """Train for one epoch, and return the mean loss of its batches in nats a row."""
         torch.manual_seed(derive_seed(self.seed, self.epoch))
         self.model.train()
         rows, weights = self.stage.rows, self.weights
-        device = weights.values.device
-        total = torch.zeros((), device=device)
-        for indices in torch.randperm(len(rows)).split(self.stage.batch_size):  # type: ignore[no-untyped-call]
+        batches = list(self._batches())
+        if self.group.rank:
+            torch.manual_seed(derive_seed(self.seed, self.epoch, self.group.rank))  # of dropout
+        total = torch.zeros((), device=weights.values.device)
+        for indices in batches:
             learning_rate = self.learning_rate()
             for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = learning_rate
-            batch = rows.select(indices.sort().values).to(device)  # sorted, so that neighbours share prefixes
-            n_predicted = (batch.slots >= 0).sum()
-            weights.gradients.zero_()
-            for chunk in _chunks(torch.arange(len(batch), device=device), batch, device):
-                with _mixed_precision(device):
-                    loss = negative_log_likelihood(self.model, batch.select(chunk))
-                (loss / n_predicted).backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
+            batch = rows.select(indices)
+            for loss in self._in_chunks(batch, (batch.slots >= 0).sum()):
+                total += loss
+            self.group.sum(weights.gradients)
             weights.gradients *= (MAX_GRADIENT_NORM / weights.gradients.norm()).clamp(max=1.0)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -236,7 +293,48 @@ class _StageTrainer:
             n = self.step - self.first_step
             self.ema.lerp_(weights.values, 1 - min(self.stage.ema_decay, n / (n + 9)))
         self.epoch += 1
-        return float(total) / len(rows)
+        return float(self.group.sum(total)) / len(rows)
+
+    def _in_chunks(self, batch: TokenBatch, n_predicted: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Return the loss of this process's share of a batch, in as many parts as memory requires.
+
+        Where `n_predicted` is stated, the gradient of the loss over that number replaces the gradients. Where memory
+        runs out, the share starts over in chunks of half as many rows, and later ones have no more.
+        """
+        if self.lengths is not None:
+            batch = batch.trimmed()
+        length = batch.ids.shape[1]
+        rows = self.group.share(torch.arange(len(batch)))
+        while True:
+            n = min(self._rows_at_once(length), max(1, len(rows)))
+            chunks = _split(rows, n) if len(rows) else ()  # the last batch may have fewer rows than there are processes
+            try:
+                if n_predicted is not None:
+                    self.weights.gradients.zero_()
+                return [self._loss(batch.select(chunk), n_predicted) for chunk in chunks]
+            except torch.OutOfMemoryError as error:
+                if n == 1:
+                    raise ModelError(
+                        f"the memory is too small for one row of {length} tokens beside the model "
+                        f"({first_line(error)}). Set lora: true, choose a smaller base, or leave columns out."
+                    ) from error
+            # Here, the failed step's tensors are no longer kept by the error.
+            self.capacity.tokens = n // 2 * length
+            self.log(f"{self.stage.name}: out of memory with {n} rows at once; going on with {n // 2}")
+            if self.weights.values.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _rows_at_once(self, length: int) -> int:
+        """Return how many rows go through the model at once: on a CPU, as many as its cache holds the attention of."""
+        n = self.capacity.rows(length)
+        return n if self.weights.values.device.type != "cpu" else min(n, max(1, MAX_ATTENTION // length**2))
+
+    def _loss(self, batch: TokenBatch, n_predicted: torch.Tensor | None) -> torch.Tensor:
+        with _mixed_precision(self.weights.values.device):
+            loss = negative_log_likelihood(self.model, batch)
+        if n_predicted is not None:
+            (loss / n_predicted).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     @torch.no_grad()
     def validate(self, validation: TokenBatch) -> float:
@@ -244,15 +342,19 @@ class _StageTrainer:
         trained = self.weights.values.clone()
         self.weights.values.copy_(self.ema)
         self.model.eval()
-        batches = torch.arange(len(validation)).split(self.stage.batch_size)  # type: ignore[no-untyped-call]
-        eval_loss = math.fsum(
-            float(negative_log_likelihood(self.model, validation.select(chunk))) / len(validation)
-            for rows in batches
-            for chunk in _chunks(rows, validation, self.weights.values.device)
-        )
+        order = torch.arange(len(validation))
+        if self.lengths is not None:
+            order = validation.lengths.argsort(stable=True)
+        losses = [
+            float(loss) / len(validation)
+            for indices in _split(order, self.stage.batch_size)
+            for loss in self._in_chunks(validation.select(indices))
+        ]
+        eval_loss = float(self.group.sum(torch.tensor(math.fsum(losses), dtype=torch.float64, device=trained.device)))
         self.n_without_gain = 0 if eval_loss < (1 - MIN_GAIN) * self.best_loss else self.n_without_gain + 1
         if eval_loss < self.best_loss or self.best is None:
-            self.best_loss, self.best_epoch, self.best = eval_loss, self.epoch, self.ema.clone()
+            self.best_loss, self.best_epoch = eval_loss, self.epoch
+            self.best = self.ema.clone() if self.best is None else self.best.copy_(self.ema)
         self.weights.values.copy_(trained)
         self._end_or_decay_if_due()
         return eval_loss
@@ -290,11 +392,44 @@ class _StageTrainer:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _chunks(rows: torch.Tensor, batch: TokenBatch, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Split the rows of a step so that their attention fits in a CPU's cache and memory; a GPU takes them at once."""
-    n = len(rows) if device.type != "cpu" else max(1, MAX_ATTENTION // batch.ids.shape[1] ** 2)
-    chunks: tuple[torch.Tensor, ...] = rows.split(n)  # type: ignore[no-untyped-call]
-    return chunks
+def _split(rows: torch.Tensor, n: int) -> tuple[torch.Tensor, ...]:
+    parts: tuple[torch.Tensor, ...] = rows.split(n)  # type: ignore[no-untyped-call]
+    return parts
+
+
+def _lengths_to_sort_by(model: Any, rows: TokenBatch) -> torch.Tensor | None:
+    """Return the lengths of rows if batches of rows of similar length are worth it.
+
+    The kernels of a plain GPT-2 compute neighbours with a common prefix once, which padding has little part in.
+    """
+    lengths = rows.lengths
+    padding = 1 - float(lengths.double().mean()) / float(lengths.max())
+    return None if is_plain_gpt2(model) or padding < MIN_PADDING else lengths
+
+
+def _capacity(model: Any, stages: list[Stage]) -> Capacity:
+    """Return how much goes through a model at once: on a GPU, what fits beside the state of its training."""
+    if next(model.parameters()).device.type != "cuda":
+        return Capacity()
+    sizes = Sizes.of(model)
+    free = free_bytes() + sizes.stored_bytes
+    require_room(sizes, free, model.config.name_or_path)
+    return capacity_for(
+        sizes,
+        free - sizes.state_bytes,
+        length=max(int(stage.rows.lengths.max()) for stage in stages),
+        batch_size=max(stage.batch_size for stage in stages),
+    )
+
+
+@contextmanager
+def _gradient_checkpointing(model: Any) -> Iterator[None]:
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    inner.activation_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        inner.activation_checkpointing_disable()
 
 
 CHECKPOINTS = "checkpoint-*.safetensors"
@@ -366,23 +501,3 @@ def threads_for(model: Any) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def compiled(model: Any) -> Iterator[None]:
-    """Compile the backbone where that pays, for batches of one shape; see `SMALL_MODEL`."""
-    if not _compiling_pays(model):
-        yield
-        return
-    inner = backbone(model)
-    inner.forward = torch.compile(inner.forward, dynamic=False)
-    try:
-        yield
-    finally:
-        del inner.forward
-
-
-def _compiling_pays(model: Any) -> bool:
-    # torch's builds for CUDA include Triton on Linux; without it, nothing can be compiled for a GPU.
-    on_gpu = next(model.parameters()).device.type == "cuda"
-    return on_gpu and not is_small(model) and find_spec("triton") is not None

@@ -133,6 +133,8 @@ def fake_cuda() -> Iterator[None]:
         for owner, name, value in (
             (torch.cuda, "is_available", lambda: True),
             (torch.cuda, "_lazy_init", lambda: None),
+            (torch.cuda, "mem_get_info", lambda: (80_000_000_000, 80_000_000_000)),
+            (torch.Tensor, "pin_memory", lambda self: self),
             (torch, "tensor", lambda *args, device=None, **kwargs: to(TENSOR(*args, **kwargs), device)),
             (torch, "as_tensor", lambda *args, device=None, **kwargs: to(AS_TENSOR(*args, **kwargs), device)),
             (torch, "autocast", lambda device_type, *args, **kwargs: AUTOCAST("cpu", *args, **kwargs)),

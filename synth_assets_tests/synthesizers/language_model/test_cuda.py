@@ -111,3 +111,24 @@ def test_low_rank_adapters_are_trained_there_too(untrained: Callable[..., Any], 
     model.model = _with_adapters(model.model).to("cuda")
     model.fit(table, SETTINGS.model_copy(update={"epochs": 1}), seed=5)
     assert len(rows_of(model, 5)) == 5
+
+
+def test_where_memory_is_short_rows_go_through_the_model_in_chunks_or_the_fit_is_refused(
+    untrained: Callable[..., Any], table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from synth_assets.synthesizers.base import ModelError
+    from synth_assets.synthesizers.language_model.memory import Sizes
+
+    def losses(free: int) -> list[float]:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, free))
+        history, _ = untrained().fit(table, SETTINGS, seed=5)
+        return [epoch["eval_loss"] for epoch in history]
+
+    sizes, model = Sizes.of(untrained().model), untrained()
+    beside = int((sizes.state_bytes - sizes.stored_bytes) / 0.9)
+    few = 4 * model.trie.max_length * sizes.token_bytes(checkpoints_gradients=True)
+    assert losses(beside + few) == pytest.approx(losses(10**9), rel=0.02)
+    with pytest.raises(ModelError, match=r"training all \d+ million weights of"):
+        losses(beside // 2)

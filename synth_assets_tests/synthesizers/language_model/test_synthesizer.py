@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from synth_assets.schema.columns import Categorical, Float, Integer, Text
 from synth_assets.schema.table import TableSchema
@@ -258,3 +259,47 @@ def test_adapters_without_their_package_are_refused(
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install peft"):
         LanguageModel(of_bytes(lora=True), base_models_dir=byte_level_base).fit(table, SCHEMA)
+
+
+@pytest.mark.slow
+def test_adapters_depend_on_the_seed_alone(byte_level_base: Path, table: pd.DataFrame) -> None:
+    pytest.importorskip("peft")
+    one, other = (
+        LanguageModel(of_bytes(lora=True, epochs=1), base_models_dir=byte_level_base).fit(table, SCHEMA, seed=3)
+        for _ in range(2)
+    )
+    assert one.losses == other.losses
+
+
+@pytest.mark.parametrize("changed", [{"base": "bpe"}, {"lora": True}])
+def test_a_base_in_4_bits_is_for_adapters_on_a_pretrained_base(changed: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="expected a pretrained base and lora: true"):
+        LanguageModelSettings(quantized=True, **changed)
+
+
+def test_a_base_in_4_bits_without_a_gpu_or_its_package_is_refused(
+    byte_level_base: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from synth_assets.synthesizers.language_model import row_model
+
+    synthesizer = LanguageModel(of_bytes(lora=True, quantized=True), base_models_dir=byte_level_base)
+    with pytest.raises(ModelError, match=r"needs a CUDA GPU.*set quantized to false"):
+        synthesizer.fit(table, SCHEMA)
+    monkeypatch.setattr(row_model, "best_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'synth-assets\[quantized\]'"):
+        synthesizer.fit(table, SCHEMA)
+
+
+@pytest.mark.slow
+def test_two_devices_train_the_model_of_one(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    settings = SETTINGS.model_copy(update={"devices": 2})
+    assert settings.inputs() == SETTINGS.inputs()
+    lines: list[str] = []
+    together = LanguageModel(settings).fit(table, SCHEMA, seed=5, log=lines.append)
+    assert any("finetune: epoch" in line for line in lines)
+    assert together.n_parameters == fitted.n_parameters
+    assert together.losses[-1]["eval_loss"] == pytest.approx(fitted.losses[-1]["eval_loss"], rel=1e-3)
+    assert together.log_likelihood(table) == pytest.approx(fitted.log_likelihood(table), abs=0.05)

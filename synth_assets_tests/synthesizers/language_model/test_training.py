@@ -2,7 +2,7 @@
 
 import json
 import math
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,18 @@ import pandas as pd
 import pytest
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model import training
+from synth_assets.synthesizers.language_model import compilation, training
+from synth_assets.synthesizers.language_model.compilation import (
+    COMPILE_S,
+    MAX_COMPILE_SHARE,
+    estimated_epoch_s,
+    first_compiled_epoch,
+)
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
+from synth_assets.synthesizers.language_model.memory import Sizes, capacity_for, require_room
 from synth_assets.synthesizers.language_model.training import (
     DECAY,
     Stage,
-    compiled,
     derive_seed,
     latest_checkpoint,
     step_of,
@@ -338,24 +344,169 @@ def test_a_model_can_be_fitted_to_a_handful_of_rows(untrained: Any, n: int) -> N
     assert set(rows["k"]) <= set(table["k"])
 
 
-@pytest.mark.slow
-def test_a_compiled_model_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("c++") is None:
-        pytest.skip("on a CPU, torch compiles with a C++ compiler")
-    as_it_is, other = model_of(), model_of()
-    rows = rows_of(64, 1)
-    expected = run(as_it_is, [stage(rows)], tmp_path / "as it is")
+def llama_of(**changed: Any) -> Any:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    monkeypatch.setattr(training, "_compiling_pays", lambda _: True)
-    with compiled(other):
-        assert "forward" in vars(other.base_model)
-        found = run(other, [stage(rows)], tmp_path / "compiled")
+    torch.manual_seed(1)
+    shape = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=12, **{**shape, **changed}))
 
-    assert "forward" not in vars(other.base_model)
+
+def ragged_rows(n: int, seed: int) -> TokenBatch:
+    """Return rows of 2 to 13 digits and the end."""
+    import torch
+
+    ids = torch.from_numpy(np.random.default_rng(seed).integers(1, 9, (n, 15)))
+    lengths = torch.arange(n) % 12 + 2
+    is_digit = (torch.arange(15) > 0) & (torch.arange(15) <= lengths[:, None])
+    ids = torch.where(is_digit, ids, 11)
+    return TokenBatch(ids, torch.where(is_digit, 0, -1), torch.where(is_digit, ids - 1, 0), [torch.arange(1, 9)])
+
+
+def close(one: Any, other: Any) -> bool:
+    import torch
+
+    return all(torch.allclose(a, b, atol=1e-4) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("epoch_s", [0.5, 2.9, 30.0, 99.0, 400.0])
+def test_compilation_takes_a_tenth_of_what_is_trained_at_most(epoch_s: float) -> None:
+    first = first_compiled_epoch(epoch_s)
+    assert MAX_COMPILE_SHARE * (first + 1) * epoch_s >= COMPILE_S
+    assert first == 0 or MAX_COMPILE_SHARE * first * epoch_s < COMPILE_S
+
+
+def test_a_fit_of_half_a_minute_is_not_compiled_and_one_of_hours_at_once() -> None:
+    abalone = estimated_epoch_s(tokens=200_000, steps=43, layers=30, parameters=135_000_000)
+    assert 1 < abalone < 5
+    assert first_compiled_epoch(abalone) > 20
+    assert first_compiled_epoch(estimated_epoch_s(tokens=10**8, steps=10**4, layers=30, parameters=135_000_000)) == 0
+
+
+def test_a_model_is_compiled_as_one_layer_and_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch._dynamo.utils import counters
+
+    rows = ragged_rows(100, 1)
+    expected = run(llama_of(), [stage(rows)] * 2, tmp_path / "as it is")
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
+    monkeypatch.setattr(training, "is_small", lambda _: False)
+    monkeypatch.setattr(training, "can_compile", lambda _: True)
+    monkeypatch.setattr(training, "first_compiled_epoch", lambda _: 1)
+    torch._dynamo.reset()
+    counters.clear()
+    model = llama_of()
+    found = run(model, [stage(rows)] * 2, tmp_path / "compiled")
+    assert counters["stats"]["unique_graphs"] == 1
     assert [each["eval_loss"] for each in found] == pytest.approx([each["eval_loss"] for each in expected], rel=1e-3)
+    assert all(layer._compiled_call_impl is None for layer in model.model.layers)
 
 
-def test_a_small_model_and_one_on_a_cpu_are_left_as_they_are() -> None:
-    model = model_of()
-    with compiled(model):
-        assert "forward" not in vars(model.base_model)
+def test_rows_of_similar_length_share_a_batch(tmp_path: Path) -> None:
+    rows = ragged_rows(480, 1)
+    shapes: list[tuple[int, int]] = []
+    model, again = llama_of(), llama_of()
+    model.model.register_forward_pre_hook(
+        lambda module, _, arguments: shapes.append(tuple(arguments["input_ids"].shape)) if module.training else None,
+        with_kwargs=True,
+    )
+    run(model, [stage(rows, epochs=1)], tmp_path / "one")
+    assert sum(n for n, _ in shapes) == len(rows)
+    assert sum(n * length for n, length in shapes) < 1.15 * int(rows.lengths.sum())
+    assert shapes != sorted(shapes, key=lambda shape: shape[1])
+    run(again, [stage(rows, epochs=1)], tmp_path / "other")
+    assert same(model, again)
+
+
+@pytest.mark.parametrize("most", [5, 0])
+def test_a_step_that_runs_out_of_memory_is_computed_in_smaller_chunks(tmp_path: Path, most: int) -> None:
+    import torch
+
+    as_it_is, model = llama_of(), llama_of()
+    stages = [stage(rows_of(48, 1), epochs=2), stage(rows_of(48, 2), epochs=1)]
+    run(as_it_is, stages, tmp_path / "as it is")
+
+    def run_out(_: Any, arguments: Any, kwargs: Any) -> None:
+        if len(kwargs["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
+
+    model.model.register_forward_pre_hook(run_out, with_kwargs=True)
+    lines: list[str] = []
+    if not most:
+        with pytest.raises(ModelError, match=r"too small for one row of 5 tokens .*Set lora: true"):
+            run(model, stages, tmp_path / "in chunks")
+        return
+    run(model, stages, tmp_path / "in chunks", log=lines.append)
+    assert [line for line in lines if "out of memory" in line] == [
+        "finetune: out of memory with 16 rows at once; going on with 8",
+        "finetune: out of memory with 8 rows at once; going on with 4",
+    ]
+    assert close(model, as_it_is)
+
+
+def test_what_a_failed_chunk_added_to_the_gradients_is_dropped(tmp_path: Path) -> None:
+    import torch
+
+    as_it_is, model = llama_of(), llama_of()
+    run(as_it_is, [stage(rows_of(48, 1))], tmp_path / "as it is")
+    n_backward = 0
+
+    def run_out(*_: Any) -> None:
+        nonlocal n_backward
+        n_backward += 1
+        if n_backward == 2:  # in the first layer, after the others have their gradients
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    model.model.layers[0].register_full_backward_hook(run_out)
+    run(model, [stage(rows_of(48, 1))], tmp_path / "in chunks")
+    assert n_backward > 2
+    assert close(model, as_it_is)
+
+
+def test_a_base_in_half_precision_is_trained_in_single_precision(tmp_path: Path) -> None:
+    import torch
+
+    model, expected = llama_of().to(torch.bfloat16), llama_of().to(torch.bfloat16).float()
+    for each, folder in ((model, "half"), (expected, "single")):
+        run(each, [stage(rows_of(64, 1), learning_rate=1e-4)], tmp_path / folder)
+    assert same(model, expected)
+
+
+SIZES = Sizes(
+    trained=1_700_000_000,
+    weights=1_700_000_000,
+    stored_bytes=3_400_000_000,
+    frozen_bytes=0,
+    layers=24,
+    width=2048,
+    inner_width=8192,
+)
+
+
+def test_a_fit_that_does_not_fit_the_gpu_is_refused_with_what_would() -> None:
+    require_room(SIZES, 80 * 10**9, "big")
+    with pytest.raises(ModelError) as refused:
+        require_room(SIZES, 24 * 10**9, "big")
+    assert str(refused.value) == (
+        "training all 1.7 billion weights of 'big' takes 51.0 GB before any row, and 24.0 GB of the GPU's memory are "
+        "free; expected at least 56.7 GB. To fit: set lora: true (3.4 GB), or set lora: true and quantized: true "
+        "(1.0 GB), or choose a base of at most 720 million weights. A smaller batch_size does not help, since a batch "
+        "is split as needed."
+    )
+    adapters = replace(SIZES, trained=10_000_000, frozen_bytes=3_400_000_000)
+    require_room(adapters, 5 * 10**9, "big")
+    with pytest.raises(ModelError, match=r"training adapters .* To fit: set lora: true and quantized: true"):
+        require_room(adapters, 2 * 10**9, "big")
+
+
+def test_rows_that_go_through_the_model_at_once_follow_from_the_free_memory() -> None:
+    plenty = capacity_for(SIZES, 60 * 10**9, length=100, batch_size=64)
+    assert not plenty.checkpoints_gradients
+    assert plenty.rows(100) >= 64
+    assert plenty.rows(50) // 2 == plenty.rows(100)
+    little = capacity_for(SIZES, 3 * 10**9, length=100, batch_size=64)
+    assert little.checkpoints_gradients
+    assert little.rows(100) >= 8
+    with pytest.raises(ModelError, match=r"a row of 1000 tokens takes .* GB .* leave columns out"):
+        capacity_for(SIZES, 10**8, length=1000, batch_size=64)
