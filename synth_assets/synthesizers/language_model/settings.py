@@ -1,6 +1,6 @@
 """Settings of the language model and of its parts."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -41,11 +41,23 @@ class PretrainSettings(BaseModel):
         default=None,
         ge=0,
         description="Number of rows that the forest generates; 0 for none. By default, it depends on the length of a "
-        "row and the number of train rows.",
+        "row and the number of train rows for a 'scratch' base, and is 0 for any other.",
     )
     epochs: int = Field(default=1, ge=1, description="Maximum number of epochs on these rows.")
-    learning_rate: float = Field(default=3e-3, gt=0.0, description="Peak learning rate on these rows.")
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Peak learning rate on these rows; by default 0.003 for a 'scratch' base, 0.0002 for any other.",
+    )
     forest: ForestSettings = Field(default=ForestSettings(max_samples=TREE_ROWS), description="Settings of the forest.")
+
+
+SCRATCH_RECIPE: dict[str, Any] = {"learning_rate": 1e-3, "pretrain": {"learning_rate": 3e-3}}
+"""Settings of a 'scratch' base where none are stated."""
+
+PRETRAINED_RECIPE: dict[str, Any] = {"learning_rate": 2e-4, "pretrain": {"rows": 0, "learning_rate": 2e-4}}
+"""The same of any other base. SmolLM2-135M needed no forest: fitted to abalone alone at this peak learning rate, forests
+told its rows from real ones at an AUC of 0.555, as they did of a 'scratch' base with a forest."""
 
 
 class BaseModelSettings(SynthesizerSettings):
@@ -54,8 +66,8 @@ class BaseModelSettings(SynthesizerSettings):
     base: str = Field(
         default=SCRATCH,
         min_length=1,
-        description="'scratch', or a causal language model: a folder in base_models/ of the data folder, or its name "
-        "on the model hub.",
+        description="'scratch', or a causal language model: a folder or a GGUF file in base_models/ of the data "
+        "folder, or its name on the model hub.",
     )
     scratch: ScratchSettings = Field(default=ScratchSettings(), description="Shape of a 'scratch' base.")
     lora: bool = Field(default=False, description="Train low-rank adapters instead of all weights.")
@@ -69,8 +81,11 @@ class LanguageModelSettings(BaseModelSettings):
     type: Literal["language_model"] = "language_model"
     epochs: int = Field(default=40, ge=1, description="Maximum number of epochs on the train rows.")
     batch_size: int = Field(default=64, ge=1, description="Train rows of a training step.")
-    learning_rate: float = Field(
-        default=1e-3, gt=0.0, description="Learning rate, before it decays to 0 in the last fifth of the epochs."
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Learning rate, before it decays to 0 in the last fifth of the epochs; by default 0.001 for a "
+        "'scratch' base, 0.0002 for any other.",
     )
     validation_fraction: float = Field(
         default=0.1, gt=0.0, lt=1.0, description="Share of the train rows that choose the best epoch, up to 2,000 rows."
@@ -92,3 +107,18 @@ class LanguageModelSettings(BaseModelSettings):
     )
     pretrain: PretrainSettings = Field(default=PretrainSettings(), description="Pretraining on rows of a forest.")
     checkpoint_every: int = Field(default=1, ge=1, description="Epochs between two checkpoints.")
+
+    def resolved(self) -> "LanguageModelSettings":
+        """Return the settings with the recipe of the base in place of what is not stated."""
+        recipe = SCRATCH_RECIPE if self.base == SCRATCH else PRETRAINED_RECIPE
+        pretrain = self.pretrain.model_copy(update=_unstated(self.pretrain, recipe["pretrain"]))
+        rest = {name: value for name, value in recipe.items() if name != "pretrain"}
+        return self.model_copy(update={**_unstated(self, rest), "pretrain": pretrain})
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the resolved settings that the fitted model depends on, as JSON values."""
+        return super(LanguageModelSettings, self.resolved()).inputs()
+
+
+def _unstated(settings: BaseModel, recipe: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if getattr(settings, name) is None}
