@@ -233,8 +233,6 @@ def _is_causal(model: Any) -> bool:
     return bool(torch.allclose(one, other, atol=1e-4, rtol=1e-4))
 
 
-
-
 def sentences(frame: pd.DataFrame) -> list[str]:
     """Return each row as the sentence of be_great, columns in the given order: 'Sex is 2, Length is 0.455, ...'."""
     columns = [[f"{name} is {value}" for value in frame[name].tolist()] for name in frame.columns]

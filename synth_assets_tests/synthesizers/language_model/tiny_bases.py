@@ -60,9 +60,7 @@ def byte_level(corpus: Sequence[str] = CORPUS, *, single_digits: bool = False, s
     trained.pre_tokenizer = pre_tokenizers.Sequence([*digits, pieces])
     trained.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     trained.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=trained, eos_token=END)
 
@@ -93,11 +91,24 @@ def unigram(corpus: Sequence[str] = CORPUS) -> Any:
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=120, special_tokens=["<unk>", "</s>"], unk_token="<unk>", show_progress=False  # noqa: S106
+        vocab_size=120,
+        special_tokens=["<unk>", "</s>"],
+        unk_token="<unk>",  # noqa: S106
+        initial_alphabet=list("0123456789"),
+        show_progress=False,
     )
     trained.train_from_iterator(corpus, trainer)
     trained.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=trained, eos_token="</s>", unk_token="<unk>")  # noqa: S106
+
+
+def lower_case(corpus: Sequence[str] = CORPUS) -> Any:
+    """Return a tokenizer that writes no capital letters."""
+    from tokenizers import normalizers
+
+    tokenizer = byte_level(corpus)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
 
 
 def without_end(corpus: Sequence[str] = CORPUS) -> Any:
