@@ -216,8 +216,8 @@ def _check_gguf(base: str, path: Path) -> None:
         GGUFReader(path)
     except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError, OSError, struct.error) as error:
         raise ModelError(
-            f"base model {base!r} is no complete GGUF file ({first_line(error)}); its {path.stat().st_size:,} bytes may "
-            "be a part of a download. Download it again."
+            f"base model {base!r} is no complete GGUF file ({first_line(error)}); its {path.stat().st_size:,} bytes "
+            "may be a part of a download. Download it again."
         ) from error
 
 

@@ -15,7 +15,7 @@ CORPUS = (
 )
 
 ARCHITECTURES = {
-    "gpt2": {"n_positions": 128, "n_layer": 2, "n_head": 2, "n_embd": 16},
+    "gpt2": {"n_positions": 128, "n_layer": 2, "n_head": 2, "n_embd": 16, "attn_pdrop": 0.0},
     "llama": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
