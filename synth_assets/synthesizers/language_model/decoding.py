@@ -118,7 +118,7 @@ class CachedDecoder(Decoder):
     def _masks(self, positions: torch.Tensor) -> Any:
         """Return what is added to attention scores, (B, 1, T, S); by the type of a layer where a model has several."""
         config = self.model.config
-        window = getattr(config, "sliding_window", None)
+        window: int = getattr(config, "sliding_window", None) or 0
         types = set(getattr(config, "layer_types", None) or (["sliding_attention"] if window else ["full_attention"]))
         keys = torch.arange(min(self.n_appended, self.cache.max_length), device=self.device)
         distance = positions[:, None, :, None] - keys  # (B, 1, T, S)
