@@ -3,8 +3,9 @@
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def load_pretrained(base: str, path: Path | None = None) -> tuple[Any, Any]:
         source, arguments = str(path.parent), {"gguf_file": path.name}
     else:
         source, arguments = str(path), {}
-    with _loading(base):
+    # transformers shows a progress bar of its own for a GGUF file.
+    with _loading(base), redirect_stderr(StringIO()) if is_gguf else nullcontext():
         model, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True, **arguments
         )

@@ -92,6 +92,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             rows, settings.column_order, texts=_texts(rows, settings.column_order), tokenizer=self.tokenizer
         )
         self._resolve_device(device)
+        self.model.float()  # in half precision, small steps would be lost
         self._update_column_information(rows)
         self._update_conditional_information(rows, encoder.columns[0].name)
         losses, _ = RowModel(self.model, self.tokenizer, encoder).fit(

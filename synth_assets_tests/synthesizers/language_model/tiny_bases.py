@@ -144,7 +144,7 @@ def save_gguf(path: Path, *, n_layers: int = 1) -> dict[str, Any]:
     vocabulary = tokenizer.get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(128)
+    writer.add_context_length(512)
     writer.add_embedding_length(16)
     writer.add_block_count(1)
     writer.add_feed_forward_length(24)
