@@ -28,7 +28,8 @@ ifdef TABLES
 export TABLES := $(abspath $(TABLES))
 endif
 
-.PHONY: help demo dev test test-slow test-fault test-all baseline bench bench-tables bench-attackers augmentation lint audit \
+.PHONY: help demo dev test test-slow test-fault test-all baseline bench bench-tables bench-attackers bench-pretrained \
+  augmentation lint audit \
   format lock clean
 
 help: ## Show this list
@@ -64,6 +65,10 @@ bench-tables: $(VENV)/installed ## Measure our synthesizers and peers on the fie
 
 bench-attackers: $(VENV)/installed ## Measure membership inference attacks on the language model and peers (TABLES=folder of files; an hour of CPU)
 	$(BIN)/python benchmarks/attackers.py
+
+bench-pretrained: $(VENV)/installed ## Measure a pretrained model of 135 million weights on 300 rows, beside be_great (BENCH='--epochs 3'; an hour on two cores)
+	$(BIN)/pip install --quiet --constraint requirements.lock -e '.[gguf,lora]'
+	$(BIN)/python benchmarks/bench_pretrained.py $(BENCH)
 
 augmentation: $(VENV)/installed ## Measure what synthetic rows add to 50 to 3,000 real ones (some 12 CPU minutes; BASE=distilgpt2 measures a pretrained model too, on 50 to 300)
 	$(BIN)/python benchmarks/augmentation/main.py $(if $(BASE),--base $(BASE))

@@ -291,7 +291,7 @@ def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(
     if name == "distilgtp2":
         last = errors.strip().splitlines()[-1]
         assert last.startswith("synth_assets.errors.ModelError: base model 'distilgtp2' cannot be loaded")
-        assert "set synthesizer.base to a folder or to 'scratch'" in last
+        assert "set synthesizer.base to a folder, a GGUF file or 'scratch'" in last
         return
     assert process.returncode == 0, errors
     version = json.loads(output.splitlines()[-1])["version"]

@@ -63,14 +63,19 @@ class Decoder(ABC):
 
 
 class CachedDecoder(Decoder):
-    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head."""
+    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head.
+
+    Rows that skip tokens are packed: each keeps its keys and values at positions of its own, without gaps, so that
+    positions and sliding windows are those of the row by itself.
+    """
 
     def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
         super().__init__(rows, device)
         self.model, self.ragged = model, ragged
-        self.cache = _preallocated_cache(model.config, max_length)
+        self.cache = _PackedCache(model.config, max_length) if ragged else _preallocated_cache(model.config, max_length)
         self.skipped: list[torch.Tensor] = []
-        self.attention_mask = torch.ones((rows, 0), dtype=torch.long, device=device)
+        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
+        self.n_appended = 0
         self.last: torch.Tensor | None = None
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
@@ -81,24 +86,87 @@ class CachedDecoder(Decoder):
     def forward(self) -> torch.Tensor:
         """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
         ids = torch.stack(self.pending, 1)  # (B, T)
-        arguments: dict[str, Any] = {}
         if self.ragged:
-            self.attention_mask = torch.cat([self.attention_mask, (~torch.stack(self.skipped, 1)).long()], 1)
-            position_ids = (self.attention_mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            arguments = {"attention_mask": self.attention_mask, "position_ids": position_ids}
-        output = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **arguments)
-        states = output.last_hidden_state
-        last: torch.Tensor = states[:, -1]
-        if self.ragged:
-            # Of a row that was skipped, the last token is an earlier one.
-            has_token = ~torch.stack(self.skipped, 1)
-            place = (has_token * torch.arange(1, ids.shape[1] + 1, device=self.device)).argmax(1)
-            last = states[torch.arange(self.rows, device=self.device), place]
-            if self.last is not None:
-                last = torch.where(has_token.any(1)[:, None], last, self.last)
-            self.last = last
+            last = self._forward_packed(ids, ~torch.stack(self.skipped, 1))
+        else:
+            last = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True).last_hidden_state[:, -1]
         self.pending, self.skipped = [], []
         return last
+
+    def _forward_packed(self, ids: torch.Tensor, has_token: torch.Tensor) -> torch.Tensor:
+        T = ids.shape[1]
+        self.n_appended += T
+        positions = self.lengths[:, None] + has_token.cumsum(1) - 1  # (B, T); of the token before, where one is skipped
+        self.lengths = positions[:, -1] + 1
+        self.cache.place(positions.where(has_token, -1), self.n_appended)
+        positions = positions.clamp(min=0)
+        output = self.model(
+            input_ids=ids,
+            past_key_values=self.cache.layers,
+            use_cache=True,
+            position_ids=positions,
+            attention_mask=self._masks(positions),
+        )
+        states = output.last_hidden_state  # (B, T, C)
+        place = (has_token * torch.arange(1, T + 1, device=self.device)).argmax(1)
+        last: torch.Tensor = states[torch.arange(self.rows, device=self.device), place]
+        if self.last is not None:
+            last = torch.where(has_token.any(1)[:, None], last, self.last)
+        self.last = last
+        return last
+
+    def _masks(self, positions: torch.Tensor) -> Any:
+        """Return what is added to attention scores, (B, 1, T, S); by the type of a layer where a model has several."""
+        config = self.model.config
+        window: int = getattr(config, "sliding_window", None) or 0
+        types = set(getattr(config, "layer_types", None) or (["sliding_attention"] if window else ["full_attention"]))
+        keys = torch.arange(min(self.n_appended, self.cache.max_length), device=self.device)
+        distance = positions[:, None, :, None] - keys  # (B, 1, T, S)
+        masks = {}
+        for each in types:
+            is_hidden = distance < 0
+            if each == "sliding_attention":
+                is_hidden = is_hidden | (distance >= window)
+            dtype = next(self.model.parameters()).dtype
+            masks[each] = torch.zeros_like(is_hidden, dtype=dtype).masked_fill(is_hidden, torch.finfo(dtype).min)
+        return masks if len(masks) > 1 else masks.popitem()[1]
+
+
+class _PackedCache:
+    """A key-value cache in memory allocated once, in which each row has positions of its own."""
+
+    def __init__(self, config: Any, max_length: int) -> None:
+        from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+        packed = self
+
+        class PackedLayer(DynamicLayer):  # type: ignore[misc]
+            def update(
+                self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+            ) -> tuple[torch.Tensor, torch.Tensor]:
+                if not self.is_initialized:
+                    self.lazy_initialization(key_states, value_states)
+                    B, n_head, _T, _hs = key_states.shape
+                    # Zeros, since what is masked is multiplied by 0; one position more for tokens that are skipped.
+                    self.buffers = [
+                        part.new_zeros(B, n_head, max_length + 1, part.shape[-1]) for part in (key_states, value_states)
+                    ]
+                for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+                    buffer.scatter_(2, packed.places[:, None, :, None].expand_as(states), states)
+                self.keys, self.values = (buffer[:, :, : packed.end] for buffer in self.buffers)
+                return self.keys, self.values
+
+        self.max_length = max_length
+        self.layers = DynamicCache(config=config)
+        self.layers.layers = [
+            PackedLayer() if type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) else layer
+            for layer in self.layers.layers
+        ]
+
+    def place(self, positions: torch.Tensor, n_appended: int) -> None:
+        """Set where the next tokens go, (B, T), -1 for one that is skipped, and how many there are at most by then."""
+        self.places = positions.where(positions >= 0, self.max_length)
+        self.end = min(n_appended, self.max_length)
 
 
 def _preallocated_cache(config: Any, max_length: int) -> Any:

@@ -63,7 +63,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         column_order : sequence of str
             Columns that come first in a row.
         pretrain : PretrainSettings, optional
-            The pretraining on rows of a forest.
+            The pretraining on rows of a forest; by default there is none.
         seed, log
             As in `Synthesizer.fit`.
         device : str
@@ -81,6 +81,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
         """
         rows = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=column_names)
         settings = LanguageModelSettings(
+            base=self.llm,
             epochs=self.epochs,
             batch_size=self.batch_size,
             column_order=tuple(column_order),
@@ -91,6 +92,7 @@ class GReaT(be_great.GReaT):  # type: ignore[misc]
             rows, settings.column_order, texts=_texts(rows, settings.column_order), tokenizer=self.tokenizer
         )
         self._resolve_device(device)
+        self.model.float()  # in half precision, small steps would be lost
         self._update_column_information(rows)
         self._update_conditional_information(rows, encoder.columns[0].name)
         losses, _ = RowModel(self.model, self.tokenizer, encoder).fit(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -110,7 +110,7 @@ class RowModel:
         rows, seed, checkpoints, log
             As in `Synthesizer.fit`.
         settings : LanguageModelSettings
-            How the model is trained; its base is not read.
+            How the model is trained. Its base is not loaded; it decides what is not stated.
 
         Returns
         -------
@@ -124,6 +124,7 @@ class RowModel:
         ModelError
             If a row cannot be encoded, or is longer than the model's context.
         """
+        settings = settings.resolved()
         context = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
         if context is not None and self.trie.max_length > context:
             raise ModelError(
@@ -150,7 +151,7 @@ class RowModel:
                     name="pretrain",
                     rows=self._generated(trained, n_pretrain, settings.pretrain.forest, seed, log),
                     epochs=settings.pretrain.epochs,
-                    learning_rate=settings.pretrain.learning_rate,
+                    learning_rate=cast(float, settings.pretrain.learning_rate),
                     batch_size=PRETRAIN_BATCH_SIZE,
                     patience=settings.patience,
                     ema_decay=PRETRAIN_EMA_DECAY,
@@ -162,7 +163,7 @@ class RowModel:
                 name="finetune",
                 rows=self._batch(trained),
                 epochs=settings.epochs,
-                learning_rate=settings.learning_rate,
+                learning_rate=cast(float, settings.learning_rate),
                 batch_size=settings.batch_size,
                 patience=settings.patience,
                 ema_decay=settings.ema_decay,

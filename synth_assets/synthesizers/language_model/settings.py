@@ -1,6 +1,6 @@
 """Settings of the language model and of its parts."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -9,6 +9,9 @@ from synth_assets.synthesizers.forest import ForestSettings
 
 SCRATCH = "scratch"
 """The base that is made for the table, instead of being loaded by a name or a path."""
+
+GGUF = ".gguf"
+"""Suffix of a file with the weights, the configuration and the tokenizer of a model, as llama.cpp reads it."""
 
 
 class ScratchSettings(BaseModel):
@@ -42,13 +45,25 @@ class PretrainSettings(BaseModel):
         default=None,
         ge=0,
         description="Number of rows that the forest generates; 0 for none. By default, it depends on the length of a "
-        "row and the number of train rows.",
+        "row and the number of train rows for a 'scratch' base, and is 0 for any other.",
     )
     epochs: int = Field(default=1, ge=1, description="Maximum number of epochs on these rows.")
-    learning_rate: float = Field(default=3e-3, gt=0.0, description="Peak learning rate on these rows.")
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Peak learning rate on these rows; by default 0.003 for a 'scratch' base, 0.0002 for any other.",
+    )
     forest: ForestSettings = Field(
         default=ForestSettings(n_estimators=TREES, max_samples=TREE_ROWS), description="Settings of the forest."
     )
+
+
+SCRATCH_RECIPE: dict[str, Any] = {"learning_rate": 2e-3, "pretrain": {"learning_rate": 3e-3}}
+"""Settings of a 'scratch' base where none are stated."""
+
+PRETRAINED_RECIPE: dict[str, Any] = {"learning_rate": 2e-4, "pretrain": {"rows": 0, "learning_rate": 2e-4}}
+"""Settings of any other base where none are stated. Without the forest and at this peak learning rate, classifiers told
+rows of SmolLM2-135M from real ones of abalone at an AUC of 0.555, as they did those of a 'scratch' base with it."""
 
 
 class BaseModelSettings(SynthesizerSettings):
@@ -57,8 +72,8 @@ class BaseModelSettings(SynthesizerSettings):
     base: str = Field(
         default=SCRATCH,
         min_length=1,
-        description="'scratch', or a causal language model: a folder in base_models/ of the data folder, or its name "
-        "on the model hub.",
+        description="'scratch', or a causal language model: a folder or a GGUF file in base_models/ of the data "
+        "folder, or its name on the model hub.",
     )
     scratch: ScratchSettings = Field(default=ScratchSettings(), description="Shape of a 'scratch' base.")
     lora: bool = Field(default=False, description="Train low-rank adapters instead of all weights.")
@@ -72,8 +87,11 @@ class LanguageModelSettings(BaseModelSettings):
     type: Literal["language_model"] = "language_model"
     epochs: int = Field(default=40, ge=1, description="Maximum number of epochs on the train rows.")
     batch_size: int = Field(default=64, ge=1, description="Train rows of a training step.")
-    learning_rate: float = Field(
-        default=2e-3, gt=0.0, description="Learning rate, before it decays to 0 in the last fifth of the epochs."
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Learning rate, before it decays to 0 in the last fifth of the epochs; by default 0.002 for a "
+        "'scratch' base, 0.0002 for any other.",
     )
     validation_fraction: float = Field(
         default=0.1, gt=0.0, lt=1.0, description="Share of the train rows that choose the best epoch, up to 2,000 rows."
@@ -109,4 +127,24 @@ class LanguageModelSettings(BaseModelSettings):
                 f"found quantized with base {self.base!r} and lora {str(self.lora).lower()}; expected a pretrained "
                 "base and lora: true"
             )
+        if self.quantized and self.base.lower().endswith(GGUF):
+            raise ValueError(
+                f"found quantized with the GGUF file {self.base!r}, whose weights are dequantised when it is loaded; "
+                "expected a folder of safetensors, or a name on the model hub"
+            )
         return self
+
+    def resolved(self) -> "LanguageModelSettings":
+        """Return the settings with the recipe of the base in place of what is not stated."""
+        recipe = SCRATCH_RECIPE if self.base == SCRATCH else PRETRAINED_RECIPE
+        pretrain = self.pretrain.model_copy(update=_unstated(self.pretrain, recipe["pretrain"]))
+        rest = {name: value for name, value in recipe.items() if name != "pretrain"}
+        return self.model_copy(update={**_unstated(self, rest), "pretrain": pretrain})
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the resolved settings that the fitted model depends on, as JSON values."""
+        return super(LanguageModelSettings, self.resolved()).inputs()
+
+
+def _unstated(settings: BaseModel, recipe: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if getattr(settings, name) is None}

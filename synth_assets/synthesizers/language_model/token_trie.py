@@ -1,13 +1,24 @@
 """Encoded rows as the tokens of a sentence ('Rings is 09, Sex is M, ...'), and tries of the parts of each column."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder, TokenTextEncoder
-from synth_assets.synthesizers.language_model.tokenizer import name_token, part_tokens, word_vocabulary
+from synth_assets.synthesizers.language_model.tokenizer import (
+    beginning,
+    name_token,
+    part_tokens,
+    tokenise,
+    word_vocabulary,
+)
+
+CLOSING = ","
+"""What ends a value that begins another one, such as 1 and 10 where each digit is a token."""
 
 PAD = -1
 """Fills up a value that has fewer tokens than the longest of its column."""
@@ -92,9 +103,8 @@ class TokenTrie:
         Raises
         ------
         ModelError
-            If the tokens of a value depend on more than the text before it, a value contains a special token (which
-            stands for the end of a row or for anything unknown), or the tokenizer has neither an end token nor a
-            padding token.
+            If the tokens of a value depend on more than the text before it, the tokenizer does not write a value back
+            (it has no token for a character, or changes it), or has neither an end token nor a padding token.
         """
         end = tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
         if end is None:
@@ -110,9 +120,10 @@ class TokenTrie:
         before = ""
         for column in row_encoder.all_columns:
             if vocabulary is None:
-                prefix, ids_of_parts = _tokenise_column(tokenizer, column, before, end)
-                first = column.parts[0].texts
-                before = f"{column.name} is {first[-1]}, "
+                prefix, ids_of_parts, is_closed = _tokenise_column(tokenizer, column, before, end)
+                if not columns:
+                    prefix = [*beginning(tokenizer), *prefix]
+                before = f"{column.name} is {column.parts[0].texts[-1]}{CLOSING if is_closed else ''}"
             else:
                 # The name is in the token of the first part, but for text; a row begins with the end token.
                 is_first = not columns
@@ -203,35 +214,62 @@ class TokenTrie:
 
 def _tokenise_column(
     tokenizer: Any, column: ColumnEncoder, before: str, end: int
-) -> tuple[list[int], list[list[list[int]]]]:
-    """Return the tokens of a column's name, after the text before it, and those of each index of each part."""
-    start = f"{before}{column.name} is"
-    start_ids = tokenizer(start)["input_ids"]
-    n_before = len(tokenizer(before.removesuffix(", "))["input_ids"]) if before else 0
+) -> tuple[list[int], list[list[list[int]]], bool]:
+    """Return the tokens of a column's name, after the text before it, and of each index of each part.
+
+    Also returned is whether the tokens of a value include the comma after it.
+    """
+    separator = "" if not before else " " if before.endswith(CLOSING) else f"{CLOSING} "
+    n_before = len(tokenise(tokenizer, [before])[0]) if before else 0
+    start = f"{column.name} is"
+    prefix = tokenise(tokenizer, [f"{before}{separator}{start}"])[0][n_before:]
     if isinstance(column, TokenTextEncoder):
         tokens = [[end], *([token] for token in column.tokens)]
-        return start_ids[n_before:], [tokens] * len(column.parts)
+        return prefix, [tokens] * len(column.parts), False
     found: dict[int, list[list[int]]] = {}
+    is_closed = False
     for position, part in enumerate(column.parts):
         if id(part) in found:
             continue
         # A space before it keeps a part apart from the one before.
         opening = start if position == 0 else f"{start} {column.parts[0].texts[-1]}"
-        opening_ids = tokenizer(opening)["input_ids"]
-        sentences = tokenizer([f"{opening} {text}" for text in part.texts])["input_ids"]
-        if any(ids[: len(opening_ids)] != opening_ids for ids in sentences):
+        ids = _tokenise_values(tokenizer, column.name, opening, part.texts)
+        if len(column.parts) == 1 and _begins_another(ids):
+            ids, is_closed = _tokenise_values(tokenizer, column.name, opening, part.texts, CLOSING), True
+        found[id(part)] = ids
+    return prefix, [found[id(part)] for part in column.parts], is_closed
+
+
+def _tokenise_values(
+    tokenizer: Any, name: str, opening: str, texts: Sequence[str], closing: str = ""
+) -> list[list[int]]:
+    """Return the tokens of each text behind an opening; see that the tokenizer writes it back."""
+    (opening_ids,) = tokenise(tokenizer, [opening])
+    sentences = tokenise(tokenizer, [f"{opening} {text}{closing}" for text in texts])
+    if any(ids[: len(opening_ids)] != opening_ids for ids in sentences):
+        raise ModelError(
+            f"the base's tokenizer does not separate the values of column {name!r} from its name; "
+            "choose another base, or 'scratch'."
+        )
+    special = set(tokenizer.all_special_ids)
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    opened = tokenizer.decode(opening_ids, **options)
+    written = tokenizer.batch_decode(sentences, **options)
+    for text, ids, back in zip(texts, sentences, written, strict=True):
+        if not special.isdisjoint(ids[len(opening_ids) :]) or back != f"{opened} {text}{closing}":
+            read = back.removeprefix(opened).removesuffix(closing).strip()
             raise ModelError(
-                f"the base's tokenizer does not separate the values of column {column.name!r} from its name; "
-                "choose another base, or 'scratch'."
+                f"the base's tokenizer cannot write the value {text!r} of column {name!r}: it has no token of its own "
+                f"for a part of it, or reads it as {read!r}. Rename the label, leave the column out, or choose another "
+                "base, or 'scratch'."
             )
-        found[id(part)] = [ids[len(opening_ids) :] for ids in sentences]
-        for text, ids in zip(part.texts, found[id(part)], strict=True):
-            if not set(tokenizer.all_special_ids).isdisjoint(ids):
-                raise ModelError(
-                    f"the base's tokenizer has no token of its own for a part of {text!r} in column "
-                    f"{column.name!r}; rename the label, or choose another base."
-                )
-    return start_ids[n_before:], [found[id(part)] for part in column.parts]
+    return [ids[len(opening_ids) :] for ids in sentences]
+
+
+def _begins_another(values: list[list[int]]) -> bool:
+    """Return whether the tokens of a value are the first ones of another, or all of them."""
+    ordered = sorted(values)
+    return any(other[: len(one)] == one for one, other in pairwise(ordered))
 
 
 def _part_tokens(ids: list[list[int]], name: str, n_ending: int, first_slot: int) -> PartTokens:

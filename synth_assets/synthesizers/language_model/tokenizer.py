@@ -74,6 +74,17 @@ def word_vocabulary(tokenizer: Any, row_encoder: RowEncoder) -> dict[str, int] |
     return vocabulary if all(token in vocabulary for token in tokens) else None
 
 
+def tokenise(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of texts, without those that a tokenizer puts before and after a text of its own accord."""
+    return [list(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+
+def beginning(tokenizer: Any) -> list[int]:
+    """Return the tokens that a tokenizer puts before a text: Llama's and Gemma's have one for its beginning."""
+    (plain,), whole = tokenise(tokenizer, ["a"]), list(tokenizer("a")["input_ids"])
+    return whole[: whole.index(plain[0])] if plain and plain[0] in whole else []
+
+
 MAX_PATTERN_TEXTS = 1000
 """Columns with more texts of a part are not recognised in a text; the model itself needs no recognition."""
 

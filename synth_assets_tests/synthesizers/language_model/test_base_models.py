@@ -122,5 +122,18 @@ def test_pickled_weights_of_the_hub_are_refused(tmp_path: Path, monkeypatch: pyt
         return str(tmp_path / "a_commit" / file) if file == "config.json" else None
 
     monkeypatch.setattr("transformers.utils.cached_file", cached_file)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
     with pytest.raises(ModelError, match="'some/model' has no safetensors on the model hub"):
         fingerprint(LanguageModelSettings(base="some/model"), 0, tmp_path)
+
+
+def test_what_is_not_stated_depends_on_the_base_and_decides_the_version() -> None:
+    scratch, pretrained = LanguageModelSettings(), LanguageModelSettings(base="distilgpt2")
+    assert scratch.resolved().learning_rate == 1e-3
+    assert scratch.resolved().pretrain.rows is None
+    assert pretrained.resolved().learning_rate == 2e-4
+    assert pretrained.resolved().pretrain.rows == 0
+    stated = LanguageModelSettings(base="distilgpt2", learning_rate=0.01, pretrain={"rows": 5, "learning_rate": 0.02})
+    assert stated.resolved() == stated
+    assert pretrained.inputs() == LanguageModelSettings(base="distilgpt2", learning_rate=2e-4).inputs()
+    assert pretrained.inputs() != stated.inputs()

@@ -12,6 +12,7 @@ from synth_assets.synthesizers.language_model.base_models import make_scratch_ba
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
+from synth_assets_tests.synthesizers.language_model.tiny_bases import ARCHITECTURES, byte_level, tiny_model
 
 SETTINGS = LanguageModelSettings(epochs=2, batch_size=16, learning_rate=0.01, pretrain={"rows": 0})
 WITH_FOREST = SETTINGS.model_copy(
@@ -101,6 +102,17 @@ def test_a_fit_is_resumed_and_has_the_losses_of_one_on_a_cpu(
     on_cpu, _ = untrained("cpu").fit(table, SETTINGS, seed=5)
     for report, expected in zip(history, on_cpu, strict=True):
         assert report["eval_loss"] == pytest.approx(expected["eval_loss"], rel=0.02)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_base_of_any_architecture_is_fitted_and_sampled(table: pd.DataFrame, architecture: str) -> None:
+    from synth_assets.synthesizers.language_model.row_model import RowModel
+
+    tokenizer = byte_level(["size is 123, kind is a, half is 0.5", "kind is b, half is 1.0"])
+    model = RowModel(tiny_model(architecture, len(tokenizer)).to("cuda"), tokenizer, RowEncoder.fit(table))
+    history, _ = model.fit(table, SETTINGS.model_copy(update={"base": architecture, "epochs": 1}), seed=5)
+    assert np.isfinite(history[0]["eval_loss"])
+    assert len(rows_of(model, 20)) == 20
 
 
 def test_low_rank_adapters_are_trained_there_too(untrained: Callable[..., Any], table: pd.DataFrame) -> None:

@@ -271,9 +271,16 @@ def test_adapters_depend_on_the_seed_alone(byte_level_base: Path, table: pd.Data
     assert one.losses == other.losses
 
 
-@pytest.mark.parametrize("changed", [{"base": "bpe"}, {"lora": True}])
-def test_a_base_in_4_bits_is_for_adapters_on_a_pretrained_base(changed: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="expected a pretrained base and lora: true"):
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"base": "bpe"}, "expected a pretrained base and lora: true"),
+        ({"lora": True}, "expected a pretrained base and lora: true"),
+        ({"base": "model.gguf", "lora": True}, "expected a folder of safetensors"),
+    ],
+)
+def test_a_base_in_4_bits_is_for_adapters_on_a_pretrained_base(changed: dict[str, object], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
         LanguageModelSettings(quantized=True, **changed)
 
 

@@ -11,8 +11,8 @@ from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders import RowEncoder, TokenTextEncoder
 from synth_assets.synthesizers.language_model.generation import Generator
 from synth_assets.synthesizers.language_model.token_trie import TokenTrie
+from synth_assets_tests.synthesizers.language_model.tiny_bases import END, byte_fallback, byte_level, lower_case
 
-END = "<|endoftext|>"
 CORPUS = ["note is please ring the bell twice", "note is ring the neighbour, please", "x is 1.5, note is café"] * 3
 TEXTS = [
     "please ring the bell",
@@ -27,42 +27,6 @@ TEXTS = [
 ]
 
 
-def byte_level(corpus: list[str] = CORPUS) -> Any:
-    """Return a tokenizer like GPT-2's: a character may take several tokens."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(corpus, vocab_size=300, special_tokens=[END], show_progress=False)
-    return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=END)
-
-
-def byte_fallback(corpus: list[str] = CORPUS) -> Any:
-    """Return a tokenizer like Llama's: words with their space, and bytes for other characters."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))  # noqa: S106
-    trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    trained.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # when trained: no token has two words
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=special, show_progress=False)
-    trained.train_from_iterator(corpus, trainer)
-    plain = Tokenizer(trained.model)
-    plain.normalizer = trained.normalizer
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    plain.decoder = decoders.Sequence(steps)
-    return PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="</s>", unk_token="<unk>")  # noqa: S106
-
-
-def lower_case() -> Any:
-    tokenizer = byte_level()
-    from tokenizers import normalizers
-
-    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
-    return tokenizer
-
-
 def encoder_of(texts: list[str | None], tokenizer: Any, max_length: int = 100) -> tuple[RowEncoder, TokenTextEncoder]:
     table = pd.DataFrame({"note": pd.Series(texts, dtype="str")})
     row_encoder = RowEncoder.fit(table, texts={"note": max_length}, tokenizer=tokenizer)
@@ -73,7 +37,7 @@ def encoder_of(texts: list[str | None], tokenizer: Any, max_length: int = 100) -
 
 @pytest.mark.parametrize("make", [byte_level, byte_fallback])
 def test_every_text_comes_back_also_after_the_encoder_was_stored(make: Any) -> None:
-    tokenizer = make()
+    tokenizer = make(CORPUS)
     row_encoder, _ = encoder_of([*TEXTS, None], tokenizer)
     restored = RowEncoder.from_json(row_encoder.to_json(), tokenizer)
     assert restored == row_encoder
@@ -90,7 +54,7 @@ def test_every_text_comes_back_also_after_the_encoder_was_stored(make: Any) -> N
 
 @pytest.mark.parametrize("make", [byte_level, byte_fallback])
 def test_the_tokens_are_those_of_the_sentence(make: Any) -> None:
-    tokenizer = make()
+    tokenizer = make(CORPUS)
     text = "please ring the neighbour, 東京"
     row_encoder, column = encoder_of([text, "ring twice"], tokenizer)
     trie = TokenTrie.build(row_encoder, tokenizer)
@@ -106,7 +70,7 @@ def test_the_tokens_are_those_of_the_sentence(make: Any) -> None:
 def test_generated_characters_are_whole_and_texts_bounded(make: Any) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    tokenizer = make()
+    tokenizer = make(CORPUS)
     row_encoder, column = encoder_of(["東京 🦪", "🦪🦪 bell", None], tokenizer, max_length=9)
     assert column.length <= 9
     assert column.groups
@@ -128,11 +92,11 @@ def test_generated_characters_are_whole_and_texts_bounded(make: Any) -> None:
 
 def test_a_text_that_the_tokenizer_changes_is_refused() -> None:
     with pytest.raises(ModelError, match=r"cannot write 'Ring the Bell' in column 'note' back.*no token for 'R', 'B'"):
-        encoder_of(["ring", "Ring the Bell"], lower_case())
+        encoder_of(["ring", "Ring the Bell"], lower_case(CORPUS))
 
 
 def test_texts_that_are_all_missing_stay_missing() -> None:
-    row_encoder, column = encoder_of([None, ""], byte_level())
+    row_encoder, column = encoder_of([None, ""], byte_level(CORPUS))
     table = pd.DataFrame({"note": pd.Series([None, ""], dtype="str")})
     assert column.length == 1
     assert row_encoder.to_frame(row_encoder.quantise(table))["note"].isna().all()

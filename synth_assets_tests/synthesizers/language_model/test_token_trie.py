@@ -1,5 +1,6 @@
 """The tokens of rows are the tokens of their sentences, and the tries lead back to the indices."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,13 @@ from synth_assets.synthesizers.language_model.base_models import sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie
 from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
+from synth_assets_tests.synthesizers.language_model.tiny_bases import (
+    END,
+    TOKENIZERS,
+    lower_case,
+    unigram,
+)
+from synth_assets_tests.synthesizers.language_model.tiny_bases import byte_level as byte_level_base
 
 
 def table_of(rows: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -215,10 +223,27 @@ def test_odd_labels_are_written_without_loss(labels: list[str]) -> None:
     assert [read_back(tokens, row) for row in ids.tolist()] == indices.tolist()
 
 
-def test_a_value_that_begins_another_is_refused() -> None:
-    table = pd.DataFrame({"k": pd.Series(["ab", "abab"], dtype="str")})
-    with pytest.raises(ModelError, match="one begins the other"):
-        TokenTrie.build(RowEncoder.fit(table), byte_level(["k is ab"], 262))
+@pytest.mark.parametrize("make", TOKENIZERS.values(), ids=list(TOKENIZERS))
+def test_any_tokenizer_leads_from_tokens_to_indices(make: Any) -> None:
+    """Labels that begin others take a comma at their end, also in the middle of a row."""
+    labels = pd.Series(["1", "10", "100", "red", "red wine"] * 8, dtype="str")
+    table = pd.DataFrame({"a": labels, "b": labels.sample(frac=1.0, random_state=1).to_numpy(), "x": np.arange(40) / 8})
+    row_encoder = RowEncoder.fit(table, ["a", "b"])
+    tokenizer = make(["a is 1234567890, b is red wine, x is 0.125"])
+    trie, indices = TokenTrie.build(row_encoder, tokenizer), indices_of(row_encoder, table)
+    ids = trie.tokenise(indices)[0].tolist()
+    assert [read_back(trie, row) for row in ids] == indices.tolist()
+    sentence = f"a is {table['a'][1]}, b is {table['b'][1]}, x is "
+    written = tokenizer.decode(ids[1], clean_up_tokenization_spaces=False)
+    assert written.removeprefix("<s> ").startswith(sentence)
+
+
+@pytest.mark.parametrize(("tokenizer", "read"), [(unigram(), "<unk>"), (lower_case(), "ca.*"), (byte_level_base(), "")])
+def test_what_a_tokenizer_cannot_write_is_refused_by_column_and_value(tokenizer: Any, read: str) -> None:
+    value = {"": END, "ca.*": "CAfé"}.get(read, "café")
+    table = pd.DataFrame({"kind": pd.Series(["a", value], dtype="str")})
+    with pytest.raises(ModelError, match=rf"cannot write the value '{re.escape(value)}' of column 'kind'.*{read}"):
+        TokenTrie.build(RowEncoder.fit(table), tokenizer)
 
 
 def test_a_row_ends_with_the_padding_token_where_there_is_no_end_token() -> None:

@@ -276,7 +276,9 @@ class _Writer:
         return list(ids[: len(self.opening_ids)]) == self.opening_ids
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        return [list(ids) for ids in self.tokenizer(list(texts))["input_ids"]] if texts else []
+        from synth_assets.synthesizers.language_model.tokenizer import tokenise
+
+        return tokenise(self.tokenizer, texts)
 
     def _decode(self, ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
