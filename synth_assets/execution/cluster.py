@@ -55,7 +55,8 @@ def tasks(
         )
         # In a list, a reference is passed on as it is: the worker reads the object only if it has not yet.
         key, references = uuid4().hex, [ray.put(shared)]
-        remaining, in_flight = enumerate(calls), {}
+        remaining = enumerate(calls)
+        in_flight: dict[Any, int] = {}
         try:
             while True:
                 while len(in_flight) < max(1, IN_FLIGHT * slots):

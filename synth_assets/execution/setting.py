@@ -145,8 +145,9 @@ def _by_name(value: Any) -> Any:
 if TYPE_CHECKING:
     AnyExecution = LocalExecution | RayExecution
 else:
+    _Stated = Annotated[Union[LocalExecution, RayExecution], Field(discriminator="type")]  # noqa: UP007
     AnyExecution = Annotated[
-        Annotated[Union[LocalExecution, RayExecution], Field(discriminator="type")],  # noqa: UP007
-        BeforeValidator(_by_name, json_schema_input_type=str | dict[str, Any]),
+        _Stated,
+        BeforeValidator(_by_name, json_schema_input_type=Literal["local", "ray"] | _Stated),
     ]
     """An execution: its name, or its `type` and settings."""

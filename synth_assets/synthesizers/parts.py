@@ -152,6 +152,15 @@ def read_manifest(folder: Path | str) -> Manifest:
     return manifest
 
 
+def stated_seed(folder: Path) -> int | None:
+    """Return the seed of the sample that a folder holds, complete or not; None if it holds none that can be read."""
+    stated = next((folder / name for name in (MANIFEST, UNFINISHED) if (folder / name).exists()), None)
+    try:
+        return None if stated is None else int(json.loads(stated.read_bytes())["seed"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def rows_hash(frames: Iterable[pd.DataFrame]) -> str:
     """Hash rows, as a manifest does: the frames are consecutive rows, `SHARD_ROWS` each."""
     return _combined(content_hash(frame) for frame in frames)
