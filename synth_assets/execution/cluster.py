@@ -50,6 +50,8 @@ def tasks(
                 f"{cores()} CPUs and {ray.cluster_resources().get('GPU', 0):g} GPUs. Lower execution.cpus or "
                 "execution.gpus, or state the address of a larger cluster."
             )
+        from ray import cloudpickle
+
         task = ray.remote(_call).options(
             num_cpus=execution.cpus, num_gpus=execution.gpus, max_retries=RETRIES, name=function.__name__
         )
@@ -63,7 +65,8 @@ def tasks(
                     number, call = next(remaining, (None, ()))
                     if number is None:
                         break
-                    in_flight[task.remote(key, references, version("synth-assets"), function, call)] = number
+                    work = cloudpickle.dumps((function, call))
+                    in_flight[task.remote(key, references, version("synth-assets"), sys.path, work)] = number
                 if not in_flight:
                     return
                 ended, _ = ray.wait(list(in_flight), timeout=interval)
@@ -80,16 +83,19 @@ _SHARED: dict[str, object] = {}
 """In a worker: the object that all calls of some work get, by the key of the work."""
 
 
-def _call(key: str, references: list[Any], package: str, function: Callable[..., T], call: tuple[Any, ...]) -> T:
-    """Make a call in a worker."""
+def _call(key: str, references: list[Any], package: str, path: list[str], work: bytes) -> Any:
+    """Make a call in a worker, which finds modules where the caller does."""
     if (found := version("synth-assets")) != package:
         raise ForeseenError(
             f"the node {socket.gethostname()} has synth-assets {found}; expected {package}, as on the machine that "
             "started the work. Install the same version on every node."
         )
-    if key not in _SHARED:
-        import ray
+    import ray
+    from ray import cloudpickle
 
+    sys.path += [each for each in path if each not in sys.path]
+    function, call = cloudpickle.loads(work)
+    if key not in _SHARED:
         _SHARED.clear()  # of earlier work
         _SHARED[key] = ray.get(references[0])
     return function(_SHARED[key], *call)
