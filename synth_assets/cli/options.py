@@ -46,7 +46,7 @@ processes_option = click.option(
 )
 
 
-class _Count(click.ParamType):
+class _Count(click.ParamType[int]):
     """A whole number of at least 1, which may be written 1e9 or 1_000_000."""
 
     name = "integer"
