@@ -105,34 +105,38 @@ def prepare() -> None:
 
 
 def measure_samples(rows: int) -> None:
-    from ray.cluster_utils import Cluster
-
     prepare()
     table = tables.load("abalone")
-    quick = quick_settings(table)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        LanguageModel(quick).fit(table.train, table.schema, seed=0).save(root / "model")
-        measured = {"1 process": measured_draw(root, "process", rows, "local")}
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        try:
-            measured["1 node of 1 CPU"] = measured_draw(root, "one", rows, cluster.address)
-            second = cluster.add_node(**NODE)
-            measured["2 nodes of 1 CPU"] = measured_draw(root, "two", rows, cluster.address)
+        LanguageModel(quick_settings(table)).fit(table.train, table.schema, seed=0).save(root / "model")
+        print_samples(rows, draw_everywhere(root, rows))
 
-            def kill(folder: Path) -> None:
-                wait_for(folder, rows // parts.SHARD_ROWS // 4)
-                victim = workers()[0]
-                victim.send_signal(signal.SIGKILL)
-                print(f"killed the worker {victim.pid}", file=sys.stderr)
-                wait_for(folder, rows // parts.SHARD_ROWS // 2)
-                cluster.remove_node(second, allow_graceful=False)
-                print("killed a node", file=sys.stderr)
 
-            measured["a worker, then a node killed"] = measured_draw(root, "killed", rows, cluster.address, kill)
-        finally:
-            cluster.shutdown()
-    print_samples(rows, measured)
+def draw_everywhere(root: Path, rows: int) -> dict[str, dict[str, Any]]:
+    """Draw rows of the model in a folder by a process, and on a cluster, and return what was measured."""
+    from ray.cluster_utils import Cluster
+
+    measured = {"1 process": measured_draw(root, "process", rows, "local")}
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    try:
+        measured["1 node of 1 CPU"] = measured_draw(root, "one", rows, cluster.address)
+        second = cluster.add_node(**NODE)
+        measured["2 nodes of 1 CPU"] = measured_draw(root, "two", rows, cluster.address)
+
+        def kill(folder: Path) -> None:
+            wait_for(folder, rows // parts.SHARD_ROWS // 4)
+            victim = workers()[0]
+            victim.send_signal(signal.SIGKILL)
+            print(f"killed the worker {victim.pid}", file=sys.stderr)
+            wait_for(folder, rows // parts.SHARD_ROWS // 2)
+            cluster.remove_node(second, allow_graceful=False)
+            print("killed a node", file=sys.stderr)
+
+        measured["a worker, then a node killed"] = measured_draw(root, "killed", rows, cluster.address, kill)
+    finally:
+        cluster.shutdown()
+    return measured
 
 
 def quick_settings(table: tables.Table) -> LanguageModelSettings:
