@@ -4,18 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synth_assets.api import evaluate, synthesize
+    from synth_assets.api import evaluate, mock, synthesize
     from synth_assets.publishing.client import connect, read_table
     from synth_assets.synthesizers import load
     from synth_assets.synthesizers.base import Synthesizer
 
-__all__ = ["Synthesizer", "connect", "evaluate", "load", "read_table", "synthesize"]
+__all__ = ["Synthesizer", "connect", "evaluate", "load", "mock", "read_table", "synthesize"]
 
 _MODULES = {
     "Synthesizer": "synth_assets.synthesizers.base",
     "connect": "synth_assets.publishing.client",
     "evaluate": "synth_assets.api",
     "load": "synth_assets.synthesizers",
+    "mock": "synth_assets.api",
     "read_table": "synth_assets.publishing.client",
     "synthesize": "synth_assets.api",
 }

@@ -1,9 +1,10 @@
-"""The library: synthetic rows from a frame, and their evaluation, in one call each."""
+"""The library: synthetic rows from a frame, their evaluation, and mock rows from a schema, in one call each."""
 
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from synth_assets.evaluation.evaluate import Evaluation
+    from synth_assets.schema.constraints import Constraint
     from synth_assets.synthesizers.base import Log, Synthesizer, SynthesizerSettings
 
 
@@ -193,6 +195,72 @@ def evaluate(
     knowledge = Knowledge(log_likelihood=synthesizer.log_likelihood if has_likelihood else None)  # type: ignore[union-attr]
     with _log(progress, "evaluating") as log:
         return evaluate_samples(samples, title=title, source=source, knowledge=knowledge, log=log, details=details)
+
+
+def mock(
+    schema: TableSchema | Path | str,
+    n: int,
+    *,
+    seed: int = 0,
+    constraints: "Sequence[Constraint]" = (),
+    base: str | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Draw mock rows from a schema alone, before there is a table.
+
+    They are valid: of the declared types, limits, labels and keys, and they satisfy the constraints. They are no
+    synthetic rows, since nothing was learned: they say nothing about real ones. Their `attrs` and the log say so.
+
+    Parameters
+    ----------
+    schema : TableSchema, pathlib.Path or str
+        The schema, or a YAML file with the `columns` and, optionally, `constraints`; a `defs.yaml` is one.
+    n : int
+        Number of rows.
+    seed : int
+        Random seed. The same arguments give the same rows, and more rows begin with fewer.
+    constraints : sequence of Constraint
+        Conditions in SQL that every row satisfies, beside those of the file.
+    base : str, optional
+        A pretrained language model that chooses the values, from the names and descriptions of the columns: a folder,
+        or a name on the model hub. By default, values are uniform and columns are independent.
+    progress : bool
+        Whether progress is shown on stderr: a bar on a terminal, else lines.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n rows in the schema's columns and dtypes.
+
+    Raises
+    ------
+    ForeseenError
+        If the schema or an argument is not usable, or too few rows meet a constraint; the message names it.
+
+    Examples
+    --------
+    >>> from synth_assets.schema.columns import Categorical, Integer
+    >>> columns = (Categorical(name="colour", categories=("blue", "red")), Integer(name="size", minimum=1, maximum=9))
+    >>> mock(TableSchema(columns=columns), 3, progress=False)["size"].between(1, 9).all()
+    np.True_
+    """
+    from synth_assets.schema.definition import TableDefinition
+    from synth_assets.synthesizers.mock import mock_rows, notice
+
+    n = _integer(n, "n", "the number of mock rows, at least 1", least=1)
+    seed = _integer(seed, "seed", "an integer from 0 to 4294967295", least=0, most=2**32 - 1)
+    stated = TableDefinition("", schema) if isinstance(schema, TableSchema) else TableDefinition.from_yaml(Path(schema))
+    with _log(progress, "drawing mock rows") as log:
+        log(notice(seed, base))
+        return mock_rows(
+            stated.schema,
+            n,
+            seed=seed,
+            constraints=(*stated.constraints, *constraints),
+            base=base,
+            name=stated.name,
+            log=log,
+        )
 
 
 def _integer(value: object, name: str, expected: str, *, least: int, most: int | None = None) -> int:

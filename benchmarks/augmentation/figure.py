@@ -6,7 +6,7 @@ import pandas as pd
 
 from synth_assets.evaluation.learners import TITLES
 
-COLOURS = {"language_model": "tab:orange", "smote": "tab:blue", "cart": "tab:green"}
+COLOURS = {"language_model": "tab:orange", "pretrained": "tab:red", "smote": "tab:blue", "cart": "tab:green"}
 
 
 def augmentation_curves(study: pd.DataFrame, *, source: str) -> bytes:

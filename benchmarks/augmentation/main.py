@@ -1,7 +1,9 @@
 """`make augmentation`: the gain by 1 to 10 synthetic rows per real row, by the number of real rows.
 
-Fits the language model, SMOTE and CART to 50 to 3,000 of abalone's train rows (some 12 CPU minutes). A study that was
-stopped resumes. Writes `study.csv`, `study.md` and `study.png` to `data/bench/augmentation/`.
+Fits the language model, SMOTE and CART to 50 to 3,000 of abalone's train rows (some 12 CPU minutes). With `--base`, a
+pretrained language model too, to 50 to 300 rows unless `--sizes` are stated (minutes on a GPU, hours on a CPU). A study
+that was stopped resumes. Writes `study.csv`, `study.md` and `study.png`, or with a base `pretrained.*`, to
+`data/bench/augmentation/`.
 """
 
 import argparse
@@ -14,20 +16,22 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import tables
 from augmentation.figure import augmentation_curves
-from augmentation.study import REPEATS, answer, key_of, run_shared, summarise, trials_of
+from augmentation.study import FEW_ROWS, REPEATS, answer, key_of, run_shared, summarise, trials_of
 from runs import add_execution, execution_of
 
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
 from synth_assets.synthesizers.base import SynthesizerSettings
 from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 from synth_assets.synthesizers.smote import SmoteSettings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="*", default=list(REPEATS), help="numbers of real rows")
+    parser.add_argument("--sizes", type=int, nargs="*", help="numbers of real rows")
     parser.add_argument("--repeats", type=int, help="subsamples of each size; by default 5, and 3 of 3,000")
+    parser.add_argument("--base", help="a pretrained language model too: its folder, or its name on the model hub")
     add_execution(parser)
     arguments = parser.parse_args()
     table = tables.load("abalone")
@@ -36,8 +40,12 @@ def main() -> None:
         "smote": SmoteSettings(),
         "cart": ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
     }
+    if arguments.base is not None:
+        synthesizers["pretrained"] = pretrained(arguments.base)
+    sizes = arguments.sizes or (list(REPEATS) if arguments.base is None else list(FEW_ROWS))
+    name = "study" if arguments.base is None else "pretrained"
     folder = DataPaths.from_environment().root / "bench" / "augmentation"
-    repeats = {size: arguments.repeats or REPEATS.get(size, 5) for size in arguments.sizes}
+    repeats = {size: arguments.repeats or REPEATS.get(size, 5) for size in sizes}
     trials = trials_of(repeats, list(synthesizers), len(table.train))
     stored = {
         trial: folder
@@ -58,10 +66,15 @@ def main() -> None:
             )
     results = [pd.read_csv(stored[trial]) for trial in trials]
     study = summarise(pd.concat(results, ignore_index=True))
-    atomic_write(folder / "study.csv", study.to_csv(index=False).encode())
-    atomic_write(folder / "study.md", f"{answer(study)}\n\n{markdown(study)}\n".encode())
-    atomic_write(folder / "study.png", augmentation_curves(study, source=table.source))
-    print((folder / "study.md").read_text())
+    atomic_write(folder / f"{name}.csv", study.to_csv(index=False).encode())
+    atomic_write(folder / f"{name}.md", f"{answer(study)}\n\n{markdown(study)}\n".encode())
+    atomic_write(folder / f"{name}.png", augmentation_curves(study, source=table.source))
+    print((folder / f"{name}.md").read_text())
+
+
+def pretrained(base: str) -> LanguageModelSettings:
+    """Return the settings of a pretrained base: small batches for few rows, and no rows of a forest."""
+    return LanguageModelSettings(base=base, batch_size=16, learning_rate=2e-4, pretrain=PretrainSettings(rows=0))
 
 
 def markdown(study: pd.DataFrame) -> str:

@@ -27,6 +27,9 @@ from synth_assets.synthesizers.model_store import ALGORITHM_VERSION
 REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
 """Number of subsamples by their size. Large ones cost the most, and subsamples of nearly all rows are alike."""
 
+FEW_ROWS = (50, 100, 300)
+"""Sizes at which a pretrained base is measured, whose sense of names and values should help where rows are few."""
+
 RATIOS = (1.0, 3.0, 10.0)
 """Synthetic rows per real row, beside none."""
 
@@ -78,6 +81,7 @@ def key_of(
         "holdout": content_hash(holdout),
         "schema": schema.model_dump(mode="json"),
         "synthesizer": settings.model_dump(mode="json"),
+        "base": create(settings).base_fingerprint(0),
         "ratios": RATIOS,
         "versions": [ALGORITHM_VERSION, learners.ALGORITHM_VERSION],
         "libraries": {name: version_of(name) for name in ("numpy", "scikit-learn", "torch")},

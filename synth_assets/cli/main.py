@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from synth_assets.cli import init, operating, reading, status, synthesize
+from synth_assets.cli import init, mock, operating, reading, status, synthesize
 from synth_assets.errors import ForeseenError
 from synth_assets.storage.paths import VARIABLE, DataPaths
 
@@ -32,6 +32,7 @@ _EPILOG = """
 \b
 Examples:
   synth-assets synthesize table.csv --rows 1000 --output synthetic.csv --report report.html
+  synth-assets mock schema.yaml --rows 100 --output mock.csv
   synth-assets init table.csv --target price
   synth-assets tables
   synth-assets query "select Sex, count(*) from abalone.synthetic_latest group by all"
@@ -67,7 +68,7 @@ Completion in bash (zsh, fish):
 )
 @click.pass_context
 def main(ctx: click.Context, folder: Path | None) -> None:
-    """Synthesize a table in a file, read published synthetic tables, and manage publications.
+    """Synthesize a table in a file, mock one from a schema, read published synthetic tables, manage publications.
 
     Data goes to stdout, messages to stderr. Every command reads one complete publication, the current one.
     """
@@ -85,5 +86,6 @@ def completion(shell: str) -> None:
     click.echo(completion_class(main, {}, "synth-assets", "_SYNTH_ASSETS_COMPLETE").source())
 
 
-for command in (*init.COMMANDS, *synthesize.COMMANDS, *reading.COMMANDS, *status.COMMANDS, *operating.COMMANDS):
-    main.add_command(command)
+for commands in (init, synthesize, mock, reading, status, operating):
+    for command in commands.COMMANDS:
+        main.add_command(command)

@@ -4,6 +4,7 @@ A column is a pydantic model: YAML, JSON and the Python object are the same.
 """
 
 import hashlib
+import math
 import re
 import uuid
 from abc import ABC, abstractmethod
@@ -38,6 +39,29 @@ Role = Literal["label", "number", "text", "id"]
 TRUE_TEXTS, FALSE_TEXTS = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 """Spellings of a boolean, in any case."""
 
+
+MOCK_SPAN, MOCK_STEPS = 100, 10_000
+"""Mock numbers without limits are from 0 to this; a float has so many steps between its limits, or some more."""
+
+MOCK_START, MOCK_DAYS = date(2020, 1, 1), 1826
+"""Mock dates without limits are from this day to so many days later: 2020 to 2024."""
+
+MOCK_MISSING_SHARE = 0.1
+"""Share of the mock cells of a nullable column that are empty."""
+
+MOCK_ROWS_PER_KEY = 3
+"""Mock rows that have a key which may repeat, on average."""
+
+MOCK_WORDS = (
+    "ad", "adipiscing", "aliqua", "aliquip", "amet", "commodo", "consectetur", "consequat", "do", "dolor", "dolore",
+    "ea", "eiusmod", "elit", "enim", "et", "ex", "exercitation", "incididunt", "ipsum", "labore", "laboris", "lorem",
+    "magna", "minim", "nisi", "nostrud", "quis", "sed", "sit", "tempor", "ullamco", "ut", "veniam",
+)  # fmt: skip
+"""The words of mock text, of which a text has 1 to `MOCK_TEXT_WORDS`."""
+
+MOCK_TEXT_WORDS = 8
+
+_MICROSECONDS_PER_DAY = 86_400_000_000
 
 _OFFSET = r"[T ]\d.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$"
 """A time in ISO 8601 that ends with its offset from UTC."""
@@ -132,6 +156,37 @@ class BaseColumn(BaseModel, ABC):
         """Count the values that are not in range; missing ones do not count."""
         return int((~self.in_range(values.dropna())).sum())
 
+    def mock(self, n: int, rng: np.random.Generator, *, offset: int = 0) -> pd.Series:
+        """Draw n values from what the column states alone, uniformly; no row is needed.
+
+        Parameters
+        ----------
+        n : int
+            Number of values.
+        rng : numpy.random.Generator
+            Source of the random numbers.
+        offset : int
+            Number of values that were drawn before: keys of disjoint ranges differ.
+
+        Returns
+        -------
+        pandas.Series
+            n values in the column's dtype, each in range; of a nullable column, `MOCK_MISSING_SHARE` are missing.
+
+        Raises
+        ------
+        TableError
+            If no value is within the limits.
+        """
+        values = self._mock_values(n, rng, offset)
+        if self.nullable:
+            values = values.mask(rng.random(n) < MOCK_MISSING_SHARE)
+        return self.coerce(values.rename(self.name), origin="mock rows")
+
+    @abstractmethod
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        """Draw n values, in a dtype that also holds missing ones."""
+
     @property
     def _remedy(self) -> str:
         return "Correct the source, list the text in the column's missing_values, or state another type for the column."
@@ -201,6 +256,10 @@ class LabelColumn(BaseColumn):
     def range_text(self) -> list[str]:
         """The labels; of many, the first."""
         return [f"one of {_listed(self.labels)}"]
+
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        del offset
+        return pd.Series(np.array(self.labels, dtype=object)[rng.integers(len(self.labels), size=n)], dtype="str")
 
     def encode(self, values: pd.Series) -> pd.Series:
         """Return the position of each label; missing where the value is."""
@@ -345,6 +404,22 @@ class OrderedColumn(BaseColumn):
             )
         return self
 
+    def _mock_limits(self, start: float, span: float) -> tuple[float, float]:
+        """Return both limits in the unit of `comparable`: a default for one that is not stated."""
+        low, high = self._limit("minimum"), self._limit("maximum")
+        if low is None:
+            low = start if high is None or high > start else high - span
+        return low, low + span if high is None else high
+
+    def _mock_integers(self, n: int, rng: np.random.Generator, low: int, high: int) -> np.ndarray:
+        """Draw n of the integers from low to high."""
+        if low > high:
+            raise TableError(
+                f"mock rows: column {self.name!r} has no value that is {' and '.join(self.range_text)} and "
+                f"{self.noun}; correct its limits."
+            )
+        return rng.integers(low, high, size=n, endpoint=True)
+
     @abstractmethod
     def limit(self, name: str) -> float | None:
         """Return the limit `minimum` or `maximum` in the unit of `comparable`; None if it is not stated."""
@@ -378,6 +453,12 @@ class Integer(NumericColumn):
         """Return whether values have an integer dtype."""
         return bool(pd.api.types.is_integer_dtype(values.dtype))
 
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        del offset
+        low, high = self._mock_limits(0, MOCK_SPAN)
+        drawn = self._mock_integers(n, rng, max(math.ceil(low), -(2**63)), min(math.floor(high), 2**63 - 1))
+        return pd.Series(drawn, dtype="Int64")
+
     def _is_readable(self, values: pd.Series) -> np.ndarray:
         return np.asarray(_whole(values).notna())
 
@@ -398,11 +479,23 @@ class Float(NumericColumn):
         """Return whether values have a float dtype."""
         return bool(pd.api.types.is_float_dtype(values.dtype))
 
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        del offset
+        low, high = self._mock_limits(0, MOCK_SPAN)
+        share = rng.random(n)
+        numbers = low * (1 - share) + high * share  # high - low may be infinite
+        if 0 < high - low < np.inf:
+            numbers = numbers.round(max(math.ceil(math.log10(MOCK_STEPS / (high - low))), 0))
+        return pd.Series(numbers.clip(low, high))
+
     def _is_readable(self, values: pd.Series) -> np.ndarray:
         return np.asarray(np.isfinite(_floats(values)))
 
     def _converted(self, values: pd.Series) -> pd.Series:
         return pd.Series(_floats(values) + 0.0, index=values.index, name=values.name)  # -0.0 becomes 0.0
+
+
+_MOCK_TIMES = (float((MOCK_START - date(1970, 1, 1)).days), float(MOCK_DAYS))
 
 
 class TimeColumn(OrderedColumn):
@@ -474,6 +567,12 @@ class Date(TimeColumn):
         parsed = self._parsed(values)
         return np.asarray(parsed.notna() & (parsed == parsed.dt.normalize()))
 
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        del offset
+        low, high = self._mock_limits(*_MOCK_TIMES)
+        days = self._mock_integers(n, rng, math.ceil(low), math.floor(high))
+        return pd.Series(days.astype("datetime64[D]").astype("datetime64[s]"))
+
     def _converted(self, values: pd.Series) -> pd.Series:
         return self._parsed(values).astype("datetime64[s]")
 
@@ -522,6 +621,17 @@ class Datetime(TimeColumn):
         zoned = local.dt.tz_localize(self.timezone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward")
         return parsed.mask(is_local, zoned.dt.tz_convert("UTC").dt.tz_localize(None))
 
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        del offset
+        low, high = self._mock_limits(*_MOCK_TIMES)
+        first, last = math.ceil(low * _MICROSECONDS_PER_DAY), math.floor(high * _MICROSECONDS_PER_DAY)
+        # Times are compared as days, and a product with a float may be off by a microsecond.
+        first += first / _MICROSECONDS_PER_DAY < low
+        last -= last / _MICROSECONDS_PER_DAY > high
+        drawn = self._mock_integers(n, rng, first, last)
+        times = pd.Series((drawn - drawn % 1_000_000).clip(first, last).astype("datetime64[us]"))
+        return times if self.timezone is None else times.dt.tz_localize("UTC")
+
     def _is_readable(self, values: pd.Series) -> np.ndarray:
         return np.asarray(self._parsed(values).notna())
 
@@ -560,6 +670,13 @@ class Text(StringColumn):
     max_length: int = Field(
         default=200, ge=1, le=2000, description="Number of characters that are learned; longer texts are cut off."
     )
+
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        del offset
+        words = np.array(MOCK_WORDS)[rng.integers(len(MOCK_WORDS), size=(n, MOCK_TEXT_WORDS))].tolist()
+        lengths = rng.integers(1, MOCK_TEXT_WORDS, size=n, endpoint=True).tolist()
+        texts = [" ".join(row[:length])[: self.max_length].strip() for row, length in zip(words, lengths, strict=True)]
+        return pd.Series(texts, dtype="str")
 
 
 class Id(StringColumn):
@@ -635,6 +752,16 @@ class Id(StringColumn):
             return pd.Series([str(uuid.UUID(bytes=d, version=4)) for d in digests], dtype="str", name=self.name)
         before, run, after = re.split("(#+)", self.pattern)
         return pd.Series([f"{before}{i:0{len(run)}d}{after}" for i in numbers], dtype="str", name=self.name)
+
+    def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
+        seed = int(rng.integers(2**32))
+        if not self.repeats:
+            keys = self.generate(n, offset=offset, seed=seed)
+        else:
+            n_keys = -(-n // MOCK_ROWS_PER_KEY)
+            chosen = np.sort(rng.integers(n_keys, size=n))
+            keys = self.generate(n_keys, offset=offset, seed=seed).iloc[chosen].reset_index(drop=True)
+        return keys.astype("Int64") if self.pattern == "integer" else keys
 
     def _is_readable(self, values: pd.Series) -> np.ndarray:
         return np.asarray(_whole(values).notna()) if self.pattern == "integer" else np.ones(len(values), bool)

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -161,16 +161,7 @@ class TableSchema(BaseModel):
         TableError
             If there is no such file, or it states no schema.
         """
-        import yaml
-
-        try:
-            stated = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise TableError(f"the schema {path} cannot be read: {error.strerror or error}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise TableError(f"the schema {path} is not YAML: {' '.join(str(error).split())}.") from error
-        if not isinstance(stated, dict):
-            raise TableError(f"the schema {path} has no keys; expected `columns` and, optionally, `target`.")
+        stated = read_yaml(path)
         try:
             return cls.model_validate(stated)
         except ValidationError as error:
@@ -219,6 +210,27 @@ class TableSchema(BaseModel):
         if frame.empty:
             raise TableError(f"{origin} has no row; at least one is needed.")
         return pd.DataFrame({column.name: column.coerce(frame[column.name], origin=origin) for column in self.columns})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values that state a schema.
+
+    Raises
+    ------
+    TableError
+        If there is no such file, or it has no keys.
+    """
+    import yaml
+
+    try:
+        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TableError(f"the schema {path} cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TableError(f"the schema {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(stated, dict):
+        raise TableError(f"the schema {path} has no keys; expected `columns` and, optionally, `target`.")
+    return stated
 
 
 def readable_rows(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:

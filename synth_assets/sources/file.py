@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -131,7 +132,7 @@ def require_suffix(path: Path) -> None:
         raise TableError(f"{path}: the suffix is {path.suffix!r}; expected {' or '.join(SUFFIXES)}.")
 
 
-def write_file(frame: pd.DataFrame, path: Path, *, suffix: str) -> None:
+def write_file(frame: pd.DataFrame, path: Path, *, suffix: str, metadata: Mapping[str, str] | None = None) -> None:
     """Write a table to a file.
 
     Parameters
@@ -142,6 +143,8 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str) -> None:
         The file.
     suffix : {".csv", ".parquet"}
         Its format. Parquet keeps dtypes; a column of dtype `datetime64[s]` becomes one of dates.
+    metadata : mapping of str to str, optional
+        Facts by their keys, for the metadata of a Parquet file; CSV has no place for them.
     """
     if suffix.lower() == ".csv":
         frame.to_csv(path, index=False)
@@ -154,7 +157,7 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str) -> None:
         if field.type == pa.timestamp("s"):
             dates = table.column(position).cast(pa.date32())
             table = table.set_column(position, pa.field(field.name, pa.date32()), dates)
-    parquet.write_table(table.replace_schema_metadata(None), path, compression="zstd")
+    parquet.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
 
 
 def fingerprint_of(paths: list[Path]) -> str:

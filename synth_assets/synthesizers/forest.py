@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from synth_assets.execution.processes import cores
 from synth_assets.synthesizers.base import (
     BATCH_ROWS,
     Log,
@@ -118,9 +119,12 @@ class SequentialForest:
                 if settings.n_estimators > 1
                 else None,
                 random_state=seed,
+                n_jobs=cores(),
             )
             forest.fit(features, target)
-            self.forests.append((forest, forest.apply(features)))
+            leaves = forest.apply(features)
+            # NumPy sorts integers of 16 bits by radix.
+            self.forests.append((forest, leaves.astype(np.uint16) if leaves.max() < 1 << 16 else leaves))
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate n quantised rows, (n, m), within the bounds of the train rows and on their grid."""
@@ -247,7 +251,7 @@ class SequentialForest:
         donors, drawn = np.empty(len(features), np.int64), np.empty(len(features))
         for t, tree in enumerate(forest.estimators_):
             rows = np.flatnonzero(tree_index == t)
-            leaves = tree.apply(features[rows], check_input=False)
+            leaves = tree.apply(features[rows], check_input=False).astype(train_leaves.dtype)
             order = np.argsort(train_leaves[:, t], kind="stable")
             sorted_leaves = train_leaves[order, t]
             start = np.searchsorted(sorted_leaves, leaves, "left")

@@ -12,6 +12,7 @@ from synth_assets.schema.columns import Categorical, Float
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.forest import ForestSettings
 from synth_assets.synthesizers.smote import SmoteSettings
+from synth_assets_tests.services.hub import make_tiny_gpt2
 
 SCHEMA = TableSchema(
     columns=(Categorical(name="Colour", categories=("blue", "red")), Float(name="Size"), Float(name="Count")),
@@ -76,3 +77,16 @@ def test_the_key_of_a_trial_depends_on_its_own_inputs_only(study: ModuleType) ->
     assert key == study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, tree)
     assert key != study.key_of(trial, TRAIN, HOLDOUT.head(39), SCHEMA, tree)
     assert key != study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, ForestSettings(n_estimators=2))
+
+
+def test_a_pretrained_base_is_measured_and_its_weights_are_in_the_key(study: ModuleType, tmp_path: Path) -> None:
+    from augmentation.main import pretrained
+
+    trial = study.Trial(20, 0, "pretrained")
+    base = make_tiny_gpt2(tmp_path, seed=0)
+    settings = pretrained(str(base)).model_copy(update={"epochs": 1})
+    found = study.run_trial(trial, TRAIN, HOLDOUT, SCHEMA, settings, print)
+    assert set(found["synthetic_ratio"]) == {0.0, *study.RATIOS}
+    key = study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, settings)
+    make_tiny_gpt2(base, seed=1)
+    assert key != study.key_of(trial, TRAIN, HOLDOUT, SCHEMA, settings)

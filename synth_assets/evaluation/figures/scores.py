@@ -73,14 +73,14 @@ def metric_dots(results: pd.DataFrame, *, title: str, source: str) -> "Figure":
             axes.plot(numbers["value"], places, "o", color=ORANGE, markersize=4.5)
             if "limit" in numbers:
                 axes.plot(numbers["limit"], places, "x", color=PURPLE, markersize=5, markeredgewidth=1.6)
-            axes.set_yticks(places, [short(label, 48) for label in numbers["label"]])
+            axes.set_yticks(places, [short(label, 60) for label in numbers["label"]])
             axes.set_ylim(len(numbers) - 0.4, -0.6)
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
             axes.set_axisbelow(True)
             axes.use_sticky_edges = False  # so that points at the end of the axis are whole
             axes.margins(x=0.03)
-            axes.set_title(textwrap.fill(heading, 66))
+            axes.set_title(textwrap.fill(heading, 56))
         _metric_legend(figure, {"marker": "|", "linestyle": ""}, {"marker": "x", "linestyle": ""}, results)
     return figure
 

@@ -539,7 +539,7 @@ METRICS = (
     ),
     _attack(
         "dcr_difference_auc",
-        "Attack by difference of distances (DCR difference)",
+        "Attack by DCR difference",
         "its distance to the closest holdout row of the attacker, minus its distance to the closest synthetic row",
         "Chen, Yu, Zhang and Fritz, GAN-Leaks, CCS 2020, section 5.4, calibration; DCR-Diff in Ward, Lin, Wang and "
         "Cheng, Synth-MIA, 2025, arXiv:2509.18014",
@@ -561,7 +561,7 @@ METRICS = (
     ),
     _attack(
         "levenshtein_auc",
-        "Attack by edit distance to the closest synthetic row (LevAtt)",
+        "Attack by edit distance (LevAtt)",
         f"its edit distance, as text, to the closest synthetic row: language models may repeat strings of digits. A "
         f"label counts as one character, and {MOST_CHARACTERS} characters of a row are compared",
         "Ward et al., When Tables Leak: Attacking String Memorization in LLM-Based Tabular Data Generation, 2025, "
@@ -589,7 +589,7 @@ METRICS = (
     _best("outlier_tpr_01", "tpr_01", of_outliers=True),
     Metric(
         "likelihood_auc",
-        "Attack by who holds the model: AUC",
+        "Attack with the model: AUC",
         *AREA,
         ANY,
         "Area under the ROC curve of an attack that scores a real row by its log-likelihood under the model: as it is, "
@@ -602,7 +602,7 @@ METRICS = (
     ),
     Metric(
         "likelihood_tpr_1",
-        "Attack by who holds the model: train rows found at 1% false positives",
+        "Attack with the model: share found at 1% false positives",
         *SHARE,
         ANY,
         "Share of the train rows that this attack scores above all but 1% of the holdout rows.",
@@ -612,7 +612,7 @@ METRICS = (
     ),
     Metric(
         "likelihood_tpr_01",
-        "Attack by who holds the model: train rows found at 0.1% false positives",
+        "Attack with the model: share found at 0.1% false positives",
         *SHARE,
         ANY,
         "Share of the train rows that this attack scores above all but 0.1% of the holdout rows.",

@@ -279,7 +279,7 @@ METRICS = (
     ),
     Metric(
         "dcr_share",
-        "DCR share: rows closer to train than to holdout rows, a check of copies",
+        "DCR share, a check of copies",
         *AREA,
         ANY,
         "Share of the synthetic rows whose distance to the closest record is smaller for train rows than for as many "

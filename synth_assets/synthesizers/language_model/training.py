@@ -1,4 +1,4 @@
-"""Training loop: AdamW, a learning rate that decays once it gains little, weight averaging, exact resume."""
+"""Training loop: AdamW or Muon, a learning rate that decays once it gains little, weight averaging, exact resume."""
 
 import hashlib
 import json
@@ -20,6 +20,7 @@ from synth_assets.storage.files import sha256
 from synth_assets.synthesizers.base import Log, ModelError
 from synth_assets.synthesizers.language_model.backbone import backbone
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
+from synth_assets.synthesizers.language_model.optimizers import FlatWeights
 
 LOG_INTERVAL_S = 5.0
 
@@ -43,10 +44,6 @@ DECAY = 0.25
 MAX_ATTENTION = 2_000_000
 """Pairs of tokens of all rows that go through the model at once on a CPU."""
 
-WEIGHT_DECAY = 0.01
-"""With 0.1, boosted trees told rows of adult from real ones more easily (AUC 0.527 against 0.515 without, on a fold),
-though their likelihood was as good."""
-
 MAX_GRADIENT_NORM = 1.0
 
 
@@ -64,13 +61,17 @@ class Stage:
         Maximum number of epochs, and rows of a step.
     learning_rate : float
         Learning rate, reached after a warm-up and kept until the validation loss gains little, or few epochs remain;
-        it then decays linearly to 0, and the stage ends (Hägele et al., *Scaling Laws and Compute-Optimal Training
-        Beyond Fixed Training Durations*, 2024, section 3). The number of epochs so follows the table.
+        it then decays linearly to 0 (Hägele et al., *Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+        Durations*, 2024, section 3). The stage ends there, or at the first of these epochs that gains nothing. The
+        number of epochs so follows the table.
     patience : int
         Epochs that gain less than `MIN_GAIN` in a row, after which the learning rate decays.
     ema_decay : float
         Decay of the exponential moving average of the weights, which are validated and kept (Polyak and
         Juditsky, 1992; Tarvainen and Valpola, 2017, section 2).
+    muon : bool
+        Whether the matrices of the blocks are trained by Muon: for weights that begin at random. Those that AdamW has
+        pretrained go on with it (Liu et al., *Muon is Scalable for LLM Training*, 2025, section 3.5).
     """
 
     name: str
@@ -80,6 +81,7 @@ class Stage:
     learning_rate: float
     patience: int
     ema_decay: float
+    muon: bool
 
 
 def derive_seed(*parts: object) -> int:
@@ -169,47 +171,13 @@ def train(
     return history
 
 
-class _FlatWeights:
-    """The trainable weights of a model, and their gradients, each as one vector of which the parameters are views.
-
-    A step is then a few long operations instead of many short ones.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.parameters = sorted((p for p in model.parameters() if p.requires_grad), key=lambda p: p.ndim < 2)
-        self.values = torch.cat([p.detach().flatten() for p in self.parameters])
-        self.gradients = torch.zeros_like(self.values)
-        sizes = [p.numel() for p in self.parameters]
-        for parameter, values, gradients in zip(
-            self.parameters, torch.split(self.values, sizes), torch.split(self.gradients, sizes), strict=True
-        ):
-            parameter.data, parameter.grad = values.view_as(parameter), gradients.view_as(parameter)
-        n_decayed = sum(p.numel() for p in self.parameters if p.ndim >= 2)
-        # Matrices, which decay, and vectors (biases and norms), which do not.
-        self.matrices, self.vectors = map(torch.nn.Parameter, self.values.tensor_split([n_decayed]))
-        self.matrices.grad, self.vectors.grad = self.gradients.tensor_split([n_decayed])
-
-    def release(self) -> None:
-        """Return each parameter to a tensor of its own, as `save_pretrained` expects."""
-        for parameter in self.parameters:
-            parameter.data, parameter.grad = parameter.data.clone(), None
-
-
 class _StageTrainer:
     """The state of a stage that is being trained."""
 
     def __init__(self, model: Any, stage: Stage, *, seed: str, first_step: int) -> None:
         self.model, self.stage, self.seed = model, stage, seed
-        self.weights = _FlatWeights(model)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [self.weights.matrices], "weight_decay": WEIGHT_DECAY},
-                {"params": [self.weights.vectors], "weight_decay": 0.0},
-            ],
-            lr=stage.learning_rate,
-            betas=(0.9, 0.99),
-            fused=True,
-        )
+        self.weights = FlatWeights(model)
+        self.optimizers = self.weights.optimizers(muon=stage.muon)
         self.ema = self.weights.values.clone()
         self.epoch = self.best_epoch = self.n_without_gain = 0
         self.first_decay_epoch, self.last_epoch = self._decay_at_the_latest()
@@ -234,8 +202,10 @@ class _StageTrainer:
         first = math.floor(self.stage.epochs / (1 + DECAY))
         return first, self.stage.epochs
 
-    def _begin_decay_if_due(self) -> None:
-        if self.n_without_gain >= self.stage.patience and self.epoch < self.first_decay_epoch:
+    def _end_or_decay_if_due(self) -> None:
+        if self.epoch > self.first_decay_epoch and self.best_epoch < self.epoch:
+            self.last_epoch = self.epoch  # as smaller steps only overfit
+        elif self.n_without_gain >= self.stage.patience and self.epoch < self.first_decay_epoch:
             self.first_decay_epoch = self.epoch
             self.last_epoch = min(self.epoch + math.ceil(DECAY * self.epoch), self.stage.epochs)
 
@@ -248,7 +218,7 @@ class _StageTrainer:
         total = torch.zeros((), device=device)
         for indices in torch.randperm(len(rows)).split(self.stage.batch_size):  # type: ignore[no-untyped-call]
             learning_rate = self.learning_rate()
-            for group in self.optimizer.param_groups:
+            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = learning_rate
             batch = rows.select(indices.sort().values).to(device)  # sorted, so that neighbours share prefixes
             n_predicted = (batch.slots >= 0).sum()
@@ -259,7 +229,8 @@ class _StageTrainer:
                 (loss / n_predicted).backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
             weights.gradients *= (MAX_GRADIENT_NORM / weights.gradients.norm()).clamp(max=1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.step += 1
             # A smaller decay at first, so that the average soon forgets the initial weights.
             n = self.step - self.first_step
@@ -283,7 +254,7 @@ class _StageTrainer:
         if eval_loss < self.best_loss or self.best is None:
             self.best_loss, self.best_epoch, self.best = eval_loss, self.epoch, self.ema.clone()
         self.weights.values.copy_(trained)
-        self._begin_decay_if_due()
+        self._end_or_decay_if_due()
         return eval_loss
 
     def finish(self) -> None:
@@ -299,8 +270,9 @@ class _StageTrainer:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         tensors = {"model.weights": self.weights.values, "model.ema": self.ema, "model.best": self.best}
-        for group, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{name}.{group}": value for name, value in state.items()}
+        for number, optimizer in enumerate(self.optimizers):
+            for group, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{group}.{name}": value for name, value in state.items()}
         return {name: tensor.detach() for name, tensor in tensors.items() if tensor is not None}
 
     def restore(self, progress: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
@@ -309,12 +281,13 @@ class _StageTrainer:
         self.weights.values.copy_(tensors["model.weights"])
         self.ema.copy_(tensors["model.ema"])
         self.best = tensors["model.best"].to(self.ema.device)
-        state: dict[int, dict[str, torch.Tensor]] = {0: {}, 1: {}}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, key, group = name.split(".")
-                state[int(group)][key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        for number, optimizer in enumerate(self.optimizers):
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, tensor in tensors.items():
+                if name.startswith(f"optimizer.{number}."):
+                    _, _, group, key = name.split(".")
+                    state.setdefault(int(group), {})[key] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _chunks(rows: torch.Tensor, batch: TokenBatch, device: torch.device) -> tuple[torch.Tensor, ...]:

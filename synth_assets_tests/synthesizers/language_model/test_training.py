@@ -58,7 +58,15 @@ def stage(rows: TokenBatch, name: str = "finetune", **changed: Any) -> Stage:
     return Stage(
         name,
         rows,
-        **{"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "patience": 99, "ema_decay": 0.9, **changed},
+        **{
+            "epochs": 3,
+            "batch_size": 16,
+            "learning_rate": 0.01,
+            "patience": 99,
+            "ema_decay": 0.9,
+            "muon": True,
+            **changed,
+        },
     )
 
 
@@ -263,7 +271,7 @@ def test_a_checkpoint_is_one_flat_safetensors(tmp_path: Path) -> None:
     history = run(model_of(), [stage(rows_of(64, 1))], tmp_path)
     (checkpoint,) = tmp_path.iterdir()  # no temporary file is left
     with safe_open(checkpoint, framework="pt") as file:
-        assert {"model.weights", "model.ema", "model.best", "optimizer.exp_avg.0"} <= set(file.keys())
+        assert {"model.weights", "model.ema", "model.best", "optimizer.0.0.exp_avg"} <= set(file.keys())
         assert json.loads(file.metadata()["progress"])["history"] == history
     assert latest_checkpoint(tmp_path, silent) == checkpoint
     assert step_of(checkpoint) == 12

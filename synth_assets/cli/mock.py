@@ -1,0 +1,69 @@
+"""The command that draws mock rows from a schema."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth_assets.cli.output import bytes_to, text_to
+from synth_assets.storage.paths import DataPaths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from synth_assets.schema.table import TableSchema
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("schema", type=_FILE)
+@click.option("--rows", "-n", type=click.IntRange(min=1), required=True, help="Number of mock rows.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
+@click.option("--base", help="Pretrained language model that chooses the values: a folder, or a name on the model hub.")
+@click.option("--output", "-o", type=_FILE, help="File for the rows: .csv or .parquet; by default CSV to stdout.")
+@click.pass_obj
+def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None, output: Path | None) -> None:
+    """Draw mock rows from a schema alone, before there is a table.
+
+    SCHEMA is a YAML file with `columns` and, optionally, `constraints`, or the defs.yaml of a table. Mock rows are of
+    the declared types, limits, labels and keys, and meet the constraints. They are no synthetic rows: nothing is
+    learned, and they say nothing about real ones. The first line on stderr and the metadata of a Parquet file say so.
+    """
+    from synth_assets.schema.definition import TableDefinition
+    from synth_assets.sources.file import require_suffix, write_file
+    from synth_assets.synthesizers.mock import METADATA_KEY, mock_rows, notice
+
+    if output is not None:
+        require_suffix(output)
+    stated = TableDefinition.from_yaml(schema)
+    if base is not None:
+        base = next((str(path) for path in (Path(base), paths.base_models / base) if path.is_dir()), base)
+    remark = notice(seed, base)
+    _say(remark)
+    drawn = mock_rows(
+        stated.schema, rows, seed=seed, constraints=stated.constraints, base=base, name=stated.name, log=_say
+    )
+    if output is not None and output.suffix.lower() == ".parquet":
+        with bytes_to(output) as unfinished:
+            write_file(drawn, unfinished, suffix=output.suffix, metadata={METADATA_KEY: remark})
+    else:
+        with text_to(output) as text:
+            _as_in_source(drawn, stated.schema).to_csv(text, index=False)
+    if output is not None:
+        _say(f"{rows:,} mock rows are in {output}.")
+
+
+def _as_in_source(rows: "pd.DataFrame", schema: "TableSchema") -> "pd.DataFrame":
+    """Return rows with dates in the format of the source, so that a CSV file of them can stand in for it."""
+    from synth_assets.schema.columns import TimeColumn
+
+    formats = {column.name: column.format for column in schema.columns if isinstance(column, TimeColumn)}
+    return rows.assign(**{name: rows[name].dt.strftime(format_) for name, format_ in formats.items() if format_})
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+COMMANDS = (mock,)
