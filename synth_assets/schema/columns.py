@@ -385,7 +385,7 @@ class OrderedColumn(BaseColumn):
 
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is present and within the limits."""
-        return _within(self.comparable(values).to_numpy("float64"), self._limit("minimum"), self._limit("maximum"))
+        return _within(self.comparable(values).to_numpy("float64"), self.limit("minimum"), self.limit("maximum"))
 
     @property
     def range_text(self) -> list[str]:
@@ -395,7 +395,7 @@ class OrderedColumn(BaseColumn):
 
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> "OrderedColumn":
-        low, high = self._limit("minimum"), self._limit("maximum")
+        low, high = self.limit("minimum"), self.limit("maximum")
         if low is not None and high is not None and low > high:
             found = [_plain(getattr(self, name)) for name in ("minimum", "maximum")]
             raise ValueError(
@@ -406,7 +406,7 @@ class OrderedColumn(BaseColumn):
 
     def _mock_limits(self, start: float, span: float) -> tuple[float, float]:
         """Return both limits in the unit of `comparable`: a default for one that is not stated."""
-        low, high = self._limit("minimum"), self._limit("maximum")
+        low, high = self.limit("minimum"), self.limit("maximum")
         if low is None:
             low = start if high is None or high > start else high - span
         return low, low + span if high is None else high
@@ -421,8 +421,8 @@ class OrderedColumn(BaseColumn):
         return rng.integers(low, high, size=n, endpoint=True)
 
     @abstractmethod
-    def _limit(self, name: str) -> float | None:
-        """Return a limit in the unit of `comparable`."""
+    def limit(self, name: str) -> float | None:
+        """Return the limit `minimum` or `maximum` in the unit of `comparable`; None if it is not stated."""
 
 
 class NumericColumn(OrderedColumn):
@@ -431,7 +431,8 @@ class NumericColumn(OrderedColumn):
     minimum: float | None = Field(default=None, description="Least plausible value.")
     maximum: float | None = Field(default=None, description="Greatest plausible value.")
 
-    def _limit(self, name: str) -> float | None:
+    def limit(self, name: str) -> float | None:
+        """Return the limit `minimum` or `maximum`; None if it is not stated."""
         limit: float | None = getattr(self, name)
         return limit
 
@@ -518,7 +519,8 @@ class TimeColumn(OrderedColumn):
                 raise ValueError(f"found {value!r}; expected a date such as '2024-01-31'") from None
         return value
 
-    def _limit(self, name: str) -> float | None:
+    def limit(self, name: str) -> float | None:
+        """Return the limit `minimum` or `maximum` in days since 1970; None if it is not stated."""
         limit = getattr(self, name)
         if limit is None:
             return None

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from synth_assets.processes import cores
+from synth_assets.execution.processes import cores
 from synth_assets.synthesizers.base import (
     BATCH_ROWS,
     Log,

@@ -2,13 +2,16 @@
 
 import hashlib
 import math
+import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
+from synth_assets.execution import LOCAL, Execution, LocalExecution
 from synth_assets.orchestration.assets import fine_tuned_model as model_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets.common import (
@@ -26,6 +29,7 @@ from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets.synthesizers.base import SampleSettings
 from synth_assets.synthesizers.model_store import ModelStore
+from synth_assets.synthesizers.parts import SHARD_ROWS, read_rows
 
 NAME = "synthetic_sample"
 
@@ -55,7 +59,7 @@ class SampleConfig(dg.Config):
 
 
 def build(
-    table: Table, settings: SampleSettings, *, freshness: dg.FreshnessPolicy
+    table: Table, settings: SampleSettings, *, freshness: dg.FreshnessPolicy, execution: Execution = LOCAL
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
@@ -67,6 +71,8 @@ def build(
         The settings of the sample, which a run may override.
     freshness : dagster.FreshnessPolicy
         Maximum age of the newest sample.
+    execution : Execution
+        Where the rows of a sample of more than one part are drawn, if not in processes of this machine.
 
     Returns
     -------
@@ -106,14 +112,22 @@ def build(
         started = time.monotonic()
         with as_dagster_failure():
             synthesizer = ModelStore(paths.models(table.name)).load(version)
-            rows = synthesizer.sample(
-                wanted.n_samples,
-                seed=seed,
-                conditions=wanted.conditions,
-                temperature=wanted.temperature,
-                log=context.log.info,
-                first_key=first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
-            )
+            arguments: dict[str, Any] = {
+                "seed": seed,
+                "conditions": wanted.conditions,
+                "temperature": wanted.temperature,
+                "log": context.log.info,
+                "first_key": first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
+            }
+            if isinstance(execution, LocalExecution):
+                rows = synthesizer.sample(wanted.n_samples, processes=execution.processes, **arguments)
+            elif wanted.n_samples <= SHARD_ROWS:
+                rows = synthesizer.sample(wanted.n_samples, **arguments)
+            else:
+                folder = paths.root / "samples" / table.name / context.partition_key
+                synthesizer.sample_to(folder, wanted.n_samples, execution=execution, **arguments)
+                rows = pd.concat(read_rows(folder, synthesizer.schema), ignore_index=True)
+                shutil.rmtree(folder)
         seconds = time.monotonic() - started
         frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return result(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from synth_assets.processes import together
+from synth_assets.execution.processes import together
 from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings

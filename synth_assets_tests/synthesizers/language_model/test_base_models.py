@@ -129,7 +129,7 @@ def test_pickled_weights_of_the_hub_are_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_what_is_not_stated_depends_on_the_base_and_decides_the_version() -> None:
     scratch, pretrained = LanguageModelSettings(), LanguageModelSettings(base="distilgpt2")
-    assert scratch.resolved().learning_rate == 1e-3
+    assert scratch.resolved().learning_rate == 2e-3
     assert scratch.resolved().pretrain.rows is None
     assert pretrained.resolved().learning_rate == 2e-4
     assert pretrained.resolved().pretrain.rows == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from synth_assets.processes import together
+from synth_assets.execution.processes import together
 from synth_assets.synthesizers.language_model.parallel import environments
 from synth_assets_tests.synthesizers.language_model.test_training import Killed, model_of, rows_of, run, stage
 
