@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from synth_assets.errors import ForeseenError
-from synth_assets.publishing.publications import Publication, PublicationError, Publications
+from synth_assets.publishing.publications import FOLDER_VARIABLE, Publication, PublicationError, Publications
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.sql import quoted
+from synth_assets.storage.sql import quoted, text
 from synth_assets.storage.warehouse import IN_UTC
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     while True:
         id_ = publications.current_id()
         try:
-            return _open(publications.current().file)
+            return _open(publications.current())
         except (duckdb.Error, PublicationError) as error:
             if publications.current_id() != id_:
                 continue  # it was replaced and removed in between
@@ -100,11 +100,13 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
             ) from error
 
 
-def _open(file: Path) -> "duckdb.DuckDBPyConnection":
+def _open(publication: Publication) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
-    connection = duckdb.connect(str(file), read_only=True)
+    connection = duckdb.connect(str(publication.file), read_only=True)
     connection.execute(IN_UTC)
+    # The folder may have been moved since its views were written.
+    connection.execute(f"SET VARIABLE {FOLDER_VARIABLE} = {text(str(publication.folder))}")
     namespaces = connection.execute(
         "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
     ).fetchall()
@@ -171,6 +173,12 @@ def read_table(
             raise ReadError(f"{name} cannot be read as requested: {error}") from error
 
 
+def restrict(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Let a connection from `connect` read its publication, and no other file."""
+    connection.execute(f"SET allowed_directories = [getvariable('{FOLDER_VARIABLE}')]")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+
 def select(
     connection: "duckdb.DuckDBPyConnection", name: str, *, where: str | None = None, date: str | dt.date | None = None
 ) -> tuple[str, list[str]]:
@@ -187,14 +195,12 @@ def select(
         resample_date = _iso_date(date)
         if _RESAMPLE_DATE not in table.columns:
             raise ReadError(f"{table.full_name} has no resample date; read it without a date.")
-        known = [
-            row[0]
-            for row in connection.execute(
-                f"SELECT DISTINCT CAST({quoted(_RESAMPLE_DATE)} AS VARCHAR) FROM {table.sql} ORDER BY ALL"
-            ).fetchall()
-        ]
-        if resample_date not in known:
-            raise ReadError(f"{table.full_name} has no rows of {resample_date}; it has rows of {_listed(known)}.")
+        column = quoted(_RESAMPLE_DATE)
+        of_date = f"SELECT 1 FROM {table.sql} WHERE {column} = CAST($1 AS DATE) LIMIT 1"
+        if not connection.execute(of_date, [resample_date]).fetchall():
+            known = connection.execute(f"SELECT DISTINCT CAST({column} AS VARCHAR) FROM {table.sql} ORDER BY ALL")
+            listed = _listed([row[0] for row in known.fetchall()])
+            raise ReadError(f"{table.full_name} has no rows of {resample_date}; it has rows of {listed}.")
         conditions.append(f"{quoted(_RESAMPLE_DATE)} = CAST($1 AS DATE)")
         values.append(resample_date)
     if where is not None:

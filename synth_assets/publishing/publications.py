@@ -38,6 +38,9 @@ FORMAT = 2
 FOLDER = "publications"
 """Folder of the publications, beside the folders of tables: no table may have this name."""
 
+FOLDER_VARIABLE = "synth_assets_folder"
+"""Variable of a connection: the folder of a publication, where it is not the one in which its views were written."""
+
 CURRENT, HISTORY = "current", "history.json"
 _UNFINISHED, _REMOVED = ".building-", ".removed-"
 

@@ -49,6 +49,10 @@ class DataPaths:
         """Return the folder of training checkpoints, as the settings of a table name it."""
         return self.root / checkpoints_dir
 
+    def samples(self, table: str, resample_date: str) -> Path:
+        """Return the folder of the Parquet files of a large sample."""
+        return self.root / "samples" / table / resample_date
+
     def plots(self, table: str, resample_date: str) -> Path:
         """Return the folder of the full-size figures of a sample."""
         return self.root / "plots" / table / resample_date

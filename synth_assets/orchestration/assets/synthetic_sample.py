@@ -1,9 +1,12 @@
 """`synthetic_sample`: the synthetic rows of a resample date, in the columns, types and labels of the raw table."""
 
 import hashlib
+import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -22,10 +25,12 @@ from synth_assets.orchestration.assets.common import (
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.columns import Id
 from synth_assets.schema.validation import validate
+from synth_assets.storage.files import MANIFEST, sha256
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.warehouse import Warehouse
-from synth_assets.synthesizers.base import SampleSettings
+from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Part, Parts, Warehouse
+from synth_assets.synthesizers.base import Log, SampleSettings, Synthesizer
 from synth_assets.synthesizers.model_store import ModelStore
+from synth_assets.synthesizers.parts import read_manifest, write_parts
 
 NAME = "synthetic_sample"
 
@@ -90,7 +95,8 @@ def build(
         freshness_policy=freshness,
         description=(
             f"{settings.n_samples:,} synthetic rows, sampled from the current model each day. The seed is derived from "
-            "the model version and the resample date, so that a sample can be drawn again."
+            f"the model version and the resample date, so that a sample can be drawn again. More than "
+            f"{LARGE_SAMPLE_ROWS:,} rows are stored as Parquet files, in parts."
         ),
     )
     def synthetic_sample(
@@ -98,7 +104,7 @@ def build(
         config: SampleConfig,
         paths: dg.ResourceParam[DataPaths],
         fine_tuned_model: pd.DataFrame,
-    ) -> dg.MaterializeResult[pd.DataFrame]:
+    ) -> dg.MaterializeResult[Any]:
         table.partitions.require(context)
         version = model_asset.current_version(fine_tuned_model)
         wanted = settings.model_copy(update=config.model_dump(exclude_none=True))
@@ -106,28 +112,89 @@ def build(
         started = time.monotonic()
         with as_dagster_failure():
             synthesizer = ModelStore(paths.models(table.name)).load(version)
-            rows = synthesizer.sample(
-                wanted.n_samples,
-                seed=seed,
-                conditions=wanted.conditions,
-                temperature=wanted.temperature,
-                log=context.log.info,
-                first_key=first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
-            )
+            arguments: dict[str, Any] = {
+                "seed": seed,
+                "conditions": wanted.conditions,
+                "temperature": wanted.temperature,
+                "first_key": first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
+            }
+            rows: pd.DataFrame | Parts
+            if wanted.n_samples > LARGE_SAMPLE_ROWS:
+                of_day = paths.samples(table.name, context.partition_key)
+                rows = draw_parts(synthesizer, version, wanted.n_samples, arguments, of_day, paths, context.log.info)
+                shown = rows.head(paths.root)
+            else:
+                drawn = synthesizer.sample(wanted.n_samples, **arguments, log=context.log.info)
+                rows = shown = drawn.assign(sample_id=range(len(drawn)), model_version=version)
         seconds = time.monotonic() - started
-        frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return result(
-            frame,
+            rows,
             model_version=version,
             seed=seed,
             temperature=wanted.temperature,
             conditions=dict(wanted.conditions or {}),
             hidden_labels=synthesizer.hidden_labels,
-            rows_per_second=round(len(frame) / seconds, 1),
-            preview=preview(frame),
+            rows_per_second=round(len(rows) / seconds, 1),
+            preview=preview(shown),
         )
 
     return [synthetic_sample, _checks(table)]
+
+
+def draw_parts(
+    synthesizer: Synthesizer,
+    version: str,
+    n: int,
+    arguments: Mapping[str, Any],
+    folder: Path,
+    paths: DataPaths,
+    log: Log,
+) -> Parts:
+    """Draw a large sample into Parquet files, unless they are there already.
+
+    Parameters
+    ----------
+    synthesizer : Synthesizer
+        The fitted model.
+    version : str
+        Its version.
+    n : int
+        Number of rows.
+    arguments : mapping
+        The other arguments of `Synthesizer.sample_batches`.
+    folder : pathlib.Path
+        The folder of the samples of a resample date. Each has a folder there, named by the hash of its arguments.
+    paths : DataPaths
+        The data folder.
+    log : callable
+        Receives lines of progress.
+
+    Returns
+    -------
+    Parts
+        The files.
+    """
+    stated = json.dumps([version, n, dict(arguments)], sort_keys=True)
+    of_sample = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
+    manifest = read_manifest(of_sample) if (of_sample / MANIFEST).exists() else None
+    if manifest is None or any(
+        not (of_sample / shard.name).exists() or sha256(of_sample / shard.name) != shard.sha256
+        for shard in manifest.shards
+    ):
+        schema = synthesizer.schema
+        manifest = write_parts(
+            of_sample,
+            synthesizer.sample_batches(n, **arguments, log=log),
+            {name: schema.column(name).sql_type for name in schema.published},
+            seed=arguments["seed"],
+            model=version,
+            arguments={name: value for name, value in arguments.items() if name != "seed"},
+            log=log,
+        )
+    below = of_sample.relative_to(paths.root)
+    return Parts(
+        [Part((below / shard.name).as_posix(), shard.rows, shard.sha256) for shard in manifest.shards], version
+    )
 
 
 def seed_of(model_version: str, partition: str) -> int:
@@ -210,8 +277,18 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
-        problems = validate(frame.drop(columns=["sample_id", "model_version"]), published)
+        checked = 0
+        problems: dict[str, list[str]] = {"ranges": [], "keys": []}
+        for frame in warehouse.batches(table.name, NAME, resample_date=context.partition_key):
+            found = validate(frame.drop(columns=["sample_id", "model_version"]), published)
+            where = f" (rows from {checked:,})" if checked else ""
+            # What the first rows show is enough: of each kind, the problems of the first batch that has any.
+            problems |= {
+                kind: [f"{problem}{where}" for problem in of_kind]
+                for kind, of_kind in found.items()
+                if not problems.get(kind)
+            }
+            checked += len(frame)
         by_check = {"ranges": problems.pop("ranges"), KEYS: problems.pop("keys", [])}
         by_check["valid_rows"] = [problem for found in problems.values() for problem in found]
         for each in table.schema.columns:
@@ -223,7 +300,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             key,
             {spec.name: by_check[spec.name] for spec in specs},
             warnings=("ranges",),
-            passed=f"all {len(frame):,} rows are as expected",
+            passed=f"all {checked:,} rows are as expected",
             day=context.partition_key,
         )
 
