@@ -9,6 +9,7 @@ with connect() as connection:
 """
 
 import datetime as dt
+import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import FOLDER_VARIABLE, Publication, PublicationError, Publications
-from synth_assets.storage.paths import DataPaths
+from synth_assets.storage.objects import PREFIX, ObjectStore
+from synth_assets.storage.paths import VARIABLE, DataPaths
 from synth_assets.storage.sql import quoted, text
 from synth_assets.storage.warehouse import IN_UTC
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
+
+    from synth_assets.publishing.shared import SharedPublications
 
 Library = Literal["pandas", "arrow", "polars"]
 
@@ -71,7 +75,8 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     Parameters
     ----------
     data : str or pathlib.Path, optional
-        The data folder; by default the one in `SYNTH_ASSETS_DATA`, or `data/` of the project.
+        The data folder, or the object store that it shares publications in, as s3://bucket/prefix; by default the one
+        in `SYNTH_ASSETS_DATA`, or `data/` of the project.
 
     Returns
     -------
@@ -85,6 +90,8 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     """
     import duckdb
 
+    if shared := _shared(data):
+        return _prepared(shared.connect())
     publications = Publications(DataPaths.from_environment(data))
     while True:
         id_ = publications.current_id()
@@ -104,9 +111,23 @@ def _open(publication: Publication) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect(str(publication.file), read_only=True)
-    connection.execute(IN_UTC)
     # The folder may have been moved since its views were written.
     connection.execute(f"SET VARIABLE {FOLDER_VARIABLE} = {text(str(publication.folder))}")
+    return _prepared(connection)
+
+
+def _shared(data: str | Path | None) -> "SharedPublications | None":
+    """Return the publications of an object store, where one is named instead of a folder."""
+    named = str(data or os.environ.get(VARIABLE) or "")
+    if not named.startswith(PREFIX):
+        return None
+    from synth_assets.publishing.shared import SharedPublications
+
+    return SharedPublications(ObjectStore(named))
+
+
+def _prepared(connection: "duckdb.DuckDBPyConnection") -> "duckdb.DuckDBPyConnection":
+    connection.execute(IN_UTC)
     namespaces = connection.execute(
         "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
     ).fetchall()
@@ -290,10 +311,12 @@ def sample_current_model(
         If the model is no longer in the model store, or cannot meet the conditions.
     """
     from synth_assets.publishing.builder import PublishSpec
+    from synth_assets.publishing.shared import fetch_model
     from synth_assets.synthesizers.model_store import ModelStore
 
-    paths = DataPaths.from_environment(data)
-    publication = Publications(paths).current()
+    shared = _shared(data)
+    paths = DataPaths.from_environment(shared.folder if shared else data)
+    publication = shared.current() if shared else Publications(paths).current()
     publication.require_format()
     version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
     spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
@@ -305,7 +328,10 @@ def sample_current_model(
         name, condition = parse_condition(stated, (*schema.names, *filter(None, aliases)))
         name = aliases.get(name, name) or name
         by_column[name] = f"{by_column[name]} and {condition}" if name in by_column else condition
-    synthesizer = ModelStore(paths.models(table)).load(version)
+    models = ModelStore(paths.models(table))
+    if storage := shared.store if shared else paths.storage and ObjectStore(paths.storage):
+        fetch_model(storage, table, models.path(version))
+    synthesizer = models.load(version)
     log = log or (lambda _: None)
     if keys := schema.names_of("id"):
         log(f"keys begin as in the first sample, and may be those of stored rows: {', '.join(keys)}")

@@ -264,7 +264,31 @@ class Publications:
             publication = self.get(id_)
             publication.verify()
             self.make_current(publication, "rollback")
+            self.share()
             return publication
+
+    def share(self) -> None:
+        """Write the current publication to the object store of the data folder, if it has one, and switch consumers.
+
+        Raises
+        ------
+        PublicationError
+            If the store cannot be written to, or another data folder writes to it. Its consumers keep what they have.
+        """
+        if self.paths.storage is None:
+            return
+        from synth_assets.publishing.shared import SharedPublications
+        from synth_assets.storage.objects import ObjectStore, StorageError
+
+        current, kept = self.current(), self.all()
+        known = {each.id for each in kept} | {entry["publication"] for entry in self.history()}
+        try:
+            SharedPublications(ObjectStore(self.paths.storage)).share(current, kept, known)
+        except StorageError as error:
+            raise PublicationError(
+                f"publication {current.id} is current in {self.paths.published.parent}, and is not shared yet: {error} "
+                "Materialize `published` again to share it."
+            ) from error
 
     def remove(self, publication: Publication) -> None:
         """Remove a publication that is not current; open connections to it stay readable."""

@@ -137,6 +137,7 @@ class Publisher:
                 expired |= {each for each in left_out if each < oldest}
             for each in sorted(expired):
                 self._delete_from_pipeline(spec.name, each)
+            publications.share()
         return PublishResult(publication, is_new, left_out, sorted(expired), skipped)
 
     def delete(self, table: str, resample_date: str) -> int:
@@ -177,6 +178,8 @@ class Publisher:
             for publication in publications.all():
                 if resample_date in publication.samples(table) and publication.id != publications.current_id():
                     publications.remove(publication)
+            if publications.current_id() is not None:
+                publications.share()
         return rows
 
     def _build(self, folder: Path, base: Publication | None) -> AbstractContextManager[PublicationBuilder]:

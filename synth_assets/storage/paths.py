@@ -8,6 +8,10 @@ VARIABLE = "SYNTH_ASSETS_DATA"
 """Environment variable with the data folder; by default it is `data/` of the project."""
 
 
+STORAGE_VARIABLE = "SYNTH_ASSETS_STORAGE"
+"""Environment variable with the object store, as s3://bucket/prefix, in which publications and models are shared."""
+
+
 @dataclass(frozen=True)
 class DataPaths:
     """The layout of a data folder.
@@ -16,15 +20,22 @@ class DataPaths:
     ----------
     root : pathlib.Path
         The data folder, as an absolute path.
+    storage : str, optional
+        The object store in which publications and models are shared with other machines, as s3://bucket/prefix.
     """
 
     root: Path
+    storage: str | None = None
 
     @classmethod
     def from_environment(cls, folder: str | Path | None = None) -> "DataPaths":
-        """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package."""
+        """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package.
+
+        Its object store is the one in `SYNTH_ASSETS_STORAGE`, if any.
+        """
         named = folder or os.environ.get(VARIABLE)
-        return cls(Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data")
+        root = Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data"
+        return cls(root, os.environ.get(STORAGE_VARIABLE) or None)
 
     @property
     def warehouse(self) -> Path:

@@ -23,9 +23,11 @@ from synth_assets.orchestration.assets.common import (
     result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.publishing.shared import fetch_model
 from synth_assets.schema.columns import Id
 from synth_assets.schema.validation import validate
 from synth_assets.storage.files import MANIFEST, sha256
+from synth_assets.storage.objects import ObjectStore
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Part, Parts, Warehouse
 from synth_assets.synthesizers.base import Log, SampleSettings, Synthesizer
@@ -111,7 +113,10 @@ def build(
         seed = seed_of(version, context.partition_key)
         started = time.monotonic()
         with as_dagster_failure():
-            synthesizer = ModelStore(paths.models(table.name)).load(version)
+            models = ModelStore(paths.models(table.name))
+            if paths.storage:
+                fetch_model(ObjectStore(paths.storage), table.name, models.path(version))
+            synthesizer = models.load(version)
             arguments: dict[str, Any] = {
                 "seed": seed,
                 "conditions": wanted.conditions,
