@@ -12,13 +12,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import tables
 from measures import measure, measure_real_rows
 from peers.environments import FIELD, PEERS, inputs_of, interpreter_of
-from runs import HERE, OWN, PACKAGE, Limits, Run, Runs, code_of, run_within
+from runs import HERE, OWN, PACKAGE, Limits, Run, Runs, add_execution, code_of, execution_of, run_within
 from tables_report import REFERENCE, write_section
 
 from synth_assets.errors import ForeseenError
@@ -42,11 +43,17 @@ def main() -> None:
     parser.add_argument("--only-run", action="store_true", help="keep the rows, and measure them later")
     parser.add_argument("--only-stored", action="store_true", help="run nothing: report what is stored, of any limits")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the page to write to (default: %(default)s)")
+    add_execution(parser)
     arguments = parser.parse_args()
     limits = Limits(arguments.cpu_minutes * 60, arguments.memory_gb * 1024)
     found: list[dict[str, object]] = []
     ended: list[Run] = []
     loaded: dict[str, str] = {}
+    if not arguments.only_stored and (arguments.ray or arguments.processes > 1):
+        import bench_tables  # by this name, other processes find it
+
+        calls = list(product(arguments.seeds, arguments.methods, arguments.tables, [limits]))
+        execution_of(arguments).results(bench_tables.run_elsewhere, calls)
     for seed in arguments.seeds:
         for method in arguments.methods:
             for name in arguments.tables:
@@ -110,6 +117,13 @@ def run_one(runs: Runs, method: str, limits: Limits | None) -> Run | None:
         said = run.reason or f"fit {report['fit_cpu_s']} CPU s, sampled in {report['sample_cpu_s']} CPU s"
         print(f"{run.table}, {method}, seed {run.seed}: {run.status}. {said}", flush=True)
     return run
+
+
+def run_elsewhere(shared: None, seed: int, method: str, name: str, limits: Limits) -> None:
+    """Run a method in any process that sees the data folder, unless that is stored."""
+    del shared
+    if (runs := runs_of(name, seed)) is not None:
+        run_one(runs, method, limits)
 
 
 def measured(runs: Runs, run: Run) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 A run that failed or reached a limit is kept too, with the reason; it is repeated when the limit is raised.
 """
 
+import argparse
 import ast
 import hashlib
 import json
@@ -22,6 +23,7 @@ from methods import BE_GREAT, TEMPERATURES, read_rows
 from peers.environments import PEERS, Peer, inputs_of, interpreter_of, script_of
 from tables import Table
 
+from synth_assets.execution import Execution, LocalExecution, RayExecution
 from synth_assets.storage.files import atomic_write, sha256
 from synth_assets.synthesizers import SYNTHESIZERS
 
@@ -43,6 +45,17 @@ ENDED = 5.0
 """Seconds that a process has to end after it was told to."""
 
 Status = Literal["finished", "CPU limit", "memory limit", "failed"]
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where runs are made side by side; by default, one after the other."""
+    parser.add_argument("--processes", type=int, default=1, help="runs at the same time on this machine")
+    parser.add_argument("--ray", metavar="ADDRESS", help="Ray cluster that runs are made on, or 'auto' (extra `ray`)")
+
+
+def execution_of(arguments: argparse.Namespace) -> Execution:
+    """Return the execution that the options state."""
+    return RayExecution(address=arguments.ray) if arguments.ray else LocalExecution(processes=arguments.processes)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import tables
 from augmentation.figure import augmentation_curves
-from augmentation.study import REPEATS, answer, key_of, run_trial, summarise, trials_of
+from augmentation.study import REPEATS, answer, key_of, run_shared, summarise, trials_of
+from runs import add_execution, execution_of
 
 from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
@@ -27,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=list(REPEATS), help="numbers of real rows")
     parser.add_argument("--repeats", type=int, help="subsamples of each size; by default 5, and 3 of 3,000")
+    add_execution(parser)
     arguments = parser.parse_args()
     table = tables.load("abalone")
     synthesizers: dict[str, SynthesizerSettings] = {
@@ -37,17 +39,24 @@ def main() -> None:
     folder = DataPaths.from_environment().root / "bench" / "augmentation"
     repeats = {size: arguments.repeats or REPEATS.get(size, 5) for size in arguments.sizes}
     trials = trials_of(repeats, list(synthesizers), len(table.train))
-    results = []
-    for number, trial in enumerate(trials, start=1):
-        settings = synthesizers[trial.synthesizer]
-        stored = folder / f"{key_of(trial, table.train, table.holdout, table.schema, settings)}.csv"
-        if not stored.exists():
-            found = run_trial(trial, table.train, table.holdout, table.schema, settings, log=lambda line: None)
-            atomic_write(stored, found.to_csv(index=False).encode())
-        results.append(pd.read_csv(stored))
-        print(
-            f"{number} of {len(trials)}: {trial.real_rows:,} real rows, repeat {trial.repeat + 1}, {trial.synthesizer}"
-        )
+    stored = {
+        trial: folder
+        / f"{key_of(trial, table.train, table.holdout, table.schema, synthesizers[trial.synthesizer])}.csv"
+        for trial in trials
+    }
+    missing = [trial for trial in trials if not stored[trial].exists()]
+    calls = [(trial, synthesizers[trial.synthesizer]) for trial in missing]
+    rows = table.train, table.holdout, table.schema
+    n_done = len(trials) - len(missing)
+    for report in execution_of(arguments).completed(run_shared, calls, shared=rows):
+        for number, found in report.results:
+            trial, n_done = missing[number], n_done + 1
+            atomic_write(stored[trial], found.to_csv(index=False).encode())
+            print(
+                f"{n_done} of {len(trials)}: {trial.real_rows:,} real rows, repeat {trial.repeat + 1}, "
+                f"{trial.synthesizer}"
+            )
+    results = [pd.read_csv(stored[trial]) for trial in trials]
     study = summarise(pd.concat(results, ignore_index=True))
     atomic_write(folder / "study.csv", study.to_csv(index=False).encode())
     atomic_write(folder / "study.md", f"{answer(study)}\n\n{markdown(study)}\n".encode())

@@ -21,7 +21,7 @@ from synth_assets.evaluation.intervals import bootstrap_counts, score_interval
 from synth_assets.evaluation.learners import TITLES, PredictionTask
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.synthesizers import create
-from synth_assets.synthesizers.base import Log, SynthesizerSettings
+from synth_assets.synthesizers.base import Log, SynthesizerSettings, silent
 from synth_assets.synthesizers.model_store import ALGORITHM_VERSION
 
 REPEATS: Mapping[int, int] = {50: 5, 100: 5, 300: 5, 1000: 5, 3000: 3}
@@ -123,6 +123,14 @@ def run_trial(
             found.append(frame.assign(estimator=name, metric=metric, synthetic_ratio=ratio))
     result = pd.concat(found, ignore_index=True).assign(**asdict(trial))
     return result[[*_TRIAL, "estimator", "metric", "synthetic_ratio", "resample", "score"]]
+
+
+def run_shared(
+    rows: tuple[pd.DataFrame, pd.DataFrame, TableSchema], trial: Trial, settings: SynthesizerSettings
+) -> pd.DataFrame:
+    """Run a trial on train and holdout rows that all trials share, in any process; see `run_trial`."""
+    train, holdout, schema = rows
+    return run_trial(trial, train, holdout, schema, settings, log=silent)
 
 
 def summarise(trials: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from synth_assets.storage.paths import DataPaths
 
 HERE = Path(__file__).resolve().parent
@@ -91,6 +93,12 @@ def interpreter_of(environment: str) -> Path:
 
     If it cannot be made, the next call tries again.
     """
+    VENVS.mkdir(parents=True, exist_ok=True)
+    with FileLock(VENVS / f"{environment}.lock"):  # of several runs at the same time, one makes it
+        return _made(environment)
+
+
+def _made(environment: str) -> Path:
     made = ENVIRONMENTS[environment]
     folder = VENVS / environment
     interpreter, marker = folder / "bin" / "python", folder / "installed"

@@ -1,14 +1,18 @@
 """Options and arguments of several commands."""
 
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import Publications
 from synth_assets.storage.paths import DataPaths
+
+if TYPE_CHECKING:
+    from synth_assets.execution import Execution
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -40,6 +44,50 @@ processes_option = click.option(
     type=click.IntRange(min=1),
     help="Processes that draw rows, which do not depend on it; by default one for each core and 100,000 rows.",
 )
+
+
+class _Count(click.ParamType):
+    """A whole number of at least 1, which may be written 1e9 or 1_000_000."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = Decimal(str(value).replace("_", ""))
+        except InvalidOperation:
+            number = Decimal(0)
+        if not number.is_finite() or number < 1 or number % 1:
+            self.fail(f"{value!r} is not a whole number of at least 1, such as 5000 or 1e9.", param, ctx)
+        return int(number)
+
+
+COUNT = _Count()
+
+execution_option = click.option(
+    "--execution",
+    type=click.Choice(["local", "ray"]),
+    help="Write a folder of Parquet files, --output, which a killed command resumes when it is repeated: in processes "
+    "of this machine, or as tasks of a Ray cluster.",
+)
+
+address_option = click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Ray cluster; 'auto' for the one of this machine. By default, one is started and ended with the command.",
+)
+
+
+def execution_of(name: str, address: str | None, processes: int | None) -> "Execution":
+    """Return the execution that options state."""
+    from synth_assets.execution import LocalExecution, RayExecution
+
+    if name == "local":
+        if address is not None:
+            raise click.UsageError("--address requires --execution ray.")
+        return LocalExecution(processes=processes)
+    if processes is not None:
+        raise click.UsageError("--processes is for --execution local; a cluster decides itself how many tasks run.")
+    return RayExecution(address=address)
 
 
 def format_option(*formats: str) -> Callable[[Any], Any]:

@@ -4,13 +4,18 @@ import secrets
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from synth_assets.cli import output
 from synth_assets.cli.options import (
+    COUNT,
+    address_option,
     as_json_option,
+    execution_of,
+    execution_option,
     format_option,
     guard_option,
     name_argument,
@@ -100,7 +105,7 @@ def export(
 
 
 @click.command()
-@click.option("-n", "--rows", "n", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of rows.")
+@click.option("-n", "--rows", "n", type=COUNT, default=1000, show_default=True, help="Number of rows; 1e9 is one too.")
 @click.option(
     "--where",
     "conditions",
@@ -112,18 +117,28 @@ def export(
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Random seed.")
 @click.option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Sampling temperature.")
 @processes_option
+@execution_option
+@address_option
 @format_option("csv", "parquet", "arrow", "json", "table")
 @guard_option
-@output_option
-@click.pass_obj
+@click.option(
+    "--output",
+    "-o",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Output file, written atomically, by default stdout; with --execution, a folder.",
+)
+@click.pass_context
 def sample(
-    paths: DataPaths,
+    ctx: click.Context,
     n: int,
     conditions: tuple[str, ...],
     table: str | None,
     seed: int | None,
     temperature: float | None,
     processes: int | None,
+    execution: str | None,
+    address: str | None,
     format_: str,
     guard_formulas: bool,
     path: Path | None,
@@ -131,27 +146,49 @@ def sample(
     """Sample new rows from the model of the latest published sample.
 
     No gate is evaluated on these rows. Keys are unique in them alone, and may be those of stored samples.
+
+    With --execution, rows are written to a folder of Parquet files with a manifest, part by part, in little memory. The
+    rows of a seed are the same wherever they are drawn.
     """
     import duckdb
 
+    paths: DataPaths = ctx.obj
     table = selected_table(paths, table)
+    if execution is None:
+        if address is not None:
+            raise click.UsageError("--address requires --execution ray.")
+        if path is not None and path.is_dir():
+            raise click.BadParameter(f"{path} is a folder; --execution writes to one.", param_hint="--output")
+    elif path is None or guard_formulas or ctx.get_parameter_source("format_") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--execution writes a folder of Parquet files: name it by --output, without --format.")
+    arguments: dict[str, Any] = {
+        "conditions": conditions,
+        "temperature": temperature,
+        "data": paths.root,
+        "log": lambda line: click.echo(line, err=True),
+    }
     if seed is None:
-        seed = secrets.randbelow(2**32)
+        seed = _unfinished_seed(path) if execution else None
+        seed = secrets.randbelow(2**32) if seed is None else seed
         click.echo(f"--seed {seed}", err=True)
     with redirect_stdout(sys.stderr):  # libraries print their progress to stdout, where the rows go
-        rows = client.sample_current_model(
-            table,
-            n,
-            seed=seed,
-            conditions=conditions,
-            temperature=temperature,
-            processes=processes,
-            data=paths.root,
-            log=lambda line: click.echo(line, err=True),
-        )
+        if execution is not None:
+            assert path is not None  # noqa: S101 - checked above
+            chosen = execution_of(execution, address, processes)
+            manifest = client.sample_current_model_to(table, path, n, seed=seed, execution=chosen, **arguments)
+            click.echo(f"{manifest.n:,} rows in {len(manifest.shards):,} files are in {path}.", err=True)
+            return
+        rows = client.sample_current_model(table, n, seed=seed, processes=processes, **arguments)
     with duckdb.connect() as connection:
         connection.register("rows", rows)
         _export(connection, "SELECT * FROM rows", None, format_, path, guard_formulas)
+
+
+def _unfinished_seed(folder: Path | None) -> int | None:
+    """Return the seed of a sample that a killed command has begun in a folder."""
+    from synth_assets.synthesizers.parts import stated_seed
+
+    return None if folder is None else stated_seed(folder)
 
 
 COMMANDS = (tables, query, export, sample)

@@ -25,7 +25,7 @@ from synth_assets.evaluation.metrics.utility import (
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
-from synth_assets.processes import cores, started
+from synth_assets.execution.processes import cores, started
 from synth_assets.schema.constraints import Constraint, check_constraints
 
 if TYPE_CHECKING:

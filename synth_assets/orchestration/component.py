@@ -79,11 +79,15 @@ class SyntheticTable(dg.Component):
             ),
             *encoded_split.build(table, settings.split),
             *fine_tuned_model.build(
-                table, settings.synthesizer, seed=settings.seed, checkpoints_dir=settings.checkpoints_dir
+                table,
+                settings.synthesizer,
+                seed=settings.seed,
+                checkpoints_dir=settings.checkpoints_dir,
+                execution=settings.execution,
             ),
         ]
         each_day = [
-            *synthetic_sample.build(table, settings.sample, freshness=freshness),
+            *synthetic_sample.build(table, settings.sample, freshness=freshness, execution=settings.execution),
             *fidelity.build(table, settings.constraints),
             *privacy.build(table),
             *(regression_comparison.build(table) if table.schema.target else ()),

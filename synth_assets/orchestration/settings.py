@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Gate, gates_with
+from synth_assets.execution import LOCAL, AnyExecution
 from synth_assets.publishing.publications import FOLDER
 from synth_assets.publishing.retention import UNLIMITED, Retention
 from synth_assets.schema.columns import Column, TableError
@@ -204,6 +205,11 @@ class SyntheticTableSettings(_Settings):
         default="checkpoints", description="Folder of training checkpoints, inside the data folder."
     )
     sample: SampleSettings = Field(default=SampleSettings(), description="Size and conditions of a sample.")
+    execution: AnyExecution = Field(
+        default=LOCAL,
+        description="Where a model is fitted and large samples are drawn: `local`, in processes of this machine, or "
+        "`ray`, on a cluster whose machines share the data folder. Models and rows do not depend on it.",
+    )
     constraints: tuple[Constraint, ...] = Field(default=(), description="Conditions in SQL that valid rows satisfy.")
     tolerances: dict[str, dict[str, float]] = Field(
         default={},

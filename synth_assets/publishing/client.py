@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from synth_assets.execution import Execution
     from synth_assets.publishing.shared import SharedPublications
+    from synth_assets.synthesizers.base import Synthesizer
+    from synth_assets.synthesizers.parts import Manifest
 
 Library = Literal["pandas", "arrow", "polars"]
 
@@ -310,6 +313,35 @@ def sample_current_model(
     ModelError
         If the model is no longer in the model store, or cannot meet the conditions.
     """
+    synthesizer, arguments = _current_model(table, conditions, temperature, data, log)
+    return synthesizer.sample(n, seed=seed, processes=processes, **arguments)
+
+
+def sample_current_model_to(
+    table: str,
+    folder: Path,
+    n: int,
+    *,
+    seed: int,
+    conditions: Sequence[str] = (),
+    temperature: float | None = None,
+    execution: "Execution",
+    data: str | Path | None = None,
+    log: Callable[[str], None] | None = None,
+) -> "Manifest":
+    """Sample rows as `sample_current_model` does, into a folder of Parquet files; see `Synthesizer.sample_to`."""
+    synthesizer, arguments = _current_model(table, conditions, temperature, data, log)
+    return synthesizer.sample_to(folder, n, seed=seed, execution=execution, **arguments)
+
+
+def _current_model(
+    table: str,
+    conditions: Sequence[str],
+    temperature: float | None,
+    data: str | Path | None,
+    log: Callable[[str], None] | None,
+) -> "tuple[Synthesizer, dict[str, Any]]":
+    """Return the model of the latest published sample of a table, and the arguments that rows are drawn with."""
     from synth_assets.publishing.builder import PublishSpec
     from synth_assets.publishing.shared import fetch_model
     from synth_assets.synthesizers.model_store import ModelStore
@@ -335,14 +367,11 @@ def sample_current_model(
     log = log or (lambda _: None)
     if keys := schema.names_of("id"):
         log(f"keys begin as in the first sample, and may be those of stored rows: {', '.join(keys)}")
-    return synthesizer.sample(
-        n,
-        seed=seed,
-        conditions={**(spec.sample.conditions or {}), **by_column} or None,
-        temperature=spec.sample.temperature if temperature is None else temperature,
-        processes=processes,
-        log=log,
-    )
+    return synthesizer, {
+        "conditions": {**(spec.sample.conditions or {}), **by_column} or None,
+        "temperature": spec.sample.temperature if temperature is None else temperature,
+        "log": log,
+    }
 
 
 def parse_condition(condition: str, names: Collection[str] = ()) -> tuple[str, str]:

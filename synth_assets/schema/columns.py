@@ -326,7 +326,7 @@ class OrderedColumn(BaseColumn):
 
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is present and within the limits."""
-        return _within(self.comparable(values).to_numpy("float64"), self._limit("minimum"), self._limit("maximum"))
+        return _within(self.comparable(values).to_numpy("float64"), self.limit("minimum"), self.limit("maximum"))
 
     @property
     def range_text(self) -> list[str]:
@@ -336,7 +336,7 @@ class OrderedColumn(BaseColumn):
 
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> "OrderedColumn":
-        low, high = self._limit("minimum"), self._limit("maximum")
+        low, high = self.limit("minimum"), self.limit("maximum")
         if low is not None and high is not None and low > high:
             found = [_plain(getattr(self, name)) for name in ("minimum", "maximum")]
             raise ValueError(
@@ -346,8 +346,8 @@ class OrderedColumn(BaseColumn):
         return self
 
     @abstractmethod
-    def _limit(self, name: str) -> float | None:
-        """Return a limit in the unit of `comparable`."""
+    def limit(self, name: str) -> float | None:
+        """Return the limit `minimum` or `maximum` in the unit of `comparable`; None if it is not stated."""
 
 
 class NumericColumn(OrderedColumn):
@@ -356,7 +356,8 @@ class NumericColumn(OrderedColumn):
     minimum: float | None = Field(default=None, description="Least plausible value.")
     maximum: float | None = Field(default=None, description="Greatest plausible value.")
 
-    def _limit(self, name: str) -> float | None:
+    def limit(self, name: str) -> float | None:
+        """Return the limit `minimum` or `maximum`; None if it is not stated."""
         limit: float | None = getattr(self, name)
         return limit
 
@@ -425,7 +426,8 @@ class TimeColumn(OrderedColumn):
                 raise ValueError(f"found {value!r}; expected a date such as '2024-01-31'") from None
         return value
 
-    def _limit(self, name: str) -> float | None:
+    def limit(self, name: str) -> float | None:
+        """Return the limit `minimum` or `maximum` in days since 1970; None if it is not stated."""
         limit = getattr(self, name)
         if limit is None:
             return None

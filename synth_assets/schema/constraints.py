@@ -108,6 +108,35 @@ def violations(rows: pd.DataFrame, constraints: Sequence[Constraint], schema: Ta
     return pd.DataFrame(found, index=rows.index)
 
 
+def count_violations(
+    connection: "duckdb.DuckDBPyConnection", source: str, constraints: Sequence[Constraint], schema: TableSchema
+) -> dict[str, int]:
+    """Count the rows of a relation of a connection, in SQL, that violate each constraint, as `violations` does.
+
+    Raises
+    ------
+    TableError
+        As `check_constraints`.
+    """
+    if not constraints:
+        return {}
+    check_constraints(constraints, schema)
+    columns = ", ".join(
+        f"TRY_CAST({quoted(c.name)} AS {_type_of(c.sql_type)}) AS {quoted(c.name)}" for c in schema.columns
+    )
+    nullable = [f"{quoted(column.name)} IS NULL" for column in schema.columns if column.nullable]
+    may_be_unknown = " OR ".join(nullable) or "false"
+    counts = ", ".join(f"count(*) FILTER (NOT coalesce(({each.sql}), {may_be_unknown}))" for each in constraints)
+    found = connection.execute(f"SELECT {counts} FROM (SELECT {columns} FROM {source}) AS rows").fetchone() or ()
+    return {each.name: int(count) for each, count in zip(constraints, found, strict=True)}
+
+
+def timezone_of(schema: TableSchema) -> str:
+    """Return the zone whose hours and dates times with a zone have: theirs, or UTC if the columns have several."""
+    zones = {column.timezone for column in schema.columns if isinstance(column, Datetime) and column.timezone}
+    return zones.pop() if len(zones) == 1 else "UTC"
+
+
 def _type_of(sql_type: str) -> str:
     return _TYPES.get(sql_type, sql_type)
 
@@ -117,10 +146,7 @@ def _connect(schema: TableSchema) -> "duckdb.DuckDBPyConnection":
 
     # Constraints come from a file: they may read the rows of the query and nothing else on the machine.
     connection = duckdb.connect(config={"enable_external_access": False})
-    # Hours and dates of times with a zone are the ones of that zone, or of UTC if the columns have several.
-    zones = {column.timezone for column in schema.columns if isinstance(column, Datetime) and column.timezone}
-    zone = zones.pop() if len(zones) == 1 else "UTC"
-    connection.execute(f"SET TimeZone = '{zone.replace(chr(39), chr(39) * 2)}'")
+    connection.execute(f"SET TimeZone = '{timezone_of(schema).replace(chr(39), chr(39) * 2)}'")
     connection.execute("SET lock_configuration = true")
     return connection
 

@@ -59,7 +59,35 @@ def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1)
         found, each as a sentence that says what to do.
     """
     rows, found = len(frame), [str(name) for name in frame.columns]
-    problems: dict[str, list[str]] = {
+    problems = problems_of_shape(found, rows, schema, minimum_rows)
+    for column in schema.columns:
+        if column.name not in found:
+            continue
+        values = frame[column.name]
+        empty = int(values.isna().sum())
+        if empty and not column.nullable:
+            problems["no_missing_values"].append(missing_cells(column, empty, rows))
+        if not column.has_dtype(values):
+            if empty < rows:  # of an empty column, the dtype says nothing
+                problems["types"].append(wrong_type(column, describe_type(values)))
+        elif isinstance(column, Id):
+            if not column.repeats and (repeated := int(values.dropna().duplicated().sum())):
+                problems["keys"].append(repeated_keys(column, repeated, rows))
+        elif column.role == "label":
+            present = values.dropna()
+            unknown = present[~column.in_range(present)]
+            if len(unknown):
+                problems["labels"].append(
+                    unknown_labels(column, unknown.value_counts().index.tolist(), len(unknown), rows)
+                )
+        elif column.role == "number" and (outside := column.count_out_of_range(values)):
+            problems["ranges"].append(outside_limits(column, outside, rows))
+    return problems
+
+
+def problems_of_shape(found: Sequence[str], rows: int, schema: TableSchema, minimum_rows: int) -> dict[str, list[str]]:
+    """Return the problems of a table by check: of its columns and its number of rows, and none yet of the others."""
+    return {
         "columns": _wrong_columns(found, schema),
         "types": [],
         "row_count": [] if rows >= minimum_rows else [_too_few(rows, minimum_rows)],
@@ -68,37 +96,49 @@ def validate(frame: pd.DataFrame, schema: TableSchema, *, minimum_rows: int = 1)
         "ranges": [],
         "keys": [],
     }
-    for column in schema.columns:
-        if column.name not in found:
-            continue
-        values = frame[column.name]
-        empty = int(values.isna().sum())
-        if empty and not column.nullable:
-            problems["no_missing_values"].append(
-                f"{column.name}: {_of(empty, rows, 'cell')} empty; state `nullable: true` for the column, or fill the "
-                "cells in the source"
-            )
-        if not column.has_dtype(values):
-            if empty < rows:  # of an empty column, the dtype says nothing
-                problems["types"].append(
-                    f"{column.name} holds values of the type {describe_type(values)}, expected {column.type}; correct "
-                    "the column's type, or the source"
-                )
-        elif isinstance(column, Id):
-            if not column.repeats and (repeated := int(values.dropna().duplicated().sum())):
-                problems["keys"].append(
-                    f"{column.name}: {_of(repeated, rows, 'key')} the key of an earlier row; remove the repeated rows, "
-                    "or state `repeats: true` for the column"
-                )
-        elif column.role == "label":
-            problems["labels"] += _unknown_labels(column, values.dropna(), rows)
-        elif column.role == "number" and (outside := column.count_out_of_range(values)):
-            expected = " and ".join(column.range_text) or "finite"
-            problems["ranges"].append(
-                f"{column.name}: {_of(outside, rows, 'value')} not {expected}; correct the source, or the limits of "
-                "the column"
-            )
-    return problems
+
+
+def missing_cells(column: Column, empty: int, rows: int) -> str:
+    """Return the problem of cells that are empty."""
+    return (
+        f"{column.name}: {_of(empty, rows, 'cell')} empty; state `nullable: true` for the column, or fill the "
+        "cells in the source"
+    )
+
+
+def wrong_type(column: Column, found: str) -> str:
+    """Return the problem of values of another type."""
+    return (
+        f"{column.name} holds values of the type {found}, expected {column.type}; correct the column's type, or the "
+        "source"
+    )
+
+
+def repeated_keys(column: Column, repeated: int, rows: int) -> str:
+    """Return the problem of keys that earlier rows have."""
+    return (
+        f"{column.name}: {_of(repeated, rows, 'key')} the key of an earlier row; remove the repeated rows, or state "
+        "`repeats: true` for the column"
+    )
+
+
+def outside_limits(column: Column, outside: int, rows: int) -> str:
+    """Return the problem of values outside the column's limits."""
+    expected = " and ".join(column.range_text) or "finite"
+    return (
+        f"{column.name}: {_of(outside, rows, 'value')} not {expected}; correct the source, or the limits of the column"
+    )
+
+
+def unknown_labels(column: Column, labels: Sequence[object], count: int, rows: int) -> str:
+    """Return the problem of values that are no label of the column: these labels, the most frequent first."""
+    more = f" and {len(labels) - MAX_LISTED:,} more" if len(labels) > MAX_LISTED else ""
+    listed = ", ".join(repr(str(label)) for label in labels[:MAX_LISTED])
+    expected = " and ".join(column.range_text)
+    return (
+        f"{column.name}: {_of(count, rows, 'value')} not {expected}: {listed}{more}; add what is missing to the "
+        "column's categories, or correct the source"
+    )
 
 
 def _wrong_columns(found: Sequence[str], schema: TableSchema) -> list[str]:
@@ -112,20 +152,6 @@ def _wrong_columns(found: Sequence[str], schema: TableSchema) -> list[str]:
 
 def _too_few(rows: int, minimum: int) -> str:
     return f"{rows:,} rows; expected at least {minimum:,}. Add rows, or lower `split.train_size`"
-
-
-def _unknown_labels(column: Column, present: pd.Series, rows: int) -> list[str]:
-    unknown = present[~column.in_range(present)]
-    if unknown.empty:
-        return []
-    labels = unknown.value_counts().index.tolist()
-    more = f" and {len(labels) - MAX_LISTED:,} more" if len(labels) > MAX_LISTED else ""
-    listed = ", ".join(repr(str(label)) for label in labels[:MAX_LISTED])
-    expected = " and ".join(column.range_text)
-    return [
-        f"{column.name}: {_of(len(unknown), rows, 'value')} not {expected}: {listed}{more}; add what is missing to the "
-        "column's categories, or correct the source"
-    ]
 
 
 def _of(count: int, rows: int, noun: str) -> str:

@@ -161,9 +161,9 @@ class Parts:
         with duckdb.connect() as connection:
             return connection.sql(f"{self.query(root)} LIMIT {rows}").df()
 
-    def query(self, root: Path, files: Sequence[Part] = ()) -> str:
-        """Return the query of the rows, in the order of the files, for files below a folder: of all, or of some."""
-        listed = ", ".join(text(str(root / part.file)) for part in files or self.files)
+    def query(self, root: Path) -> str:
+        """Return the query of the rows, in the order of the files, for files below a folder."""
+        listed = ", ".join(text(str(root / part.file)) for part in self.files)
         return (
             f"SELECT * EXCLUDE ({FILE_COLUMN}, file_row_number), {sample_id(self.files[0].rows)} AS sample_id, "
             f"{text(self.model_version)} AS model_version "
@@ -284,30 +284,6 @@ class Warehouse:
         with self._connection(read_only=True) as connection:
             return sample_parts(connection, CATALOG, namespace, table).get(resample_date)
 
-    def batches(self, namespace: str, table: str, *, resample_date: str) -> "Iterator[pd.DataFrame]":
-        """Yield all rows of a resample date, without that column, in the order of writing.
-
-        Rows in the table itself are one batch. Files are read one at a time, while the warehouse is not open.
-
-        Raises
-        ------
-        WarehouseError
-            If there is no such table, it has no row of the date, or a file cannot be read.
-        """
-        import duckdb
-
-        parts = self.parts(namespace, table, resample_date)
-        if parts is None:
-            yield self.read(namespace, table, resample_date=resample_date)
-            return
-        try:
-            with duckdb.connect() as connection:
-                connection.execute(IN_UTC)
-                for part in parts.files:
-                    yield connection.execute(parts.query(self.paths.root, [part])).df()
-        except duckdb.Error as error:
-            raise WarehouseError(f"{namespace}.{table} of {resample_date}: {_unreadable(error)}") from error
-
     def record(self, namespace: str, asset: str, *, provenance: Provenance, resample_date: str | None = None) -> None:
         """Record a materialization that wrote no table, for a namespace and the name of an asset.
 
@@ -358,7 +334,7 @@ class Warehouse:
     def read(self, namespace: str, table: str, *, resample_date: str | None = None) -> "pd.DataFrame":
         """Read a table, or the rows of one resample date without that column, in the order of writing.
 
-        Of a sample in parts, `LARGE_SAMPLE_ROWS` rows at most are read, evenly spaced; `batches` reads all.
+        Of a sample in parts, `LARGE_SAMPLE_ROWS` rows at most are read, evenly spaced.
 
         Raises
         ------

@@ -1,21 +1,26 @@
 """The interface of a synthesizer, its settings, and its files."""
 
+import hashlib
 import json
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError as ModelError
-from synth_assets.processes import cores, in_turn
+from synth_assets.execution import LOCAL, Execution
+from synth_assets.execution.processes import cores, in_turn
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.preparation import Preparation, refuse_missing_cells
+
+if TYPE_CHECKING:
+    from synth_assets.synthesizers.parts import Manifest
 
 Log = Callable[[str], None]
 """Receives one line of progress."""
@@ -112,6 +117,8 @@ class Synthesizer(ABC):
     supports_temperature: ClassVar[bool] = False
     supports_text: ClassVar[bool] = False
     supports_likelihood: ClassVar[bool] = False
+    draws_in_sequence: ClassVar[bool] = False
+    """Whether rows depend on the ones drawn before them, so that one process draws them all."""
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
     """Packages whose versions the fitted model depends on."""
 
@@ -292,20 +299,10 @@ class Synthesizer(ABC):
         pandas.DataFrame
             The rows of a batch.
         """
-        if not hasattr(self, "schema"):
-            raise ModelError(f"this {self.name} synthesizer is not fitted; call fit first.")
-        if conditions and not self.supports_conditions:
-            raise ModelError(f"the {self.name} synthesizer takes no conditions; use 'language_model', which does.")
-        if not isinstance(conditions or {}, Mapping) or not all(
-            isinstance(c, str) for c in (conditions or {}).values()
-        ):
-            raise ModelError(f'conditions are {conditions!r}; expected texts by column, such as {{"Rings": ">= 15"}}.')
-        if temperature != 1.0 and not self.supports_temperature:
-            raise ModelError(f"the {self.name} synthesizer has no temperature; leave it at 1.")
+        self._refuse_arguments(conditions, temperature)
         if processes is not None and (processes < 1 or (processes > 1 and not self.supports_processes)):
             expected = "at least 1" if self.supports_processes else f"1: several draw no faster from this {self.name}"
             raise ModelError(f"processes is {processes}; expected {expected}.")
-        self.preparation.restrict(conditions or {})  # refuses what cannot be met before a process is started
         n_batches = -(-n // BATCH_ROWS)
         if processes is None:
             processes = min(cores(), n // ROWS_PER_PROCESS) if self.supports_processes else 1
@@ -317,7 +314,7 @@ class Synthesizer(ABC):
             "first_key": first_key,
         }
         if processes == 1:
-            yield from self._batches(n, range(n_batches), log=log, **arguments)
+            yield from self.draw_batches(n, range(n_batches), log=log, **arguments)
             return
         done, started, reported = 0, time.monotonic(), time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -333,7 +330,76 @@ class Synthesizer(ABC):
                         f"{(n - done) / rate:.0f} s left"
                     )
 
-    def _batches(
+    def sample_to(
+        self,
+        path: Path | str,
+        n: int,
+        *,
+        seed: int = 0,
+        conditions: Mapping[str, str] | None = None,
+        temperature: float = 1.0,
+        first_key: int = 0,
+        execution: Execution = LOCAL,
+        log: Log = silent,
+    ) -> "Manifest":
+        """Draw rows into a folder of Parquet files, in memory that does not grow with their number.
+
+        The rows are the ones of `sample`, wherever they are drawn. A call that was killed resumes when it is repeated:
+        parts that are whole, as their footers say, are kept.
+
+        Parameters
+        ----------
+        path : pathlib.Path or str
+            The folder: a new one, or one of an unfinished sample of the same arguments. For a cluster, it is on storage
+            that all its machines share.
+        n, seed, conditions, temperature, first_key, log
+            As in `sample`.
+        execution : Execution
+            Where the rows are drawn: in processes of this machine, or on a Ray cluster.
+
+        Returns
+        -------
+        Manifest
+            The parts and their hashes, which the folder holds as `manifest.json`.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds another sample, another process writes to it, it cannot be written to, or as in
+            `sample`.
+        ForeseenError
+            If a process dies, or there is no cluster to use.
+        """
+        from synth_assets.synthesizers.parts import write_sample
+
+        self._refuse_arguments(conditions, temperature)
+        return write_sample(
+            self,
+            Path(path),
+            n,
+            seed=seed,
+            conditions=conditions,
+            temperature=temperature,
+            first_key=first_key,
+            execution=execution,
+            log=log,
+        )
+
+    def _refuse_arguments(self, conditions: Mapping[str, str] | None, temperature: float) -> None:
+        """Refuse what cannot be sampled, before a process is started."""
+        if not hasattr(self, "schema"):
+            raise ModelError(f"this {self.name} synthesizer is not fitted; call fit first.")
+        if conditions and not self.supports_conditions:
+            raise ModelError(f"the {self.name} synthesizer takes no conditions; use 'language_model', which does.")
+        if not isinstance(conditions or {}, Mapping) or not all(
+            isinstance(c, str) for c in (conditions or {}).values()
+        ):
+            raise ModelError(f'conditions are {conditions!r}; expected texts by column, such as {{"Rings": ">= 15"}}.')
+        if temperature != 1.0 and not self.supports_temperature:
+            raise ModelError(f"the {self.name} synthesizer has no temperature; leave it at 1.")
+        self.preparation.restrict(conditions or {})
+
+    def draw_batches(
         self,
         n: int,
         batches: range,
@@ -342,9 +408,9 @@ class Synthesizer(ABC):
         conditions: Mapping[str, str] | None,
         temperature: float,
         first_key: int,
-        log: Log,
+        log: Log = silent,
     ) -> Iterator[pd.DataFrame]:
-        """Draw some of the batches of n rows, by their numbers."""
+        """Draw some of the batches of n rows, by their numbers; see `sample_batches`."""
         restricted = self.preparation.restrict(conditions or {})
         drawn = self._sample_batches(n, batches, seed=seed, conditions=restricted, temperature=temperature, log=log)
         for batch, learned in zip(batches, drawn, strict=False):
@@ -426,6 +492,20 @@ class Synthesizer(ABC):
             raise ModelError(_other_version(folder)) from error
         return loaded
 
+    def fingerprint(self) -> str:
+        """Return a hash of the fitted model: equal for models that sample the same rows."""
+        digest = hashlib.sha256()
+        for name, content in sorted(_saved_files(self).items()):
+            if name == SYNTHESIZER_JSON:  # how training went is no part of the model
+                described = {key: value for key, value in json.loads(content).items() if key != "losses"}
+                content = json.dumps(described, sort_keys=True).encode()
+            digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle a fitted synthesizer as the files that `save` writes, for processes of the same work."""
+        return (_from_files, (type(self), _saved_files(self))) if hasattr(self, "schema") else super().__reduce__()
+
     @abstractmethod
     def _fit(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None: ...
 
@@ -452,10 +532,26 @@ def rows_of(batch: int, n: int) -> int:
     return min(BATCH_ROWS, n - batch * BATCH_ROWS)
 
 
+def _saved_files(synthesizer: Synthesizer) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        synthesizer.save(folder)
+        files = (path for path in Path(folder).rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def _from_files(kind: type[Synthesizer], files: dict[str, bytes]) -> Synthesizer:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return kind.load(folder)
+
+
 def _loaded_batches(
     kind: type[Synthesizer], folder: str, n: int, batches: range, arguments: dict[str, Any]
 ) -> Iterator[pd.DataFrame]:
-    return kind.load(folder)._batches(n, batches, log=silent, **arguments)
+    return kind.load(folder).draw_batches(n, batches, **arguments)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
+from synth_assets.execution import LOCAL, Execution, LocalExecution
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write, sync, verify_manifest, write_manifest
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
@@ -171,6 +172,7 @@ class ModelStore:
         seed: int,
         base_models_dir: Path | None = None,
         checkpoints_dir: Path,
+        execution: Execution = LOCAL,
         log: Log = silent,
     ) -> ModelCard:
         """Fit a synthesizer to rows, unless the store already has the model that this would give.
@@ -185,6 +187,8 @@ class ModelStore:
             The folder in which the names of base models are looked up first.
         checkpoints_dir : pathlib.Path
             Folder of the checkpoints, by the model's version, until the model is complete.
+        execution : Execution
+            Where it is fitted: in this process, or as a task of a Ray cluster whose machines see these folders.
 
         Returns
         -------
@@ -218,7 +222,13 @@ class ModelStore:
                 card = self._stored(version, log)
                 if card is None:
                     started = time.monotonic()
-                    synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints_dir / version, log=log)
+                    checkpoints = checkpoints_dir / version
+                    if isinstance(execution, LocalExecution):
+                        synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints, log=log)
+                    else:
+                        log(f"fitting as a task on {execution.type}")
+                        call = (settings, schema, seed, base_models_dir, checkpoints)
+                        [synthesizer] = execution.results(fit_one, [call], shared=train)
                     card = ModelCard(
                         version=version,
                         inputs=inputs,
@@ -279,6 +289,19 @@ class ModelStore:
                 f"{_free_megabytes(self.folder):,.0f} MB are free. No stored model has changed; once the cause is "
                 "removed, a fit of a language model resumes from its last complete checkpoint."
             ) from error
+
+
+def fit_one(
+    train: pd.DataFrame,
+    settings: SynthesizerSettings,
+    schema: TableSchema,
+    seed: int,
+    base_models_dir: Path | None = None,
+    checkpoints: Path | None = None,
+) -> Synthesizer:
+    """Fit a synthesizer in any process, which `Execution.results` calls side by side; see `Synthesizer.fit`."""
+    synthesizer = create(settings, base_models_dir=base_models_dir)
+    return synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints)
 
 
 @contextmanager

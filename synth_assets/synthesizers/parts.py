@@ -1,31 +1,106 @@
-"""A large sample as a folder of Parquet files: its parts, and a manifest of them that is written last.
+"""A large sample as a folder of Parquet files with a manifest, which a killed run resumes.
 
-part-00000.parquet, part-00001.parquet, ...   SHARD_ROWS rows each, the last one the rest
-manifest.json                                 a folder without it is incomplete
+Part k holds the batches of rows that depend on the model, the seed and their numbers alone, so that it is the same
+wherever it is written. It gets its name when it is complete and on the disk, and its footer names the sample that it
+is a part of: a part with the right footer is whole, and is not written again. The manifest is written last.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synth_assets.errors import ModelError
+from synth_assets.execution import LOCAL, Completed, Execution, LocalExecution
+from synth_assets.execution.processes import cores
+from synth_assets.schema.columns import Datetime
+from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import MANIFEST, atomic_write, sha256, sync
-from synth_assets.storage.sql import quoted, text
 
-SHARD_ROWS = 500_000
-"""Rows of a part."""
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-ROW_GROUP_ROWS = 100_000
-"""Rows of a row group at most."""
+    from synth_assets.synthesizers.base import Log, Synthesizer
+
+SHARD_ROWS = 100_000
+"""Rows of a part: a whole number of batches, in one row group."""
+
+UNFINISHED = "unfinished.json"
+"""In the folder of a sample that is not complete: what it is a sample of."""
+
+FOOTER = b"synth_assets"
+"""Key of the metadata of a part."""
+
+LOG_INTERVAL_S = 5.0
+"""Seconds between two lines of progress."""
+
+_LOCK = ".lock"
+
+
+class SampleSpec(BaseModel):
+    """What a sample is drawn from, which decides its rows.
+
+    Parameters
+    ----------
+    format : int
+        Version of the layout of the folder.
+    n, seed : int
+        As of `Synthesizer.sample_to`.
+    model : str
+        The fingerprint of the model.
+    arguments : dict
+        The other arguments that rows depend on, the rows of a part, and the versions of the libraries.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    n: int
+    seed: int
+    model: str
+    arguments: dict[str, Any]
+
+    @property
+    def n_shards(self) -> int:
+        """The number of parts."""
+        return -(-self.n // self._shard_rows)
+
+    def rows_of(self, number: int) -> int:
+        """Return the number of rows of a part."""
+        return min(self._shard_rows, self.n - number * self._shard_rows)
+
+    def batches_of(self, number: int) -> range:
+        """Return the numbers of the batches of a part."""
+        from synth_assets.synthesizers.base import BATCH_ROWS
+
+        per_shard = self._shard_rows // BATCH_ROWS
+        return range(number * per_shard, number * per_shard - (-self.rows_of(number) // BATCH_ROWS))
+
+    @property
+    def _shard_rows(self) -> int:
+        return int(self.arguments["shard_rows"])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all of it."""
+        stated = self.model_dump(mode="json", include=set(SampleSpec.model_fields))
+        return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 class Shard(BaseModel):
-    """A part: its file in the folder, its number of rows, and its SHA-256."""
+    """A part of a sample: its file in the folder, its rows, and the SHA-256 of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,125 +109,374 @@ class Shard(BaseModel):
     sha256: str
 
 
-class Manifest(BaseModel):
-    """What a folder of parts holds.
+class Manifest(SampleSpec):
+    """What a complete sample consists of.
 
     Parameters
     ----------
-    format : int
-        Version of the layout.
-    n : int
-        Number of rows.
-    seed : int
-        Seed of the sample.
-    shards : list of Shard
-        The parts in the order of their rows.
+    shards : tuple of Shard
+        The parts, in the order of the rows.
     rows_sha256 : str
-        Hash of all rows.
-    model : str
-        Version of the model.
-    arguments : dict
-        The other arguments of the sample.
+        A hash of all rows in their order, equal for equal rows; see `rows_hash`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal[1] = 1
-    n: int
-    seed: int
-    shards: list[Shard]
+    shards: tuple[Shard, ...]
     rows_sha256: str
-    model: str
-    arguments: dict[str, Any]
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a complete folder of parts.
+def read_manifest(folder: Path | str) -> Manifest:
+    """Read the manifest of a complete sample.
 
     Raises
     ------
     ModelError
-        If there is none, or it cannot be read.
+        If the folder has none, or a part of it is missing or has another size of rows.
     """
+    folder = Path(folder)
     path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ModelError(f"the sample in {folder} is incomplete: it has no {MANIFEST}. Sample again.") from error
-    except (OSError, ValidationError) as error:
+    if not path.is_file():
         raise ModelError(
-            f"the sample in {folder} is damaged: {path} cannot be read ({error}). Sample again."
-        ) from error
-
-
-def write_parts(
-    folder: Path,
-    batches: Iterable[pd.DataFrame],
-    types: Mapping[str, str],
-    *,
-    seed: int,
-    model: str,
-    arguments: Mapping[str, Any],
-    log: Callable[[str], None],
-) -> Manifest:
-    """Write the rows of a sample as parts, in memory that does not grow with their number.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of the parts. Earlier files of the same names are replaced.
-    batches : iterable of pandas.DataFrame
-        The rows.
-    types : mapping of str to str
-        SQL types of the columns.
-    seed, model, arguments
-        As in `Manifest`.
-    log : callable
-        Receives a line for each part.
-
-    Returns
-    -------
-    Manifest
-        The manifest, which the folder holds now.
-    """
-    import duckdb
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    columns = ", ".join(f"CAST({quoted(name)} AS {type_}) AS {quoted(name)}" for name, type_ in types.items())
-    shards: list[Shard] = []
-    for rows in _in_shards(batches):
-        path = folder / f"part-{len(shards):05d}.parquet"
-        unfinished = folder / f".{path.name}.{uuid4().hex}"
-        with duckdb.connect() as connection:
-            connection.register("new_rows", rows)
-            connection.execute(
-                f"COPY (SELECT {columns} FROM new_rows) TO {text(str(unfinished))} "
-                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
-            )
-        sync(unfinished)
-        unfinished.replace(path)
-        shards.append(Shard(name=path.name, rows=len(rows), sha256=sha256(path)))
-        log(f"{sum(shard.rows for shard in shards):,} rows in {len(shards)} parts")
-    manifest = Manifest(
-        n=sum(shard.rows for shard in shards),
-        seed=seed,
-        shards=shards,
-        rows_sha256=hashlib.sha256(" ".join(shard.sha256 for shard in shards).encode()).hexdigest(),
-        model=model,
-        arguments=dict(arguments),
-    )
-    atomic_write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+            f"{folder} holds no complete sample: there is no {MANIFEST}. Run the command that writes the sample again; "
+            "it resumes."
+        )
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ModelError(f"{path} cannot be read as the manifest of a sample; write the sample again.") from error
+    missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} of {len(manifest.shards)} parts, {missing[0]} first. Run the command that "
+            "writes the sample again; it writes the missing ones."
+        )
     return manifest
 
 
-def _in_shards(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    held: list[pd.DataFrame] = []
-    for batch in batches:
-        held.append(batch)
-        while sum(map(len, held)) >= SHARD_ROWS:
-            rows = pd.concat(held, ignore_index=True)
-            yield rows.iloc[:SHARD_ROWS]
-            held = [rows.iloc[SHARD_ROWS:]] if len(rows) > SHARD_ROWS else []
-    if held:
-        yield pd.concat(held, ignore_index=True)
+def stated_seed(folder: Path) -> int | None:
+    """Return the seed of the sample that a folder holds, complete or not; None if it holds none that can be read."""
+    stated = next((folder / name for name in (MANIFEST, UNFINISHED) if (folder / name).exists()), None)
+    try:
+        return None if stated is None else int(json.loads(stated.read_bytes())["seed"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def rows_hash(frames: Iterable[pd.DataFrame]) -> str:
+    """Hash rows, as a manifest does: the frames are consecutive rows, `SHARD_ROWS` each."""
+    return _combined(content_hash(frame) for frame in frames)
+
+
+def read_rows(folder: Path | str, schema: TableSchema) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a complete sample, part by part, in the dtypes of the published columns of a schema."""
+    folder, published = Path(folder), schema.select(schema.published)
+    for shard in read_manifest(folder).shards:
+        yield published.coerce(pd.read_parquet(folder / shard.name), origin=shard.name)
+
+
+def write_sample(
+    synthesizer: "Synthesizer",
+    folder: Path,
+    n: int,
+    *,
+    seed: int,
+    conditions: Mapping[str, str] | None,
+    temperature: float,
+    first_key: int,
+    execution: Execution = LOCAL,
+    log: "Log",
+) -> Manifest:
+    """Write a sample; see `Synthesizer.sample_to`."""
+    if n < 1:
+        raise ModelError(f"n is {n}; expected at least 1 row.")
+    if synthesizer.draws_in_sequence and not isinstance(execution, LocalExecution):
+        raise ModelError(
+            f"the {synthesizer.name} synthesizer draws its rows one after the other, so that no other machine can help "
+            "it. Use execution `local`, or 'language_model', which does not."
+        )
+    arguments = {
+        "conditions": dict(conditions or {}),
+        "temperature": temperature,
+        "first_key": first_key,
+        "shard_rows": SHARD_ROWS,
+        "libraries": _libraries(synthesizer),
+    }
+    spec = SampleSpec(n=n, seed=seed, model=synthesizer.fingerprint(), arguments=arguments)
+    with _writing_clearly(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _exclusive(folder):
+            _refuse_another(folder, spec)
+            if (manifest := _intact(folder, log)) is not None:
+                return manifest
+            atomic_write(folder / UNFINISHED, spec.model_dump_json(indent=1).encode())
+            (folder / MANIFEST).unlink(missing_ok=True)
+            for left in folder.glob(".part-*"):
+                left.unlink(missing_ok=True)  # by a killed run
+            written = _write_shards(synthesizer, folder, spec, execution, log)
+            manifest = Manifest(
+                **spec.model_dump(),
+                shards=tuple(each.shard for each in written),
+                rows_sha256=_combined(each.rows_sha256 for each in written),
+            )
+            atomic_write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+            (folder / UNFINISHED).unlink()
+            return manifest
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A part that is whole, the hash of its rows, and whether it was written now."""
+
+    shard: Shard
+    rows_sha256: str
+    is_new: bool
+
+
+def _write_shards(
+    synthesizer: "Synthesizer", folder: Path, spec: SampleSpec, execution: Execution, log: "Log"
+) -> list[_Written]:
+    n_shards = spec.n_shards
+    reports: Iterator[Completed[_Written]]
+    if synthesizer.draws_in_sequence:
+        reports = _in_sequence(synthesizer, folder, spec)
+    else:
+        # Processes take seconds to begin; a model that uses all cores, or a GPU, draws no faster from several.
+        processes = min(cores(), n_shards) if synthesizer.supports_processes else 1
+        calls = ((str(folder.resolve()), spec, number) for number in range(n_shards))
+        reports = execution.completed(write_shard, calls, shared=synthesizer, processes=processes)
+    written: list[_Written | None] = [None] * n_shards
+    done = new_rows = n_done = 0
+    started = reported = time.monotonic()
+    for report in reports:
+        for number, each in report.results:
+            if not (folder / each.shard.name).exists():
+                raise ModelError(
+                    f"{each.shard.name} was written on another machine, and is not in {folder} here. Name a folder on "
+                    "storage that all machines of the cluster share."
+                )
+            written[number] = each
+            done, n_done = done + each.shard.rows, n_done + 1
+            new_rows += each.shard.rows if each.is_new else 0
+        now = time.monotonic()
+        if now - reported >= LOG_INTERVAL_S or n_done == n_shards:
+            reported, rate = now, new_rows / (now - started)
+            left = f", {(spec.n - done) / rate:,.0f} s left" if rate else ""
+            log(
+                f"{done:,} of {spec.n:,} rows, {n_done:,} of {n_shards:,} parts, {rate:,.0f} rows/s from "
+                f"{report.workers:,} worker{'' if report.workers == 1 else 's'}{left}"
+            )
+    return [each for each in written if each is not None]
+
+
+def write_shard(synthesizer: "Synthesizer", folder: str, spec: SampleSpec, number: int) -> _Written:
+    """Write a part of a sample, unless it is whole, in any process of any machine that sees the folder."""
+    path = Path(folder)
+    if not (path / UNFINISHED).exists():
+        raise ModelError(
+            f"the machine {socket.gethostname()} has no {path / UNFINISHED}; expected the folder of the sample. Name a "
+            "folder on storage that all machines of the cluster share."
+        )
+    if (found := _libraries(synthesizer)) != spec.arguments["libraries"]:
+        different = ", ".join(
+            f"{name} {found[name]} (expected {expected})"
+            for name, expected in spec.arguments["libraries"].items()
+            if found[name] != expected
+        )
+        raise ModelError(
+            f"the machine {socket.gethostname()} has other libraries than the one that started the sample, and would "
+            f"draw other rows: {different}. Install the same versions on every machine."
+        )
+    if (whole := _whole(path, spec, number)) is not None:
+        return whole
+    frames = synthesizer.draw_batches(
+        spec.n,
+        spec.batches_of(number),
+        seed=spec.seed,
+        conditions=spec.arguments["conditions"],
+        temperature=spec.arguments["temperature"],
+        first_key=spec.arguments["first_key"],
+    )
+    return _write(path, spec, number, pd.concat(frames, ignore_index=True), synthesizer.schema)
+
+
+def _in_sequence(synthesizer: "Synthesizer", folder: Path, spec: SampleSpec) -> Iterator[Completed[_Written]]:
+    """Write the parts of a sample whose rows depend on all earlier ones: if one is missing, all are drawn again."""
+    n_shards = spec.n_shards
+    found = [_whole(folder, spec, number) for number in range(n_shards)]
+    if all(found):
+        yield Completed([(number, each) for number, each in enumerate(found) if each is not None], 1)
+        return
+    batches = synthesizer.draw_batches(
+        spec.n,
+        range(spec.batches_of(n_shards - 1).stop),
+        seed=spec.seed,
+        conditions=spec.arguments["conditions"],
+        temperature=spec.arguments["temperature"],
+        first_key=spec.arguments["first_key"],
+    )
+    for number in range(n_shards):
+        rows = pd.concat([next(batches) for _ in spec.batches_of(number)], ignore_index=True)
+        yield Completed([(number, found[number] or _write(folder, spec, number, rows, synthesizer.schema))], 1)
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _whole(folder: Path, spec: SampleSpec, number: int) -> _Written | None:
+    """Return a part that is there and whole: its footer, which is written last, names this sample and its rows."""
+    import pyarrow.parquet as pq
+
+    path = folder / _name(number)
+    try:
+        metadata = pq.read_metadata(path)
+        footer = json.loads(metadata.metadata[FOOTER])
+        rows = spec.rows_of(number)
+        if metadata.num_rows != rows or (footer["sample"], footer["part"]) != (spec.fingerprint, number):
+            return None
+        return _Written(Shard(name=path.name, rows=rows, sha256=sha256(path)), str(footer["rows_sha256"]), False)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _write(folder: Path, spec: SampleSpec, number: int, rows: pd.DataFrame, schema: TableSchema) -> _Written:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path, hashed = folder / _name(number), content_hash(rows)
+    footer = {"sample": spec.fingerprint, "part": number, "rows_sha256": hashed}
+    table = pa.Table.from_pandas(rows, schema=arrow_schema(schema), preserve_index=False)
+    table = table.replace_schema_metadata({FOOTER: json.dumps(footer).encode()})
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+    with _writing_clearly(folder):
+        try:
+            pq.write_table(table, unfinished, compression="zstd", row_group_size=len(rows))
+            sync(unfinished)
+            digest = sha256(unfinished)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        sync(folder)
+    return _Written(Shard(name=path.name, rows=len(rows), sha256=digest), hashed, True)
+
+
+def arrow_schema(schema: TableSchema) -> "pa.Schema":
+    """Return the Arrow types of the published columns of a schema, which DuckDB reads as their SQL types."""
+    import pyarrow as pa
+
+    types = {
+        "VARCHAR": pa.string(),
+        "BIGINT": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BOOLEAN": pa.bool_(),
+        "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us"),
+    }
+    columns = (schema.column(name) for name in schema.published)
+    return pa.schema(
+        [
+            (
+                column.name,
+                pa.timestamp("us", column.timezone)
+                if isinstance(column, Datetime) and column.timezone
+                else types[column.sql_type],
+            )
+            for column in columns
+        ]
+    )
+
+
+def _combined(hashes: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for each in hashes:
+        digest.update(bytes.fromhex(each))
+    return digest.hexdigest()
+
+
+def _libraries(synthesizer: "Synthesizer") -> dict[str, str]:
+    return {name: version_of(name) for name in (*synthesizer.libraries, "pandas", "pyarrow")}
+
+
+def _refuse_another(folder: Path, spec: SampleSpec) -> None:
+    """Refuse a folder that holds something else than this sample, or a beginning of it."""
+    stated = next((folder / name for name in (MANIFEST, UNFINISHED) if (folder / name).exists()), None)
+    if stated is None:
+        if next(folder.glob("*.parquet"), None) is not None:
+            raise ModelError(
+                f"{folder} holds Parquet files of something else; expected an empty folder, or an unfinished sample. "
+                "Name another folder."
+            )
+        return
+    try:
+        content = json.loads(stated.read_bytes())
+        found = SampleSpec(**{name: content[name] for name in SampleSpec.model_fields})
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModelError(f"{stated} cannot be read as that of a sample. Name another folder, or empty it.") from error
+    if found != spec:
+        wanted = spec.model_dump()
+        different = [
+            f"{name} {_shown(value)} (expected {_shown(wanted[name])})"
+            for name, value in found.model_dump(exclude={"arguments"}).items()
+            if value != wanted[name]
+        ]
+        different += [
+            f"{name} {_shown(found.arguments.get(name))} (expected {_shown(value)})"
+            for name, value in spec.arguments.items()
+            if found.arguments.get(name) != value
+        ]
+        raise ModelError(
+            f"{folder} holds another sample: {', '.join(different)}. Name another folder, empty this one, or use the "
+            "arguments of its sample to resume it."
+        )
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _intact(folder: Path, log: "Log") -> Manifest | None:
+    """Return the manifest of a complete sample; parts that have changed are removed, to be written again."""
+    if not (folder / MANIFEST).exists():
+        return None
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    changed = [
+        shard.name
+        for shard in manifest.shards
+        if not (folder / shard.name).is_file() or sha256(folder / shard.name) != shard.sha256
+    ]
+    if not changed:
+        log(f"{folder} holds this sample already, complete: {manifest.n:,} rows in {len(manifest.shards):,} parts")
+        return manifest
+    log(f"{len(changed)} of {len(manifest.shards):,} parts are missing or have changed, and are written again")
+    for name in changed:
+        (folder / name).unlink(missing_ok=True)
+    return None
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    # The lock dies with its process, so that a killed run leaves none.
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ModelError(
+            f"another process is writing a sample to {folder}. Wait until it is done, end it, or name another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _writing_clearly(folder: Path) -> Iterator[None]:
+    """Raise a `ModelError` where a file cannot be written, such as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        raise ModelError(
+            f"the sample could not be written to {folder} on the machine {socket.gethostname()}: "
+            f"{error.strerror or error}. On its disk {shutil.disk_usage(existing).free / 1e6:,.0f} MB are free. "
+            "Complete parts are kept: once the cause is removed, run the same command again; it resumes."
+        ) from error

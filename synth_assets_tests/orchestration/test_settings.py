@@ -47,6 +47,7 @@ def test_the_deployed_file_states_the_experiment(attributes: dict[str, Any]) -> 
         ("source.type", "web", "source", "expected tags: 'auto', 'file', "),
         ("source.csv", "a.csv", "source.auto.csv", "Extra inputs are not permitted"),
         ("synthesizer.type", "ours", "synthesizer", "'language_model', 'be_great', 'forest', 'smote'"),
+        ("execution", "spark", "execution", "expected tags: 'local', 'ray'"),
         ("synthesizer.epochs", 0, "synthesizer.language_model.epochs", "greater than or equal to 1"),
         ("synthesizer.epohcs", 3, "synthesizer.language_model.epohcs", "Extra inputs are not permitted"),
         ("synthesizer.scratch.n_head", 5, "synthesizer.language_model.scratch", "n_embd 64 and n_head 5"),

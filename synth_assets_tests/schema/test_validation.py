@@ -1,13 +1,26 @@
 """Each thing that can be wrong with a stored table is found by the check of its name, and by no other."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from synth_assets.schema.columns import Boolean, Date, Id, Integer, Text
+from synth_assets.schema.columns import Boolean, Date, Id, Integer, TableError, Text
+from synth_assets.schema.constraints import Constraint
+from synth_assets.schema.counting import validate_files
 from synth_assets.schema.table import TableSchema
 from synth_assets.schema.validation import validate
+
+
+def test_a_constraint_on_files_reads_no_other_file(
+    small_table: pd.DataFrame, small_schema: TableSchema, tmp_path: Path
+) -> None:
+    for name in ("rows", "secret"):
+        small_table.to_parquet(tmp_path / f"{name}.parquet")
+    peeks = Constraint(name="peeks", sql=f"(SELECT count(*) > 0 FROM '{tmp_path / 'secret.parquet'}')")
+    with pytest.raises(TableError, match="peeks"):
+        validate_files([tmp_path / "rows.parquet"], small_schema, [peeks])
 
 
 def test_a_table_of_its_schema_passes(small_table: pd.DataFrame, small_schema: TableSchema) -> None:
@@ -44,12 +57,16 @@ def test_what_is_wrong_is_said_by_one_check(
     spoil: Callable[[pd.DataFrame], pd.DataFrame],
     check: str,
     said: str,
+    tmp_path: Path,
 ) -> None:
-    found = validate(spoil(small_table), small_schema, minimum_rows=60)
+    spoilt = spoil(small_table)
+    found = validate(spoilt, small_schema, minimum_rows=60)
     assert {name: problems for name, problems in found.items() if problems} == {check: [said]}
+    spoilt.to_parquet(tmp_path / "rows.parquet")
+    assert validate_files([tmp_path / "rows.parquet"], small_schema, minimum_rows=60) == {**found, "constraints": []}
 
 
-def test_each_type_has_its_own_checks() -> None:
+def test_each_type_has_its_own_checks(tmp_path: Path) -> None:
     columns = (
         Id(name="key"),
         Boolean(name="flag", nullable=True),
@@ -68,7 +85,21 @@ def test_each_type_has_its_own_checks() -> None:
         }
     )
 
-    found = validate(schema.coerce(rows, origin="rows"), schema)
+    typed = schema.coerce(rows, origin="rows")
+    found = validate(typed, schema)
+
+    days = []  # as files of two days, in which a key of one is a key of the other
+    for name, of_day in (("monday", typed[:2]), ("tuesday", typed[2:])):
+        days.append(tmp_path / f"{name}'s.parquet")
+        of_day.to_parquet(days[-1])
+    positive = Constraint(name="positive", sql="count > 0 AND day > '2024-01-01'")
+    assert validate_files(days, schema, [positive]) == {
+        **found,
+        "constraints": [
+            "positive (count > 0 AND day > '2024-01-01'): 2 of 4 rows violate it; fit the model for longer, or correct "
+            "the constraint"
+        ],
+    }
 
     repeating = TableSchema(columns=(columns[0].model_copy(update={"repeats": True}), *columns[1:]))
     assert validate(schema.coerce(rows, origin="rows"), repeating)["keys"] == []

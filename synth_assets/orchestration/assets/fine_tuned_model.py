@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from synth_assets.execution import LOCAL, Execution
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets.common import (
@@ -43,7 +44,14 @@ _COLUMNS = [
 ]
 
 
-def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints_dir: str) -> list[dg.AssetsDefinition]:
+def build(
+    table: Table,
+    settings: SynthesizerSettings,
+    *,
+    seed: int,
+    checkpoints_dir: str,
+    execution: Execution = LOCAL,
+) -> list[dg.AssetsDefinition]:
     """Build the asset.
 
     Parameters
@@ -56,6 +64,8 @@ def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints
         The seed of the model.
     checkpoints_dir : str
         The folder for checkpoints, relative to the data folder.
+    execution : Execution
+        Where the model is fitted.
 
     Returns
     -------
@@ -92,6 +102,7 @@ def build(table: Table, settings: SynthesizerSettings, *, seed: int, checkpoints
                 seed=seed,
                 base_models_dir=paths.base_models,
                 checkpoints_dir=paths.checkpoints(checkpoints_dir),
+                execution=execution,
                 log=context.log.info,
             )
             if paths.storage:

@@ -12,6 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
+from synth_assets.execution import LOCAL, Execution, LocalExecution
 from synth_assets.orchestration.assets import fine_tuned_model as model_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets.common import (
@@ -25,14 +26,14 @@ from synth_assets.orchestration.assets.common import (
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.publishing.shared import fetch_model
 from synth_assets.schema.columns import Id
+from synth_assets.schema.counting import validate_files
 from synth_assets.schema.validation import validate
-from synth_assets.storage.files import MANIFEST, sha256
 from synth_assets.storage.objects import ObjectStore
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Part, Parts, Warehouse
-from synth_assets.synthesizers.base import Log, SampleSettings, Synthesizer
+from synth_assets.synthesizers.base import SampleSettings, Synthesizer
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets.synthesizers.parts import read_manifest, write_parts
+from synth_assets.synthesizers.parts import SHARD_ROWS
 
 NAME = "synthetic_sample"
 
@@ -62,7 +63,7 @@ class SampleConfig(dg.Config):
 
 
 def build(
-    table: Table, settings: SampleSettings, *, freshness: dg.FreshnessPolicy
+    table: Table, settings: SampleSettings, *, freshness: dg.FreshnessPolicy, execution: Execution = LOCAL
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Build the asset and its checks.
 
@@ -74,6 +75,8 @@ def build(
         The settings of the sample, which a run may override.
     freshness : dagster.FreshnessPolicy
         Maximum age of the newest sample.
+    execution : Execution
+        Where the rows of a sample of more than one part are drawn, if not in processes of this machine.
 
     Returns
     -------
@@ -121,15 +124,18 @@ def build(
                 "seed": seed,
                 "conditions": wanted.conditions,
                 "temperature": wanted.temperature,
+                "log": context.log.info,
                 "first_key": first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
             }
             rows: pd.DataFrame | Parts
-            if wanted.n_samples > LARGE_SAMPLE_ROWS:
+            is_local = isinstance(execution, LocalExecution)
+            if wanted.n_samples > (LARGE_SAMPLE_ROWS if is_local else SHARD_ROWS):
                 of_day = paths.samples(table.name, context.partition_key)
-                rows = draw_parts(synthesizer, version, wanted.n_samples, arguments, of_day, paths, context.log.info)
+                rows = draw_parts(synthesizer, version, wanted.n_samples, arguments, of_day, paths, execution)
                 shown = rows.head(paths.root)
             else:
-                drawn = synthesizer.sample(wanted.n_samples, **arguments, log=context.log.info)
+                processes = execution.processes if isinstance(execution, LocalExecution) else None
+                drawn = synthesizer.sample(wanted.n_samples, processes=processes, **arguments)
                 rows = shown = drawn.assign(sample_id=range(len(drawn)), model_version=version)
         seconds = time.monotonic() - started
         return result(
@@ -153,7 +159,7 @@ def draw_parts(
     arguments: Mapping[str, Any],
     folder: Path,
     paths: DataPaths,
-    log: Log,
+    execution: Execution,
 ) -> Parts:
     """Draw a large sample into Parquet files, unless they are there already.
 
@@ -166,36 +172,24 @@ def draw_parts(
     n : int
         Number of rows.
     arguments : mapping
-        The other arguments of `Synthesizer.sample_batches`.
+        The other arguments of `Synthesizer.sample_to`.
     folder : pathlib.Path
         The folder of the samples of a resample date. Each has a folder there, named by the hash of its arguments.
     paths : DataPaths
         The data folder.
-    log : callable
-        Receives lines of progress.
+    execution : Execution
+        Where the rows are drawn.
 
     Returns
     -------
     Parts
         The files.
     """
-    stated = json.dumps([version, n, dict(arguments)], sort_keys=True)
+    stated = json.dumps(
+        [version, n, {name: value for name, value in arguments.items() if name != "log"}], sort_keys=True
+    )
     of_sample = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
-    manifest = read_manifest(of_sample) if (of_sample / MANIFEST).exists() else None
-    if manifest is None or any(
-        not (of_sample / shard.name).exists() or sha256(of_sample / shard.name) != shard.sha256
-        for shard in manifest.shards
-    ):
-        schema = synthesizer.schema
-        manifest = write_parts(
-            of_sample,
-            synthesizer.sample_batches(n, **arguments, log=log),
-            {name: schema.column(name).sql_type for name in schema.published},
-            seed=arguments["seed"],
-            model=version,
-            arguments={name: value for name, value in arguments.items() if name != "seed"},
-            log=log,
-        )
+    manifest = synthesizer.sample_to(of_sample, n, execution=execution, **arguments)
     below = of_sample.relative_to(paths.root)
     return Parts(
         [Part((below / shard.name).as_posix(), shard.rows, shard.sha256) for shard in manifest.shards], version
@@ -282,18 +276,15 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        checked = 0
-        problems: dict[str, list[str]] = {"ranges": [], "keys": []}
-        for frame in warehouse.batches(table.name, NAME, resample_date=context.partition_key):
-            found = validate(frame.drop(columns=["sample_id", "model_version"]), published)
-            where = f" (rows from {checked:,})" if checked else ""
-            # What the first rows show is enough: of each kind, the problems of the first batch that has any.
-            problems |= {
-                kind: [f"{problem}{where}" for problem in of_kind]
-                for kind, of_kind in found.items()
-                if not problems.get(kind)
-            }
-            checked += len(frame)
+        parts = warehouse.parts(table.name, NAME, context.partition_key)
+        if parts is None:
+            frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
+            checked = len(frame)
+            problems = validate(frame.drop(columns=["sample_id", "model_version"]), published)
+        else:
+            checked = len(parts)
+            with as_dagster_failure():
+                problems = validate_files([warehouse.paths.root / part.file for part in parts.files], published)
         by_check = {"ranges": problems.pop("ranges"), KEYS: problems.pop("keys", [])}
         by_check["valid_rows"] = [problem for found in problems.values() for problem in found]
         for each in table.schema.columns:

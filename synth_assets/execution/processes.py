@@ -6,8 +6,10 @@ as `multiprocessing` does, nor inherits the locks of its threads, as a fork does
 
 import os
 import pickle
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,7 +21,7 @@ _START = (
     "import pickle, sys\n"
     "results, sys.stdout = sys.stdout.buffer, sys.stderr\n"
     "sys.path[:] = pickle.load(sys.stdin.buffer)\n"
-    "from synth_assets.processes import serve\n"
+    "from synth_assets.execution.processes import serve\n"
     "serve(sys.stdin.buffer, results)\n"
 )
 
@@ -72,13 +74,82 @@ def in_turn(function: Callable[..., Iterable[T]], calls: Sequence[tuple[Any, ...
         The arguments of each call.
     """
     with ExitStack() as running:
-        children = [running.enter_context(_child(function, call, each=True)) for call in calls]
+        children = [running.enter_context(_child()) for _ in calls]
+        for child, call in zip(children, calls, strict=True):
+            _send(child, (function, call, True))
+        items = [_results(child) for child in children]
         while True:
-            for child in children:
+            for of_child in items:
                 try:
-                    yield next(child)
+                    yield next(of_child)
                 except StopIteration:
                     return
+
+
+def completed(
+    function: Callable[..., T], shared: object, calls: Iterable[tuple[Any, ...]], processes: int, *, interval: float
+) -> Iterator[list[tuple[int, T]]]:
+    """Make calls in children that go on until there are no more, and yield results as they come.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module; arguments and results are pickled.
+    shared : object
+        The first argument of each call, which a child gets once.
+    calls : iterable of tuple
+        The other arguments of each call; read while the calls are made.
+    processes : int
+        Number of children.
+    interval : float
+        Most seconds between two lists.
+
+    Yields
+    ------
+    list of tuple
+        The number of each call that has ended, from 0, and its result; an empty list where none ended in time.
+    """
+    remaining, lock = enumerate(calls), threading.Lock()
+    found: queue.Queue[tuple[int, T] | Exception | None] = queue.Queue()
+
+    def work(child: "subprocess.Popen[bytes]") -> None:
+        try:
+            _send(child, (_answers, (function, shared), True))
+            results = _results(child)
+            while True:
+                with lock:
+                    number, call = next(remaining, (None, ()))
+                if number is None:
+                    break
+                _send(child, call)
+                found.put((number, next(results)))
+            found.put(None)
+        except Exception as error:  # noqa: BLE001 - raised by the caller's thread
+            found.put(error)
+
+    with ExitStack() as running:
+        children = [running.enter_context(_child()) for _ in range(processes)]
+        threads = [threading.Thread(target=work, args=(child,), daemon=True) for child in children]
+        try:
+            for thread in threads:
+                thread.start()
+            working = processes
+            while working:
+                ended = []
+                with suppress(queue.Empty):
+                    ended.append(found.get(timeout=interval))
+                    while True:
+                        ended.append(found.get_nowait())
+                for each in ended:
+                    if isinstance(each, Exception):
+                        raise each
+                working -= ended.count(None)
+                yield [each for each in ended if isinstance(each, tuple)]
+        finally:
+            for child in children:
+                child.kill()
+            for thread in threads:
+                thread.join()
 
 
 def serve(calls: Any, results: Any) -> None:
@@ -94,25 +165,38 @@ def serve(calls: Any, results: Any) -> None:
         pickle.dump((False, error), results)
 
 
+def _answers(function: Callable[..., T], shared: object) -> Iterator[T]:
+    """Make the calls that come on stdin until it is closed, and yield their results."""
+    with suppress(EOFError):
+        while True:
+            call = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+            yield function(shared, *call)
+
+
 def _in_child(function: Callable[..., T], call: tuple[Any, ...]) -> T:
-    with _child(function, call, each=False) as results:
-        found: T = next(results)
+    with _child() as child:
+        _send(child, (function, call, False))
+        found: T = next(_results(child))
         return found
 
 
 @contextmanager
-def _child(function: Callable[..., Any], call: tuple[Any, ...], *, each: bool) -> Iterator[Iterator[Any]]:
-    """Start a child that makes a call, and provide its result, or the items of it; it is ended with the context."""
+def _child() -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a child that waits for a call; it is ended with the context."""
     child = subprocess.Popen([sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdin is not None  # noqa: S101 - it is a pipe
     try:
-        with suppress(BrokenPipeError):  # of a child that died; reading its results says so
-            child.stdin.write(pickle.dumps(sys.path) + pickle.dumps((function, call, each)))
-            child.stdin.flush()
-        yield _results(child)
+        _send(child, sys.path)
+        yield child
     finally:
         child.kill()
         child.communicate()
+
+
+def _send(child: "subprocess.Popen[bytes]", sent: object) -> None:
+    assert child.stdin is not None  # noqa: S101 - it is a pipe
+    with suppress(BrokenPipeError):  # of a child that died; reading its results says so
+        pickle.dump(sent, child.stdin)
+        child.stdin.flush()
 
 
 def _results(child: "subprocess.Popen[bytes]") -> Iterator[Any]:

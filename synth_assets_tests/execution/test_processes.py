@@ -10,7 +10,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import evaluate as evaluation
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES
 from synth_assets.evaluation.samples import Samples
-from synth_assets.processes import in_turn, started
+from synth_assets.execution.processes import in_turn, started
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_metrics import LEGS, rows, schema
 

@@ -1,0 +1,202 @@
+"""`python benchmarks/bench_ray.py`: rows of the abalone model by one process, and on Ray nodes of one CPU each.
+
+Draws the same sample by one process, on a cluster of one node, of two, and of two of which a worker and then a node are
+killed. Prints rates, peak memory of the driver and of the workers, and whether all hashes of the rows are equal.
+`--fits` compares 12 fits (4 seeds of 3 synthesizers) one after the other and on two nodes. Needs the extra `ray`.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tables
+
+from synth_assets.execution import LOCAL, Execution, LocalExecution, RayExecution
+from synth_assets.synthesizers import load
+from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
+from synth_assets.synthesizers.model_store import fit_one
+from synth_assets.synthesizers.parts import SHARD_ROWS
+
+NODE = {"num_cpus": 1, "object_store_memory": 200_000_000}
+POLL_S = 0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--fits", action="store_true", help="measure fits side by side, and no sample")
+    parser.add_argument("--draw", nargs=4, metavar=("MODEL", "FOLDER", "ROWS", "ADDRESS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.draw:
+        draw(*arguments.draw)
+    elif arguments.fits:
+        measure_fits()
+    else:
+        measure_samples(arguments.rows)
+
+
+def draw(model: str, folder: str, rows: str, address: str) -> None:
+    """Draw a sample in a process of its own, the driver, and print what it found as JSON."""
+    execution: Execution = LocalExecution(processes=1) if address == "local" else RayExecution(address=address)
+    started = time.monotonic()
+    manifest = load(model).sample_to(
+        folder, int(rows), seed=1, execution=execution, log=lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    found = {
+        "seconds": time.monotonic() - started,
+        "hash": manifest.rows_sha256,
+        "driver_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "bytes": sum(file.stat().st_size for file in Path(folder).glob("*.parquet")),
+    }
+    print(json.dumps(found))
+
+
+@dataclass
+class Watch:
+    """Peak memory of the worker processes below this one, polled while a sample is drawn."""
+
+    worker_mb: float = 0.0
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def poll(self) -> None:
+        """Poll until it is stopped."""
+        while not self.stopped.wait(POLL_S):
+            self.worker_mb = max([self.worker_mb, *(process.memory_info().rss / 2**20 for process in workers())])
+
+
+def workers() -> list[psutil.Process]:
+    """Return the processes that run a task."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "ray::write_shard" in " ".join(process.cmdline()):
+                process.memory_info()
+                found.append(process)
+        except psutil.Error:
+            pass
+    return found
+
+
+def prepare() -> None:
+    """Set what nodes are started with: no report to Ray's makers, and workers of the same priority as the driver."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+def measure_samples(rows: int) -> None:
+    from ray.cluster_utils import Cluster
+
+    prepare()
+    table = tables.load("abalone")
+    settings = table.language_model
+    quick = settings.model_copy(
+        update={"epochs": 1, "pretrain": settings.pretrain.model_copy(update={"rows": 0})}
+    )  # quality changes neither time nor memory
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        LanguageModel(quick).fit(table.train, table.schema, seed=0).save(root / "model")
+        measured = {"1 process": measured_draw(root, "process", rows, "local")}
+        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        try:
+            measured["1 node of 1 CPU"] = measured_draw(root, "one", rows, cluster.address)
+            second = cluster.add_node(**NODE)
+            measured["2 nodes of 1 CPU"] = measured_draw(root, "two", rows, cluster.address)
+
+            def kill(parts: Path) -> None:
+                wait_for(parts, rows // SHARD_ROWS // 4)
+                victim = workers()[0]
+                victim.send_signal(signal.SIGKILL)
+                print(f"killed the worker {victim.pid}", file=sys.stderr)
+                wait_for(parts, rows // SHARD_ROWS // 2)
+                cluster.remove_node(second, allow_graceful=False)
+                print("killed a node", file=sys.stderr)
+
+            measured["a worker, then a node killed"] = measured_draw(root, "killed", rows, cluster.address, kill)
+        finally:
+            cluster.shutdown()
+    print_samples(rows, measured)
+
+
+def wait_for(folder: Path, n_parts: int) -> None:
+    while len(list(folder.glob("part-*.parquet"))) < max(1, n_parts):
+        time.sleep(POLL_S)
+
+
+def measured_draw(
+    root: Path, name: str, rows: int, address: str, meanwhile: Callable[[Path], None] | None = None
+) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--draw", root / "model", root / name, rows, address]
+    watch, load_before = Watch(), os.getloadavg()[0]
+    poller = threading.Thread(target=watch.poll)
+    poller.start()
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as driver:
+        if meanwhile is not None:
+            meanwhile(root / name)
+        output = driver.communicate()[0]
+    watch.stopped.set()
+    poller.join()
+    if driver.returncode:
+        raise SystemExit(f"{name} failed with status {driver.returncode}; its messages are above.")
+    return {**json.loads(output.splitlines()[-1]), "worker_mb": watch.worker_mb, "load": load_before}
+
+
+def print_samples(rows: int, measured: dict[str, dict[str, Any]]) -> None:
+    one = measured["1 node of 1 CPU"]["seconds"]
+    print(f"{rows:,} rows; load: of the machine before")
+    print("| drawn by | seconds | rows/s | times 1 node | driver's peak MB | a worker's peak MB | load | rows equal |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    expected = measured["1 process"]["hash"]
+    for name, found in measured.items():
+        print(
+            f"| {name} | {found['seconds']:.0f} | {rows / found['seconds']:,.0f} | {one / found['seconds']:.2f} | "
+            f"{found['driver_mb']:,.0f} | {found['worker_mb']:,.0f} | {found['load']:.1f} | "
+            f"{'yes' if found['hash'] == expected else 'NO'} |"
+        )
+    print(f"{measured['1 process']['bytes'] / rows:.1f} bytes a row")
+
+
+def measure_fits() -> None:
+    """Compare 12 fits: a quick language model, a forest and CART with four seeds each."""
+    from ray.cluster_utils import Cluster
+
+    prepare()
+    table = tables.load("abalone")
+    settings = (
+        table.language_model.model_copy(update={"epochs": 2}),
+        ForestSettings(),
+        ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
+    )
+    calls = [(each, table.schema, seed) for seed in range(4) for each in settings]
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    cluster.add_node(**NODE)
+    executions: dict[str, Execution] = {
+        "one after the other": LOCAL.model_copy(update={"processes": 1}),
+        "2 nodes of 1 CPU": RayExecution(address=cluster.address),
+    }
+    fingerprints = []
+    try:
+        for name, execution in executions.items():
+            started = time.monotonic()
+            fitted = execution.results(fit_one, calls, shared=table.train)
+            print(f"{len(fitted)} fits, {name}: {time.monotonic() - started:.0f} s")
+            fingerprints.append([each.fingerprint() for each in fitted])
+    finally:
+        cluster.shutdown()
+    print(f"models equal: {'yes' if fingerprints[0] == fingerprints[1] else 'NO'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Calls as tasks of a Ray cluster: retried when a worker or a node is lost, with a bounded number in flight."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+from synth_assets.errors import ForeseenError
+from synth_assets.execution.processes import cores
+
+if TYPE_CHECKING:
+    from synth_assets.execution.setting import RayExecution
+
+T = TypeVar("T")
+
+RETRIES = 10
+"""How often a task is started again whose worker or node was lost."""
+
+IN_FLIGHT = 2
+"""Tasks in flight for each that can run, so that a worker need not wait for the next one."""
+
+CONNECT_S = 10.0
+"""Seconds within which a cluster answers at its address."""
+
+
+def tasks(
+    execution: "RayExecution",
+    function: Callable[..., T],
+    shared: object,
+    calls: Iterable[tuple[Any, ...]],
+    *,
+    interval: float,
+) -> Iterator[tuple[list[tuple[int, T]], int]]:
+    """Make calls as tasks, and yield the numbers and results of the ones that have ended, and how many can run.
+
+    `shared` is put into the object store once, and a worker process reads it once. The arguments are as in
+    `Execution.completed`.
+    """
+    ray = _ray()
+    with _connected(ray, execution):
+        slots = _slots(ray, execution)
+        if not slots and execution.address is None:
+            raise ForeseenError(
+                f"a task needs {execution.cpus:g} CPUs and {execution.gpus:g} GPUs, and this machine has "
+                f"{cores()} CPUs and {ray.cluster_resources().get('GPU', 0):g} GPUs. Lower execution.cpus or "
+                "execution.gpus, or state the address of a larger cluster."
+            )
+        from ray import cloudpickle
+
+        task = ray.remote(_call).options(
+            num_cpus=execution.cpus, num_gpus=execution.gpus, max_retries=RETRIES, name=function.__name__
+        )
+        # In a list, a reference is passed on as it is: the worker reads the object only if it has not yet.
+        key, references = uuid4().hex, [ray.put(shared)]
+        remaining = enumerate(calls)
+        in_flight: dict[Any, int] = {}
+        try:
+            while True:
+                while len(in_flight) < max(1, IN_FLIGHT * slots):
+                    number, call = next(remaining, (None, ()))
+                    if number is None:
+                        break
+                    work = cloudpickle.dumps((function, call))
+                    in_flight[task.remote(key, references, version("synth-assets"), sys.path, work)] = number
+                if not in_flight:
+                    return
+                ended, _ = ray.wait(list(in_flight), timeout=interval)
+                if ended:  # as many as have ended by now
+                    ended, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
+                yield [(in_flight.pop(each), _result(ray, each)) for each in ended], slots
+                slots = _slots(ray, execution)
+        finally:
+            for each in in_flight:
+                ray.cancel(each, force=True)
+
+
+_SHARED: dict[str, object] = {}
+"""In a worker: the object that all calls of some work get, by the key of the work."""
+
+
+def _call(key: str, references: list[Any], package: str, path: list[str], work: bytes) -> Any:
+    """Make a call in a worker, which finds modules where the caller does."""
+    if (found := version("synth-assets")) != package:
+        raise ForeseenError(
+            f"the node {socket.gethostname()} has synth-assets {found}; expected {package}, as on the machine that "
+            "started the work. Install the same version on every node."
+        )
+    import ray
+    from ray import cloudpickle
+
+    sys.path += [each for each in path if each not in sys.path]
+    function, call = cloudpickle.loads(work)
+    if key not in _SHARED:
+        _SHARED.clear()  # of earlier work
+        _SHARED[key] = ray.get(references[0])
+    return function(_SHARED[key], *call)
+
+
+def _result(ray: ModuleType, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ModuleNotFoundError) or "failed to import" in str(error):
+            raise ForeseenError(
+                "a node of the Ray cluster cannot import the work: install synth-assets, in the same version, on every "
+                f"node. Ray says: {_last_line(error)}"
+            ) from error
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise ForeseenError(
+            f"a task was lost {RETRIES + 1} times, or its cluster was: {_first_line(error)}. Expected workers that "
+            "stay: look at the memory and the disks of the nodes and at Ray's logs there, and start the work again."
+        ) from error
+
+
+def _slots(ray: ModuleType, execution: "RayExecution") -> int:
+    """Return the number of tasks that the cluster can run at the same time, as large as it is now."""
+    found = ray.cluster_resources()
+    by_cpus = int(found.get("CPU", 0) // execution.cpus)
+    return min(by_cpus, int(found.get("GPU", 0) // execution.gpus)) if execution.gpus else by_cpus
+
+
+@contextmanager
+def _connected(ray: ModuleType, execution: "RayExecution") -> Iterator[None]:
+    """Use the cluster that this process is connected to; without one, connect to one, or start one, for the context."""
+    if ray.is_initialized():
+        connected = ray.get_runtime_context().gcs_address
+        if execution.address not in (None, "auto", connected) and "://" not in str(execution.address):
+            raise ForeseenError(
+                f"this process is connected to the Ray cluster at {connected}; expected {execution.address}. Call "
+                "ray.shutdown() before, or leave execution.address out to use that cluster."
+            )
+        yield
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
+    if execution.address is None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports nothing to anybody
+        options |= {"address": "local", "num_cpus": cores(), "include_dashboard": False}
+    else:
+        _require_answer(execution.address)
+        options |= {"address": execution.address}
+    try:
+        ray.init(**options)
+    except (RuntimeError, OSError, ValueError) as error:  # also of versions that differ
+        raise ForeseenError(_no_connection(execution, error)) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nothing answers: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdigit():
+        raise ForeseenError(
+            f"execution.address is {address!r}; expected 'auto', or a host and a port such as '10.0.0.1:6379' or "
+            "'ray://10.0.0.1:10001'."
+        )
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except OSError as error:
+        raise ForeseenError(
+            f"there is no Ray cluster at {address}: {error.strerror or error}. Start one with `ray start --head`, "
+            "correct execution.address, or leave it out to start a cluster for the work."
+        ) from error
+
+
+def _no_connection(execution: "RayExecution", error: Exception) -> str:
+    text = str(error)
+    if "mismatch" in text:
+        # Ray's message lists the versions of the cluster and of this process.
+        versions = " ".join(text.split()).rstrip(".")
+        return f"{versions}. Expected the same versions of Ray and Python on every machine: install them."
+    if execution.address is None:
+        return (
+            f"no Ray cluster could be started on this machine: {_first_line(error)}. Expected a free port and memory."
+        )
+    return (
+        f"the Ray cluster at {execution.address} could not be used: {_first_line(error)}. Start one with "
+        "`ray start --head`, correct execution.address, or leave it out to start a cluster for the work."
+    )
+
+
+def _ray() -> ModuleType:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ForeseenError(
+            "execution is `ray`, and the package ray is not installed for "
+            f"{sys.executable}: install the extra with `pip install 'synth-assets[ray]'`, or use `local`."
+        ) from error
+    module: ModuleType = ray
+    return module
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,88 @@
+"""Tasks on a Ray cluster of two nodes: the rows of one process, lost workers, and messages."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from synth_assets.errors import ForeseenError
+from synth_assets.execution import RayExecution
+from synth_assets.schema.columns import Integer
+from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers import parts
+from synth_assets.synthesizers.parts import rows_hash
+from synth_assets_tests.stub_synthesizer import Stub
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        found.add_node(**node)
+        yield found
+        ray.shutdown()
+        found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def stub() -> Stub:
+    return Stub().fit(pd.DataFrame({"legs": range(50)}), TableSchema(columns=(Integer(name="legs"),)))
+
+
+def die_once(shared: Path, number: int) -> int:
+    """End the worker process at the first call of number 1."""
+    if number == 1 and not shared.exists():
+        shared.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 10 * number
+
+
+def test_rows_of_a_cluster_are_the_ones_of_a_process(
+    cluster: Cluster, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "SHARD_ROWS", 2000)
+    lines: list[str] = []
+    manifest = stub.sample_to(tmp_path, 5500, seed=3, execution=RayExecution(address=cluster.address), log=lines.append)
+    rows = stub.sample(5500, seed=3)
+    assert manifest.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, 5500, 2000))
+    assert "from 2 workers" in lines[-1]
+    assert not ray.is_initialized()
+
+
+def test_a_lost_worker_costs_its_call_alone(cluster: Cluster, tmp_path: Path) -> None:
+    execution = RayExecution(address=cluster.address)
+    assert execution.results(die_once, [(0,), (1,), (2,)], shared=tmp_path / "died") == [0, 10, 20]
+    assert (tmp_path / "died").exists()
+
+
+def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:
+    with pytest.raises(ZeroDivisionError):
+        RayExecution(address=cluster.address).results(divmod, [(0,)], shared=7)
+
+
+def test_versions_that_differ(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "__version__", "2.1.0")
+    with pytest.raises(ForeseenError, match=r"Ray: 2\.1\.0 .*Expected the same versions of Ray and Python"):
+        RayExecution(address=cluster.address).results(divmod, [(2,)], shared=7)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("127.0.0.1:1", "there is no Ray cluster at 127.0.0.1:1: Connection refused"), ("head", "expected 'auto', or")],
+)
+def test_no_cluster_at_the_address(address: str, message: str) -> None:
+    with pytest.raises(ForeseenError, match=message):
+        RayExecution(address=address).results(divmod, [(2,)], shared=7)
+
+
+def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(ForeseenError, match=r"pip install 'synth-assets\[ray\]'"):
+        RayExecution().results(divmod, [(2,)], shared=7)

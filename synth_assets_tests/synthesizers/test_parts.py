@@ -1,0 +1,145 @@
+"""A sample in parts has the rows of `sample`, resumes, and refuses folders of something else."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from synth_assets.errors import ModelError
+from synth_assets.execution import LocalExecution
+from synth_assets.schema.columns import Categorical, Date, Datetime, Id, Integer
+from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers import parts
+from synth_assets.synthesizers.parts import read_manifest, read_rows, rows_hash
+from synth_assets_tests.stub_synthesizer import Stub
+
+ROWS = 5500
+
+SCHEMA = TableSchema(
+    columns=(
+        Id(name="key"),
+        Categorical(name="colour", categories=("blue", "red"), nullable=True),
+        Integer(name="legs", nullable=True),
+        Date(name="day"),
+        Datetime(name="time", timezone="Europe/Berlin"),
+    ),
+    min_label_rows=1,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "SHARD_ROWS", 2000)
+
+
+@pytest.fixture(scope="module")
+def stub() -> Stub:
+    rows = pd.DataFrame(
+        {
+            "key": range(1, 6),
+            "colour": ["red", "blue", None, "red", "blue"],
+            "legs": [2, None, 4, 6, 8],
+            "day": ["2024-01-31"] * 5,
+            "time": ["2024-03-31T08:30:00.5"] * 5,
+        }
+    )
+    return Stub().fit(rows, SCHEMA)
+
+
+class Failing(Stub):
+    """Draws no batch from the second part on: its process ends there, as a killed one does."""
+
+    def _sample_batches(
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Any
+    ) -> Iterator[pd.DataFrame]:
+        if batches[0] >= 2:
+            raise KeyboardInterrupt
+        return super()._sample_batches(n, batches, seed=seed, conditions={}, temperature=temperature, log=log)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_parts_have_the_rows_of_sample(stub: Stub, tmp_path: Path, processes: int) -> None:
+    lines: list[str] = []
+    manifest = stub.sample_to(
+        tmp_path, ROWS, seed=3, first_key=70, execution=LocalExecution(processes=processes), log=lines.append
+    )
+    rows = stub.sample(ROWS, seed=3, first_key=70)
+    assert manifest.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, ROWS, 2000))
+    assert [shard.rows for shard in manifest.shards] == [2000, 2000, 1500]
+    pd.testing.assert_frame_equal(pd.concat(read_rows(tmp_path, SCHEMA), ignore_index=True), rows)
+    assert lines[-1].startswith("5,500 of 5,500 rows, 3 of 3 parts")
+
+
+def test_a_run_that_was_killed_resumes(stub: Stub, tmp_path: Path) -> None:
+    whole = stub.sample_to(tmp_path / "whole", ROWS, execution=LocalExecution(processes=1))
+    failing = Failing()
+    failing._use(stub.preparation)
+    failing.train = stub.train
+    failing.name = stub.name
+    folder = tmp_path / "resumed"
+    with pytest.raises(KeyboardInterrupt):
+        failing.sample_to(folder, ROWS, execution=LocalExecution(processes=1))
+    with pytest.raises(ModelError, match="no complete sample"):
+        read_manifest(folder)
+    first = folder / "part-00000.parquet"
+    written_at = first.stat().st_mtime_ns
+    (folder / "part-00001.parquet").write_bytes(first.read_bytes()[:-50])  # torn: no footer
+    (folder / "part-00002.parquet").write_bytes(first.read_bytes())  # another part
+    assert stub.sample_to(folder, ROWS, execution=LocalExecution(processes=1)) == whole
+    assert first.stat().st_mtime_ns == written_at
+
+
+def test_a_complete_sample_is_written_again_only_where_it_has_changed(stub: Stub, tmp_path: Path) -> None:
+    whole = stub.sample_to(tmp_path, ROWS, execution=LocalExecution(processes=1))
+    lines: list[str] = []
+    assert stub.sample_to(tmp_path, ROWS, log=lines.append) == whole
+    assert "complete" in lines[0]
+    changed = tmp_path / "part-00001.parquet"
+    changed.write_bytes(changed.read_bytes().replace(b"\x00", b"\x01", 1))
+    assert stub.sample_to(tmp_path, ROWS, execution=LocalExecution(processes=1), log=lines.append) == whole
+    assert lines[1].startswith("1 of 3 parts are missing or have changed")
+
+
+def test_another_sample_is_refused(stub: Stub, tmp_path: Path) -> None:
+    stub.sample_to(tmp_path / "sample", 10, seed=1)
+    with pytest.raises(ModelError, match=r"another sample: n 10 \(expected 20\), seed 1 \(expected 2\)\."):
+        stub.sample_to(tmp_path / "sample", 20, seed=2)
+    with pytest.raises(ModelError, match=r"another sample: first_key 0 \(expected 7\)\."):
+        stub.sample_to(tmp_path / "sample", 10, seed=1, first_key=7)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows.parquet").touch()
+    with pytest.raises(ModelError, match="something else"):
+        stub.sample_to(tmp_path / "mine", 10)
+
+
+def test_two_writers_of_a_folder(stub: Stub, tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(ModelError, match="another process is writing"):
+        stub.sample_to(tmp_path, 10)
+
+
+def test_a_disk_that_is_full(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parts, "sync", full)
+    with pytest.raises(ModelError, match=r"No space left on device\. On its disk .* MB are free"):
+        stub.sample_to(tmp_path, 10, execution=LocalExecution(processes=1))
+    assert not list(tmp_path.glob("*.parquet"))
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_rows_that_depend_on_earlier_ones_are_drawn_in_one_process(stub: Stub, tmp_path: Path) -> None:
+    class Sequential(Stub):
+        draws_in_sequence = True
+
+    sequential = Sequential()
+    sequential._use(stub.preparation)
+    sequential.train = stub.train
+    found = sequential.sample_to(tmp_path, ROWS, seed=3)
+    (tmp_path / "part-00001.parquet").unlink()
+    assert sequential.sample_to(tmp_path, ROWS, seed=3) == found
+    rows = stub.sample(ROWS, seed=3)
+    assert found.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, ROWS, 2000))
