@@ -7,13 +7,15 @@
         current        -> <id>      replaced by a rename, which switches all links above at once
         <id>/                       immutable
           synthetic.duckdb
-          <table>/synthetic_sample/resample_date=<date>/<hash>.parquet
+          <table>/synthetic_sample/resample_date=<date>/<hash>.parquet, or for a large sample
+                                   resample_date=<date>/model_version=<version>/part-<number>-<hash>.parquet
           manifest.json
         history.json                every switch of `current`
 
 DuckDB identifies an open file by its resolved path. A process that still reads an earlier publication therefore gets
 the current one when it opens `published/synthetic.duckdb`; if the file were replaced in place, it would get the earlier
-one again.
+one again. A view over Parquet files names its folder, or takes the one in the variable `synth_assets_folder` of the
+connection: `connect` sets it.
 """
 
 import json
@@ -291,7 +293,7 @@ class Publications:
             ) from error
 
     def remove(self, publication: Publication) -> None:
-        """Remove a publication that is not current; open connections to it stay readable."""
+        """Remove a publication that is not current; open connections read its tables still, but no Parquet files."""
         removed = self.folder / f"{_REMOVED}{publication.id}"
         publication.folder.rename(removed)
         shutil.rmtree(removed)

@@ -216,8 +216,9 @@ class ObjectStore:
                 code = error.response["Error"]["Code"]
             if code in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
                 raise ConflictError(f"{self.url} was changed by another process meanwhile.") from error
+            reason = " ".join(str(error).split()).rstrip(".")
             raise StorageError(
-                f"{self.url} cannot be {done}: {' '.join(str(error).split()).rstrip('.')}. Busy and silent stores were asked "
-                f"{ATTEMPTS} times. Check the address, the credentials in the environment (AWS_ACCESS_KEY_ID, "
-                "AWS_SECRET_ACCESS_KEY or AWS_PROFILE; AWS_ENDPOINT_URL), and the network."
+                f"{self.url} cannot be {done}: {reason}. Busy and silent stores were asked {ATTEMPTS} times. Check the "
+                "address, the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE; "
+                "AWS_ENDPOINT_URL), and the network."
             ) from error
