@@ -73,8 +73,7 @@ class ObjectStore:
         """Return the content of an object, and its ETag; None if there is none."""
         with self._clearly("read"):
             try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=self.key(name))
-                return answer["Body"].read(), answer["ETag"]
+                return self._get(self.key(name))
             except self._client.exceptions.NoSuchKey:
                 return None
 
@@ -143,10 +142,7 @@ class ObjectStore:
         class File(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no types
             def _fetch_range(self, start: int, end: int) -> bytes:
                 with store._clearly("read"):
-                    answer = store._client.get_object(
-                        Bucket=store.bucket, Key=self.path, Range=f"bytes={start}-{end - 1}"
-                    )
-                    return bytes(answer["Body"].read())
+                    return store._get(self.path, Range=f"bytes={start}-{end - 1}")[0]
 
         class Objects(AbstractFileSystem):  # type: ignore[misc]
             protocol = "synth-assets"
@@ -191,6 +187,19 @@ class ObjectStore:
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         return boto3.client("s3", config=patience)
+
+    def _get(self, key: str, **options: str) -> tuple[bytes, str]:
+        from botocore.exceptions import BotoCoreError
+
+        attempts = ATTEMPTS
+        while True:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key, **options)
+            try:
+                return answer["Body"].read(), answer["ETag"]
+            except BotoCoreError:  # the connection ended within the answer, after which boto3 does not ask again
+                attempts -= 1
+                if not attempts:
+                    raise
 
     def _size(self, name: str) -> int | None:
         from botocore.exceptions import ClientError

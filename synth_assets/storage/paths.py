@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth_assets.errors import ForeseenError
+
 VARIABLE = "SYNTH_ASSETS_DATA"
 """Environment variable with the data folder; by default it is `data/` of the project."""
 
@@ -32,8 +34,18 @@ class DataPaths:
         """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package.
 
         Its object store is the one in `SYNTH_ASSETS_STORAGE`, if any.
+
+        Raises
+        ------
+        ForeseenError
+            If it is the address of an object store.
         """
         named = folder or os.environ.get(VARIABLE)
+        if str(named).startswith("s3:/"):
+            raise ForeseenError(
+                f"found {named} as the data folder; expected a folder of this machine. The object store of "
+                "publications is read by synth_assets.connect and read_table."
+            )
         root = Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data"
         return cls(root, os.environ.get(STORAGE_VARIABLE) or None)
 
