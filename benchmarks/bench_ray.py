@@ -26,6 +26,7 @@ import tables
 from synth_assets.execution import LOCAL, Execution, LocalExecution, RayExecution
 from synth_assets.synthesizers import load
 from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
 from synth_assets.synthesizers.model_store import fit_one
 from synth_assets.synthesizers.parts import SHARD_ROWS
@@ -101,10 +102,7 @@ def measure_samples(rows: int) -> None:
 
     prepare()
     table = tables.load("abalone")
-    settings = table.language_model
-    quick = settings.model_copy(
-        update={"epochs": 1, "pretrain": settings.pretrain.model_copy(update={"rows": 0})}
-    )  # quality changes neither time nor memory
+    quick = quick_settings(table)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         LanguageModel(quick).fit(table.train, table.schema, seed=0).save(root / "model")
@@ -128,6 +126,12 @@ def measure_samples(rows: int) -> None:
         finally:
             cluster.shutdown()
     print_samples(rows, measured)
+
+
+def quick_settings(table: tables.Table) -> LanguageModelSettings:
+    """Return settings of one epoch without pretraining: quality changes neither time nor memory of a sample."""
+    stated = table.language_model
+    return stated.model_copy(update={"epochs": 1, "pretrain": stated.pretrain.model_copy(update={"rows": 0})})
 
 
 def wait_for(folder: Path, n_parts: int) -> None:
@@ -175,7 +179,7 @@ def measure_fits() -> None:
     prepare()
     table = tables.load("abalone")
     settings = (
-        table.language_model.model_copy(update={"epochs": 2}),
+        quick_settings(table),
         ForestSettings(),
         ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
     )

@@ -46,22 +46,16 @@ processes_option = click.option(
 )
 
 
-class _Count(click.ParamType):
-    """A whole number of at least 1, which may be written 1e9 or 1_000_000."""
+def count(value: str | int) -> int:
+    """Return a whole number of at least 1, which may be written 1e9 or 1_000_000; a type of options."""
+    try:
+        number = Decimal(str(value).replace("_", ""))
+    except InvalidOperation:
+        number = Decimal(0)
+    if not number.is_finite() or number < 1 or number % 1:
+        raise click.BadParameter(f"{value!r} is not a whole number of at least 1, such as 5000 or 1e9.")
+    return int(number)
 
-    name = "integer"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            number = Decimal(str(value).replace("_", ""))
-        except InvalidOperation:
-            number = Decimal(0)
-        if not number.is_finite() or number < 1 or number % 1:
-            self.fail(f"{value!r} is not a whole number of at least 1, such as 5000 or 1e9.", param, ctx)
-        return int(number)
-
-
-COUNT = _Count()
 
 execution_option = click.option(
     "--execution",

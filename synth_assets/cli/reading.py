@@ -11,9 +11,9 @@ from click.core import ParameterSource
 
 from synth_assets.cli import output
 from synth_assets.cli.options import (
-    COUNT,
     address_option,
     as_json_option,
+    count,
     execution_of,
     execution_option,
     format_option,
@@ -105,7 +105,7 @@ def export(
 
 
 @click.command()
-@click.option("-n", "--rows", "n", type=COUNT, default=1000, show_default=True, help="Number of rows; 1e9 is one too.")
+@click.option("-n", "--rows", "n", type=count, default=1000, show_default=True, help="Number of rows; 1e9 is one too.")
 @click.option(
     "--where",
     "conditions",

@@ -496,9 +496,13 @@ class Synthesizer(ABC):
         """Return a hash of the fitted model: equal for models that sample the same rows."""
         digest = hashlib.sha256()
         for name, content in sorted(_saved_files(self).items()):
-            if name == SYNTHESIZER_JSON:  # how training went is no part of the model
-                described = {key: value for key, value in json.loads(content).items() if key != "losses"}
-                content = json.dumps(described, sort_keys=True).encode()
+            # transformers writes this file, and keys without a value, after a fit, and not after loading.
+            if name == "generation_config.json":
+                continue
+            if name.endswith(".json"):
+                found = json.loads(content)
+                stated = {key: value for key, value in found.items() if value is not None and key != "losses"}
+                content = json.dumps(stated, sort_keys=True).encode()
             digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
         return digest.hexdigest()
 

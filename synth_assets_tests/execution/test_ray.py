@@ -11,12 +11,16 @@ import ray
 from ray.cluster_utils import Cluster
 
 from synth_assets.errors import ForeseenError
-from synth_assets.execution import RayExecution
+from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers import parts
+from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets.synthesizers.parts import rows_hash
+from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.stub_synthesizer import Stub
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,26 @@ def test_a_lost_worker_costs_its_call_alone(cluster: Cluster, tmp_path: Path) ->
     execution = RayExecution(address=cluster.address)
     assert execution.results(die_once, [(0,), (1,), (2,)], shared=tmp_path / "died") == [0, 10, 20]
     assert (tmp_path / "died").exists()
+
+
+def test_a_worker_that_is_lost_again_and_again_is_an_error(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth_assets.execution.cluster.RETRIES", 0)
+    with pytest.raises(ForeseenError, match=r"a task was lost 1 times, or its cluster was: .* look at the memory"):
+        RayExecution(address=cluster.address).results(die_once, [(1,)], shared=tmp_path / "died")
+
+
+def test_a_fit_as_a_task_gives_the_same_model(cluster: Cluster, tmp_path: Path) -> None:
+    rows, schema = pd.DataFrame({"legs": range(50)}), TableSchema(columns=(Integer(name="legs"),))
+    found = {}
+    for execution in (LOCAL, RayExecution(address=cluster.address)):
+        store = ModelStore(tmp_path / execution.type)
+        card = store.fit(
+            rows, schema, SmoteSettings(), seed=0, checkpoints_dir=tmp_path / "checkpoints", execution=execution
+        )
+        found[execution.type] = card.version, store.load(card.version).fingerprint()
+    assert found["ray"] == found["local"]
 
 
 def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:

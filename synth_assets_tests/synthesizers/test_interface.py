@@ -57,6 +57,7 @@ def test_the_seed_decides_and_a_saved_synthesizer_draws_the_same_rows(fitted: Sy
     assert type(again) is type(fitted)
     assert again.settings == fitted.settings
     assert again.n_parameters == fitted.n_parameters
+    assert again.fingerprint() == fitted.fingerprint()
     pd.testing.assert_frame_equal(again.sample(40, seed=3), rows)
     assert pickles_in(tmp_path) == []
 
