@@ -104,6 +104,12 @@ def test_a_deleted_sample_leaves_no_file_and_few_rows_are_a_table_again(large: P
     assert rows(large.path, ROWS) == [(TUESDAY, 4, 0, "m1"), (TUESDAY, 3, 1, "m1")]
 
 
+def test_a_sample_in_parts_is_published_however_few_rows_it_has(publisher: Publisher, warehouse: Warehouse) -> None:
+    write_large_sample(warehouse, MONDAY, [9, 8, 7])
+    publisher.publish(spec(tables=("synthetic_sample", "fidelity", "report")))
+    assert [row[1] for row in rows(publisher.path, ROWS)] == [9, 8, 7]
+
+
 def test_a_damaged_part_is_not_published(publisher: Publisher, warehouse: Warehouse) -> None:
     parts = write_large_sample(warehouse, MONDAY, [9, 8, 7])
     with (publisher.paths.root / parts.files[1].file).open("ab") as file:
