@@ -155,8 +155,8 @@ class PublicationBuilder:
     warehouse : Warehouse
         The source of new rows.
     copied_rows : int
-        Most synthetic rows of a table that are copied into the file. Of a table with more, the file has a view over the
-        Parquet files.
+        Most synthetic rows of a table that are copied into the file. Of a table with more, or with a sample in parts,
+        the file has a view over the Parquet files.
     """
 
     def __init__(
@@ -450,7 +450,8 @@ class PublicationBuilder:
             **{each: len(in_parts[each]) if each in in_parts else stored[each] for each in dates.get(CATALOG, ())},
             **{each: int(published[each]["rows"]) for each in carried_over},
         }
-        is_view = sum(rows.values()) > self._copied_rows
+        has_parts = {*in_parts, *(each for each in carried_over if "parts" in published[each])}
+        is_view = sum(rows.values()) > self._copied_rows or not has_parts.isdisjoint(rows)
         if not is_view:
             self._copy_samples(namespace, SAMPLE, dates)
         samples: dict[str, Any] = {}

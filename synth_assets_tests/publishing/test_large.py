@@ -95,13 +95,31 @@ def test_rollback_and_carried_over_samples_keep_their_parts(large: Publisher, wa
     assert [row[1] for row in rows(large.path, ROWS)] == [9, 8, 7, 6, 5, 4, 3]
 
 
-def test_a_deleted_sample_leaves_no_file_and_few_rows_are_a_table_again(large: Publisher, warehouse: Warehouse) -> None:
+def test_a_deleted_sample_leaves_no_file(large: Publisher, warehouse: Warehouse) -> None:
     assert large.delete("toy", MONDAY) > 5
     assert list(large.paths.root.rglob(f"*{MONDAY}*")) == []
     assert warehouse.parts("toy", "synthetic_sample", MONDAY) is None
-    stored = rows(large.path, "SELECT table_name FROM duckdb_tables() WHERE table_name = 'synthetic_sample'")
-    assert stored == [("synthetic_sample",)]
     assert rows(large.path, ROWS) == [(TUESDAY, 4, 0, "m1"), (TUESDAY, 3, 1, "m1")]
+
+
+def test_many_rows_are_a_view_and_few_are_a_table_again(publisher: Publisher, warehouse: Warehouse) -> None:
+    publisher = replace(publisher, copied_rows=3)
+    of_sample = spec(tables=("synthetic_sample", "fidelity", "report"))
+    for day, values in ((MONDAY, [9, 8]), (TUESDAY, [7, 6])):
+        write_sample(warehouse, day, values, numbered=True)
+    kinds = "SELECT table_name FROM duckdb_tables() WHERE table_name = 'synthetic_sample'"
+    publisher.publish(of_sample)
+    assert rows(publisher.path, kinds) == []
+    assert [row[1:3] for row in rows(publisher.path, ROWS)] == [(9, 0), (8, 1), (7, 0), (6, 1)]
+    publisher.delete("toy", MONDAY)
+    assert rows(publisher.path, kinds) == [("synthetic_sample",)]
+    assert [row[1:3] for row in rows(publisher.path, ROWS)] == [(7, 0), (6, 1)]
+
+
+def test_a_sample_in_parts_is_published_however_few_rows_it_has(publisher: Publisher, warehouse: Warehouse) -> None:
+    write_large_sample(warehouse, MONDAY, [9, 8, 7])
+    publisher.publish(spec(tables=("synthetic_sample", "fidelity", "report")))
+    assert [row[1] for row in rows(publisher.path, ROWS)] == [9, 8, 7]
 
 
 def test_a_damaged_part_is_not_published(publisher: Publisher, warehouse: Warehouse) -> None:
