@@ -110,7 +110,7 @@ def _result(ray: ModuleType, reference: Any) -> Any:
                 "a node of the Ray cluster cannot import the work: install synth-assets, in the same version, on every "
                 f"node. Ray says: {_last_line(error)}"
             ) from error
-        raise error.cause from error
+        raise (error.cause or error) from error
     except ray.exceptions.RayError as error:
         raise ForeseenError(
             f"a task was lost {RETRIES + 1} times, or its cluster was: {_first_line(error)}. Expected workers that "
