@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_settings_of_this_shell() -> Iterator[None]:
     """Let a test see only the settings that it makes itself."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("ABALONE_CSV", "SYNTH_ASSETS_DATA", "DAGSTER_HOME"):
+        for name in ("ABALONE_CSV", "SYNTH_ASSETS_DATA", "SYNTH_ASSETS_STORAGE", "DAGSTER_HOME"):
             patch.delenv(name, raising=False)
         yield
 
@@ -194,3 +195,34 @@ def empty_world(tmp_path: Path) -> World:
     """Return an empty data folder."""
     (tmp_path / "data").mkdir()
     return World(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Start a server that speaks the protocol of S3."""
+    server_module = pytest.importorskip("moto.server", reason="needs moto: `pip install 'synth-assets[dev]'`")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a client of the server, which has the empty bucket `shop`."""
+    import boto3
+
+    variables = {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "of-a-test",
+        "AWS_SECRET_ACCESS_KEY": "of-a-test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="shop")
+    yield client
+    for each in client.list_objects_v2(Bucket="shop").get("Contents", ()):
+        client.delete_object(Bucket="shop", Key=each["Key"])

@@ -74,7 +74,7 @@ def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: 
     source table is published, its name before the dot may be left out.
     """
     with client.connect(paths.root) as connection:
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        client.restrict(connection)
         _export(connection, sys.stdin.read() if sql == "-" else sql, None, format_, path, guard_formulas)
 
 

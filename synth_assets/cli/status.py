@@ -11,7 +11,7 @@ import click
 from synth_assets.cli import output
 from synth_assets.cli.options import as_json_option, selected_table, table_argument
 from synth_assets.publishing import client
-from synth_assets.publishing.publications import Publication, Publications
+from synth_assets.publishing.publications import Publication, Publications, folder_name
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.sql import quoted
 from synth_assets.storage.warehouse import CATALOG, CHECKS
@@ -40,9 +40,9 @@ def status(paths: DataPaths, as_json: bool) -> None:
         "paths": {
             "published": str(paths.published),
             "parquet": {
-                table: str(paths.published.parent / Path(next(iter(samples.values()))["parquet"]).parents[1])
+                table: str(paths.published.parent / folder_name(table) / "synthetic_sample")
                 for table in publication.manifest["tables"]
-                if (samples := publication.samples(table))
+                if publication.samples(table)
             },
             "warehouse": str(paths.warehouse),
             "publications": str(Publications(paths).folder),

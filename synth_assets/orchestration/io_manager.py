@@ -10,7 +10,7 @@ import pandas as pd
 
 from synth_assets.orchestration.failures import as_dagster_failure
 from synth_assets.schema.table import content_hash
-from synth_assets.storage.warehouse import INPUTS, Provenance, Warehouse
+from synth_assets.storage.warehouse import INPUTS, Parts, Provenance, Warehouse
 
 COLUMN_SCHEMA = "dagster/column_schema"
 """Metadata of an asset: its columns with their SQL types, in which they are stored."""
@@ -33,28 +33,28 @@ class WarehouseIOManager(dg.IOManager):
         # Data versions of the inputs of each step. Rows that were evaluated may have been replaced since.
         self._read: dict[str, dict[str, str]] = {}
 
-    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame) -> None:
-        """Write a table, with its metadata as provenance."""
+    def handle_output(self, context: dg.OutputContext, obj: pd.DataFrame | Parts) -> None:
+        """Write a table, or record the files of a large sample, with its metadata as provenance."""
         schema, table = context.asset_key.path
         partition = context.partition_key if context.has_asset_partitions else None
         row_count = {"dagster/row_count" if partition is None else "dagster/partition_row_count": len(obj)}
         details = _plain(context.output_metadata)
         # An asset that returns a bare frame states no version.
-        version = details.pop(DATA_VERSION, None) or content_hash(obj)
+        version = details.pop(DATA_VERSION, None) or (obj.content if isinstance(obj, Parts) else content_hash(obj))
+        provenance = Provenance(
+            run_id=context.run_id,
+            code_version=context.asset_spec.code_version,
+            data_version=version,
+            details={**row_count, **details, INPUTS: self._read.pop(context.step_context.step.key, {})},
+        )
         with as_dagster_failure():
-            self.warehouse.write(
-                schema,
-                table,
-                obj,
-                resample_date=partition,
-                types=_types(context.definition_metadata),
-                provenance=Provenance(
-                    run_id=context.run_id,
-                    code_version=context.asset_spec.code_version,
-                    data_version=version,
-                    details={**row_count, **details, INPUTS: self._read.pop(context.step_context.step.key, {})},
-                ),
-            )
+            if isinstance(obj, Parts):
+                self.warehouse.write_parts(
+                    schema, table, obj, resample_date=context.partition_key, provenance=provenance
+                )
+            else:
+                types = _types(context.definition_metadata)
+                self.warehouse.write(schema, table, obj, resample_date=partition, types=types, provenance=provenance)
         context.add_output_metadata(row_count)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Builds a publication: selects the samples that may be published, and writes the files."""
 
 import json
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -11,13 +12,31 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
-from synth_assets.publishing.publications import FORMAT, Publication, folder_name, now
+from synth_assets.publishing.publications import (
+    FOLDER_VARIABLE,
+    FORMAT,
+    Publication,
+    PublicationError,
+    folder_name,
+    now,
+)
 from synth_assets.schema.columns import Categorical, Column
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.storage.files import sha256
-from synth_assets.storage.sql import quoted
-from synth_assets.storage.warehouse import CATALOG, INPUTS, PROVENANCE, PROVENANCE_COLUMNS, RESAMPLE_DATE, Warehouse
+from synth_assets.storage.sql import quoted, text
+from synth_assets.storage.warehouse import (
+    CATALOG,
+    FILE_COLUMN,
+    INPUTS,
+    PROVENANCE,
+    PROVENANCE_COLUMNS,
+    RESAMPLE_DATE,
+    Parts,
+    Warehouse,
+    sample_id,
+    sample_parts,
+)
 from synth_assets.synthesizers.base import SampleSettings
 
 if TYPE_CHECKING:
@@ -35,7 +54,7 @@ ENCODED, CODES = "encoded_split", "codes"
 VIEWS = {
     "synthetic_latest": (
         "The synthetic rows of the latest resample date.",
-        "SELECT * FROM {sample} WHERE {date} = (SELECT max({date}) FROM {sample})",
+        "SELECT * FROM {sample} WHERE {date} = {latest}",
     ),
     "synthetic_all": ("The synthetic rows of all resample dates.", "SELECT * FROM {sample}"),
 }
@@ -51,6 +70,9 @@ PUBLICATION_COLUMNS = {
     "content_hash": ("VARCHAR", "Hash of the rows; it changes when any row changes."),
 }
 """Type and description of each column of the table `main.publication`."""
+
+_FILE_KEYS = ("model_version", "parquet", "parts", "rows_per_part")
+"""Keys of a sample in the manifest that say where its rows are."""
 
 _BASE, _FILE = "base", "synthetic"
 """Names in queries of the publication that is built on, and of the one that is built."""
@@ -130,17 +152,32 @@ class PublicationBuilder:
         A connection to its DuckDB file, with the base attached as `base`.
     base : Publication, optional
         The publication that is built on: unchanged tables and samples are copied from it.
+    warehouse : Warehouse
+        The source of new rows.
+    copied_rows : int
+        Most synthetic rows of a table that are copied into the file. Of a table with more, or with a sample in parts,
+        the file has a view over the Parquet files.
     """
 
-    def __init__(self, folder: Path, connection: "duckdb.DuckDBPyConnection", base: Publication | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        connection: "duckdb.DuckDBPyConnection",
+        base: Publication | None,
+        *,
+        warehouse: Warehouse,
+        copied_rows: int,
+    ) -> None:
         self.folder = folder
         self._connection = connection
         self._base = base
+        self._warehouse = warehouse
+        self._copied_rows = copied_rows
         self._tables: dict[str, Any] = {}
+        self._specs: dict[str, PublishSpec] = {}
+        self._views: dict[str, list[_Files]] = {}
 
-    def publishable_samples(
-        self, spec: PublishSpec, warehouse: Warehouse
-    ) -> tuple[dict[str, Verdicts], dict[str, str]]:
+    def publishable_samples(self, spec: PublishSpec) -> tuple[dict[str, Verdicts], dict[str, str]]:
         """Return the samples in the warehouse that may be published, and why the others may not.
 
         A sample may be published if it passed all blocking gates, and if its verdicts and metrics were computed from
@@ -153,7 +190,7 @@ class PublicationBuilder:
         left_out : dict of str to str
             The reason why each other sample may not be published, by resample date.
         """
-        warehouse.attach_to(self._connection, CATALOG)
+        self._warehouse.attach_to(self._connection, CATALOG)
         stored = self._stored_tables(CATALOG, spec.name)
         if SAMPLE not in stored:
             return {}, {}
@@ -166,7 +203,8 @@ class PublicationBuilder:
         }
         dependent = {name for name, table in spec.tables.items() if table.of_sample and name in stored}
         passed, left_out = {}, {}
-        for resample_date in self._resample_dates(CATALOG, spec.name):
+        in_parts = sample_parts(self._connection, CATALOG, spec.name, SAMPLE)
+        for resample_date in sorted({*self._stored_rows(CATALOG, spec.name), *in_parts}):
             verdicts = self._verdicts(spec.name, resample_date) if REPORT in stored else []
             reason = _failed_gates(verdicts) or _stale_assets({*dependent, REPORT} - {SAMPLE}, resample_date, records)
             if reason:
@@ -208,6 +246,9 @@ class PublicationBuilder:
         published_at = now()
         id_ = f"{published_at[:23].replace('-', '').replace(':', '')}Z-{state[:8]}"
         self._write_publication_table(id_, published_at)
+        for spec in self._specs.values():
+            self._create_views(spec, id_)
+            self._comment_on_tables(spec)
         for (name,) in self._connection.execute(
             "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> $1", [_FILE]
         ).fetchall():
@@ -232,11 +273,16 @@ class PublicationBuilder:
         # `dates`: the resample dates that each database provides. Tables without samples come from the first one.
         stored = {database: self._stored_tables(database, spec.name) for database in dates}
         self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(_FILE, spec.name)}")
-        entry = spec.to_json()
+        entry = {**spec.to_json(), "samples": {}}
         for table, description in spec.tables.items():
             databases = [database for database, tables in stored.items() if table in tables]
             if not databases:
                 del entry["tables"][table]
+                continue
+            if table == SAMPLE:
+                of_databases = {database: dates[database] for database in databases}
+                entry["samples"] = self._add_samples(spec.name, of_databases, new)
+                entry["tables"][SAMPLE].update(self._sample_contents(spec.name, entry["samples"]))
                 continue
             if description.of_sample:
                 self._copy_samples(spec.name, table, {database: dates[database] for database in databases})
@@ -248,16 +294,15 @@ class PublicationBuilder:
             entry["tables"][table].update(self._contents(spec.name, table))
         self._copy_provenance(spec.name, dates, stored, shows_codes=ENCODED in spec.tables)
         entry["schema"] = self._shown_schema(spec).model_dump(mode="json")
-        self._comment_on_tables(spec)
-        entry["samples"] = self._write_parquet(spec.name, new)
         self._tables[spec.name] = entry
+        self._specs[spec.name] = spec
 
     def _shown_schema(self, spec: PublishSpec) -> TableSchema:
         """Return the schema with the labels that the published samples have, where labels of few rows are hidden."""
         schema = spec.encoding.schema
-        if schema.label_threshold == 1 or SAMPLE not in self._stored_tables(_FILE, spec.name):
+        sample = self._sample(spec.name)
+        if schema.label_threshold == 1 or sample is None:
             return schema
-        sample = quoted(_FILE, spec.name, SAMPLE)
         stored = {row[0] for row in self._connection.execute(f"DESCRIBE {sample}").fetchall()}
         columns: list[Column] = []
         for column in schema.columns:
@@ -270,20 +315,25 @@ class PublicationBuilder:
         return schema.model_copy(update={"columns": tuple(columns)})
 
     def _stored_tables(self, database: str, namespace: str) -> set[str]:
+        # With the view of synthetic rows, where the base has one instead of the table.
         return {
             row[0]
             for row in self._connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2",
-                [database, namespace],
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2 UNION ALL "
+                "SELECT view_name FROM duckdb_views() WHERE database_name = $1 AND schema_name = $2 AND view_name = $3",
+                [database, namespace, SAMPLE],
             ).fetchall()
         }
 
-    def _resample_dates(self, database: str, namespace: str) -> list[str]:
+    def _stored_rows(self, database: str, namespace: str) -> dict[str, int]:
+        # By resample date, oldest first, the rows in the table itself.
         date = quoted(RESAMPLE_DATE)
-        found = self._connection.execute(
-            f"SELECT DISTINCT CAST({date} AS VARCHAR) FROM {quoted(database, namespace, SAMPLE)} ORDER BY ALL"
-        ).fetchall()
-        return [row[0] for row in found]
+        return dict(
+            self._connection.execute(
+                f"SELECT CAST({date} AS VARCHAR), count(*) FROM {quoted(database, namespace, SAMPLE)} "
+                "GROUP BY ALL ORDER BY ALL"
+            ).fetchall()
+        )
 
     def _verdicts(self, namespace: str, resample_date: str) -> Verdicts:
         columns = ("gate", "blocking", "passed", "message")
@@ -297,9 +347,12 @@ class PublicationBuilder:
     def _copy_samples(self, namespace: str, table: str, dates: Mapping[str, list[str]]) -> None:
         # The rows of a resample date come from one database, in the order of writing.
         date = quoted(RESAMPLE_DATE)
+        views = self._connection.execute(
+            "SELECT database_name FROM duckdb_views() WHERE schema_name = $1 AND view_name = $2", [namespace, table]
+        ).fetchall()
         parts = " UNION ALL BY NAME ".join(
-            f'SELECT *, rowid AS "rowid" FROM {quoted(database, namespace, table)} '
-            f"WHERE list_contains(CAST(${number} AS DATE[]), {date})"
+            f'SELECT *, {"row_number() OVER ()" if (database,) in views else "rowid"} AS "rowid" '
+            f"FROM {quoted(database, namespace, table)} WHERE list_contains(CAST(${number} AS DATE[]), {date})"
             for number, database in enumerate(dates, 1)
         )
         self._connection.execute(
@@ -339,14 +392,30 @@ class PublicationBuilder:
         rows, content = found or (0, None)
         return {"rows": rows, "content": sha256_of(f"{columns} {rows} {content}".encode()).hexdigest()}
 
-    def _comment_on_tables(self, spec: PublishSpec) -> None:
+    def _create_views(self, spec: PublishSpec, id_: str) -> None:
         # Views name no database: they work whatever name the file is attached under.
         self._connection.execute(f"USE {quoted(_FILE, spec.name)}")
+        latest = "(SELECT max({date}) FROM {sample})"
+        if spec.name in self._views:
+            folder = self.folder.parent.absolute() / id_
+            self._connection.execute(f"SET VARIABLE {FOLDER_VARIABLE} = {text(str(self.folder))}")
+            query = self._files_query(spec.name, f"coalesce(getvariable('{FOLDER_VARIABLE}'), {text(str(folder))})")
+            self._connection.execute(f"CREATE VIEW {quoted(SAMPLE)} AS {query}")
+            latest = (
+                f"DATE '{max(self._tables[spec.name]['samples'])}'"  # a constant: only the files of this date are read
+            )
+        elif SAMPLE not in self._stored_tables(_FILE, spec.name):
+            return
+        names = {"sample": quoted(SAMPLE), "date": quoted(RESAMPLE_DATE)}
+        for view, (_, query) in VIEWS.items():
+            self._connection.execute(
+                f"CREATE VIEW {quoted(view)} AS {query.format(**names, latest=latest.format(**names))}"
+            )
+
+    def _comment_on_tables(self, spec: PublishSpec) -> None:
         described = dict(spec.tables)
-        if SAMPLE in self._stored_tables(_FILE, spec.name):
-            for view, (description, query) in VIEWS.items():
-                names = {"sample": quoted(SAMPLE), "date": quoted(RESAMPLE_DATE)}
-                self._connection.execute(f"CREATE VIEW {quoted(view)} AS {query.format(**names)}")
+        if SAMPLE in described:
+            for view, (description, _) in VIEWS.items():
                 described[view] = TableDescription(description, spec.tables[SAMPLE].columns, of_sample=True)
         described[PROVENANCE] = TableDescription(
             "Materializations: time, run, inputs and versions of each asset.",
@@ -359,7 +428,8 @@ class PublicationBuilder:
         ).fetchall()
         for table in {table for table, _ in columns} & described.keys():
             name = quoted(_FILE, spec.name, table)
-            self._comment("VIEW" if table in VIEWS else "TABLE", name, described[table].description)
+            is_view = table in VIEWS or (table == SAMPLE and spec.name in self._views)
+            self._comment("VIEW" if is_view else "TABLE", name, described[table].description)
         for table, column in columns:
             if table in described and column in described[table].columns:
                 name = quoted(_FILE, spec.name, table, column)
@@ -368,38 +438,114 @@ class PublicationBuilder:
     def _comment(self, kind: str, name: str, text: str) -> None:
         self._connection.execute(f"COMMENT ON {kind} {name} IS '{text.replace(chr(39), chr(39) * 2)}'")
 
-    def _write_parquet(self, namespace: str, new: Mapping[str, Verdicts]) -> dict[str, Any]:
-        samples: dict[str, Any] = {}
-        if SAMPLE not in self._stored_tables(_FILE, namespace):
-            return samples
+    def _add_samples(
+        self, namespace: str, dates: Mapping[str, list[str]], new: Mapping[str, Verdicts]
+    ) -> dict[str, Any]:
+        """Add the samples, in the file or as a view, and as Parquet; return their entries of the manifest."""
         published = self._base.samples(namespace) if self._base else {}
-        date_column, sample = quoted(RESAMPLE_DATE), quoted(_FILE, namespace, SAMPLE)
-        for resample_date in self._resample_dates(_FILE, namespace):
-            where = f"WHERE {date_column} = DATE '{resample_date}'"
-            counted = self._connection.execute(
-                f"SELECT count(*), any_value(model_version) FROM {sample} {where}"
-            ).fetchone()
-            rows, model = counted or (0, None)
-            folder = Path(folder_name(namespace)) / SAMPLE / f"{RESAMPLE_DATE}={resample_date}"
-            (self.folder / folder).mkdir(parents=True)
-            written = self.folder / folder / "rows.parquet"
-            target = str(written).replace("'", "''")
-            self._connection.execute(
-                f"COPY (SELECT * EXCLUDE ({date_column}) FROM {sample} {where} ORDER BY rowid) "
-                f"TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
-            )
-            # Named by its hash: a reader that lists the files of one publication and opens them in the next gets the
-            # same rows or an error, never other rows.
-            file = folder / f"{sha256(written)[:16]}.parquet"
-            written.rename(self.folder / file)
-            self._share(file)
-            samples[resample_date] = {
-                "rows": rows,
-                "model_version": model,
-                "parquet": file.as_posix(),
-                "gates": new[resample_date] if resample_date in new else published[resample_date]["gates"],
-            }
+        in_parts = sample_parts(self._connection, CATALOG, namespace, SAMPLE) if CATALOG in dates else {}
+        stored = self._stored_rows(CATALOG, namespace) if CATALOG in dates else {}
+        carried_over = dates.get(_BASE, [])
+        rows = {
+            **{each: len(in_parts[each]) if each in in_parts else stored[each] for each in dates.get(CATALOG, ())},
+            **{each: int(published[each]["rows"]) for each in carried_over},
+        }
+        has_parts = {*in_parts, *(each for each in carried_over if "parts" in published[each])}
+        is_view = sum(rows.values()) > self._copied_rows or not has_parts.isdisjoint(rows)
+        if not is_view:
+            self._copy_samples(namespace, SAMPLE, dates)
+        samples: dict[str, Any] = {}
+        for resample_date in sorted(rows):
+            if is_view and resample_date in in_parts:
+                found = self._link_parts(namespace, resample_date, in_parts[resample_date])
+            elif is_view and resample_date in carried_over:
+                assert self._base is not None  # noqa: S101 - only a base has published samples
+                found = {
+                    name: published[resample_date][name] for name in _FILE_KEYS if name in published[resample_date]
+                }
+                for file in files_of(found):
+                    self._link(self._base.folder / file, file)
+            else:
+                found = self._write_parquet(namespace, resample_date, CATALOG if is_view else _FILE)
+            gates = new[resample_date] if resample_date in new else published[resample_date]["gates"]
+            samples[resample_date] = {"rows": rows[resample_date], **found, "gates": gates}
+        if is_view:
+            self._views[namespace] = self._grouped(samples)
         return samples
+
+    def _write_parquet(self, namespace: str, resample_date: str, database: str) -> dict[str, Any]:
+        sample = quoted(database, namespace, SAMPLE)
+        where = f"WHERE {quoted(RESAMPLE_DATE)} = DATE '{resample_date}'"
+        versions = self._connection.execute(f"SELECT any_value(model_version) FROM {sample} {where}").fetchone()
+        folder = _sample_folder(namespace, resample_date)
+        (self.folder / folder).mkdir(parents=True)
+        written = self.folder / folder / "rows.parquet"
+        self._connection.execute(
+            f"COPY (SELECT * EXCLUDE ({quoted(RESAMPLE_DATE)}) FROM {sample} {where} ORDER BY rowid) "
+            f"TO {text(str(written))} (FORMAT parquet, COMPRESSION zstd)"
+        )
+        # Named by its hash: a reader that lists the files of one publication and opens them in the next gets the
+        # same rows or an error, never other rows.
+        file = folder / f"{sha256(written)[:16]}.parquet"
+        written.rename(self.folder / file)
+        self._share(file)
+        return {"model_version": versions[0] if versions else None, "parquet": file.as_posix()}
+
+    def _link_parts(self, namespace: str, resample_date: str, parts: Parts) -> dict[str, Any]:
+        folder = _sample_folder(namespace, resample_date) / f"model_version={folder_name(parts.model_version)}"
+        files = []
+        for part in parts.files:
+            source = self._warehouse.paths.root / part.file
+            if sha256(source) != part.sha256:
+                raise PublicationError(
+                    f"{source}, rows of the sample of {namespace} of {resample_date}, is damaged: it has another "
+                    "SHA-256 than when it was written. Nothing was published; materialize the sample again."
+                )
+            files.append((folder / f"{source.stem}-{part.sha256[:16]}.parquet").as_posix())
+            self._link(source, files[-1])
+        return {
+            "model_version": parts.model_version,
+            "parquet": files[0],
+            "parts": files,
+            "rows_per_part": parts.files[0].rows,
+        }
+
+    def _link(self, source: Path, file: str) -> None:
+        target = self.folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(source)
+        except OSError:  # no support for hard links, or another disk
+            shutil.copy(source, target)
+
+    def _grouped(self, samples: Mapping[str, Mapping[str, Any]]) -> list["_Files"]:
+        """Return the files of samples in groups of the same columns."""
+        groups: dict[tuple[tuple[str, ...], int | None], list[str]] = {}
+        for sample in samples.values():
+            files = files_of(sample)
+            first = text(str(self.folder / files[0]))
+            described = self._connection.execute(f"DESCRIBE FROM read_parquet({first}, hive_partitioning = false)")
+            columns = tuple(row[0] for row in described.fetchall())
+            groups.setdefault((columns, sample.get("rows_per_part")), []).extend(files)
+        return [_Files(files, columns, rows_per_part) for (columns, rows_per_part), files in groups.items()]
+
+    def _files_query(self, namespace: str, folder: str) -> str:
+        return " UNION ALL BY NAME ".join(files.query(folder) for files in self._views[namespace])
+
+    def _sample(self, namespace: str) -> str | None:
+        """Return the synthetic rows as a relation in SQL, before the views exist; None if there are none."""
+        if namespace in self._views:
+            return f"({self._files_query(namespace, text(str(self.folder)))})"
+        return quoted(_FILE, namespace, SAMPLE) if SAMPLE in self._stored_tables(_FILE, namespace) else None
+
+    def _sample_contents(self, namespace: str, samples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        if namespace not in self._views:
+            return self._contents(namespace, SAMPLE)
+        files = [file for sample in samples.values() for file in files_of(sample)]  # each is named by its hash
+        return {
+            "rows": sum(sample["rows"] for sample in samples.values()),
+            "content": sha256_of(" ".join(files).encode()).hexdigest(),
+        }
 
     def _share(self, file: Path) -> None:
         # An unchanged file is a hard link to the one of the base.
@@ -418,7 +564,7 @@ class PublicationBuilder:
         self._connection.execute(f"CREATE TABLE {target} ({columns})")
         for namespace, entry in sorted(self._tables.items()):
             for table in (*entry["tables"], PROVENANCE):
-                contents = self._contents(namespace, table)
+                contents = entry["tables"].get(table) or self._contents(namespace, table)
                 self._connection.execute(
                     f"INSERT INTO {target} VALUES ($1, $2, $3, $4, $5, $6)",
                     [id_, published_at, namespace, table, contents["rows"], contents["content"]],
@@ -428,17 +574,61 @@ class PublicationBuilder:
             self._comment("COLUMN", f"{target}.{quoted(name)}", description)
 
 
+@dataclass(frozen=True)
+class _Files:
+    """Parquet files of samples, below the folder of a publication, that have the same columns.
+
+    Parameters
+    ----------
+    files : list of str
+        The files, in the order of their rows.
+    columns : tuple of str
+        The columns.
+    rows_per_part : int, optional
+        Where the files are parts of large samples: the rows of each but the last of a sample.
+    """
+
+    files: list[str]
+    columns: tuple[str, ...]
+    rows_per_part: int | None
+
+    def query(self, folder: str) -> str:
+        """Return the query of the rows, in the columns of a sample; `folder` is an expression in SQL."""
+        names = [RESAMPLE_DATE, *self.columns]
+        selected = ", ".join(map(quoted, names))
+        types, options = f"{quoted(RESAMPLE_DATE)}: DATE", ""
+        if self.rows_per_part is not None:
+            selected += f", {sample_id(self.rows_per_part)} AS sample_id, model_version"
+            types += ", model_version: VARCHAR"
+            options = f", filename = '{FILE_COLUMN}', file_row_number = true"
+        files = f"list_transform([{', '.join(map(text, self.files))}], lambda file: {folder} || '/' || file)"
+        return (
+            f"SELECT {selected} FROM read_parquet({files}, hive_partitioning = true, hive_types = {{{types}}}{options})"
+        )
+
+
+def files_of(sample: Mapping[str, Any]) -> list[str]:
+    """Return the Parquet files of a sample, an entry of a manifest, below the folder of its publication."""
+    return list(sample.get("parts") or [sample["parquet"]])
+
+
+def _sample_folder(namespace: str, resample_date: str) -> Path:
+    return Path(folder_name(namespace)) / SAMPLE / f"{RESAMPLE_DATE}={resample_date}"
+
+
 @contextmanager
-def build(folder: Path, base: Publication | None) -> Iterator[PublicationBuilder]:
+def build(
+    folder: Path, base: Publication | None, *, warehouse: Warehouse, copied_rows: int
+) -> Iterator[PublicationBuilder]:
     """Open a publication under construction in an empty folder, and close its file at the end."""
     import duckdb
 
     # Built under its final name, after which DuckDB names the database.
     with closing(duckdb.connect(str(folder / f"{_FILE}.duckdb"))) as connection:
         if base is not None:
-            path = str(base.file).replace("'", "''")
-            connection.execute(f"ATTACH '{path}' AS {quoted(_BASE)} (READ_ONLY)")
-        yield PublicationBuilder(folder, connection, base)
+            connection.execute(f"ATTACH {text(str(base.file))} AS {quoted(_BASE)} (READ_ONLY)")
+            connection.execute(f"SET VARIABLE {FOLDER_VARIABLE} = {text(str(base.folder))}")
+        yield PublicationBuilder(folder, connection, base, warehouse=warehouse, copied_rows=copied_rows)
 
 
 def _failed_gates(verdicts: Collection[Mapping[str, Any]]) -> str:

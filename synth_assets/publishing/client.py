@@ -9,6 +9,7 @@ with connect() as connection:
 """
 
 import datetime as dt
+import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from synth_assets.errors import ForeseenError
-from synth_assets.publishing.publications import Publication, PublicationError, Publications
-from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.sql import quoted
+from synth_assets.publishing.publications import FOLDER_VARIABLE, Publication, PublicationError, Publications
+from synth_assets.storage.objects import PREFIX, ObjectStore
+from synth_assets.storage.paths import VARIABLE, DataPaths
+from synth_assets.storage.sql import quoted, text
 from synth_assets.storage.warehouse import IN_UTC
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from synth_assets.execution import Execution
+    from synth_assets.publishing.shared import SharedPublications
     from synth_assets.synthesizers.base import Synthesizer
     from synth_assets.synthesizers.parts import Manifest
 
@@ -75,7 +78,8 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     Parameters
     ----------
     data : str or pathlib.Path, optional
-        The data folder; by default the one in `SYNTH_ASSETS_DATA`, or `data/` of the project.
+        The data folder, or the object store that it shares publications in, as s3://bucket/prefix; by default the one
+        in `SYNTH_ASSETS_DATA`, or `data/` of the project.
 
     Returns
     -------
@@ -89,11 +93,13 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
     """
     import duckdb
 
+    if shared := _shared(data):
+        return _prepared(shared.connect())
     publications = Publications(DataPaths.from_environment(data))
     while True:
         id_ = publications.current_id()
         try:
-            return _open(publications.current().file)
+            return _open(publications.current())
         except (duckdb.Error, PublicationError) as error:
             if publications.current_id() != id_:
                 continue  # it was replaced and removed in between
@@ -104,10 +110,26 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
             ) from error
 
 
-def _open(file: Path) -> "duckdb.DuckDBPyConnection":
+def _open(publication: Publication) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
-    connection = duckdb.connect(str(file), read_only=True)
+    connection = duckdb.connect(str(publication.file), read_only=True)
+    # The folder may have been moved since its views were written.
+    connection.execute(f"SET VARIABLE {FOLDER_VARIABLE} = {text(str(publication.folder))}")
+    return _prepared(connection)
+
+
+def _shared(data: str | Path | None) -> "SharedPublications | None":
+    """Return the publications of an object store, where one is named instead of a folder."""
+    named = str(data or os.environ.get(VARIABLE) or "")
+    if not named.startswith(PREFIX):
+        return None
+    from synth_assets.publishing.shared import SharedPublications
+
+    return SharedPublications(ObjectStore(named))
+
+
+def _prepared(connection: "duckdb.DuckDBPyConnection") -> "duckdb.DuckDBPyConnection":
     connection.execute(IN_UTC)
     namespaces = connection.execute(
         "SELECT DISTINCT schema_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'main'"
@@ -175,6 +197,12 @@ def read_table(
             raise ReadError(f"{name} cannot be read as requested: {error}") from error
 
 
+def restrict(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Let a connection from `connect` read its publication, and no other file."""
+    connection.execute(f"SET allowed_directories = [getvariable('{FOLDER_VARIABLE}')]")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+
 def select(
     connection: "duckdb.DuckDBPyConnection", name: str, *, where: str | None = None, date: str | dt.date | None = None
 ) -> tuple[str, list[str]]:
@@ -191,14 +219,12 @@ def select(
         resample_date = _iso_date(date)
         if _RESAMPLE_DATE not in table.columns:
             raise ReadError(f"{table.full_name} has no resample date; read it without a date.")
-        known = [
-            row[0]
-            for row in connection.execute(
-                f"SELECT DISTINCT CAST({quoted(_RESAMPLE_DATE)} AS VARCHAR) FROM {table.sql} ORDER BY ALL"
-            ).fetchall()
-        ]
-        if resample_date not in known:
-            raise ReadError(f"{table.full_name} has no rows of {resample_date}; it has rows of {_listed(known)}.")
+        column = quoted(_RESAMPLE_DATE)
+        of_date = f"SELECT 1 FROM {table.sql} WHERE {column} = CAST($1 AS DATE) LIMIT 1"
+        if not connection.execute(of_date, [resample_date]).fetchall():
+            known = connection.execute(f"SELECT DISTINCT CAST({column} AS VARCHAR) FROM {table.sql} ORDER BY ALL")
+            listed = _listed([row[0] for row in known.fetchall()])
+            raise ReadError(f"{table.full_name} has no rows of {resample_date}; it has rows of {listed}.")
         conditions.append(f"{quoted(_RESAMPLE_DATE)} = CAST($1 AS DATE)")
         values.append(resample_date)
     if where is not None:
@@ -317,10 +343,12 @@ def _current_model(
 ) -> "tuple[Synthesizer, dict[str, Any]]":
     """Return the model of the latest published sample of a table, and the arguments that rows are drawn with."""
     from synth_assets.publishing.builder import PublishSpec
+    from synth_assets.publishing.shared import fetch_model
     from synth_assets.synthesizers.model_store import ModelStore
 
-    paths = DataPaths.from_environment(data)
-    publication = Publications(paths).current()
+    shared = _shared(data)
+    paths = DataPaths.from_environment(shared.folder if shared else data)
+    publication = shared.current() if shared else Publications(paths).current()
     publication.require_format()
     version = publication.samples(table)[latest_resample_date(publication, table)]["model_version"]
     spec = PublishSpec.from_json(table, publication.manifest["tables"][table])
@@ -332,7 +360,10 @@ def _current_model(
         name, condition = parse_condition(stated, (*schema.names, *filter(None, aliases)))
         name = aliases.get(name, name) or name
         by_column[name] = f"{by_column[name]} and {condition}" if name in by_column else condition
-    synthesizer = ModelStore(paths.models(table)).load(version)
+    models = ModelStore(paths.models(table))
+    if storage := shared.store if shared else paths.storage and ObjectStore(paths.storage):
+        fetch_model(storage, table, models.path(version))
+    synthesizer = models.load(version)
     log = log or (lambda _: None)
     if keys := schema.names_of("id"):
         log(f"keys begin as in the first sample, and may be those of stored rows: {', '.join(keys)}")

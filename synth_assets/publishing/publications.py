@@ -7,13 +7,15 @@
         current        -> <id>      replaced by a rename, which switches all links above at once
         <id>/                       immutable
           synthetic.duckdb
-          <table>/synthetic_sample/resample_date=<date>/<hash>.parquet
+          <table>/synthetic_sample/resample_date=<date>/<hash>.parquet, or for a large sample
+                                   resample_date=<date>/model_version=<version>/part-<number>-<hash>.parquet
           manifest.json
         history.json                every switch of `current`
 
 DuckDB identifies an open file by its resolved path. A process that still reads an earlier publication therefore gets
 the current one when it opens `published/synthetic.duckdb`; if the file were replaced in place, it would get the earlier
-one again.
+one again. A view over Parquet files names its folder, or takes the one in the variable `synth_assets_folder` of the
+connection: `connect` sets it.
 """
 
 import json
@@ -37,6 +39,9 @@ FORMAT = 2
 
 FOLDER = "publications"
 """Folder of the publications, beside the folders of tables: no table may have this name."""
+
+FOLDER_VARIABLE = "synth_assets_folder"
+"""Variable of a connection: the folder of a publication, where it is not the one in which its views were written."""
 
 CURRENT, HISTORY = "current", "history.json"
 _UNFINISHED, _REMOVED = ".building-", ".removed-"
@@ -261,10 +266,34 @@ class Publications:
             publication = self.get(id_)
             publication.verify()
             self.make_current(publication, "rollback")
+            self.share()
             return publication
 
+    def share(self) -> None:
+        """Write the current publication to the object store of the data folder, if it has one, and switch consumers.
+
+        Raises
+        ------
+        PublicationError
+            If the store cannot be written to, or another data folder writes to it. Its consumers keep what they have.
+        """
+        if self.paths.storage is None:
+            return
+        from synth_assets.publishing.shared import SharedPublications
+        from synth_assets.storage.objects import ObjectStore, StorageError
+
+        current, kept = self.current(), self.all()
+        known = {each.id for each in kept} | {entry["publication"] for entry in self.history()}
+        try:
+            SharedPublications(ObjectStore(self.paths.storage)).share(current, kept, known)
+        except StorageError as error:
+            raise PublicationError(
+                f"publication {current.id} is current in {self.paths.published.parent}, and is not shared yet: {error} "
+                "Materialize `published` again to share it."
+            ) from error
+
     def remove(self, publication: Publication) -> None:
-        """Remove a publication that is not current; open connections to it stay readable."""
+        """Remove a publication that is not current; open connections read its tables still, but no Parquet files."""
         removed = self.folder / f"{_REMOVED}{publication.id}"
         publication.folder.rename(removed)
         shutil.rmtree(removed)

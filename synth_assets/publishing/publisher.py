@@ -1,7 +1,7 @@
 """Publishes the samples in the warehouse that passed their gates."""
 
 import shutil
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from synth_assets.publishing.builder import PublicationBuilder, PublishSpec, bui
 from synth_assets.publishing.publications import Publication, PublicationError, Publications, as_publication_error
 from synth_assets.publishing.retention import UNLIMITED, Retention
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.warehouse import Warehouse
+from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Warehouse
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,16 @@ class Publisher:
         Number of publications that are kept for rollbacks.
     grace_hours : float
         Hours that a publication is kept for its readers after it was current.
+    copied_rows : int
+        Most synthetic rows of a table that are copied into the DuckDB file. Of a table with more, the file has views
+        over the Parquet files, under the same names.
     """
 
     paths: DataPaths
     warehouse: Warehouse
     keep: int = 10
     grace_hours: float = 24.0
+    copied_rows: int = LARGE_SAMPLE_ROWS
 
     @property
     def path(self) -> Path:
@@ -109,8 +113,8 @@ class Publisher:
         publications = self.publications
         with as_publication_error(self.path), publications.locked():
             base, skipped = self._base()
-            with publications.building() as folder, build(folder, base) as builder:
-                new, left_out = builder.publishable_samples(spec, self.warehouse)
+            with publications.building() as folder, self._build(folder, base) as builder:
+                new, left_out = builder.publishable_samples(spec)
                 if resample_date is not None and resample_date not in new:
                     raise PublicationError(
                         f"the sample of {spec.name} of {resample_date} is not published: "
@@ -133,6 +137,7 @@ class Publisher:
                 expired |= {each for each in left_out if each < oldest}
             for each in sorted(expired):
                 self._delete_from_pipeline(spec.name, each)
+            publications.share()
         return PublishResult(publication, is_new, left_out, sorted(expired), skipped)
 
     def delete(self, table: str, resample_date: str) -> int:
@@ -167,13 +172,18 @@ class Publisher:
                     f"{table} has no sample of {resample_date}, neither published nor in the warehouse."
                 )
             if base is not None and table in base.manifest["tables"]:
-                with publications.building() as folder, build(folder, base) as builder:
+                with publications.building() as folder, self._build(folder, base) as builder:
                     builder.add_published(table, without={resample_date})
                     self._install(builder, "delete", table=table, resample_date=resample_date)
             for publication in publications.all():
                 if resample_date in publication.samples(table) and publication.id != publications.current_id():
                     publications.remove(publication)
+            if publications.current_id() is not None:
+                publications.share()
         return rows
+
+    def _build(self, folder: Path, base: Publication | None) -> AbstractContextManager[PublicationBuilder]:
+        return build(folder, base, warehouse=self.warehouse, copied_rows=self.copied_rows)
 
     def _base(self) -> tuple[Publication | None, list[str]]:
         # The current publication, or the newest other one if that is damaged or has another format.

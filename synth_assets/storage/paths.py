@@ -4,8 +4,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth_assets.errors import ForeseenError
+
 VARIABLE = "SYNTH_ASSETS_DATA"
 """Environment variable with the data folder; by default it is `data/` of the project."""
+
+
+STORAGE_VARIABLE = "SYNTH_ASSETS_STORAGE"
+"""Environment variable with the object store, as s3://bucket/prefix, in which publications and models are shared."""
 
 
 @dataclass(frozen=True)
@@ -16,15 +22,32 @@ class DataPaths:
     ----------
     root : pathlib.Path
         The data folder, as an absolute path.
+    storage : str, optional
+        The object store in which publications and models are shared with other machines, as s3://bucket/prefix.
     """
 
     root: Path
+    storage: str | None = None
 
     @classmethod
     def from_environment(cls, folder: str | Path | None = None) -> "DataPaths":
-        """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package."""
+        """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package.
+
+        Its object store is the one in `SYNTH_ASSETS_STORAGE`, if any.
+
+        Raises
+        ------
+        ForeseenError
+            If it is the address of an object store.
+        """
         named = folder or os.environ.get(VARIABLE)
-        return cls(Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data")
+        if str(named).startswith("s3:/"):
+            raise ForeseenError(
+                f"found {named} as the data folder; expected a folder of this machine. The object store of "
+                "publications is read by synth_assets.connect and read_table."
+            )
+        root = Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data"
+        return cls(root, os.environ.get(STORAGE_VARIABLE) or None)
 
     @property
     def warehouse(self) -> Path:
@@ -48,6 +71,10 @@ class DataPaths:
     def checkpoints(self, checkpoints_dir: str) -> Path:
         """Return the folder of training checkpoints, as the settings of a table name it."""
         return self.root / checkpoints_dir
+
+    def samples(self, table: str, resample_date: str) -> Path:
+        """Return the folder of the Parquet files of a large sample."""
+        return self.root / "samples" / table / resample_date
 
     def plots(self, table: str, resample_date: str) -> Path:
         """Return the folder of the full-size figures of a sample."""

@@ -4,11 +4,13 @@ DuckDB allows one writing process or several reading ones. A connection is there
 and retries for a while when another process holds the file.
 """
 
+import hashlib
 import json
 import logging
 import re
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synth_assets.errors import ForeseenError
+from synth_assets.storage.files import sha256
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.sql import is_damage, quoted
+from synth_assets.storage.sql import is_damage, quoted, text
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +34,25 @@ RESAMPLE_DATE = "resample_date"
 
 CHECKS = "_checks"
 """Suffix of the table with the findings of an asset's checks."""
+
+PARTS = "_parts"
+"""Suffix of the table that lists the Parquet files of the samples that are stored in parts."""
+
+PARTS_COLUMNS = {
+    RESAMPLE_DATE: "DATE",
+    "file": "VARCHAR",
+    "row_count": "BIGINT",
+    "sha256": "VARCHAR",
+    "model_version": "VARCHAR",
+}
+"""Types of its columns. `file` is a path below the data folder; rows of the table are in the order of the files."""
+
+FILE_COLUMN = "synth_assets_file"
+"""Name under which a query has the path of the Parquet file of a row."""
+
+LARGE_SAMPLE_ROWS = 1_000_000
+"""A sample of more rows is stored in parts, and a table with more synthetic rows is published as a view over Parquet.
+An evaluation reads as many rows of a sample in parts."""
 
 WAIT_FOR_WRITER_S = 1.0
 """How long a file that ends too early is opened again: another process may be extending it. A damaged one stays so."""
@@ -97,6 +119,59 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A Parquet file with rows of a sample: its path below the data folder, its number of rows, and its SHA-256."""
+
+    file: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sample whose rows are Parquet files, in the table's own columns.
+
+    Where the sample is read, it has the columns `sample_id`, the number of the row from 0, and `model_version` too.
+
+    Parameters
+    ----------
+    files : sequence of Part
+        The files `part-<number>.parquet`, in the order of their rows. All but the last have as many rows.
+    model_version : str
+        Version of the model that generated the rows.
+    """
+
+    files: Sequence[Part]
+    model_version: str
+
+    def __len__(self) -> int:
+        return sum(part.rows for part in self.files)
+
+    @property
+    def content(self) -> str:
+        """Hash of the rows."""
+        return hashlib.sha256(
+            " ".join([self.model_version, *(part.sha256 for part in self.files)]).encode()
+        ).hexdigest()
+
+    def head(self, root: Path, rows: int = 10) -> "pd.DataFrame":
+        """Return the first rows of files below a folder."""
+        import duckdb
+
+        with duckdb.connect() as connection:
+            return connection.sql(f"{self.query(root)} LIMIT {rows}").df()
+
+    def query(self, root: Path) -> str:
+        """Return the query of the rows, in the order of the files, for files below a folder."""
+        listed = ", ".join(text(str(root / part.file)) for part in self.files)
+        return (
+            f"SELECT * EXCLUDE ({FILE_COLUMN}, file_row_number), {sample_id(self.files[0].rows)} AS sample_id, "
+            f"{text(self.model_version)} AS model_version "
+            f"FROM read_parquet([{listed}], filename = '{FILE_COLUMN}', file_row_number = true)"
+        )
+
+
+@dataclass(frozen=True)
 class Warehouse:
     """The DuckDB file of the pipeline.
 
@@ -150,17 +225,64 @@ class Warehouse:
             connection.register("new_rows", frame)
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, namespace)}")
             columns = ", ".join(_typed(str(name), (types or {}).get(str(name))) for name in frame.columns)
+            replaced: list[str] = []
             if resample_date is None:
                 connection.execute(f"CREATE OR REPLACE TABLE {target} AS SELECT {columns} FROM new_rows")
             else:
                 rows = f"SELECT CAST($1 AS DATE) AS {quoted(RESAMPLE_DATE)}, {columns} FROM new_rows"
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [resample_date])
-                self._check_columns(connection, f"{namespace}.{table}", target, rows, resample_date)
-                is_date = f"{quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)"
-                connection.execute(f"DELETE FROM {target} WHERE {is_date}", [resample_date])
+                replaced = self._make_room(connection, namespace, table, rows, resample_date)
                 connection.execute(f"INSERT INTO {target} BY NAME {rows}", [resample_date])
             if provenance is not None:
                 _record(connection, namespace, table, resample_date, len(frame), provenance)
+        self._remove_files(replaced)
+
+    def write_parts(
+        self, namespace: str, table: str, parts: Parts, *, provenance: Provenance, resample_date: str
+    ) -> None:
+        """Replace the rows of a resample date by Parquet files, which stay where they are, and record the provenance.
+
+        Parameters
+        ----------
+        namespace, table : str
+            The table of samples.
+        parts : Parts
+            The files, complete and below the data folder. The files of the sample that they replace are removed.
+        provenance : Provenance
+            The record of the materialization.
+        resample_date : str
+            An ISO date.
+
+        Raises
+        ------
+        WarehouseError
+            If the columns differ from the stored ones, or a file cannot be read or written.
+        """
+        listed = quoted(CATALOG, namespace, table + PARTS)
+        with self._connection() as connection, _transaction(connection, f"{namespace}.{table}"):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(CATALOG, namespace)}")
+            columns = ", ".join(f"{name} {type_}" for name, type_ in PARTS_COLUMNS.items())
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {listed} ({columns})")
+            rows = f"SELECT CAST($1 AS DATE) AS {quoted(RESAMPLE_DATE)}, * FROM ({parts.query(self.paths.root)})"
+            replaced = self._make_room(connection, namespace, table, rows, resample_date)
+            connection.executemany(
+                f"INSERT INTO {listed} VALUES ($1, $2, $3, $4, $5)",
+                [(resample_date, part.file, part.rows, part.sha256, parts.model_version) for part in parts.files],
+            )
+            _record(connection, namespace, table, resample_date, len(parts), provenance)
+        self._remove_files(set(replaced) - {part.file for part in parts.files})
+
+    def parts(self, namespace: str, table: str, resample_date: str) -> Parts | None:
+        """Return the files of a sample; None if its rows are in the table itself.
+
+        Raises
+        ------
+        WarehouseError
+            If the file cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        with self._connection(read_only=True) as connection:
+            return sample_parts(connection, CATALOG, namespace, table).get(resample_date)
 
     def record(self, namespace: str, asset: str, *, provenance: Provenance, resample_date: str | None = None) -> None:
         """Record a materialization that wrote no table, for a namespace and the name of an asset.
@@ -196,15 +318,23 @@ class Warehouse:
                 [CATALOG, namespace, RESAMPLE_DATE, PROVENANCE],
             ).fetchall()
             for table, column, type_ in tables:
+                if table.endswith(PARTS) and (
+                    parts := sample_parts(connection, CATALOG, namespace, table[: -len(PARTS)])
+                ):
+                    of_date = parts.get(resample_date)
+                    deleted += len(of_date) - len(of_date.files) if of_date else 0
                 done = connection.execute(
                     f"DELETE FROM {quoted(CATALOG, namespace, table)} WHERE {quoted(column)} = CAST($1 AS {type_})",
                     [resample_date],
                 ).fetchone()
                 deleted += done[0] if done else 0
+        shutil.rmtree(self.paths.samples(namespace, resample_date), ignore_errors=True)
         return deleted
 
     def read(self, namespace: str, table: str, *, resample_date: str | None = None) -> "pd.DataFrame":
         """Read a table, or the rows of one resample date without that column, in the order of writing.
+
+        Of a sample in parts, `LARGE_SAMPLE_ROWS` rows at most are read, evenly spaced.
 
         Raises
         ------
@@ -232,7 +362,15 @@ class Warehouse:
             raise WarehouseError(absent)
         with self._connection(read_only=True) as connection:
             try:
-                frame = connection.execute(f"{query} ORDER BY rowid", values).df()
+                parts = (
+                    sample_parts(connection, CATALOG, namespace, table).get(resample_date) if resample_date else None
+                )
+                if parts is None:
+                    frame = connection.execute(f"{query} ORDER BY rowid", values).df()
+                else:
+                    step = -(-len(parts) // LARGE_SAMPLE_ROWS)
+                    drawn = f"SELECT * FROM ({parts.query(self.paths.root)}) WHERE sample_id % {step} = 0"
+                    frame = connection.execute(drawn).df()
                 recorded = connection.execute(
                     f"SELECT data_version FROM {quoted(CATALOG, namespace, PROVENANCE)} WHERE asset = $1 "
                     "AND partition_key IS NOT DISTINCT FROM $2 ORDER BY rowid DESC LIMIT 1",
@@ -240,6 +378,8 @@ class Warehouse:
                 ).fetchone()
             except duckdb.CatalogException as error:
                 raise WarehouseError(absent) from error
+            except duckdb.IOException as error:
+                raise WarehouseError(f"{name}: {_unreadable(error)}") from error
             except duckdb.Error as error:
                 raise WarehouseError(f"{name} cannot be read from {self.path}: {error}{_advice(error)}") from error
         if frame.empty:
@@ -267,7 +407,7 @@ class Warehouse:
         """
         date, name = quoted(RESAMPLE_DATE), quoted(column)
         repeated = (
-            f"SELECT list(DISTINCT {date}) AS days FROM {quoted(CATALOG, namespace, table)} "
+            f"SELECT list(DISTINCT {date}) AS days FROM ({self._values(namespace, table, column)}) "
             f"WHERE {name} IS NOT NULL GROUP BY {name} HAVING count({'*' if within_a_day else f'DISTINCT {date}'}) > 1"
         )
         count, days = self._row(
@@ -283,9 +423,24 @@ class Warehouse:
         WarehouseError
             If there is no such table.
         """
-        values = [f"SELECT {quoted(column)} FROM {quoted(CATALOG, namespace, each)}" for each in (table, other)]
+        values = [
+            f"SELECT {quoted(column)} FROM ({self._values(namespace, table, column)})",
+            f"SELECT {quoted(column)} FROM {quoted(CATALOG, namespace, other)}",
+        ]
         (count,) = self._row(f"SELECT count({quoted(column)}) FROM ({' INTERSECT '.join(values)})")
         return int(count)
+
+    def _values(self, namespace: str, table: str, column: str) -> str:
+        """Return the query of a column of all samples, wherever their rows are, with the resample dates."""
+        names = f"{quoted(RESAMPLE_DATE)}, {quoted(column)}"
+        queries = [f"SELECT {names} FROM {quoted(CATALOG, namespace, table)}"]
+        with self._connection(read_only=True) as connection:
+            for resample_date, parts in sample_parts(connection, CATALOG, namespace, table).items():
+                files = ", ".join(text(str(self.paths.root / part.file)) for part in parts.files)
+                queries.append(
+                    f"SELECT CAST({text(resample_date)} AS DATE), {quoted(column)} FROM read_parquet([{files}])"
+                )
+        return " UNION ALL ".join(queries)
 
     def _row(self, sql: str) -> tuple[Any, ...]:
         import duckdb
@@ -299,6 +454,8 @@ class Warehouse:
 
     def verify(self) -> int:
         """Read every row of every table and return their number; DuckDB compares every block with its checksum.
+
+        The files of samples in parts are compared with their hashes.
 
         Raises
         ------
@@ -322,6 +479,21 @@ class Warehouse:
                         f"{namespace}.{table} cannot be read from {self.path}: {error}{_advice(error)}"
                     ) from error
                 rows += counted[0] if counted else 0
+            listed = [
+                (f"{namespace}.{table.removesuffix(PARTS)} of {resample_date}", part)
+                for namespace, table in tables
+                if table.endswith(PARTS)
+                for resample_date, parts in sample_parts(
+                    connection, CATALOG, namespace, table.removesuffix(PARTS)
+                ).items()
+                for part in parts.files
+            ]
+        for name, part in listed:
+            path = self.paths.root / part.file
+            if not path.is_file() or sha256(path) != part.sha256:
+                how = "has another SHA-256" if path.is_file() else "is missing"
+                raise WarehouseError(f"{name}: {path} {how}. Materialize the sample again, or delete it.")
+            rows += part.rows - 1
         return rows
 
     def latest_details(self, namespace: str, asset: str, *, resample_date: str | None = None) -> dict[str, Any]:
@@ -355,6 +527,26 @@ class Warehouse:
         path = str(self.path).replace("'", "''")
         self._retry_while_locked(lambda: connection.execute(f"ATTACH '{path}' AS {quoted(alias)} (READ_ONLY)"))
         self._check_format(connection, alias)
+
+    def _make_room(
+        self, connection: "duckdb.DuckDBPyConnection", namespace: str, table: str, rows: str, resample_date: str
+    ) -> list[str]:
+        """Delete the rows of a resample date, where the new ones have the same columns; return its files."""
+        target = quoted(CATALOG, namespace, table)
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {target} AS {rows} LIMIT 0", [resample_date])
+        self._check_columns(connection, f"{namespace}.{table}", target, rows, resample_date)
+        is_date = f"{quoted(RESAMPLE_DATE)} = CAST($1 AS DATE)"
+        connection.execute(f"DELETE FROM {target} WHERE {is_date}", [resample_date])
+        parts = sample_parts(connection, CATALOG, namespace, table).get(resample_date)
+        if parts is None:
+            return []
+        connection.execute(f"DELETE FROM {quoted(CATALOG, namespace, table + PARTS)} WHERE {is_date}", [resample_date])
+        return [part.file for part in parts.files]
+
+    def _remove_files(self, files: Collection[str]) -> None:
+        # No sample refers to them any more; a publication has links of its own.
+        for folder in {(self.paths.root / file).parent for file in files}:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _connection(
@@ -469,6 +661,33 @@ def _holder(error: BaseException) -> str:
     """Return the part of an error of DuckDB that names the process which holds the file."""
     found = re.search(r"lock is held in .*?\(PID \d+\)[^.]*", str(error))
     return found[0] if found else str(error)
+
+
+def sample_id(rows_per_part: int) -> str:
+    """Return the expression of the number of a row in its sample, where `read_parquet` states file and row."""
+    return rf"CAST(regexp_extract({FILE_COLUMN}, 'part-(\d+)[^/]*$', 1) AS BIGINT) * {rows_per_part} + file_row_number"
+
+
+def sample_parts(connection: "duckdb.DuckDBPyConnection", catalog: str, namespace: str, table: str) -> dict[str, Parts]:
+    """Return the samples in parts of a table, by resample date, from a warehouse that is attached under a name."""
+    known = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2 AND table_name = $3",
+        [catalog, namespace, table + PARTS],
+    ).fetchone()
+    if known is None:
+        return {}
+    found: dict[str, tuple[list[Part], str]] = {}
+    rows = connection.execute(
+        f"SELECT CAST({quoted(RESAMPLE_DATE)} AS VARCHAR), file, row_count, sha256, model_version "
+        f"FROM {quoted(catalog, namespace, table + PARTS)} ORDER BY {quoted(RESAMPLE_DATE)}, rowid"
+    ).fetchall()
+    for resample_date, file, row_count, hashed, model_version in rows:
+        found.setdefault(resample_date, ([], model_version))[0].append(Part(file, row_count, hashed))
+    return {resample_date: Parts(*of_date) for resample_date, of_date in found.items()}
+
+
+def _unreadable(error: BaseException) -> str:
+    return f"a Parquet file of the sample cannot be read ({error}). Materialize the sample again, or delete it."
 
 
 def _typed(name: str, sql_type: str | None) -> str:

@@ -23,33 +23,6 @@ def source(**stated: Any) -> Source:
 # S3
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server_module = pytest.importorskip("moto.server", reason="needs moto: `pip install 'synth-assets[dev]'`")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    import boto3
-
-    variables = {
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ACCESS_KEY_ID": "of-a-test",
-        "AWS_SECRET_ACCESS_KEY": "of-a-test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="shop")
-    return client
-
-
 def test_an_object_of_s3_is_fetched_and_its_fingerprint_is_not(bucket: Any, tmp_path: Path) -> None:
     bucket.put_object(Bucket="shop", Key="a b/orders.csv", Body="größe;art\n5,66;süß\n".encode("cp1252"))
     orders = source(type="s3", url="s3://shop/a b/orders.csv")

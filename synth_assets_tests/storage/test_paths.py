@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from synth_assets.errors import ForeseenError
 from synth_assets.storage.paths import VARIABLE, DataPaths
 
 PROJECT = Path(__file__).parents[2]
@@ -72,3 +73,12 @@ def test_the_layout(tmp_path: Path) -> None:
 
     assert {path.relative_to(tmp_path).as_posix(): path for path in layout.values()} == layout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_store_is_no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTH_ASSETS_STORAGE", "s3://shop/data")
+    assert DataPaths.from_environment("here").storage == "s3://shop/data"
+    with pytest.raises(
+        ForeseenError, match=r"found s3:/shop/data as the data folder; expected a folder of this machine"
+    ):
+        DataPaths.from_environment(Path("s3://shop/data"))

@@ -9,7 +9,8 @@ from synth_assets.publishing.builder import PublishSpec, TableDescription
 from synth_assets.schema.columns import Categorical, Integer
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema, content_hash
-from synth_assets.storage.warehouse import Provenance, Warehouse
+from synth_assets.storage.files import sha256
+from synth_assets.storage.warehouse import Part, Parts, Provenance, Warehouse
 from synth_assets.synthesizers.base import SampleSettings
 
 MONDAY, TUESDAY, WEDNESDAY = "2026-01-05", "2026-01-06", "2026-01-07"
@@ -37,21 +38,57 @@ def write(
 
 
 def write_sample(
-    warehouse: Warehouse, day: str, values: Sequence[Any], *, passed: bool = True, namespace: str = "toy"
+    warehouse: Warehouse,
+    day: str,
+    values: Sequence[Any],
+    *,
+    passed: bool = True,
+    namespace: str = "toy",
+    numbered: bool = False,
 ) -> None:
     """Write the sample of a day, its metrics, and the verdicts on it."""
-    sample = pd.DataFrame({"x": values, "model_version": "m1"})
-    fidelity = pd.DataFrame({"x": [values[0]]})
+    numbers = {"sample_id": range(len(values))} if numbered else {}
+    sample = pd.DataFrame({"x": values, **numbers, "model_version": "m1"})
+    version = content_hash(sample)
+    provenance = Provenance("a run", data_version=version, details={"inputs": {}})
+    warehouse.write(namespace, "synthetic_sample", sample, provenance=provenance, resample_date=day)
+    write_verdicts(warehouse, day, values[0], version, passed=passed, namespace=namespace)
+
+
+def write_large_sample(
+    warehouse: Warehouse, day: str, values: Sequence[int], *, rows_per_part: int = 2, namespace: str = "toy"
+) -> Parts:
+    """Write the sample of a day in parts, its metrics, and the verdicts on it, which are passed."""
+    folder = warehouse.paths.samples(namespace, day) / f"{sum(values)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for first in range(0, len(values), rows_per_part):
+        rows = values[first : first + rows_per_part]
+        path = folder / f"part-{len(files):05d}.parquet"
+        pd.DataFrame({"x": rows}).to_parquet(path)
+        files.append(Part(path.relative_to(warehouse.paths.root).as_posix(), len(rows), sha256(path)))
+    parts = Parts(files, "m1")
+    provenance = Provenance("a run", data_version=parts.content, details={"inputs": {}})
+    warehouse.write_parts(namespace, "synthetic_sample", parts, provenance=provenance, resample_date=day)
+    write_verdicts(warehouse, day, values[0], parts.content, namespace=namespace)
+    return parts
+
+
+def write_verdicts(
+    warehouse: Warehouse, day: str, value: Any, version: str, *, passed: bool = True, namespace: str = "toy"
+) -> None:
+    """Write the metrics of a sample of a version, and the verdicts on it."""
+    fidelity = pd.DataFrame({"x": [value]})
     report = pd.DataFrame(
         {
             "gate": ["fidelity", "utility"],
             "blocking": [True, False],
             "passed": [passed, False],
-            "message": [f"It's about {values[0]}.", "It's of little use."],
+            "message": [f"It's about {value}.", "It's of little use."],
         }
     )
-    read: dict[str, str] = {}
-    for table, frame in (("synthetic_sample", sample), ("fidelity", fidelity), ("report", report)):
+    read = {"synthetic_sample": version}
+    for table, frame in (("fidelity", fidelity), ("report", report)):
         version = content_hash(frame)
         provenance = Provenance("a run", data_version=version, details={"inputs": read})
         warehouse.write(namespace, table, frame, provenance=provenance, resample_date=day)

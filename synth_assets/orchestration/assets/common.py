@@ -18,7 +18,7 @@ from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.split import TEST, TRAIN, select
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write
-from synth_assets.storage.warehouse import CHECKS, RESAMPLE_DATE, Warehouse
+from synth_assets.storage.warehouse import CHECKS, RESAMPLE_DATE, Parts, Warehouse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -240,13 +240,13 @@ def result_columns() -> list[dg.TableColumn]:
     ]
 
 
-def result(frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.DataFrame]:
+def result(frame: pd.DataFrame | Parts, **metadata: Any) -> dg.MaterializeResult[Any]:
     """Return a table from an asset.
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-        The rows.
+    frame : pandas.DataFrame or Parts
+        The rows, or the files of a large sample.
     **metadata
         Metadata for the UI and the provenance. `data_version` is the version of the rows; by default, the hash of their
         cells. The I/O manager adds the number of rows.
@@ -257,7 +257,7 @@ def result(frame: pd.DataFrame, **metadata: Any) -> dg.MaterializeResult[pd.Data
         The result.
     """
     if DATA_VERSION not in metadata:
-        metadata[DATA_VERSION] = content_hash(frame)
+        metadata[DATA_VERSION] = frame.content if isinstance(frame, Parts) else content_hash(frame)
     return dg.MaterializeResult(value=frame, data_version=dg.DataVersion(metadata[DATA_VERSION]), metadata=metadata)
 
 

@@ -17,7 +17,9 @@ from synth_assets.orchestration.assets.common import (
     result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.publishing.shared import share_model
 from synth_assets.schema.split import TRAIN, select
+from synth_assets.storage.objects import ObjectStore
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets.synthesizers.base import SynthesizerSettings
@@ -103,6 +105,8 @@ def build(
                 execution=execution,
                 log=context.log.info,
             )
+            if paths.storage:
+                share_model(ObjectStore(paths.storage), table.name, store.path(card.version))
             frame = _as_row(card)
             curve = _curve(card, paths.plots(table.name, card.version), raw_asset.source_label(warehouse, table.name))
         return result(

@@ -1,10 +1,11 @@
 """`synthetic_sample`: the synthetic rows of a resample date, in the columns, types and labels of the raw table."""
 
 import hashlib
+import json
 import math
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,13 +24,16 @@ from synth_assets.orchestration.assets.common import (
     result,
 )
 from synth_assets.orchestration.failures import as_dagster_failure
+from synth_assets.publishing.shared import fetch_model
 from synth_assets.schema.columns import Id
+from synth_assets.schema.counting import validate_files
 from synth_assets.schema.validation import validate
+from synth_assets.storage.objects import ObjectStore
 from synth_assets.storage.paths import DataPaths
-from synth_assets.storage.warehouse import Warehouse
-from synth_assets.synthesizers.base import SampleSettings
+from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Part, Parts, Warehouse
+from synth_assets.synthesizers.base import SampleSettings, Synthesizer
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets.synthesizers.parts import SHARD_ROWS, read_rows
+from synth_assets.synthesizers.parts import SHARD_ROWS
 
 NAME = "synthetic_sample"
 
@@ -96,7 +100,8 @@ def build(
         freshness_policy=freshness,
         description=(
             f"{settings.n_samples:,} synthetic rows, sampled from the current model each day. The seed is derived from "
-            "the model version and the resample date, so that a sample can be drawn again."
+            f"the model version and the resample date, so that a sample can be drawn again. More than "
+            f"{LARGE_SAMPLE_ROWS:,} rows are stored as Parquet files, in parts."
         ),
     )
     def synthetic_sample(
@@ -104,14 +109,17 @@ def build(
         config: SampleConfig,
         paths: dg.ResourceParam[DataPaths],
         fine_tuned_model: pd.DataFrame,
-    ) -> dg.MaterializeResult[pd.DataFrame]:
+    ) -> dg.MaterializeResult[Any]:
         table.partitions.require(context)
         version = model_asset.current_version(fine_tuned_model)
         wanted = settings.model_copy(update=config.model_dump(exclude_none=True))
         seed = seed_of(version, context.partition_key)
         started = time.monotonic()
         with as_dagster_failure():
-            synthesizer = ModelStore(paths.models(table.name)).load(version)
+            models = ModelStore(paths.models(table.name))
+            if paths.storage:
+                fetch_model(ObjectStore(paths.storage), table.name, models.path(version))
+            synthesizer = models.load(version)
             arguments: dict[str, Any] = {
                 "seed": seed,
                 "conditions": wanted.conditions,
@@ -119,29 +127,73 @@ def build(
                 "log": context.log.info,
                 "first_key": first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
             }
-            if isinstance(execution, LocalExecution):
-                rows = synthesizer.sample(wanted.n_samples, processes=execution.processes, **arguments)
-            elif wanted.n_samples <= SHARD_ROWS:
-                rows = synthesizer.sample(wanted.n_samples, **arguments)
+            rows: pd.DataFrame | Parts
+            is_local = isinstance(execution, LocalExecution)
+            if wanted.n_samples > (LARGE_SAMPLE_ROWS if is_local else SHARD_ROWS):
+                of_day = paths.samples(table.name, context.partition_key)
+                rows = draw_parts(synthesizer, version, wanted.n_samples, arguments, of_day, paths, execution)
+                shown = rows.head(paths.root)
             else:
-                folder = paths.root / "samples" / table.name / context.partition_key
-                synthesizer.sample_to(folder, wanted.n_samples, execution=execution, **arguments)
-                rows = pd.concat(read_rows(folder, synthesizer.schema), ignore_index=True)
-                shutil.rmtree(folder)
+                processes = execution.processes if isinstance(execution, LocalExecution) else None
+                drawn = synthesizer.sample(wanted.n_samples, processes=processes, **arguments)
+                rows = shown = drawn.assign(sample_id=range(len(drawn)), model_version=version)
         seconds = time.monotonic() - started
-        frame = rows.assign(sample_id=range(len(rows)), model_version=version)
         return result(
-            frame,
+            rows,
             model_version=version,
             seed=seed,
             temperature=wanted.temperature,
             conditions=dict(wanted.conditions or {}),
             hidden_labels=synthesizer.hidden_labels,
-            rows_per_second=round(len(frame) / seconds, 1),
-            preview=preview(frame),
+            rows_per_second=round(len(rows) / seconds, 1),
+            preview=preview(shown),
         )
 
     return [synthetic_sample, _checks(table)]
+
+
+def draw_parts(
+    synthesizer: Synthesizer,
+    version: str,
+    n: int,
+    arguments: Mapping[str, Any],
+    folder: Path,
+    paths: DataPaths,
+    execution: Execution,
+) -> Parts:
+    """Draw a large sample into Parquet files, unless they are there already.
+
+    Parameters
+    ----------
+    synthesizer : Synthesizer
+        The fitted model.
+    version : str
+        Its version.
+    n : int
+        Number of rows.
+    arguments : mapping
+        The other arguments of `Synthesizer.sample_to`.
+    folder : pathlib.Path
+        The folder of the samples of a resample date. Each has a folder there, named by the hash of its arguments.
+    paths : DataPaths
+        The data folder.
+    execution : Execution
+        Where the rows are drawn.
+
+    Returns
+    -------
+    Parts
+        The files.
+    """
+    stated = json.dumps(
+        [version, n, {name: value for name, value in arguments.items() if name != "log"}], sort_keys=True
+    )
+    of_sample = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
+    manifest = synthesizer.sample_to(of_sample, n, execution=execution, **arguments)
+    below = of_sample.relative_to(paths.root)
+    return Parts(
+        [Part((below / shard.name).as_posix(), shard.rows, shard.sha256) for shard in manifest.shards], version
+    )
 
 
 def seed_of(model_version: str, partition: str) -> int:
@@ -224,8 +276,15 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
-        problems = validate(frame.drop(columns=["sample_id", "model_version"]), published)
+        parts = warehouse.parts(table.name, NAME, context.partition_key)
+        if parts is None:
+            frame = warehouse.read(table.name, NAME, resample_date=context.partition_key)
+            checked = len(frame)
+            problems = validate(frame.drop(columns=["sample_id", "model_version"]), published)
+        else:
+            checked = len(parts)
+            with as_dagster_failure():
+                problems = validate_files([warehouse.paths.root / part.file for part in parts.files], published)
         by_check = {"ranges": problems.pop("ranges"), KEYS: problems.pop("keys", [])}
         by_check["valid_rows"] = [problem for found in problems.values() for problem in found]
         for each in table.schema.columns:
@@ -237,7 +296,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
             key,
             {spec.name: by_check[spec.name] for spec in specs},
             warnings=("ranges",),
-            passed=f"all {len(frame):,} rows are as expected",
+            passed=f"all {checked:,} rows are as expected",
             day=context.partition_key,
         )
 
