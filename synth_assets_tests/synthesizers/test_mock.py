@@ -158,6 +158,8 @@ def test_a_parquet_file_and_a_frame_say_that_they_are_mock_data(schema: Path) ->
         ("attributes: { table: orders }", "has `attributes` without `columns`"),
         ("columns: [{ name: items, type: number }]", "columns.0: found type 'number'; expected one of"),
         ("columns: [{ name: items, type: integer }]\nconstraint: []", "constraint: there is no such key"),
+        ("columns: infer", "`columns: infer` without a table; expected the columns"),
+        ("columns: [{ name: items, type: integer }]\nconstraints: [items > 3]", "constraints.0: found 'items > 3'"),
         ("[]", "has no keys"),
     ],
 )
