@@ -45,7 +45,7 @@ dev: $(VENV)/installed $(DAGSTER_HOME)/dagster.yaml ## Start the UI (on PORT), t
 test: lint ## Run linters, type checks and quick tests
 	$(PARALLEL) auto -m "not slow and not fault"
 
-test-slow: $(VENV)/installed-dev ## Run tests that train models, start servers and drive a browser
+test-slow: $(VENV)/installed-dev ## Run tests that train models, start servers and drive a browser (PRETRAINED=1: a real pretrained model, too)
 	$(PARALLEL) $(PROCESSES) -m "slow and not fault"
 
 test-fault: $(VENV)/installed-dev ## Run the fault tests (kills, full disks, damaged files), a few of each; FAULTS=full for all (half an hour)

@@ -93,7 +93,7 @@ def schema(real: pd.DataFrame) -> TableSchema:
 
 @pytest.fixture(scope="module")
 def model(real: pd.DataFrame, schema: TableSchema) -> Synthesizer:
-    settings = LanguageModelSettings.model_validate({"epochs": 3, "pretrain": {"rows": 8000}})
+    settings = LanguageModelSettings.model_validate({"epochs": 3, "pretrain": {"rows": 12000}})
     return LanguageModel(settings).fit(schema.coerce(real, origin="a test"), schema, seed=0)
 
 

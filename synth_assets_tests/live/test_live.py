@@ -246,6 +246,7 @@ def test_the_page_of_an_asset_shows_its_picture(page: Page, lineage_run: Lineage
 def _new_page(browser: Browser, server: Server) -> Page:
     page = browser.new_page(base_url=server.url, viewport={"width": 1600, "height": 1000})
     page.set_default_timeout(PAGE_MS)
+    expect.set_options(timeout=PAGE_MS)
     return page
 
 
