@@ -178,10 +178,8 @@ def sample(
             assert path is not None  # noqa: S101 - checked above
             chosen = execution_of(execution, address, processes)
             manifest = client.sample_current_model_to(table, path, n, seed=seed, execution=chosen, **arguments)
-            click.echo(
-                f"{manifest.n:,} rows in {len(manifest.shards):,} part{'' if len(manifest.shards) == 1 else 's'} are in {path}.",
-                err=True,
-            )
+            plural = "" if len(manifest.shards) == 1 else "s"
+            click.echo(f"{manifest.n:,} rows in {len(manifest.shards):,} part{plural} are in {path}.", err=True)
             return
         rows = client.sample_current_model(table, n, seed=seed, processes=processes, **arguments)
     with duckdb.connect() as connection:

@@ -46,8 +46,8 @@ class TableDefinition:
             if "attributes" not in stated:
                 if stated.get("columns") == "infer":
                     raise TableError(
-                        f"the schema {path} has `columns: infer` without a table; expected the columns. List them, or name "
-                        "the defs.yaml of a table."
+                        f"the schema {path} has `columns: infer` without a table; expected the columns. List them, or "
+                        "name the defs.yaml of a table."
                     )
                 return cls("", *_parsed({"constraints": (), **stated}))
             attributes = stated["attributes"]

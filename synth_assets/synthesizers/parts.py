@@ -489,6 +489,6 @@ def _writing_clearly(folder: Path) -> Iterator[None]:
             free = f" On its disk {shutil.disk_usage(existing).free / 1e6:,.0f} MB are free."
         raise ModelError(
             f"the sample could not be written to {folder} on the machine {socket.gethostname()}: "
-            f"{error.strerror or error}.{free} Complete parts are kept: once the cause is removed, run the same command "
-            "again; it resumes."
+            f"{error.strerror or error}.{free} Complete parts are kept: once the cause is removed, run the same "
+            "command again; it resumes."
         ) from error
