@@ -145,7 +145,7 @@ def sample(
 ) -> None:
     """Sample new rows from the model of the latest published sample.
 
-    No gate is evaluated on these rows. Keys are unique in them alone, and may be those of stored samples.
+    No gate is evaluated on these rows. Keys are unique in them alone, and may occur in stored samples too.
 
     With --execution, rows are written to a folder of Parquet files with a manifest, part by part, in little memory. The
     rows of a seed are the same wherever they are drawn.

@@ -419,7 +419,9 @@ def _refuse_another(folder: Path, spec: SampleSpec) -> None:
         content = json.loads(stated.read_bytes())
         found = SampleSpec(**{name: content[name] for name in SampleSpec.model_fields})
     except (ValueError, LookupError, TypeError) as error:
-        raise ModelError(f"{stated} cannot be read as that of a sample. Name another folder, or empty it.") from error
+        raise ModelError(
+            f"{stated} cannot be read as the description of a sample. Name another folder, or empty it."
+        ) from error
     if found != spec:
         wanted = spec.model_dump()
         different = [
