@@ -48,6 +48,13 @@ def validation_message(error: "ValidationError") -> str:
             sentence = f"found type {first['ctx']['tag']!r}; expected one of {first['ctx']['expected_tags']}"
         case "value_error":
             sentence = message
+        case "dict_type" | "model_type" | "model_attributes_type":
+            sentence = f"found {_found(first['input'])}; expected keys and values"
+        case "list_type" | "tuple_type":
+            sentence = f"found {_found(first['input'])}; expected a list"
+        case "too_short":
+            ctx = first["ctx"]
+            sentence = f"found {ctx['actual_length']} items; expected at least {ctx['min_length']}"
         case _:
             sentence = f"found {_found(first['input'])}: {message}"
     return f"{key}: {sentence}." if key else f"{sentence}."

@@ -70,7 +70,7 @@ Completion in bash (zsh, fish):
 def main(ctx: click.Context, folder: Path | None) -> None:
     """Synthesize a table in a file, mock one from a schema, read published synthetic tables, manage publications.
 
-    Data goes to stdout, messages to stderr. Every command reads one complete publication, the current one.
+    Data goes to stdout, messages to stderr. Commands that read tables read one complete publication, the current one.
     """
     ctx.obj = DataPaths.from_environment(folder)
 

@@ -20,7 +20,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("schema", type=_FILE)
 @click.option("--rows", "-n", type=click.IntRange(min=1), required=True, help="Number of mock rows.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
-@click.option("--base", help="Pretrained language model that chooses the values: a folder, or a name on the model hub.")
+@click.option(
+    "--base",
+    help="Pretrained language model that chooses the values: a folder or a GGUF file, by its path or its name in "
+    "base_models/ of the data folder, or a name on the model hub.",
+)
 @click.option("--output", "-o", type=_FILE, help="File for the rows: .csv or .parquet; by default CSV to stdout.")
 @click.pass_obj
 def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None, output: Path | None) -> None:
@@ -38,7 +42,7 @@ def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None,
         require_suffix(output)
     stated = TableDefinition.from_yaml(schema)
     if base is not None:
-        base = next((str(path) for path in (Path(base), paths.base_models / base) if path.is_dir()), base)
+        base = next((str(path) for path in (Path(base), paths.base_models / base) if _is_base(path)), base)
     remark = notice(seed, base)
     _say(remark)
     drawn = mock_rows(
@@ -60,6 +64,10 @@ def _as_in_source(rows: "pd.DataFrame", schema: "TableSchema") -> "pd.DataFrame"
 
     formats = {column.name: column.format for column in schema.columns if isinstance(column, TimeColumn)}
     return rows.assign(**{name: rows[name].dt.strftime(format_) for name, format_ in formats.items() if format_})
+
+
+def _is_base(path: Path) -> bool:
+    return path.is_dir() or (path.is_file() and path.suffix.lower() == ".gguf")
 
 
 def _say(line: str) -> None:

@@ -46,14 +46,18 @@ processes_option = click.option(
 )
 
 
+MAX_COUNT = 10**12
+"""The greatest number of rows, as of `parts.MAX_ROWS`; the module is imported when a command runs."""
+
+
 def count(value: str | int) -> int:
     """Return a whole number of at least 1, which may be written 1e9 or 1_000_000; a type of options."""
     try:
         number = Decimal(str(value).replace("_", ""))
     except InvalidOperation:
         number = Decimal(0)
-    if not number.is_finite() or number < 1 or number % 1:
-        raise click.BadParameter(f"{value!r} is not a whole number of at least 1, such as 5000 or 1e9.")
+    if not number.is_finite() or not 1 <= number <= MAX_COUNT or number % 1:
+        raise click.BadParameter(f"{value!r} is not a whole number from 1 to 1e12, such as 5000 or 1e9.")
     return int(number)
 
 

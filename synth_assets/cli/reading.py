@@ -145,7 +145,7 @@ def sample(
 ) -> None:
     """Sample new rows from the model of the latest published sample.
 
-    No gate is evaluated on these rows. Keys are unique in them alone, and may be those of stored samples.
+    No gate is evaluated on these rows. Keys are unique in them alone, and may occur in stored samples too.
 
     With --execution, rows are written to a folder of Parquet files with a manifest, part by part, in little memory. The
     rows of a seed are the same wherever they are drawn.
@@ -159,6 +159,8 @@ def sample(
             raise click.UsageError("--address requires --execution ray.")
         if path is not None and path.is_dir():
             raise click.BadParameter(f"{path} is a folder; --execution writes to one.", param_hint="--output")
+    elif execution == "local" and address is not None:
+        raise click.UsageError("--address requires --execution ray.")
     elif path is None or guard_formulas or ctx.get_parameter_source("format_") is not ParameterSource.DEFAULT:
         raise click.UsageError("--execution writes a folder of Parquet files: name it by --output, without --format.")
     arguments: dict[str, Any] = {
@@ -176,7 +178,8 @@ def sample(
             assert path is not None  # noqa: S101 - checked above
             chosen = execution_of(execution, address, processes)
             manifest = client.sample_current_model_to(table, path, n, seed=seed, execution=chosen, **arguments)
-            click.echo(f"{manifest.n:,} rows in {len(manifest.shards):,} files are in {path}.", err=True)
+            plural = "" if len(manifest.shards) == 1 else "s"
+            click.echo(f"{manifest.n:,} rows in {len(manifest.shards):,} part{plural} are in {path}.", err=True)
             return
         rows = client.sample_current_model(table, n, seed=seed, processes=processes, **arguments)
     with duckdb.connect() as connection:

@@ -301,8 +301,8 @@ def sample_current_model(
     Returns
     -------
     pandas.DataFrame
-        The rows, with the columns, types and labels of the raw table. Keys are unique in these rows alone: they may be
-        those of stored samples.
+        The rows, with the columns, types and labels of the raw table. Keys are unique in these rows alone: they may
+        occur in stored samples too.
 
     Raises
     ------
@@ -366,7 +366,7 @@ def _current_model(
     synthesizer = models.load(version)
     log = log or (lambda _: None)
     if keys := schema.names_of("id"):
-        log(f"keys begin as in the first sample, and may be those of stored rows: {', '.join(keys)}")
+        log(f"keys begin as in the first sample, and may occur in stored rows too: {', '.join(keys)}")
     return synthesizer, {
         "conditions": {**(spec.sample.conditions or {}), **by_column} or None,
         "temperature": spec.sample.temperature if temperature is None else temperature,

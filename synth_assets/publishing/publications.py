@@ -247,6 +247,8 @@ class Publications:
     def rollback(self, id_: str | None = None) -> Publication:
         """Make an earlier publication current again; by default the one before the current one.
 
+        The current one, named by its id, is shared again, if the data folder has an object store.
+
         The next publication builds on it, and again adds the samples in the warehouse that passed their gates. To
         remove a sample permanently, delete it.
 
@@ -262,7 +264,10 @@ class Publications:
             if id_ is None:
                 raise PublicationError(f"{current} is the first publication: there is none before it.")
             if id_ == current:
-                raise PublicationError(f"publication {id_} is current already.")
+                if self.paths.storage is None:
+                    raise PublicationError(f"publication {id_} is current already.")
+                self.share()  # where an earlier attempt failed
+                return self.current()
             publication = self.get(id_)
             publication.verify()
             self.make_current(publication, "rollback")
@@ -289,7 +294,7 @@ class Publications:
         except StorageError as error:
             raise PublicationError(
                 f"publication {current.id} is current in {self.paths.published.parent}, and is not shared yet: {error} "
-                "Materialize `published` again to share it."
+                f"Run `synth-assets rollback {current.id}` to share it."
             ) from error
 
     def remove(self, publication: Publication) -> None:

@@ -525,7 +525,7 @@ class TimeColumn(OrderedColumn):
         if limit is None:
             return None
         found = self._parsed_limit(pd.Timestamp(limit))
-        return float((found - pd.Timestamp(0)) / pd.Timedelta(days=1))
+        return int(found.to_datetime64().astype("datetime64[us]").astype("int64")) / 86_400e6
 
     def comparable(self, values: pd.Series) -> pd.Series:
         """Return days since 1970, with fractions; NaN where missing."""

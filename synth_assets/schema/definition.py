@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from synth_assets.errors import validation_message
 from synth_assets.schema.columns import Column, TableError
@@ -44,6 +44,11 @@ class TableDefinition:
         stated = read_yaml(path)
         try:
             if "attributes" not in stated:
+                if stated.get("columns") == "infer":
+                    raise TableError(
+                        f"the schema {path} has `columns: infer` without a table; expected the columns. List them, or "
+                        "name the defs.yaml of a table."
+                    )
                 return cls("", *_parsed({"constraints": (), **stated}))
             attributes = stated["attributes"]
             if not isinstance(attributes, Mapping) or "columns" not in attributes:
@@ -60,7 +65,11 @@ class TableDefinition:
             raise TableError(f"the schema {path}: {validation_message(error)}") from error
 
 
+class _Constraints(BaseModel):
+    constraints: tuple[Constraint, ...]
+
+
 def _parsed(stated: Mapping[str, Any]) -> tuple[TableSchema, tuple[Constraint, ...]]:
     of_schema = {name: value for name, value in stated.items() if name != "constraints"}
-    constraints = TypeAdapter(tuple[Constraint, ...]).validate_python(stated["constraints"])
+    constraints = _Constraints.model_validate({"constraints": stated["constraints"]}).constraints
     return TableSchema.model_validate(of_schema), constraints

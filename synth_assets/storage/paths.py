@@ -41,9 +41,10 @@ class DataPaths:
             If it is the address of an object store.
         """
         named = folder or os.environ.get(VARIABLE)
-        if str(named).startswith("s3:/"):
+        if str(named).startswith("s3:"):
+            address = f"s3://{str(named).removeprefix('s3:').lstrip('/')}"  # a `Path` has one slash of two
             raise ForeseenError(
-                f"found {named} as the data folder; expected a folder of this machine. The object store of "
+                f"found {address} as the data folder; expected a folder of this machine. The object store of "
                 "publications is read by synth_assets.connect and read_table."
             )
         root = Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data"

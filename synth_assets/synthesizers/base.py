@@ -73,7 +73,7 @@ class SampleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n_samples: int = Field(default=3000, ge=1, description="Number of rows.")
+    n_samples: int = Field(default=3000, ge=1, le=10**12, description="Number of rows.")
     temperature: float = Field(default=1.0, gt=0.0, description="Temperature of the softmax over the next token.")
     conditions: dict[str, str] | None = Field(
         default=None, description="Conditions on columns, such as `Rings: '>= 15'`; rows are sampled given these."

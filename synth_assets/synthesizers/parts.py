@@ -5,6 +5,7 @@ wherever it is written. It gets its name when it is complete and on the disk, an
 is a part of: a part with the right footer is whole, and is not written again. The manifest is written last.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -42,6 +43,9 @@ UNFINISHED = "unfinished.json"
 
 FOOTER = b"synth_assets"
 """Key of the metadata of a part."""
+
+MAX_ROWS = 10**12
+"""Rows of a sample at most: the driver keeps a few hundred bytes of each part."""
 
 LOG_INTERVAL_S = 5.0
 """Seconds between two lines of progress."""
@@ -188,6 +192,10 @@ def write_sample(
     """Write a sample; see `Synthesizer.sample_to`."""
     if n < 1:
         raise ModelError(f"n is {n}; expected at least 1 row.")
+    if n > MAX_ROWS:
+        raise ModelError(f"n is {n}; expected at most {MAX_ROWS:,} rows. Write several samples with different seeds.")
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(f"{folder} is a file; expected a folder, or a name that is not taken. Name another one.")
     if synthesizer.draws_in_sequence and not isinstance(execution, LocalExecution):
         raise ModelError(
             f"the {synthesizer.name} synthesizer draws its rows one after the other, so that no other machine can help "
@@ -399,8 +407,9 @@ def _libraries(synthesizer: "Synthesizer") -> dict[str, str]:
 def _refuse_another(folder: Path, spec: SampleSpec) -> None:
     """Refuse a folder that holds something else than this sample, or a beginning of it."""
     stated = next((folder / name for name in (MANIFEST, UNFINISHED) if (folder / name).exists()), None)
-    if stated is None:
-        if next(folder.glob("*.parquet"), None) is not None:
+    has_rows = next(folder.glob("*.parquet"), None) is not None
+    if stated is None or (stated.name == UNFINISHED and not has_rows):
+        if has_rows:
             raise ModelError(
                 f"{folder} holds Parquet files of something else; expected an empty folder, or an unfinished sample. "
                 "Name another folder."
@@ -410,16 +419,18 @@ def _refuse_another(folder: Path, spec: SampleSpec) -> None:
         content = json.loads(stated.read_bytes())
         found = SampleSpec(**{name: content[name] for name in SampleSpec.model_fields})
     except (ValueError, LookupError, TypeError) as error:
-        raise ModelError(f"{stated} cannot be read as that of a sample. Name another folder, or empty it.") from error
+        raise ModelError(
+            f"{stated} cannot be read as the description of a sample. Name another folder, or empty it."
+        ) from error
     if found != spec:
         wanted = spec.model_dump()
         different = [
-            f"{name} {_shown(value)} (expected {_shown(wanted[name])})"
+            f"{name} {value} (expected {wanted[name]})"
             for name, value in found.model_dump(exclude={"arguments"}).items()
             if value != wanted[name]
         ]
         different += [
-            f"{name} {_shown(found.arguments.get(name))} (expected {_shown(value)})"
+            f"{name} {found.arguments.get(name)} (expected {value})"
             for name, value in spec.arguments.items()
             if found.arguments.get(name) != value
         ]
@@ -429,15 +440,15 @@ def _refuse_another(folder: Path, spec: SampleSpec) -> None:
         )
 
 
-def _shown(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def _intact(folder: Path, log: "Log") -> Manifest | None:
     """Return the manifest of a complete sample; parts that have changed are removed, to be written again."""
     if not (folder / MANIFEST).exists():
         return None
-    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except ValidationError:
+        log(f"{folder / MANIFEST} is damaged, and is written again")
+        return None
     changed = [
         shard.name
         for shard in manifest.shards
@@ -474,9 +485,12 @@ def _writing_clearly(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            existing = next(path for path in (folder, *folder.parents) if path.exists())
+            free = f" On its disk {shutil.disk_usage(existing).free / 1e6:,.0f} MB are free."
         raise ModelError(
             f"the sample could not be written to {folder} on the machine {socket.gethostname()}: "
-            f"{error.strerror or error}. On its disk {shutil.disk_usage(existing).free / 1e6:,.0f} MB are free. "
-            "Complete parts are kept: once the cause is removed, run the same command again; it resumes."
+            f"{error.strerror or error}.{free} Complete parts are kept: once the cause is removed, run the same "
+            "command again; it resumes."
         ) from error

@@ -99,7 +99,8 @@ for heavy, *arguments in (
         (["export", "nothing"], 1, "there is no published table 'nothing'"),
         (["export", "toy", "--date", "soon"], 1, "expected a date as 'YYYY-MM-DD'"),
         (["export", "toy", "-o", "/nowhere/rows.csv"], 1, "/nowhere/rows.csv cannot be written: No such file"),
-        (["sample", "-n", "1e-1"], 2, "'1e-1' is not a whole number of at least 1, such as 5000 or 1e9."),
+        (["sample", "-n", "1e-1"], 2, "'1e-1' is not a whole number from 1 to 1e12, such as 5000 or 1e9."),
+        (["sample", "-n", "1e30"], 2, "'1e30' is not a whole number from 1 to 1e12, such as 5000 or 1e9."),
         (["sample", "--execution", "ray"], 2, "--execution writes a folder of Parquet files: name it by --output"),
         (["sample", "--address", "auto"], 2, "--address requires --execution ray"),
         (

@@ -90,6 +90,20 @@ def test_rollback_and_delete_reach_consumers_elsewhere(shared: Publisher, wareho
     assert not any(MONDAY in each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"])
 
 
+def test_a_rollback_that_was_not_shared_is_shared_by_its_id(
+    shared: Publisher, warehouse: Warehouse, busy: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sample(warehouse, TUESDAY, [1], numbered=True)
+    shared.publish(spec())
+    busy(lambda request: request.method == "PUT")
+    with pytest.raises(PublicationError, match=r"Run `synth-assets rollback \d.*` to share it"):
+        shared.publications.rollback()
+    assert values() == [9, 8, 7, 6, 5, 1]
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    shared.publications.rollback(shared.publications.current_id())
+    assert values() == [9, 8, 7, 6, 5]
+
+
 def test_the_store_of_another_data_folder_is_refused(shared: Publisher, bucket: Any) -> None:
     pointer = {"publication": "of-another", "manifest": "", "at": ""}
     bucket.put_object(Bucket="shop", Key=f"our data/{POINTER}", Body=json.dumps(pointer))

@@ -141,6 +141,8 @@ def test_metrics_see_labels_as_text_and_times_in_days(
         (Date(name="x", minimum="2024-01-01", maximum="2024-12-31"),
          pd.Series(["2024-01-01", "2023-12-31", "2025-01-01", None], dtype="datetime64[s]"),
          [True, False, False, False]),
+        (Date(name="x", minimum="0001-01-01", maximum="9999-12-31"),
+         pd.Series(["0001-01-01", "9999-12-31"], dtype="datetime64[s]"), [True, True]),
         (Datetime(name="x", timezone="UTC", maximum="2024-01-01T12:00:00+01:00"),
          pd.Series(["2024-01-01 11:00", "2024-01-01 11:01"], dtype="datetime64[us, UTC]"), [True, False]),
         (Datetime(name="x", timezone="Europe/Berlin", minimum="2024-01-01"),

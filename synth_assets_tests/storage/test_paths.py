@@ -79,6 +79,6 @@ def test_an_object_store_is_no_data_folder(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SYNTH_ASSETS_STORAGE", "s3://shop/data")
     assert DataPaths.from_environment("here").storage == "s3://shop/data"
     with pytest.raises(
-        ForeseenError, match=r"found s3:/shop/data as the data folder; expected a folder of this machine"
+        ForeseenError, match=r"found s3://shop/data as the data folder; expected a folder of this machine"
     ):
         DataPaths.from_environment(Path("s3://shop/data"))

@@ -158,6 +158,13 @@ def test_a_parquet_file_and_a_frame_say_that_they_are_mock_data(schema: Path) ->
         ("attributes: { table: orders }", "has `attributes` without `columns`"),
         ("columns: [{ name: items, type: number }]", "columns.0: found type 'number'; expected one of"),
         ("columns: [{ name: items, type: integer }]\nconstraint: []", "constraint: there is no such key"),
+        ("columns: infer", "`columns: infer` without a table; expected the columns"),
+        (
+            "columns: [{ name: items, type: integer }]\nconstraints: [items > 3]",
+            "constraints.0: found 'items > 3'; expected keys",
+        ),
+        ("columns: []", "columns: found 0 items; expected at least 1."),
+        ("columns: { items: integer }", "columns: found keys and values; expected a list."),
         ("[]", "has no keys"),
     ],
 )
@@ -197,6 +204,13 @@ def test_a_base_chooses_among_valid_values(tmp_path: Path) -> None:
     assert "by the base model" in rows.attrs[METADATA_KEY]
     pd.testing.assert_frame_equal(mock(CHOSEN, 30, base=one, constraints=unequal, progress=False), rows.head(30))
     assert not mock(CHOSEN, 30, base=other, constraints=unequal, progress=False)["born"].equals(rows["born"].head(30))
+
+
+def test_a_gguf_file_is_named_as_in_the_data_folder(schema: Path) -> None:
+    (schema.parent / "data" / "base_models").mkdir(parents=True)
+    (schema.parent / "data" / "base_models" / "torn.gguf").write_bytes(b"GGUF")
+    done = CliRunner().invoke(main, ["--data", "data", "mock", str(schema), "-n", "3", "--base", "torn.gguf"])
+    assert "base_models/torn.gguf' is no complete GGUF file" in done.stderr
 
 
 @pytest.mark.parametrize(

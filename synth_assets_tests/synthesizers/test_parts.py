@@ -50,14 +50,24 @@ def stub() -> Stub:
 
 
 class Failing(Stub):
-    """Draws no batch from the second part on: its process ends there, as a killed one does."""
+    """Draws no batch from a part on, by default the second: its process ends there, as a killed one does."""
+
+    first = 2
 
     def _sample_batches(
         self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Any
     ) -> Iterator[pd.DataFrame]:
-        if batches[0] >= 2:
+        if batches[0] >= self.first:
             raise KeyboardInterrupt
         return super()._sample_batches(n, batches, seed=seed, conditions={}, temperature=temperature, log=log)
+
+
+def _failing(stub: Stub, first: int) -> Failing:
+    failing = Failing()
+    failing._use(stub.preparation)
+    failing.train = stub.train
+    failing.name, failing.first = stub.name, first
+    return failing
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -75,10 +85,7 @@ def test_parts_have_the_rows_of_sample(stub: Stub, tmp_path: Path, processes: in
 
 def test_a_run_that_was_killed_resumes(stub: Stub, tmp_path: Path) -> None:
     whole = stub.sample_to(tmp_path / "whole", ROWS, execution=LocalExecution(processes=1))
-    failing = Failing()
-    failing._use(stub.preparation)
-    failing.train = stub.train
-    failing.name = stub.name
+    failing = _failing(stub, first=2)
     folder = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):
         failing.sample_to(folder, ROWS, execution=LocalExecution(processes=1))
@@ -113,6 +120,28 @@ def test_another_sample_is_refused(stub: Stub, tmp_path: Path) -> None:
     (tmp_path / "mine" / "rows.parquet").touch()
     with pytest.raises(ModelError, match="something else"):
         stub.sample_to(tmp_path / "mine", 10)
+
+
+def test_a_refused_condition_leaves_a_folder_that_another_sample_can_use(stub: Stub, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _failing(stub, first=0).sample_to(tmp_path, 10, seed=1, execution=LocalExecution(processes=1))
+    assert stub.sample_to(tmp_path, 20, seed=2, execution=LocalExecution(processes=1)).n == 20
+
+
+def test_a_damaged_manifest_is_written_again(stub: Stub, tmp_path: Path) -> None:
+    whole = stub.sample_to(tmp_path, 10)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"shards"', '"shard"'))
+    assert stub.sample_to(tmp_path, 10) == whole == read_manifest(tmp_path)
+
+
+def test_a_file_in_place_of_a_folder_and_too_many_rows_are_refused(stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "rows").touch()
+    with pytest.raises(ModelError, match="is a file; expected a folder"):
+        stub.sample_to(tmp_path / "rows", 10)
+    with pytest.raises(ModelError, match="expected at most 1,000,000,000,000 rows"):
+        stub.sample_to(tmp_path / "many", 10**20)
+    assert not (tmp_path / "many").exists()
 
 
 def test_two_writers_of_a_folder(stub: Stub, tmp_path: Path) -> None:
