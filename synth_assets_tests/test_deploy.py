@@ -24,7 +24,7 @@ from synth_assets.execution import AnyExecution, RayExecution
 from synth_assets.storage.paths import STORAGE_VARIABLE, VARIABLE
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.live import runs
-from synth_assets_tests.live.server import Server, _free_port, wait_for, with_this_checkout
+from synth_assets_tests.live.server import Server, free_port, wait_for, with_this_checkout
 from synth_assets_tests.services.databases import postgresql_server
 
 DEPLOY = PROJECT / "deploy"
@@ -70,7 +70,7 @@ def pods() -> list[Mapping[str, Any]]:
 def commands() -> list[list[str]]:
     """Return the commands of Dagster's processes, and of their checks."""
     checks = [each["healthcheck"]["test"][1:] for each in SERVICES.values() if "healthcheck" in each]
-    of_image = yaml.safe_load(re.search(r"^CMD (\[.*\])", CONTAINERFILE.replace("\\\n", ""), re.MULTILINE)[1])  # type: ignore[index]
+    of_image = yaml.safe_load(re.search(r"^CMD (\[.*\])", CONTAINERFILE.replace("\\\n", ""), re.MULTILINE)[1])
     of_chart = ["dagster", "code-server", "start", "-h", "0.0.0.0", "-p", str(LOCATION["port"])]  # noqa: S104
     return [
         *(each["command"] for each in SERVICES.values()),
@@ -142,7 +142,7 @@ def test_volumes_secrets_and_addresses_are_the_ones_of_the_other_files() -> None
     token = next(each for each in LOCATION["env"] if each["name"] == "RAY_AUTH_TOKEN")
     assert token["valueFrom"]["secretKeyRef"]["name"] == cluster  # the operator names its secret so
     (client,) = [each for each in pods()[0]["containers"][0]["ports"] if each["name"] == "client"]
-    stated = yaml.safe_load(re.search(r"```yaml\n(execution:.*?)```", readme(), re.DOTALL)[1])["execution"]  # type: ignore[index]
+    stated = yaml.safe_load(re.search(r"```yaml\n(execution:.*?)```", readme(), re.DOTALL)[1])["execution"]
     execution = TypeAdapter(AnyExecution).validate_python(stated)
     assert execution == RayExecution(address=f"ray://{cluster}-head-svc:{client['containerPort']}")
     used = {mount.split(":")[0] for each in COMPOSE["services"].values() for mount in each.get("volumes", ())}
@@ -182,7 +182,7 @@ def started(words: list[str], environment: Mapping[str, str], folder: Path) -> I
 
 @pytest.mark.slow
 def test_the_services_of_the_compose_file_run_a_lineage_without_containers(tmp_path: Path) -> None:
-    ports = {"4000": str(_free_port()), "3000": str(_free_port())}
+    ports = {"4000": str(free_port()), "3000": str(free_port())}
     home, data = tmp_path / "home", tmp_path / "data"
     home.mkdir()
     data.mkdir()
