@@ -91,7 +91,7 @@ def dagster_dev(workspace: Path, folder: Path, environment: Mapping[str, str]) -
     Server
         The server, once it has loaded every code location.
     """
-    server = Server(_free_port(), folder / "dagster_dev.log")
+    server = Server(free_port(), folder / "dagster_dev.log")
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace)]
     command += ["--host", "127.0.0.1", "--port", str(server.port)]
     with server.log.open("wb") as log:
@@ -157,7 +157,8 @@ def wait_for(what: str, found: Callable[[], bool], *, seconds: float, every: flo
         time.sleep(every)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback address on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

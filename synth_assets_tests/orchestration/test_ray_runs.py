@@ -1,0 +1,171 @@
+"""Samples of a lineage on a Ray cluster: the rows of one process, and a cancelled run that leaves no task behind."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+
+from synth_assets.execution import LOCAL, Execution, RayExecution
+from synth_assets.orchestration.assets import synthetic_sample
+from synth_assets.orchestration.assets.common import Table
+from synth_assets.orchestration.days import Days
+from synth_assets.orchestration.executor import step_executor
+from synth_assets.orchestration.io_manager import WarehouseIOManager
+from synth_assets.orchestration.settings import FreshnessSettings
+from synth_assets.schema.columns import Integer
+from synth_assets.schema.encoding import Encoding
+from synth_assets.schema.table import TableSchema
+from synth_assets.storage.paths import VARIABLE, DataPaths
+from synth_assets.storage.warehouse import Provenance, Warehouse
+from synth_assets.synthesizers import parts
+from synth_assets.synthesizers.base import Log, SampleSettings
+from synth_assets.synthesizers.model_store import ModelStore
+from synth_assets_tests.conftest import PROJECT
+from synth_assets_tests.live.runs import all_ended, runs
+from synth_assets_tests.live.server import dagster_dev, wait_for
+from synth_assets_tests.stub_synthesizer import Stub
+
+pytestmark = pytest.mark.slow
+
+SCHEMA = TableSchema(columns=(Integer(name="legs"),), private=False)
+TRAIN = pd.DataFrame({"legs": range(50)})
+DAY = datetime.now(UTC).date().isoformat()
+N, PART = 5500, 1000
+
+
+class Slow(Stub):
+    """A stub that draws a batch in minutes, and touches a file of its process until then."""
+
+    def _sample_batches(
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        sign = Path(os.environ["SIGNS"]) / str(os.getpid())
+        for _ in range(1200):
+            sign.touch()
+            time.sleep(0.1)
+        yield from super()._sample_batches(
+            n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log
+        )
+
+
+@pytest.fixture(scope="module")
+def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which tasks of `Slow` touch files."""
+    return tmp_path_factory.mktemp("signs")
+
+
+@pytest.fixture(scope="module")
+def cluster(signs: Path) -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("SIGNS", str(signs))  # the workers inherit it
+        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        found.add_node(**node)
+        yield found
+        ray.shutdown()
+        found.shutdown()
+
+
+def toy_assets(execution: Execution) -> list[Any]:
+    """Return `synthetic_sample` of a table, its checks, and a stand for its model."""
+    table = Table("toy", "team:toy", Encoding(SCHEMA, None), Days("2026-01-01", timezone="UTC"))
+    settings, freshness = SampleSettings(n_samples=N), FreshnessSettings().policy()
+    assets = synthetic_sample.build(table, settings, freshness=freshness, execution=execution)
+    return [*assets, dg.AssetSpec(["toy", "fine_tuned_model"])]
+
+
+def prepare(warehouse: Warehouse) -> None:
+    """Write what the sample is drawn from."""
+    warehouse.write("toy", "raw", TRAIN, provenance=None)
+    warehouse.write("toy", "fine_tuned_model", pd.DataFrame({"model_version": ["v1"]}), provenance=Provenance("a run"))
+
+
+def use(patch: pytest.MonkeyPatch, synthesizer: Stub) -> None:
+    """Let this be the current model, and parts be small."""
+    patch.setattr(ModelStore, "load", lambda *_: synthesizer)
+    patch.setattr(synthetic_sample, "SHARD_ROWS", PART)
+    patch.setattr(parts, "SHARD_ROWS", PART)
+
+
+def resources(warehouse: Warehouse) -> dict[str, Any]:
+    return {"io_manager": WarehouseIOManager(warehouse), "warehouse": warehouse, "paths": warehouse.paths}
+
+
+@dg.definitions
+def slow_location() -> dg.Definitions:
+    """Load what the server below serves, in its processes; they end with it."""
+    use(pytest.MonkeyPatch(), Slow().fit(TRAIN, SCHEMA))
+    found = toy_assets(RayExecution(address=os.environ["SLOW_CLUSTER"]))
+    return dg.Definitions(
+        assets=[each for each in found if not isinstance(each, dg.AssetChecksDefinition)],
+        asset_checks=[each for each in found if isinstance(each, dg.AssetChecksDefinition)],
+        resources=resources(Warehouse(DataPaths.from_environment())),
+        executor=step_executor,
+    )
+
+
+def test_a_sample_of_a_lineage_has_the_rows_of_one_process(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, Stub().fit(TRAIN, SCHEMA))
+    found = {}
+    for execution in (LOCAL, RayExecution(address=cluster.address)):
+        warehouse = Warehouse(DataPaths(tmp_path / execution.type))
+        prepare(warehouse)
+        done = dg.materialize(
+            toy_assets(execution),
+            partition_key=DAY,
+            resources=resources(warehouse),
+            instance=dg.DagsterInstance.ephemeral(),
+        )
+        assert done.success
+        found[execution.type] = warehouse.read("toy", "synthetic_sample", resample_date=DAY)
+        stored = warehouse.parts("toy", "synthetic_sample", DAY)
+        assert (stored is not None) == (execution.type == "ray")
+    pd.testing.assert_frame_equal(found["ray"], found["local"])
+
+
+def test_a_run_that_is_cancelled_in_the_ui_ends_its_tasks_within_ten_seconds(
+    cluster: Cluster, signs: Path, tmp_path: Path
+) -> None:
+    home, data = tmp_path / "home", tmp_path / "data"
+    home.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", home)
+    prepare(Warehouse(DataPaths(data)))
+    workspace = tmp_path / "workspace.yaml"
+    module = {"module_name": __name__, "location_name": "slow"}
+    workspace.write_text(yaml.safe_dump({"load_from": [{"python_module": module}]}), encoding="utf-8")
+    environment = {"DAGSTER_HOME": str(home), VARIABLE: str(data), "SLOW_CLUSTER": cluster.address}
+    with dagster_dev(workspace, tmp_path, environment) as server:
+        launched = server.ask(
+            """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
+                ... on LaunchRunSuccess { run { runId } } } }""",
+            params={
+                "selector": {
+                    "repositoryLocationName": "slow",
+                    "repositoryName": "__repository__",
+                    "jobName": "__ASSET_JOB",
+                    "assetSelection": [{"path": ["toy", "synthetic_sample"]}],
+                },
+                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": DAY}]},
+            },
+        )
+        run = launched["launchRun"]["run"]["runId"]
+        wait_for("a task on each node", lambda: len(list(signs.iterdir())) == 2, seconds=180)
+        cancelled = time.time()
+        server.ask("mutation End($run: String!) { terminateRun(runId: $run) { __typename } }", run=run)
+        time.sleep(10)
+        assert max(path.stat().st_mtime for path in signs.iterdir()) < cancelled + 9  # 2.5 s on two busy cores
+        wait_for("the run to end", lambda: all_ended(server, 1, partition=DAY), seconds=60)
+        assert [each["status"] for each in runs(server, partition=DAY)] == ["CANCELED"]
