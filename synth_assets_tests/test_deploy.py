@@ -225,7 +225,7 @@ def test_the_services_of_the_compose_file_run_a_lineage_without_containers(tmp_p
             ):
                 wait_for("the webserver", lambda: answers(server), seconds=120)
                 launch_raw(server)
-                wait_for("the run", lambda: runs.all_ended(server, 1, deploy="raw"), seconds=200)
+                wait_for("the run", lambda: runs.all_ended(server, 1, deploy="raw"), seconds=240)
                 assert [run["status"] for run in runs.runs(server, deploy="raw")] == ["SUCCESS"]
     assert (data / "warehouse.duckdb").exists()
 
