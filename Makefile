@@ -28,7 +28,7 @@ ifdef TABLES
 export TABLES := $(abspath $(TABLES))
 endif
 
-.PHONY: help demo dev test test-slow test-fault test-all baseline bench bench-tables bench-attackers bench-pretrained \
+.PHONY: help demo dev test test-slow test-fault test-cluster test-all baseline bench bench-tables bench-attackers bench-pretrained \
   augmentation lint audit \
   format lock clean
 
@@ -46,13 +46,16 @@ test: lint ## Run linters, type checks and quick tests
 	$(PARALLEL) auto -m "not slow and not fault"
 
 test-slow: $(VENV)/installed-dev ## Run tests that train models, start servers and drive a browser (PRETRAINED=1: a real pretrained model, too)
-	$(PARALLEL) $(PROCESSES) -m "slow and not fault"
+	$(PARALLEL) $(PROCESSES) -m "slow and not fault and not cluster"
 
 test-fault: $(VENV)/installed-dev ## Run the fault tests (kills, full disks, damaged files), a few of each; FAULTS=full for all (half an hour)
 	$(PYTEST) -m fault
 
+test-cluster: $(VENV)/installed-dev ## Run lineages on Ray nodes and as the services of deploy/ (two minutes)
+	$(PYTEST) -m cluster
+
 test-all: $(VENV)/installed-dev ## Run the quick, slow and fault tests together, so that all cores are busy to the end
-	$(PARALLEL) $(PROCESSES)
+	$(PARALLEL) $(PROCESSES) -m "not cluster"
 
 baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two temperatures (a quarter of an hour)
 	$(BIN)/python benchmarks/baseline.py

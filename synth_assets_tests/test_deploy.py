@@ -181,6 +181,7 @@ def started(words: list[str], environment: Mapping[str, str], folder: Path) -> I
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_the_services_of_the_compose_file_run_a_lineage_without_containers(tmp_path: Path) -> None:
     ports = {"4000": str(free_port()), "3000": str(free_port())}
     home, data = tmp_path / "home", tmp_path / "data"

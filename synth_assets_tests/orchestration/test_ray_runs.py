@@ -35,7 +35,7 @@ from synth_assets_tests.live.runs import all_ended, runs
 from synth_assets_tests.live.server import dagster_dev, wait_for
 from synth_assets_tests.stub_synthesizer import Stub
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 SCHEMA = TableSchema(columns=(Integer(name="legs"),), private=False)
 TRAIN = pd.DataFrame({"legs": range(50)})
