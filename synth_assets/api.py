@@ -220,7 +220,7 @@ def mock(
     seed : int
         Random seed. The same arguments give the same rows, and more rows begin with fewer.
     constraints : sequence of Constraint
-        Conditions in SQL that every row satisfies, beside those of the file.
+        Conditions in SQL that every row satisfies, beside the conditions in the file.
     base : str, optional
         A pretrained language model that chooses the values, from the names and descriptions of the columns: a folder,
         or a name on the model hub. By default, values are uniform and columns are independent.

@@ -68,7 +68,7 @@ def validate_files(
     Returns
     -------
     dict
-        The problems by check, as of `validation.validate`, and those of 'constraints'.
+        The problems by check, as in `validation.validate`, and the violated 'constraints'.
 
     Raises
     ------

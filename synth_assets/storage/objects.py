@@ -133,7 +133,7 @@ class ObjectStore:
                 self._client.delete_objects(Bucket=self.bucket, Delete=chunk)
 
     def filesystem(self) -> "AbstractFileSystem":
-        """Return the objects as a file system of fsspec, whose files are read in ranges; paths are those of `path`."""
+        """Return the objects as a file system of fsspec, whose files are read in ranges; paths are as in `path`."""
         from fsspec import AbstractFileSystem
         from fsspec.spec import AbstractBufferedFile
 

@@ -66,7 +66,7 @@ class CachedDecoder(Decoder):
     """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head.
 
     Rows that skip tokens are packed: each keeps its keys and values at positions of its own, without gaps, so that
-    positions and sliding windows are those of the row by itself.
+    positions and sliding windows are as for the row by itself.
     """
 
     def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:

@@ -18,7 +18,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
 UPDATE_RMS = 0.2
-"""Root mean square of an update of Muon before the learning rate: about that of AdamW, so that they share a rate."""
+"""Root mean square of an update of Muon before the learning rate: about as large as in AdamW, so that both share it."""
 
 
 class FlatWeights:
@@ -71,7 +71,7 @@ class Muon(torch.optim.Optimizer):
     is Scalable for LLM Training*, 2025, section 2.2.
 
     `torch.optim.Muon` orthogonalises one matrix after another in bfloat16, which takes a CPU four times as long for the
-    small matrices of a 'scratch' model; here, those of one shape are orthogonalised together, in single precision.
+    small matrices of a 'scratch' model; here, matrices of one shape are orthogonalised together, in single precision.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ SCRATCH_RECIPE: dict[str, Any] = {"learning_rate": 2e-3, "pretrain": {"learning_
 
 PRETRAINED_RECIPE: dict[str, Any] = {"learning_rate": 2e-4, "pretrain": {"rows": 0, "learning_rate": 2e-4}}
 """Settings of any other base where none are stated. Without the forest and at this peak learning rate, classifiers told
-rows of SmolLM2-135M from real ones of abalone at an AUC of 0.555, as they did those of a 'scratch' base with it."""
+rows of SmolLM2-135M from real ones of abalone at an AUC of 0.555, as rows of a 'scratch' base with it."""
 
 
 class BaseModelSettings(SynthesizerSettings):
