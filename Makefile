@@ -45,7 +45,7 @@ dev: $(VENV)/installed $(DAGSTER_HOME)/dagster.yaml ## Start the UI (on PORT), t
 test: lint ## Run linters, type checks and quick tests
 	$(PARALLEL) auto -m "not slow and not fault"
 
-test-slow: $(VENV)/installed-dev ## Run tests that train models, start servers and drive a browser (PRETRAINED=1: a real pretrained model, too)
+test-slow: $(VENV)/installed-dev ## Run tests that train models, start servers and drive a browser, and a real pretrained model
 	$(PARALLEL) $(PROCESSES) -m "slow and not fault and not cluster"
 
 test-fault: $(VENV)/installed-dev ## Run the fault tests (kills, full disks, damaged files), a few of each; FAULTS=full for all (half an hour)
@@ -55,7 +55,7 @@ test-cluster: $(VENV)/installed-dev ## Run lineages on Ray nodes and as the serv
 	$(PYTEST) -m cluster
 
 test-all: $(VENV)/installed-dev ## Run the quick, slow and fault tests together, so that all cores are busy to the end
-	$(PARALLEL) $(PROCESSES) -m "not cluster"
+	$(PARALLEL) $(PROCESSES) -m "not cluster and not pretrained"
 
 baseline: $(VENV)/installed ## Measure be_great as released, three seeds at two temperatures (a quarter of an hour)
 	$(BIN)/python benchmarks/baseline.py

@@ -170,13 +170,6 @@ def rows_hash(frames: Iterable[pd.DataFrame]) -> str:
     return _combined(content_hash(frame) for frame in frames)
 
 
-def read_rows(folder: Path | str, schema: TableSchema) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a complete sample, part by part, in the dtypes of the published columns of a schema."""
-    folder, published = Path(folder), schema.select(schema.published)
-    for shard in read_manifest(folder).shards:
-        yield published.coerce(pd.read_parquet(folder / shard.name), origin=shard.name)
-
-
 def write_sample(
     synthesizer: "Synthesizer",
     folder: Path,

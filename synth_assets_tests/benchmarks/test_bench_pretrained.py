@@ -1,6 +1,5 @@
 """The real pretrained model of `make bench-pretrained`, where it can be had."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +7,7 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("PRETRAINED"), reason="PRETRAINED=1 downloads a model of 93 MB")
+@pytest.mark.pretrained
 def test_a_real_model_learns_few_rows_and_is_needed_no_longer(tmp_path: Path) -> None:
     """SmolLM2-135M prefers the facts that it was pretrained on, and one epoch of adapters makes rows likelier."""
     import torch
