@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
     Jordan et al., *Muon: An optimizer for hidden layers in neural networks*, 2024; the scale is from Liu et al., *Muon
     is Scalable for LLM Training*, 2025, section 2.2.
 
-    `torch.optim.Muon` orthogonalises one matrix after another in bfloat16, which takes a CPU four times as long for the
+    `torch.optim.Muon` orthogonalises one matrix after another in bfloat16, which takes a CPU 3.4 times as long for the
     small matrices of a 'scratch' model; here, matrices of one shape are orthogonalised together, in single precision.
 
     Parameters
