@@ -17,6 +17,10 @@ from synth_assets.synthesizers.language_model.kernels import has_bfloat16
 MIN_ROWS_PER_PREFIX = 2
 """Prefixes are shared while there are at least this many rows for each distinct one."""
 
+MIN_PROMPT = 16
+"""Tokens that all rows begin with, from which on `CachedDecoder` computes them once. The name of a first column has
+fewer: computing them in one row, then one more in all, would not pay."""
+
 
 class Decoder(ABC):
     """Rows that are generated in parallel, all of one length.
@@ -78,6 +82,18 @@ class CachedDecoder(Decoder):
         self.n_appended = 0
         self.last: torch.Tensor | None = None
 
+    def prefill(self, ids: list[int]) -> None:
+        """Append the same tokens to every row. A prompt goes through the model once, but for its last token."""
+        cache = self.cache.layers if isinstance(self.cache, _PackedCache) else self.cache
+        is_beginning = not self.n_appended and not self.pending
+        if is_beginning and len(ids) >= MIN_PROMPT and _has_attention_alone(cache):
+            *shared, last = ids
+            self._run(torch.tensor([shared], device=self.device))
+            cache.batch_repeat_interleave(self.rows)
+            self.lengths += len(shared)
+            ids = [last]
+        super().prefill(ids)
+
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
         """Append a token to every row but those that are skipped; see `Decoder.append`."""
         super().append(ids)
@@ -86,18 +102,34 @@ class CachedDecoder(Decoder):
     def forward(self) -> torch.Tensor:
         """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
         ids = torch.stack(self.pending, 1)  # (B, T)
-        if self.ragged:
-            last = self._forward_packed(ids, ~torch.stack(self.skipped, 1))
-        else:
-            last = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True).last_hidden_state[:, -1]
+        has_token = ~torch.stack(self.skipped, 1) if self.ragged else None
         self.pending, self.skipped = [], []
-        return last
-
-    def _forward_packed(self, ids: torch.Tensor, has_token: torch.Tensor) -> torch.Tensor:
+        if has_token is None:
+            return self._run(ids)[:, -1]
         T = ids.shape[1]
-        self.n_appended += T
         positions = self.lengths[:, None] + has_token.cumsum(1) - 1  # (B, T); of the token before, where one is skipped
         self.lengths = positions[:, -1] + 1
+        states = self._run(ids, positions, has_token)
+        place = (has_token * torch.arange(1, T + 1, device=self.device)).argmax(1)
+        last: torch.Tensor = states[torch.arange(self.rows, device=self.device), place]
+        if self.last is not None:
+            last = torch.where(has_token.any(1)[:, None], last, self.last)
+        self.last = last
+        return last
+
+    def _run(
+        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the states of tokens, (B, T, C), from their ids, and for ragged rows their positions, (B, T)."""
+        T = ids.shape[1]
+        if not isinstance(self.cache, _PackedCache):
+            self.n_appended += T
+            output = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True)
+            return output.last_hidden_state  # type: ignore[no-any-return]
+        if positions is None or has_token is None:  # a prompt
+            positions = torch.arange(T, device=self.device)[None]
+            has_token = torch.ones_like(positions, dtype=torch.bool)
+        self.n_appended += T
         self.cache.place(positions.where(has_token, -1), self.n_appended)
         positions = positions.clamp(min=0)
         output = self.model(
@@ -107,13 +139,7 @@ class CachedDecoder(Decoder):
             position_ids=positions,
             attention_mask=self._masks(positions),
         )
-        states = output.last_hidden_state  # (B, T, C)
-        place = (has_token * torch.arange(1, T + 1, device=self.device)).argmax(1)
-        last: torch.Tensor = states[torch.arange(self.rows, device=self.device), place]
-        if self.last is not None:
-            last = torch.where(has_token.any(1)[:, None], last, self.last)
-        self.last = last
-        return last
+        return output.last_hidden_state  # type: ignore[no-any-return]
 
     def _masks(self, positions: torch.Tensor) -> Any:
         """Return what is added to attention scores, (B, 1, T, S); by the type of a layer where a model has several."""
@@ -156,6 +182,9 @@ class _PackedCache:
                 self.keys, self.values = (buffer[:, :, : packed.end] for buffer in self.buffers)
                 return self.keys, self.values
 
+            def batch_repeat_interleave(self, repeats: int) -> None:
+                self.buffers = [buffer.repeat_interleave(repeats, 0) for buffer in self.buffers]
+
         self.max_length = max_length
         self.layers = DynamicCache(config=config)
         self.layers.layers = [
@@ -188,10 +217,20 @@ def _preallocated_cache(config: Any, max_length: int) -> Any:
             self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
             return self.keys, self.values
 
+        def batch_repeat_interleave(self, repeats: int) -> None:
+            self.buffers = [buffer.repeat_interleave(repeats, 0) for buffer in self.buffers]
+
     cache = DynamicCache(config=config)
     # Other kinds of layers, such as sliding windows, stay as they are.
     cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def _has_attention_alone(cache: Any) -> bool:
+    """Return whether every layer of a cache has keys and values alone: others cannot be repeated for more rows."""
+    from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
+
+    return all(isinstance(each, DynamicLayer) and not isinstance(each, LinearAttentionLayer) for each in cache.layers)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,10 @@ class Generator:
         kept = torch.zeros(n, device=self.device)
         is_complete = has_ended
         for depth, level in enumerate(self.levels[part.first_slot]):
-            logits = level.logits(decoder.forward())  # (n, u)
+            # A token without an alternative is appended without a look at the states before it.
+            logits = (
+                torch.zeros(n, 1, device=self.device) if level.is_forced else level.logits(decoder.forward())
+            )  # (n, u)
             masked = torch.where(level.leads_to(allowed, node), logits, NEG_INF)
             choice, is_stuck = _stratified_choice(masked, random)
             if allowed is not in_train and depth >= n_uncounted:
@@ -183,6 +186,11 @@ class _Level:
             bias=None if bias is None else bias.detach()[level.tokens] / temperature,
             is_last=len(level.children) == 1 and bool(level.is_terminal.all()),
         )
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether there is one token, such as the space before a number or its decimal point."""
+        return len(self.tokens) == 1
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Score the tokens, (n, u), from hidden states, (n, C)."""

@@ -20,8 +20,8 @@ GEMM_MULTIPLE = 64
 def has_bfloat16() -> bool:
     """Return whether the CPU multiplies matrices faster in bfloat16 than in single precision.
 
-    Those with AMX do. With AVX512-BF16 alone, products of the sizes of a 'scratch' model took twice as long in bfloat16
-    as in single precision on an Intel Xeon.
+    Those with AMX do. With AVX512-BF16 alone on an Intel Xeon, products of the sizes of a 'scratch' model took twice as
+    long in bfloat16 as in single precision, and of SmolLM2-135M, in training and in sampling, 1.6 times as long.
     """
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 

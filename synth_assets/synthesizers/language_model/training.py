@@ -25,6 +25,7 @@ from synth_assets.synthesizers.language_model.compilation import (
     estimated_epoch_s,
     first_compiled_epoch,
 )
+from synth_assets.synthesizers.language_model.kernels import has_bfloat16
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.memory import Capacity, Sizes, capacity_for, free_bytes, require_room
 from synth_assets.synthesizers.language_model.optimizers import FlatWeights
@@ -330,7 +331,7 @@ class _StageTrainer:
         return n if self.weights.values.device.type != "cpu" else min(n, max(1, MAX_ATTENTION // length**2))
 
     def _loss(self, batch: TokenBatch, n_predicted: torch.Tensor | None) -> torch.Tensor:
-        with _mixed_precision(self.weights.values.device):
+        with _mixed_precision(self.model):
             loss = negative_log_likelihood(self.model, batch)
         if n_predicted is not None:
             (loss / n_predicted).backward()  # type: ignore[no-untyped-call]
@@ -483,8 +484,14 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 
 
-def _mixed_precision(device: torch.device) -> Any:
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def _mixed_precision(model: Any) -> Any:
+    """Compute products in bfloat16 where they are faster: on a GPU, and for a large model on a CPU with AMX.
+
+    A plain GPT-2 on a CPU has kernels that do so by themselves.
+    """
+    device = next(model.parameters()).device
+    on_cpu = has_bfloat16() and not is_small(model) and not is_plain_gpt2(model)
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or on_cpu)
 
 
 def is_small(model: Any) -> bool:
