@@ -11,7 +11,7 @@ import pytest
 
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model import base_models
+from synth_assets.synthesizers.language_model import base_models, row_model, training
 from synth_assets.synthesizers.language_model.base_models import fingerprint, load_base
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
@@ -69,6 +69,21 @@ def test_a_gguf_file_is_fitted_and_needed_no_longer(
     (tmp_path / "tiny.gguf").unlink()
     loaded = LanguageModel.load(tmp_path / "saved")
     pd.testing.assert_frame_equal(loaded.sample(20, seed=1), fitted.sample(20, seed=1))
+
+
+def test_a_large_model_draws_few_rows_at_once_on_a_cpu_and_more_begin_with_fewer(
+    easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SMALL_MODEL", 0)
+    monkeypatch.setattr(row_model, "LARGE_MODEL_ROWS", 8)
+    save_base(tmp_path / "base", "llama")
+    fitted = LanguageModel(QUICK, base_models_dir=tmp_path).fit(easy_rows, easy_schema, seed=1)
+    conditions = {"Colour": "== 'red'"}
+    rows = fitted.sample(20, seed=1, conditions=conditions)
+    assert set(rows["Colour"]) == {"red"}
+    pd.testing.assert_frame_equal(fitted.sample(9, seed=1, conditions=conditions), rows.head(9))
+    monkeypatch.setattr(row_model, "LARGE_MODEL_ROWS", 16)
+    assert not fitted.sample(20, seed=1, conditions=conditions).equals(rows)
 
 
 def test_weights_in_half_precision_are_trained_in_single_precision(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -482,6 +483,22 @@ SIZES = Sizes(
     width=2048,
     inner_width=8192,
 )
+
+
+def test_a_large_model_learns_the_same_in_bfloat16_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses(*, bfloat16: bool) -> list[float]:
+        monkeypatch.setattr(training, "has_bfloat16", lambda: bfloat16)
+        history = run(llama_of(), [stage(rows_of(100, 1))], tmp_path / str(bfloat16))  # 21 steps
+        return [epoch["loss"] for epoch in history]
+
+    single = losses(bfloat16=True)  # a small model
+    assert losses(bfloat16=False) == single
+    monkeypatch.setattr(training, "SMALL_MODEL", 0)
+    for folder in tmp_path.iterdir():
+        shutil.rmtree(folder)
+    bfloat16 = losses(bfloat16=True)
+    assert bfloat16 != single
+    assert bfloat16 == pytest.approx(single, rel=0.02)
 
 
 def test_a_fit_that_does_not_fit_the_gpu_is_refused_with_what_would() -> None:
