@@ -69,7 +69,7 @@ bench-tables: $(VENV)/installed ## Measure our synthesizers and peers on the fie
 bench-attackers: $(VENV)/installed ## Measure membership inference attacks on the language model and peers (TABLES=folder of files; an hour of CPU)
 	$(BIN)/python benchmarks/attackers.py
 
-bench-pretrained: $(VENV)/installed ## Measure a pretrained model of 135 million weights on 300 rows, beside be_great (BENCH='--epochs 3'; an hour on two cores)
+bench-pretrained: $(VENV)/installed ## Measure a pretrained model of 135 million weights on 300 rows, beside be_great (BENCH='--epochs 3'; at most 40 minutes on two cores)
 	$(BIN)/pip install --quiet --constraint requirements.lock -e '.[gguf,lora]'
 	$(BIN)/python benchmarks/bench_pretrained.py $(BENCH)
 

@@ -29,6 +29,7 @@ import pandas as pd
 import tables
 from measures import measure, measure_real_rows
 from runs import MODEL_SOURCES, PACKAGE, Limits, code_of, run_within
+from tables_report import replace_between
 
 from synth_assets.storage.files import atomic_write
 from synth_assets.synthesizers import create
@@ -127,7 +128,7 @@ def main() -> None:
         f"rows, seed {work.seed}, be-great {version('be-great')}. Limits: {arguments.fit_minutes:g} CPU minutes for a "
         f"fit, {arguments.sample_minutes:g} for sampling, on one core.\n\n{markdown(pd.DataFrame(lines))}\n"
     )
-    write_section(RESULTS, text)
+    replace_between(RESULTS, BEGIN, END, text)
     print(text)
 
 
@@ -203,13 +204,6 @@ def _cell(value: object) -> str:
     if isinstance(value, str):
         return value
     return "-" if pd.isna(value) else f"{value:.3f}"  # type: ignore[call-overload,str-format]
-
-
-def write_section(page: Path, text: str) -> None:
-    """Write the results between the markers of a page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    atomic_write(page, f"{before}{BEGIN}\n{text}{END}{after}".encode())
 
 
 if __name__ == "__main__":

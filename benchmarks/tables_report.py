@@ -100,13 +100,18 @@ def write_section(page: Path, found: pd.DataFrame, ended: Sequence[Run], origins
     ForeseenError
         If the page lacks the markers.
     """
+    replace_between(page, BEGIN, END, section(found, ended, origins))
+
+
+def replace_between(page: Path, begin: str, end: str, section: str) -> None:
+    """Replace what stands between two lines of a page; a `ForeseenError` if it lacks them."""
     text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ForeseenError(
-            f"{page} has no place for the section; expected a line {BEGIN} and, below it, {END}. Add them."
+            f"{page} has no place for the section; expected a line {begin} and, below it, {end}. Add them."
         )
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-    atomic_write(page, f"{before}{BEGIN}\n{section(found, ended, origins)}\n{after}".encode())
+    before, after = text[: text.index(begin)], text[text.index(end) :]
+    atomic_write(page, f"{before}{begin}\n{section}\n{after}".encode())
 
 
 def section(found: pd.DataFrame, ended: Sequence[Run], origins: Mapping[str, str]) -> str:

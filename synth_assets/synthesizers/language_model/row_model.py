@@ -17,7 +17,6 @@ import torch
 
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
 from synth_assets.synthesizers.forest import ForestSettings, SequentialForest
-from synth_assets.synthesizers.language_model.backbone import is_plain_gpt2
 from synth_assets.synthesizers.language_model.bounds import Bounds
 from synth_assets.synthesizers.language_model.conditions import bounds_of, known_bounds
 from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder, TextEncoder
@@ -29,7 +28,7 @@ from synth_assets.synthesizers.language_model.training import (
     LOG_INTERVAL_S,
     Stage,
     derive_seed,
-    is_small,
+    is_large_on_cpu,
     latest_checkpoint,
     step_of,
     threads_for,
@@ -262,7 +261,7 @@ class RowModel:
             enough.
         """
         self.model.eval()
-        drawn_rows = min(batch_rows, LARGE_MODEL_ROWS) if self._is_large_on_cpu else batch_rows
+        drawn_rows = min(batch_rows, LARGE_MODEL_ROWS) if is_large_on_cpu(self.model) else batch_rows
         bounds = bounds_of(conditions or {}, self.row_encoder, drawn_rows)
         started = reported = time.monotonic()
         done = 0
@@ -278,11 +277,6 @@ class RowModel:
                     reported = now
                     rate = done / (now - started)
                     log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
-
-    @property
-    def _is_large_on_cpu(self) -> bool:
-        is_small_or_fast = is_small(self.model) or is_plain_gpt2(self.model)
-        return bool(self.model.device.type == "cpu") and not is_small_or_fast
 
     def _accepted(
         self,

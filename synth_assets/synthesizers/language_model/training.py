@@ -53,6 +53,10 @@ DECAY = 0.25
 MAX_ATTENTION = 2_000_000
 """Pairs of tokens of all rows that go through the model at once on a CPU."""
 
+MAX_ACTIVATION_BYTES = 2_000_000_000
+"""Estimated memory of a large model's activations on a CPU, which bounds the tokens that go through it at once: the 64
+rows of a step of SmolLM2-135M on abalone would take 11 GB."""
+
 MIN_PADDING = 0.1
 """Share of padding in the batches of an epoch from which on rows of similar length share a batch."""
 
@@ -410,6 +414,8 @@ def _lengths_to_sort_by(model: Any, rows: TokenBatch) -> torch.Tensor | None:
 
 def _capacity(model: Any, stages: list[Stage]) -> Capacity:
     """Return how much goes through a model at once: on a GPU, what fits beside the state of its training."""
+    if is_large_on_cpu(model):
+        return Capacity(MAX_ACTIVATION_BYTES // Sizes.of(model).token_bytes(checkpoints_gradients=False))
     if next(model.parameters()).device.type != "cuda":
         return Capacity()
     sizes = Sizes.of(model)
@@ -485,18 +491,20 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _mixed_precision(model: Any) -> Any:
-    """Compute products in bfloat16 where they are faster: on a GPU, and for a large model on a CPU with AMX.
-
-    A plain GPT-2 on a CPU has kernels that do so by themselves.
-    """
+    """Compute products in bfloat16 where they are faster: on a GPU, and for a large model on a CPU with AMX."""
     device = next(model.parameters()).device
-    on_cpu = has_bfloat16() and not is_small(model) and not is_plain_gpt2(model)
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or on_cpu)
+    is_faster = device.type == "cuda" or (has_bfloat16() and is_large_on_cpu(model))
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_faster)
 
 
 def is_small(model: Any) -> bool:
     """Return whether a model is trained and sampled with one thread; see `SMALL_MODEL`."""
     return bool(sum(p.numel() for p in model.parameters()) < SMALL_MODEL)
+
+
+def is_large_on_cpu(model: Any) -> bool:
+    """Return whether a model on a CPU is large, and no plain GPT-2 such as a 'scratch' base, which has kernels of its own."""
+    return bool(model.device.type == "cpu" and not is_small(model) and not is_plain_gpt2(model))
 
 
 @contextmanager
