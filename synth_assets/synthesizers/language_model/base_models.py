@@ -130,12 +130,11 @@ def load_pretrained(base: str, path: Path | None = None, **options: Any) -> tupl
         commit, is_cached = _ask_hub(base)
         source, arguments = base, {"revision": commit, "local_files_only": is_cached}
     elif is_gguf:
-        _check_gguf(base, path)
+        reader = _read_gguf(base, path)
         source, arguments = str(path.parent), {"gguf_file": path.name}
     else:
         source, arguments = str(path), {}
-    # transformers shows a progress bar of its own for a GGUF file.
-    with _loading(base), redirect_stderr(StringIO()) if is_gguf else nullcontext():
+    with _loading(base), _as_reader(reader) if is_gguf else nullcontext():
         model, report = AutoModelForCausalLM.from_pretrained(
             source, output_loading_info=True, **{"dtype": torch.float32, **arguments, **options}
         )
@@ -208,8 +207,8 @@ def _loading(base: str) -> Iterator[None]:
         ) from error
 
 
-def _check_gguf(base: str, path: Path) -> None:
-    """Raise a `ModelError` if a GGUF file cannot be read to its end, or the package that reads it is missing."""
+def _read_gguf(base: str, path: Path) -> Any:
+    """Return a reader of a GGUF file; a `ModelError` if it is not whole, or the package that reads it is missing."""
     if find_spec("gguf") is None:
         raise ModelError(
             f"base model {base!r} is a GGUF file, which the package gguf reads: `pip install 'synth-assets[gguf]'`."
@@ -217,12 +216,30 @@ def _check_gguf(base: str, path: Path) -> None:
     from gguf import GGUFReader
 
     try:
-        GGUFReader(path)
+        return GGUFReader(path)
     except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError, OSError, struct.error) as error:
         raise ModelError(
             f"base model {base!r} is no complete GGUF file ({first_line(error)}); its {path.stat().st_size:,} bytes "
             "may be a part of a download. Download it again."
         ) from error
+
+
+@contextmanager
+def _as_reader(reader: Any) -> Iterator[None]:
+    """Let transformers load a GGUF file with a reader that has read it, and without a progress bar of its own.
+
+    It would read the file for the configuration, the weights and the tokenizer, each time for seconds.
+    """
+    import gguf
+
+    package = vars(gguf)
+    before = package["GGUFReader"]
+    package["GGUFReader"] = lambda path: reader
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        package["GGUFReader"] = before
 
 
 def _is_causal(model: Any) -> bool:

@@ -503,7 +503,7 @@ def is_small(model: Any) -> bool:
 
 
 def is_large_on_cpu(model: Any) -> bool:
-    """Return whether a model on a CPU is large, and no plain GPT-2 such as a 'scratch' base, which has kernels of its own."""
+    """Return whether a model on a CPU is large, and no plain GPT-2 (as 'scratch' is), which has kernels of its own."""
     return bool(model.device.type == "cpu" and not is_small(model) and not is_plain_gpt2(model))
 
 
