@@ -43,7 +43,7 @@ class UntrainedModel:
     schema : TableSchema
         The columns.
     base : str
-        A folder, or a name on the model hub.
+        A folder, a GGUF file, or a name on the model hub.
     seed : int
         Seed of candidates and rows.
     name : str
@@ -126,17 +126,14 @@ def _candidates(column: Column, rng: np.random.Generator) -> pd.Series:
 
 
 def _texts(column: Column, values: pd.Series) -> pd.Series:
-    """Return numbers and times as texts of one length, so that none begins another."""
+    """Return numbers and times as texts: floats with as many decimals as one of them needs."""
     if column.type in ("date", "datetime"):
         return values.dt.strftime("%Y-%m-%d" if column.type == "date" else "%Y-%m-%d %H:%M:%S")
     texts = values.map(
         lambda number: np.format_float_positional(number, trim="-") if column.type == "float" else str(number)
     )
     decimals = texts.str.partition(".")[2].str.len().max()
-    if decimals:
-        texts = values.map(lambda number: f"{number:.{decimals}f}")
-    width = texts.str.len().max()
-    return texts.str.zfill(width)
+    return values.map(lambda number: f"{number:.{decimals}f}") if decimals else texts
 
 
 def _label_encoder(column: Column, candidates: pd.Series) -> CategoricalEncoder:
