@@ -192,7 +192,8 @@ CHOSEN = TableSchema(
 )
 
 
-def test_a_base_chooses_among_valid_values(tmp_path: Path) -> None:
+def test_a_base_chooses_among_valid_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_assets.synthesizers.language_model.untrained.BATCH_ROWS", 16)
     one, other = (str(make_tiny_gpt2(tmp_path / str(seed), seed=seed)) for seed in range(2))
     unequal = [Constraint(name="unequal", sql="colour = 'red' OR balance > 0")]
     rows = mock(CHOSEN, 40, base=one, constraints=unequal, progress=False)
