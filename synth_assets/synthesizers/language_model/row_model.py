@@ -59,8 +59,8 @@ rows, 120,000 did as well as 240,000."""
 
 FULL_PRETRAIN_UP_TO, PRETRAIN_UP_TO = 26_000, 40_000
 """Train rows up to which the pretraining has all of these rows, and from which on it has none. On folds, it left less
-for boosted trees to find in rows of adult (from 24,000 train rows: AUC 0.512, 0.517 with 28,000 rows and 0.520 with none),
-and more in rows of beijing (0.536 against 0.526, from 30,000)."""
+for boosted trees to find in rows of adult (AUC 0.512; 0.517 with 28,000 rows, 0.520 with none), and more in rows of
+beijing (0.536; 0.526 with none)."""
 
 FOREST_ROWS = 10_000
 """Maximum number of train rows that the forest of the pretraining is fitted to."""
