@@ -143,21 +143,22 @@ def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) ->
 
 
 @pytest.mark.slow
-def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("epochs: 40", "epochs: 0", "0 is less than the minimum of 1"),
+        ("team:synth_assets", "bob", "found 'bob'; expected an e-mail address"),
+    ],
+)
+def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path, right: str, wrong: str, said: str) -> None:
     project = tmp_path / "project"
     shutil.copytree(PROJECT / "synth_assets", project / "synth_assets")
     shutil.copy(PROJECT / "pyproject.toml", project)
-    text = DEFS.read_text()
-    changes = {
-        "epochs: 40": ("epochs: 0", "0 is less than the minimum of 1"),
-        "type: auto": ("type: web", "'web' is not one of ['auto', 'file', "),
-        "team:synth_assets": ("bob", "found 'bob'; expected an e-mail address"),
-    }
-    for number, (right, (wrong, _)) in enumerate(changes.items()):
-        assert right in text
-        folder = project / "synth_assets" / "defs" / f"wrong_{number}"
-        folder.mkdir()
-        (folder / "defs.yaml").write_text(text.replace(right, wrong))
+    defs = project / "synth_assets" / "defs" / "abalone" / "defs.yaml"
+    text = defs.read_text()
+    assert right in text
+    defs.write_text(text.replace(right, wrong))
+    line = text[: text.index(right)].count("\n") + 1
     dg = Path(sys.executable).with_name("dg")
     done = subprocess.run(
         [dg, "check", "defs"], cwd=project, env={"PATH": "/usr/bin", "PYTHONPATH": str(project)},
@@ -165,10 +166,8 @@ def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path) -> None:
     )  # fmt: skip
     output = done.stdout + done.stderr
     assert done.returncode == 1
-    for right, (_, said) in changes.items():
-        assert said in output
-        line = text[: text.index(right)].count("\n") + 1
-        assert f"defs.yaml:{line}" in output
+    assert said in output
+    assert f"defs.yaml:{line}" in output
 
 
 @pytest.mark.slow
