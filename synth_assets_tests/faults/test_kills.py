@@ -14,7 +14,7 @@ from synth_assets_tests.faults.states import States, read_whole
 from synth_assets_tests.faults.warm_process import WarmProcess
 
 KIND = "SIGKILL at a random moment of the lineage"
-POLL_S = 0.2
+POLL_S = 0.5
 
 
 class Reader(threading.Thread):
