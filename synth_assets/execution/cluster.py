@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -26,6 +27,9 @@ IN_FLIGHT = 2
 
 CONNECT_S = 10.0
 """Seconds within which a cluster answers at its address."""
+
+LOST_S = 20.0
+"""Seconds after which a cluster that no longer answers is given up. Ray ends the process of a driver after 60."""
 
 
 def tasks(
@@ -59,6 +63,7 @@ def tasks(
         key, references = uuid4().hex, [ray.put(shared)]
         remaining = enumerate(calls)
         in_flight: dict[Any, int] = {}
+        head = _Head(ray)
         try:
             while True:
                 while len(in_flight) < max(1, IN_FLIGHT * slots):
@@ -73,10 +78,38 @@ def tasks(
                 if ended:  # as many as have ended by now
                     ended, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
                 yield [(in_flight.pop(each), _result(ray, each)) for each in ended], slots
-                slots = _slots(ray, execution)
+                if head.answers():
+                    slots = _slots(ray, execution)
         finally:
-            for each in in_flight:
+            for each in in_flight if head.answered else ():
                 ray.cancel(each, force=True)
+
+
+class _Head:
+    """The head node of a cluster. Calls of Ray wait for one that is lost, until Ray ends the process."""
+
+    def __init__(self, ray: ModuleType) -> None:
+        self.address = "" if ray.util.client.ray.is_connected() else ray.get_runtime_context().gcs_address
+        self.answered = True
+        self._answered_at = time.monotonic()
+
+    def answers(self) -> bool:
+        """Return whether the head node answers; raise an error if it has not for long. A client finds out itself."""
+        if not self.address:
+            return True
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        except OSError as error:
+            self.answered = False
+            if time.monotonic() - self._answered_at < LOST_S:
+                return False
+            raise ForeseenError(
+                f"the Ray cluster at {self.address} was lost: {error.strerror or error}. Finished work is kept: start "
+                "the cluster, and start the work again, which resumes."
+            ) from error
+        self.answered, self._answered_at = True, time.monotonic()
+        return True
 
 
 _SHARED: dict[str, object] = {}
