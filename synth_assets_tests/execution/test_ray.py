@@ -5,12 +5,15 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from synth_assets.errors import ForeseenError
+from synth_assets.evaluation import evaluate
+from synth_assets.evaluation.samples import Samples
 from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
 from synth_assets.schema.table import TableSchema
@@ -84,6 +87,26 @@ def test_a_fit_as_a_task_gives_the_same_model(cluster: Cluster, tmp_path: Path) 
         )
         found[execution.type] = card.version, store.load(card.version).fingerprint()
     assert found["ray"] == found["local"]
+
+
+def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [["similarity of columns", "validity"], ["detection by logistic regression"]]
+    monkeypatch.setattr(evaluate, "PARTS", parts)
+    monkeypatch.setattr(
+        evaluate, "FIDELITY_FAMILIES", {name: evaluate.FIDELITY_FAMILIES[name] for part in parts for name in part}
+    )
+    rng, schema = np.random.default_rng(0), TableSchema(columns=(Integer(name="legs"), Integer(name="arms")))
+    train, holdout, synthetic = (
+        pd.DataFrame({"legs": rng.integers(9, size=60), "arms": rng.integers(9, size=60)}) for _ in range(3)
+    )
+    samples = Samples(train, holdout, synthetic, schema)
+    expected = evaluate.fidelity_results(samples)
+    monkeypatch.setattr(evaluate, "MOST_CELLS_ALONE", 1)
+    monkeypatch.delattr(evaluate, "_compute_family")  # of this process alone
+    found = evaluate.fidelity_results(samples, execution=RayExecution(address=cluster.address))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
 def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:
