@@ -214,7 +214,7 @@ def evaluate(
     details : mapping of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as their seed.
     execution : Execution
-        Where long sets are evaluated, on which no number depends. Privacy is evaluated in this process, beside the rest.
+        Where long sets are evaluated; no number depends on it. Privacy is evaluated in this process, beside the rest.
 
     Returns
     -------

@@ -121,7 +121,6 @@ class LocalExecution(Execution):
         for results in completed(function, shared, calls, count, interval=INTERVAL_S):
             yield Completed(results, count)
 
-
     def started(
         self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, shared: object = None, processes: int = 1
     ) -> AbstractContextManager[Iterator[T]]:

@@ -207,8 +207,8 @@ class SyntheticTableSettings(_Settings):
     sample: SampleSettings = Field(default=SampleSettings(), description="Size and conditions of a sample.")
     execution: AnyExecution = Field(
         default=LOCAL,
-        description="Where a model is fitted, large samples are drawn and long tables are evaluated: `local`, in processes "
-        "of this machine, or `ray`, on a cluster whose machines share the data folder. No result depends on it.",
+        description="Where a model is fitted, large samples are drawn and long tables are evaluated: `local`, in "
+        "processes of this machine, or `ray`, on a cluster whose machines share the data folder. No result depends on it.",
     )
     constraints: tuple[Constraint, ...] = Field(default=(), description="Conditions in SQL that valid rows satisfy.")
     tolerances: dict[str, dict[str, float]] = Field(
