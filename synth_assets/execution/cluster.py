@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -85,6 +85,134 @@ def tasks(
                 ray.cancel(each, force=True)
 
 
+def group(
+    execution: "RayExecution", function: Callable[..., Iterator[T]], arguments: tuple[Any, ...], size: int
+) -> Iterator[T]:
+    """Make calls at the same time in processes that find each other; see `RayExecution.together`."""
+    ray = _ray()
+    with _connected(ray, execution):
+        if _slots(ray, execution) < size:
+            raise ForeseenError(
+                f"{size} processes are to work together, with {execution.cpus:g} CPUs and {execution.gpus:g} GPUs "
+                f"each, and the cluster has room for {_slots(ray, execution)}. Add nodes, or lower execution.cpus, "
+                "execution.gpus or the number of processes."
+            )
+        references = [ray.put(arguments)]
+        for attempt in range(RETRIES + 1):
+            try:
+                yield from _attempt(ray, execution, function, references, size)
+            except ray.exceptions.RayActorError as error:
+                if attempt == RETRIES:
+                    raise ForeseenError(
+                        f"a process that works with others was lost {RETRIES + 1} times: {_first_line(error)}. "
+                        "Expected nodes that stay: look at their memory and disks, and start the work again."
+                    ) from error
+            else:
+                return
+
+
+def _attempt(
+    ray: ModuleType, execution: "RayExecution", function: Callable[..., Iterator[T]], references: list[Any], size: int
+) -> Iterator[T]:
+    """Make the calls once. Processes of their own are started for it, which end with it."""
+    from ray import cloudpickle
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    head = _Head(ray)
+    room = {"CPU": execution.cpus, **({"GPU": execution.gpus} if execution.gpus else {})}
+    placed = placement_group([room] * size)  # all at once, or the groups of two drivers would wait for each other
+    members: list[Any] = []
+    try:
+        while not placed.wait(CONNECT_S):
+            head.answers()  # until there is room
+        for rank in range(size):
+            where = PlacementGroupSchedulingStrategy(placed, placement_group_bundle_index=rank)
+            member = ray.remote(_Member).options(
+                num_cpus=execution.cpus, num_gpus=execution.gpus, scheduling_strategy=where
+            )
+            members.append(member.remote())
+        places = ray.get([member.place.remote() for member in members])
+        work = cloudpickle.dumps(function)
+        streams = [
+            member.items.options(num_returns="streaming").remote(
+                references,
+                version("synth-assets"),
+                sys.path,
+                work,
+                {
+                    "WORLD_SIZE": str(size),
+                    "RANK": str(rank),
+                    "LOCAL_WORLD_SIZE": "1",
+                    "LOCAL_RANK": "0",  # a process sees the GPUs of its own alone
+                    "MASTER_ADDR": places[0][0],
+                    "MASTER_PORT": str(places[0][1]),
+                    **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
+                },
+            )
+            for rank, (member, (_, _, interface)) in enumerate(zip(members, places, strict=True))
+        ]
+        yield from _first_items(ray, streams, head)
+    finally:
+        if head.answered:
+            for member in members:
+                ray.kill(member)
+            remove_placement_group(placed)
+
+
+def _first_items(ray: ModuleType, streams: list[Any], head: "_Head") -> Iterator[Any]:
+    """Yield the items of the first stream until all have ended."""
+    running = list(streams)
+    while running:
+        ready, _ = ray.wait(running, timeout=CONNECT_S)
+        if not ready:
+            head.answers()
+        for stream in ready:
+            try:
+                item = ray.get(next(stream))
+            except StopIteration:
+                running = [each for each in running if each is not stream]
+                continue
+            except ray.exceptions.RayTaskError as error:
+                # The others fail soon after one is lost, and may say so first.
+                for other in running:
+                    if other is not stream and ray.wait([other], timeout=CONNECT_S)[0]:
+                        with suppress(StopIteration, ray.exceptions.RayTaskError):
+                            ray.get(next(other))
+                raise (error.cause or error) from error
+            if stream is streams[0]:
+                yield item
+
+
+class _Member:
+    """A process of a group, on any node; an actor, so that no other task gets a process with its variables."""
+
+    def place(self) -> tuple[str, int, str | None]:
+        """Return the address of this node, a free port, and the network interface."""
+        import psutil
+        import ray
+
+        address = ray.util.get_node_ip_address()
+        with socket.socket() as unused:
+            unused.bind(("", 0))
+            port = unused.getsockname()[1]
+        interfaces = psutil.net_if_addrs().items()
+        named = (name for name, found in interfaces if any(each.address == address for each in found))
+        return address, port, next(named, None)
+
+    def items(
+        self, references: list[Any], package: str, path: list[str], work: bytes, environment: dict[str, str]
+    ) -> Iterator[Any]:
+        """Make the call, and yield its items."""
+        import ray
+        from ray import cloudpickle
+
+        _require_version(package)
+        sys.path += [each for each in path if each not in sys.path]
+        os.environ.update(environment)
+        yield from cloudpickle.loads(work)(*ray.get(references[0]), int(environment["RANK"]))
+
+
 class _Head:
     """The head node of a cluster. Calls of Ray wait for one that is lost, until Ray ends the process."""
 
@@ -118,11 +246,7 @@ _SHARED: dict[str, object] = {}
 
 def _call(key: str, references: list[Any], package: str, path: list[str], work: bytes) -> Any:
     """Make a call in a worker, which finds modules where the caller does."""
-    if (found := version("synth-assets")) != package:
-        raise ForeseenError(
-            f"the node {socket.gethostname()} has synth-assets {found}; expected {package}, as on the machine that "
-            "started the work. Install the same version on every node."
-        )
+    _require_version(package)
     import ray
     from ray import cloudpickle
 
@@ -132,6 +256,14 @@ def _call(key: str, references: list[Any], package: str, path: list[str], work: 
         _SHARED.clear()  # of earlier work
         _SHARED[key] = ray.get(references[0])
     return function(_SHARED[key], *call)
+
+
+def _require_version(package: str) -> None:
+    if (found := version("synth-assets")) != package:
+        raise ForeseenError(
+            f"the node {socket.gethostname()} has synth-assets {found}; expected {package}, as on the machine that "
+            "started the work. Install the same version on every node."
+        )
 
 
 def _result(ray: ModuleType, reference: Any) -> Any:

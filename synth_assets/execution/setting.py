@@ -156,6 +156,33 @@ class RayExecution(Execution):
         for results, workers in tasks(self, function, shared, calls, interval=INTERVAL_S):
             yield Completed(results, workers)
 
+    def together(
+        self, function: Callable[..., Iterator[T]], arguments: tuple[Any, ...], *, size: int = 1
+    ) -> Iterator[T]:
+        """Make calls at the same time, in processes that find each other, and yield the items of the first.
+
+        Where a process is lost, all are started again.
+
+        Parameters
+        ----------
+        function : callable
+            A function of a module that returns items. It gets the arguments and its number, from 0, while the
+            variables of `torch.distributed` are set.
+        arguments : tuple
+            The arguments of each call; these, and items, are pickled.
+        size : int
+            Number of processes, with the CPUs and GPUs of a task each, on any nodes.
+
+        Raises
+        ------
+        ForeseenError
+            If the cluster has no room for them, or processes are lost again and again. Errors of a call are raised as
+            they are.
+        """
+        from synth_assets.execution.cluster import group
+
+        return group(self, function, arguments, size)
+
     @contextmanager
     def started(
         self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, shared: object = None, processes: int = 1

@@ -208,7 +208,8 @@ class SyntheticTableSettings(_Settings):
     execution: AnyExecution = Field(
         default=LOCAL,
         description="Where a model is fitted, large samples are drawn and long tables are evaluated: `local`, in "
-        "processes of this machine, or `ray`, on a cluster whose machines share the data folder. No result depends on it.",
+        "processes of this machine, or `ray`, on a cluster whose machines share the data folder. Results do not "
+        "depend on it.",
     )
     constraints: tuple[Constraint, ...] = Field(default=(), description="Conditions in SQL that valid rows satisfy.")
     tolerances: dict[str, dict[str, float]] = Field(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers import parts
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets.synthesizers.parts import rows_hash
 from synth_assets.synthesizers.smote import SmoteSettings
@@ -79,14 +81,57 @@ def test_a_worker_that_is_lost_again_and_again_is_an_error(
 
 def test_a_fit_as_a_task_gives_the_same_model(cluster: Cluster, tmp_path: Path) -> None:
     rows, schema = pd.DataFrame({"legs": range(50)}), TableSchema(columns=(Integer(name="legs"),))
-    found = {}
+    found, lines = {}, {}
     for execution in (LOCAL, RayExecution(address=cluster.address)):
-        store = ModelStore(tmp_path / execution.type)
+        store, lines[execution.type] = ModelStore(tmp_path / execution.type), []
         card = store.fit(
-            rows, schema, SmoteSettings(), seed=0, checkpoints_dir=tmp_path / "checkpoints", execution=execution
+            rows,
+            schema,
+            SmoteSettings(),
+            seed=0,
+            checkpoints_dir=tmp_path / "checkpoints",
+            execution=execution,
+            log=lines[execution.type].append,
         )
         found[execution.type] = card.version, store.load(card.version).fingerprint()
     assert found["ray"] == found["local"]
+    assert [line for line in lines["ray"] if "Ray" not in line] == lines["local"]
+
+
+def in_turn(folder: Path, rank: int) -> Iterator[tuple[str, int]]:
+    """Yield the variables of a process of two, the second of which dies at first."""
+    yield os.environ["RANK"], int(os.environ["WORLD_SIZE"])
+    if rank == 1 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"{rank}").touch()
+    while not (folder / f"{1 - rank}").exists():
+        time.sleep(0.1)
+
+
+def test_processes_that_work_together_start_again_when_one_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    items = list(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=2))
+    assert items == [("0", 2)] * 2
+
+
+def test_a_group_that_no_cluster_has_room_for(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(ForeseenError, match=r"3 processes are to work together, .* room for 2"):
+        next(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=3))
+
+
+@pytest.mark.cluster
+def test_devices_on_two_nodes_train_the_model_of_one_machine(cluster: Cluster, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"legs": rng.integers(9, size=200), "arms": rng.integers(9, size=200)})
+    schema = TableSchema(columns=(Integer(name="legs"), Integer(name="arms")), private=False)
+    settings = LanguageModelSettings(epochs=2, devices=2, pretrain=PretrainSettings(rows=0))
+    likelihoods = {}
+    for execution in (LOCAL, RayExecution(address=cluster.address)):
+        store = ModelStore(tmp_path / execution.type)
+        checkpoints = tmp_path / f"checkpoints of {execution.type}"
+        card = store.fit(rows, schema, settings, seed=0, checkpoints_dir=checkpoints, execution=execution)
+        likelihoods[execution.type] = store.load(card.version).log_likelihood(rows)
+    assert likelihoods["ray"] == pytest.approx(likelihoods["local"], abs=1e-3)
 
 
 def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
