@@ -1,10 +1,12 @@
 """Tasks on a Ray cluster of two nodes: the rows of one process, lost workers, and messages."""
 
+import errno
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,26 +14,47 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from synth_assets.errors import ForeseenError
+from synth_assets.errors import ForeseenError, ModelError
 from synth_assets.evaluation import evaluate
 from synth_assets.evaluation.samples import Samples
 from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
 from synth_assets.schema.table import TableSchema
-from synth_assets.synthesizers import parts
+from synth_assets.synthesizers import parts, sample_folder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets.synthesizers.parts import rows_hash
+from synth_assets.synthesizers.parts import read_manifest, rows_hash
 from synth_assets.synthesizers.smote import SmoteSettings
+from synth_assets_tests.conftest import s3_variables
 from synth_assets_tests.stub_synthesizer import Stub
 
 pytestmark = pytest.mark.slow
 
 
+class FullDisk(Stub):
+    """A stub whose process finds a full disk for as long as the file `DISK_IS_FULL` is there."""
+
+    def _sample_batches(self, n: int, batches: range, **arguments: Any) -> Iterator[pd.DataFrame]:
+        def sync(path: Path) -> None:
+            if Path(os.environ["DISK_IS_FULL"]).exists():
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        sample_folder.sync = sync
+        return super()._sample_batches(n, batches, **arguments)
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def sign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file that says that disks of nodes are full."""
+    return tmp_path_factory.mktemp("sign") / "full"
+
+
+@pytest.fixture(scope="module")
+def cluster(sign: Path, s3_server: str) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in {**s3_variables(s3_server), "DISK_IS_FULL": str(sign)}.items():
+            patch.setenv(name, value)  # the workers inherit it
         node = {"num_cpus": 1, "object_store_memory": 80_000_000}
         found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         found.add_node(**node)
@@ -63,6 +86,35 @@ def test_rows_of_a_cluster_are_the_ones_of_a_process(
     assert manifest.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, 5500, 2000))
     assert "from 2 workers" in lines[-1]
     assert not ray.is_initialized()
+
+
+def test_rows_that_workers_write_to_an_object_store(
+    cluster: Cluster, stub: Stub, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "SHARD_ROWS", 2000)
+    manifest = stub.sample_to("s3://shop/rows", 5500, seed=3, execution=RayExecution(address=cluster.address))
+    rows = stub.sample(5500, seed=3)
+    assert manifest.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, 5500, 2000))
+    assert read_manifest("s3://shop/rows") == manifest
+
+
+def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
+    cluster: Cluster, stub: Stub, sign: Path, tmp_path: Path
+) -> None:
+    full_disk = FullDisk().fit(stub.train, stub.schema)
+    execution = RayExecution(address=cluster.address)
+    sign.touch()
+    with pytest.raises(ModelError, match=r"on the machine .*: No space left on device\. On its disk .* it resumes\."):
+        full_disk.sample_to(tmp_path, 100, execution=execution)
+    assert not list(tmp_path.glob("*part*"))
+    sign.unlink()
+    assert full_disk.sample_to(tmp_path, 100, execution=execution) == read_manifest(tmp_path)
+
+
+def test_a_node_with_another_version_of_the_package(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_assets.execution.cluster.version", lambda _: "9.9")
+    with pytest.raises(ForeseenError, match=r"has synth-assets .*; expected 9\.9, as on the machine that started"):
+        RayExecution(address=cluster.address).results(divmod, [(2,)], shared=7)
 
 
 def test_a_lost_worker_costs_its_call_alone(cluster: Cluster, tmp_path: Path) -> None:

@@ -150,6 +150,15 @@ def test_a_file_in_place_of_a_folder_and_too_many_rows_are_refused(stub: Stub, t
     assert not (tmp_path / "many").exists()
 
 
+def test_a_machine_with_other_libraries_draws_nothing(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "version_of", lambda name: "9.9")
+    with pytest.raises(ModelError, match=r"would draw other rows: numpy [\d.]+ \(expected 9\.9\), .* Install the same"):
+        stub.sample_to(tmp_path, ROWS, execution=LocalExecution(processes=2))
+    assert not list(tmp_path.glob("*.parquet"))
+
+
 def test_two_writers_of_a_folder(stub: Stub, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(ModelError, match="another process is writing"):
         stub.sample_to(tmp_path, 10)
