@@ -289,7 +289,7 @@ def fidelity_results(
 def compared_training_sets(samples: Samples, *, execution: Execution = LOCAL) -> Comparison:
     """Compare training on real rows, synthetic rows and both; see `compare_training_sets` and `evaluate`."""
     with _started([[UTILITY]], samples, {}, execution, 1) as computed:
-        [(_, comparison, _)] = next(computed)
+        comparison: Comparison = next(computed)[0][1]
     return comparison
 
 
