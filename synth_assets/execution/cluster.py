@@ -210,7 +210,8 @@ class _Member:
         _require_version(package)
         sys.path += [each for each in path if each not in sys.path]
         os.environ.update(environment)
-        yield from cloudpickle.loads(work)(*ray.get(references[0]), int(environment["RANK"]))
+        for item in cloudpickle.loads(work)(*ray.get(references[0]), int(environment["RANK"])):  # noqa: UP028 - Ray sends to it; not each takes that
+            yield item
 
 
 class _Head:
