@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -134,25 +135,22 @@ def _attempt(
             members.append(member.remote())
         places = ray.get([member.place.remote() for member in members])
         work = cloudpickle.dumps(function)
-        streams = [
-            member.items.options(num_returns="streaming").remote(
-                references,
-                version("synth-assets"),
-                sys.path,
-                work,
-                {
-                    "WORLD_SIZE": str(size),
-                    "RANK": str(rank),
-                    "LOCAL_WORLD_SIZE": "1",
-                    "LOCAL_RANK": "0",  # a process sees the GPUs of its own alone
-                    "MASTER_ADDR": places[0][0],
-                    "MASTER_PORT": str(places[0][1]),
-                    **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
-                },
-            )
-            for rank, (member, (_, _, interface)) in enumerate(zip(members, places, strict=True))
-        ]
-        yield from _first_items(ray, streams, head)
+        begun = []
+        for rank, (member, (_, _, interface)) in enumerate(zip(members, places, strict=True)):
+            environment = {
+                "WORLD_SIZE": str(size),
+                "RANK": str(rank),
+                "LOCAL_WORLD_SIZE": "1",
+                "LOCAL_RANK": "0",  # a process sees the GPUs of its own alone
+                "MASTER_ADDR": places[0][0],
+                "MASTER_PORT": str(places[0][1]),
+                **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
+            }
+            begun.append(member.begin.remote(references, version("synth-assets"), sys.path, work, environment))
+        ray.get(begun)
+        yield from _first_items(ray, members, head)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from error
     finally:
         if head.answered:
             for member in members:
@@ -160,28 +158,27 @@ def _attempt(
             remove_placement_group(placed)
 
 
-def _first_items(ray: ModuleType, streams: list[Any], head: "_Head") -> Iterator[Any]:
-    """Yield the items of the first stream until all have ended."""
-    running = list(streams)
-    while running:
-        ready, _ = ray.wait(running, timeout=CONNECT_S)
+def _first_items(ray: ModuleType, members: list[Any], head: "_Head") -> Iterator[Any]:
+    """Yield the items of the first process until all have ended."""
+    asked = {member.advance.remote(): member for member in members}
+    while asked:
+        ready, _ = ray.wait(list(asked), timeout=CONNECT_S)
         if not ready:
             head.answers()
-        for stream in ready:
+        for reference in ready:
+            member = asked.pop(reference)
             try:
-                item = ray.get(next(stream))
-            except StopIteration:
-                running = [each for each in running if each is not stream]
-                continue
-            except ray.exceptions.RayTaskError as error:
+                items = ray.get(reference)
+            except ray.exceptions.RayTaskError:
                 # The others fail soon after one is lost, and may say so first.
-                for other in running:
-                    if other is not stream and ray.wait([other], timeout=CONNECT_S)[0]:
-                        with suppress(StopIteration, ray.exceptions.RayTaskError):
-                            ray.get(next(other))
-                raise (error.cause or error) from error
-            if stream is streams[0]:
-                yield item
+                for other in ray.wait(list(asked), num_returns=len(asked), timeout=CONNECT_S)[0] if asked else ():
+                    with suppress(ray.exceptions.RayTaskError):
+                        ray.get(other)
+                raise
+            if items:
+                asked[member.advance.remote()] = member
+                if member is members[0]:
+                    yield from items
 
 
 class _Member:
@@ -200,18 +197,21 @@ class _Member:
         named = (name for name, found in interfaces if any(each.address == address for each in found))
         return address, port, next(named, None)
 
-    def items(
+    def begin(
         self, references: list[Any], package: str, path: list[str], work: bytes, environment: dict[str, str]
-    ) -> Iterator[Any]:
-        """Make the call, and yield its items."""
+    ) -> None:
+        """Make the call."""
         import ray
         from ray import cloudpickle
 
         _require_version(package)
         sys.path += [each for each in path if each not in sys.path]
         os.environ.update(environment)
-        for item in cloudpickle.loads(work)(*ray.get(references[0]), int(environment["RANK"])):  # noqa: UP028 - Ray sends to it; not each takes that
-            yield item
+        self.items = iter(cloudpickle.loads(work)(*ray.get(references[0]), int(environment["RANK"])))
+
+    def advance(self) -> list[Any]:
+        """Return the next item; no item at the end. A Ray client takes no generators."""
+        return list(islice(self.items, 1))
 
 
 class _Head:
