@@ -64,7 +64,7 @@ def tasks(
         key, references = uuid4().hex, [ray.put(shared)]
         remaining = enumerate(calls)
         in_flight: dict[Any, int] = {}
-        head = _Head(ray)
+        head = _Head(ray, execution)
         try:
             while True:
                 while len(in_flight) < max(1, IN_FLIGHT * slots):
@@ -75,14 +75,15 @@ def tasks(
                     in_flight[task.remote(key, references, version("synth-assets"), sys.path, work)] = number
                 if not in_flight:
                     return
-                ended, _ = ray.wait(list(in_flight), timeout=interval)
-                if ended:  # as many as have ended by now
-                    ended, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
+                with head.watched():
+                    ended, _ = ray.wait(list(in_flight), timeout=interval)
+                    if ended:  # as many as have ended by now
+                        ended, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
                 yield [(in_flight.pop(each), _result(ray, each)) for each in ended], slots
                 if head.answers():
                     slots = _slots(ray, execution)
         finally:
-            for each in in_flight if head.answered else ():
+            for each in () if head.is_lost else in_flight:
                 ray.cancel(each, force=True)
 
 
@@ -120,7 +121,7 @@ def _attempt(
     from ray.util.placement_group import placement_group, remove_placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    head = _Head(ray)
+    head = _Head(ray, execution)
     room = {"CPU": execution.cpus, **({"GPU": execution.gpus} if execution.gpus else {})}
     placed = placement_group([room] * size)  # all at once, or the groups of two drivers would wait for each other
     members: list[Any] = []
@@ -152,7 +153,7 @@ def _attempt(
     except ray.exceptions.RayTaskError as error:
         raise (error.cause or error) from error
     finally:
-        if head.answered:
+        if not head.is_lost:
             for member in members:
                 ray.kill(member)
             remove_placement_group(placed)
@@ -162,7 +163,8 @@ def _first_items(ray: ModuleType, members: list[Any], head: "_Head") -> Iterator
     """Yield the items of the first process until all have ended."""
     asked = {member.advance.remote(): member for member in members}
     while asked:
-        ready, _ = ray.wait(list(asked), timeout=CONNECT_S)
+        with head.watched():
+            ready, _ = ray.wait(list(asked), timeout=CONNECT_S)
         if not ready:
             head.answers()
         for reference in ready:
@@ -217,28 +219,51 @@ class _Member:
 class _Head:
     """The head node of a cluster. Calls of Ray wait for one that is lost, until Ray ends the process."""
 
-    def __init__(self, ray: ModuleType) -> None:
-        self.address = "" if ray.util.client.ray.is_connected() else ray.get_runtime_context().gcs_address
-        self.answered = True
+    def __init__(self, ray: ModuleType, execution: "RayExecution") -> None:
+        self._ray = ray
+        is_client = ray.util.client.ray.is_connected()
+        found = execution.address if is_client else ray.get_runtime_context().gcs_address
+        self.address = str(found or "").removeprefix("ray://")
+        self._answered = True
         self._answered_at = time.monotonic()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it did not answer at last. Without a connection, any call of Ray would make another."""
+        return not self._answered or not self._ray.is_initialized()
+
     def answers(self) -> bool:
-        """Return whether the head node answers; raise an error if it has not for long. A client finds out itself."""
-        if not self.address:
-            return True
+        """Return whether the head node answers; raise an error if it has not for long."""
+        if not self._ray.is_initialized():
+            raise self._lost("the connection was closed")
         host, _, port = self.address.rpartition(":")
+        if not host:  # the caller has made the connection
+            return True
         try:
             socket.create_connection((host, int(port)), CONNECT_S).close()
         except OSError as error:
-            self.answered = False
+            self._answered = False
             if time.monotonic() - self._answered_at < LOST_S:
                 return False
-            raise ForeseenError(
-                f"the Ray cluster at {self.address} was lost: {error.strerror or error}. Finished work is kept: start "
-                "the cluster, and start the work again, which resumes."
-            ) from error
-        self.answered, self._answered_at = True, time.monotonic()
+            raise self._lost(str(error.strerror or error)) from error
+        self._answered, self._answered_at = True, time.monotonic()
         return True
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Raise one message where a client has lost the connection."""
+        try:
+            yield
+        except ConnectionError as error:
+            if not self.is_lost:
+                raise  # of a call
+            raise self._lost(_first_line(error)) from error
+
+    def _lost(self, reason: str) -> ForeseenError:
+        return ForeseenError(
+            f"the Ray cluster at {self.address} was lost: {reason}. Finished work is kept: start the cluster, and "
+            "start the work again, which resumes."
+        )
 
 
 _SHARED: dict[str, object] = {}
