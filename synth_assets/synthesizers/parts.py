@@ -142,7 +142,7 @@ def read_manifest(folder: Path | str) -> Manifest:
         raise ModelError(
             f"{MANIFEST} in {found} cannot be read as the manifest of a sample; write the sample again."
         ) from error
-    missing = [shard.name for shard in manifest.shards if not found.has(shard.name)]
+    missing = found.missing(shard.name for shard in manifest.shards)
     if missing:
         raise ModelError(
             f"{found} lacks {len(missing)} of {len(manifest.shards)} parts, {missing[0]} first. Run the command that "

@@ -81,8 +81,8 @@ class SampleFolder(ABC):
         """Return whether there is a Parquet file."""
 
     @abstractmethod
-    def has(self, name: str) -> bool:
-        """Return whether there is a file."""
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return those of the files that are not there."""
 
     @abstractmethod
     def has_arrived(self, name: str) -> bool:
@@ -171,17 +171,17 @@ class DiskFolder(SampleFolder):
         """Look for Parquet files."""
         return next(self.path.glob("*.parquet"), None) is not None
 
-    def has(self, name: str) -> bool:
-        """Look for a file."""
-        return (self.path / name).is_file()
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Look for files."""
+        return [name for name in names if not (self.path / name).is_file()]
 
     def has_arrived(self, name: str) -> bool:
         """Look for a file: the folder may not be shared."""
-        return self.has(name)
+        return not self.missing([name])
 
     def sha256(self, name: str) -> str | None:
         """Hash a file."""
-        return sha256(self.path / name) if self.has(name) else None
+        return None if self.missing([name]) else sha256(self.path / name)
 
     def part(self, name: str) -> StoredPart | None:
         """Read the footer, which is written last, and hash the file."""
@@ -275,9 +275,10 @@ class StoreFolder(SampleFolder):
         """Look for Parquet files."""
         return any(name.endswith(".parquet") for name in self.store.names(""))
 
-    def has(self, name: str) -> bool:
-        """Look for an object."""
-        return self.store.stated(name) is not None
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """List the objects, a thousand in a request."""
+        found = set(self.store.names(""))
+        return [name for name in names if name not in found]
 
     def has_arrived(self, name: str) -> bool:
         """Return true: every machine sees the store."""

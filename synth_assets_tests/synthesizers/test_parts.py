@@ -214,6 +214,8 @@ def test_an_object_store_that_fails_keeps_the_parts_and_the_command_resumes(
     busy(lambda request: request.method == "PUT" and next(remaining, False))
     whole = drawn()  # asked again
     bucket.delete_object(Bucket="shop", Key="rows/part-00001.parquet")
+    with pytest.raises(ModelError, match=r"lacks 1 of 3 parts, part-00001\.parquet first"):
+        read_manifest(URL)
     refused = busy(lambda request: request.method == "PUT" and "part-00001" in request.url)
     with pytest.raises(ModelError, match=r"s3://shop/rows cannot be written: .*SlowDown.* asked 5 times.* it resumes"):
         drawn()
