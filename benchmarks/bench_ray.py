@@ -3,7 +3,8 @@
 Draws the same sample by one process, on a cluster of one node, of two, and of two of which a worker and then a node are
 killed. Prints rates, peak memory of the driver and of the workers, and whether all hashes of the rows are equal.
 Rates by the clock depend on what else the machine does; rows per CPU second of driver and workers hardly do.
-`--fits` compares 12 fits (4 seeds of 3 synthesizers) one after the other and on two nodes. Needs the extra `ray`.
+`--fits` compares 12 fits (3 seeds of 4 tables, in the folder TABLES) one after the other and on two nodes. Needs the
+extra `ray`.
 """
 
 import argparse
@@ -22,32 +23,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import tables
 
-from synth_assets.execution import LOCAL, Execution, LocalExecution, RayExecution
+from synth_assets.execution import Execution, LocalExecution, RayExecution
 from synth_assets.synthesizers import load, parts
-from synth_assets.synthesizers.forest import ForestSettings
+from synth_assets.synthesizers.base import Synthesizer
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
 from synth_assets.synthesizers.model_store import fit_one
 
 NODE = {"num_cpus": 1, "object_store_memory": 200_000_000}
 POLL_S = 0.5
+FITTED = ["abalone", "adult", "beijing", "shoppers"]
+FIT_SEEDS = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--part-rows", type=int, default=parts.SHARD_ROWS, help="rows of a part")
-    parser.add_argument("--fits", action="store_true", help="measure fits side by side, and no sample")
+    parser.add_argument(
+        "--fits",
+        nargs="*",
+        metavar="TABLE",
+        help=f"measure {FIT_SEEDS} fits of each table side by side, and no sample; by default {', '.join(FITTED)}",
+    )
+    parser.add_argument("--train-rows", type=int, help="with --fits, fit to so many train rows of a table at most")
     parser.add_argument("--draw", nargs=4, metavar=("MODEL", "FOLDER", "ROWS", "ADDRESS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     parts.SHARD_ROWS = arguments.part_rows
     if arguments.draw:
         draw(*arguments.draw)
-    elif arguments.fits:
-        measure_fits()
+    elif arguments.fits is not None:
+        measure_fits(arguments.fits or FITTED, arguments.train_rows)
     else:
         measure_samples(arguments.rows)
 
@@ -204,34 +214,40 @@ def print_samples(rows: int, measured: dict[str, dict[str, Any]]) -> None:
     print(f"{measured['1 process']['bytes'] / rows:.1f} bytes a row")
 
 
-def measure_fits() -> None:
-    """Compare 12 fits: a quick language model, a forest and CART with four seeds each."""
+def measure_fits(names: list[str], train_rows: int | None) -> None:
+    """Compare fits of a quick language model to tables."""
     from ray.cluster_utils import Cluster
 
     prepare()
-    table = tables.load("abalone")
-    settings = (
-        quick_settings(table),
-        ForestSettings(),
-        ForestSettings(n_estimators=1, min_samples_leaf=5, kernel_bandwidth=0.0),
-    )
-    calls = [(each, table.schema, seed) for seed in range(4) for each in settings]
+    found = [tables.load(name) for name in names]
+    calls = [
+        (table.train.iloc[:train_rows].reset_index(drop=True), quick_settings(table), table.schema, seed)
+        for table in found
+        for seed in range(FIT_SEEDS)
+    ]
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-    cluster.add_node(**NODE)
     executions: dict[str, Execution] = {
-        "one after the other": LOCAL.model_copy(update={"processes": 1}),
+        "one after the other": LocalExecution(processes=1),
         "2 nodes of 1 CPU": RayExecution(address=cluster.address),
     }
     fingerprints = []
     try:
+        cluster.add_node(**NODE)
         for name, execution in executions.items():
-            started = time.monotonic()
-            fitted = execution.results(fit_one, calls, shared=table.train)
-            print(f"{len(fitted)} fits, {name}: {time.monotonic() - started:.0f} s")
+            load, started = os.getloadavg()[0], time.monotonic()
+            fitted = execution.results(fit, calls)
+            print(
+                f"{len(fitted)} fits, {name}: {time.monotonic() - started:.0f} s; load before: {load:.1f}", flush=True
+            )
             fingerprints.append([each.fingerprint() for each in fitted])
     finally:
         cluster.shutdown()
     print(f"models equal: {'yes' if fingerprints[0] == fingerprints[1] else 'NO'}")
+
+
+def fit(_: None, train: pd.DataFrame, *arguments: Any) -> Synthesizer:
+    """Fit a model to a table of its own."""
+    return fit_one(train, *arguments)
 
 
 if __name__ == "__main__":

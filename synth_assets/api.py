@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from synth_assets.evaluation.evaluate import Evaluation
+    from synth_assets.execution import Execution
     from synth_assets.schema.constraints import Constraint
     from synth_assets.synthesizers.base import Log, Synthesizer, SynthesizerSettings
 
@@ -120,6 +121,7 @@ def evaluate(
     source: str = "the rows given",
     synthesizer: "Synthesizer | None" = None,
     details: dict[str, str] | None = None,
+    execution: "Execution | None" = None,
     progress: bool = True,
 ) -> "Evaluation":
     """Evaluate synthetic rows beside real rows that the synthesizer was not fitted to.
@@ -146,6 +148,8 @@ def evaluate(
         real rows.
     details : dict of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as `{"Seed": "17"}`.
+    execution : Execution, optional
+        Where long tables are evaluated: by default in processes of this machine, or on a Ray cluster.
     progress : bool
         Whether progress is shown on stderr: a bar on a terminal, else a line for each family of metrics.
 
@@ -189,12 +193,21 @@ def evaluate(
     from synth_assets.evaluation.evaluate import evaluate as evaluate_samples
     from synth_assets.evaluation.metrics.attacks import Knowledge
     from synth_assets.evaluation.samples import Samples
+    from synth_assets.execution import LOCAL
 
     samples = Samples(**typed, schema=schema)
     has_likelihood = synthesizer is not None and synthesizer.supports_likelihood
     knowledge = Knowledge(log_likelihood=synthesizer.log_likelihood if has_likelihood else None)  # type: ignore[union-attr]
     with _log(progress, "evaluating") as log:
-        return evaluate_samples(samples, title=title, source=source, knowledge=knowledge, log=log, details=details)
+        return evaluate_samples(
+            samples,
+            title=title,
+            source=source,
+            knowledge=knowledge,
+            log=log,
+            details=details,
+            execution=execution or LOCAL,
+        )
 
 
 def mock(

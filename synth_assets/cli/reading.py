@@ -24,6 +24,7 @@ from synth_assets.cli.options import (
     selected_table,
 )
 from synth_assets.publishing import client
+from synth_assets.storage.objects import PREFIX
 from synth_assets.storage.paths import DataPaths
 
 if TYPE_CHECKING:
@@ -124,9 +125,9 @@ def export(
 @click.option(
     "--output",
     "-o",
-    "path",
-    type=click.Path(path_type=Path),
-    help="Output file, written atomically, by default stdout; with --execution, a folder.",
+    "folder",
+    type=click.Path(path_type=str),
+    help="Output file, written atomically, by default stdout; with --execution, a folder, or s3://bucket/prefix.",
 )
 @click.pass_context
 def sample(
@@ -141,7 +142,7 @@ def sample(
     address: str | None,
     format_: str,
     guard_formulas: bool,
-    path: Path | None,
+    folder: str | None,
 ) -> None:
     """Sample new rows from the model of the latest published sample.
 
@@ -154,7 +155,10 @@ def sample(
 
     paths: DataPaths = ctx.obj
     table = selected_table(paths, table)
+    path = None if folder is None else Path(folder)
     if execution is None:
+        if folder is not None and folder.startswith(PREFIX):
+            raise click.BadParameter(f"{folder} is an object store; --execution writes to one.", param_hint="--output")
         if address is not None:
             raise click.UsageError("--address requires --execution ray.")
         if path is not None and path.is_dir():
@@ -170,16 +174,16 @@ def sample(
         "log": lambda line: click.echo(line, err=True),
     }
     if seed is None:
-        seed = _unfinished_seed(path) if execution else None
+        seed = _unfinished_seed(folder) if execution else None
         seed = secrets.randbelow(2**32) if seed is None else seed
         click.echo(f"--seed {seed}", err=True)
     with redirect_stdout(sys.stderr):  # libraries print their progress to stdout, where the rows go
         if execution is not None:
-            assert path is not None  # noqa: S101 - checked above
+            assert folder is not None  # noqa: S101 - checked above
             chosen = execution_of(execution, address, processes)
-            manifest = client.sample_current_model_to(table, path, n, seed=seed, execution=chosen, **arguments)
+            manifest = client.sample_current_model_to(table, folder, n, seed=seed, execution=chosen, **arguments)
             plural = "" if len(manifest.shards) == 1 else "s"
-            click.echo(f"{manifest.n:,} rows in {len(manifest.shards):,} part{plural} are in {path}.", err=True)
+            click.echo(f"{manifest.n:,} rows in {len(manifest.shards):,} part{plural} are in {folder}.", err=True)
             return
         rows = client.sample_current_model(table, n, seed=seed, processes=processes, **arguments)
     with duckdb.connect() as connection:
@@ -187,7 +191,7 @@ def sample(
         _export(connection, "SELECT * FROM rows", None, format_, path, guard_formulas)
 
 
-def _unfinished_seed(folder: Path | None) -> int | None:
+def _unfinished_seed(folder: str | None) -> int | None:
     """Return the seed of a sample that a killed command has begun in a folder."""
     from synth_assets.synthesizers.parts import stated_seed
 

@@ -1,7 +1,8 @@
 """Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -25,7 +26,8 @@ from synth_assets.evaluation.metrics.utility import (
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
-from synth_assets.execution.processes import cores, started
+from synth_assets.execution import LOCAL, Execution, LocalExecution
+from synth_assets.execution.processes import cores
 from synth_assets.schema.constraints import Constraint, check_constraints
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ NOT_COMPUTED = "not_computed"
 """The attribute of a frame of results that lists what has no value, each as the fields of a `NotComputed`."""
 
 MOST_CELLS_ALONE = 250_000
-"""Cells of the longest set up to which one process evaluates; to start more takes seconds."""
+"""Cells of the longest set up to which this process evaluates alone; to start others, or a cluster, takes seconds."""
 
 MOST_PROCESSES = 4
 """Processes that evaluate at once; each holds the rows, and one family of metrics takes a quarter of the time."""
@@ -191,6 +193,7 @@ def evaluate(
     knowledge: Knowledge = ONE_SAMPLE,
     log: Log = silent,
     details: Mapping[str, str] | None = None,
+    execution: Execution = LOCAL,
 ) -> Evaluation:
     """Evaluate a synthetic sample.
 
@@ -210,6 +213,8 @@ def evaluate(
         Called with a line for each family of metrics.
     details : mapping of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as their seed.
+    execution : Execution
+        Where long sets are evaluated; no number depends on it. Privacy is evaluated in this process, beside the rest.
 
     Returns
     -------
@@ -226,10 +231,9 @@ def evaluate(
     options = {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}
     reason = why_not(samples)
     parts = [*([[UTILITY]] if reason is None else []), *PARTS]
-    calls = [(part, samples, options) for part in parts]
     found: dict[str, _Family] = {}
     comparison = None
-    with started(_compute_part, calls, _processes(samples)) as computed:
+    with _started(parts, samples, options, execution, _processes(samples)) as computed:
         privacy = privacy_results(samples, knowledge=knowledge, log=log)  # here, while other processes compute the rest
         for name, outcome, seconds in chain.from_iterable(computed):
             if isinstance(outcome, Comparison):
@@ -253,15 +257,40 @@ def evaluate(
     )
 
 
-def fidelity_results(samples: Samples, constraints: Sequence[Constraint] = (), *, log: Log = silent) -> pd.DataFrame:
+def fidelity_results(
+    samples: Samples,
+    constraints: Sequence[Constraint] = (),
+    *,
+    log: Log = silent,
+    execution: Execution = LOCAL,
+) -> pd.DataFrame:
     """Compute the metrics of similarity, detection and validity.
+
+    Parameters
+    ----------
+    samples, constraints, log
+        As in `evaluate`.
+    execution : Execution
+        Where long sets are evaluated: in this process, or as tasks of a cluster, one for each of `PARTS`.
 
     Returns
     -------
     pandas.DataFrame
         Metric results. `attrs["not_computed"]` lists the metrics without a value: 'metric', 'column_name', 'reason'.
     """
-    return _compute(FIDELITY_FAMILIES, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}, log)
+    found: dict[str, Any] = {}
+    with _started(PARTS, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}, execution, 1) as computed:
+        for name, family, seconds in chain.from_iterable(computed):
+            found[name] = family
+            _log_results(log, name, len(family.computed), seconds)
+    return _frame(found[name] for name in FIDELITY_FAMILIES)
+
+
+def compared_training_sets(samples: Samples, *, execution: Execution = LOCAL) -> Comparison:
+    """Compare training on real rows, synthetic rows and both; see `compare_training_sets` and `evaluate`."""
+    with _started([[UTILITY]], samples, {}, execution, 1) as computed:
+        comparison: Comparison = next(computed)[0][1]
+    return comparison
 
 
 def privacy_results(
@@ -334,11 +363,26 @@ def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mappin
     return _Family(computed, not_computed)
 
 
+def _started(
+    parts: Sequence[Sequence[str]],
+    samples: Samples,
+    options: Mapping[str, dict[str, Any]],
+    execution: Execution,
+    processes: int,
+) -> AbstractContextManager[Iterator[list[tuple[str, Any, float]]]]:
+    """Start to compute parts of an evaluation: short sets here, long ones where the execution says."""
+    where = execution if _is_long(samples) else LOCAL
+    calls = [(part, options) for part in parts]
+    if isinstance(where, LocalExecution) and where.processes:
+        processes = min(processes, where.processes)
+    return where.started(_compute_part, calls, shared=samples, processes=processes)
+
+
 def _compute_part(
-    names: Sequence[str], samples: Samples, options: Mapping[str, dict[str, Any]]
-) -> list[tuple[str, _Family | Comparison, float]]:
+    samples: Samples, names: Sequence[str], options: Mapping[str, dict[str, Any]]
+) -> list[tuple[str, Any, float]]:
     """Compute some families of fidelity metrics, or the comparison of training sets, and how many seconds each took."""
-    found: list[tuple[str, _Family | Comparison, float]] = []
+    found: list[tuple[str, Any, float]] = []
     for name in names:
         start = time.monotonic()
         outcome: _Family | Comparison
@@ -350,9 +394,13 @@ def _compute_part(
     return found
 
 
+def _is_long(samples: Samples) -> bool:
+    rows = max(len(samples.train), len(samples.holdout), len(samples.subsample))
+    return rows * len(samples.schema.compared) > MOST_CELLS_ALONE
+
+
 def _processes(samples: Samples) -> int:
-    cells = max(len(samples.train), len(samples.holdout), len(samples.subsample)) * len(samples.schema.compared)
-    return 1 if cells <= MOST_CELLS_ALONE else min(MOST_PROCESSES, cores())
+    return min(MOST_PROCESSES, cores()) if _is_long(samples) else 1
 
 
 def _log_results(log: Log, name: str, count: int, seconds: float) -> None:

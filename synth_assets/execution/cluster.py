@@ -3,9 +3,11 @@
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -26,6 +28,9 @@ IN_FLIGHT = 2
 
 CONNECT_S = 10.0
 """Seconds within which a cluster answers at its address."""
+
+LOST_S = 20.0
+"""Seconds after which a cluster that no longer answers is given up. Ray ends the process of a driver after 60."""
 
 
 def tasks(
@@ -59,6 +64,7 @@ def tasks(
         key, references = uuid4().hex, [ray.put(shared)]
         remaining = enumerate(calls)
         in_flight: dict[Any, int] = {}
+        head = _Head(ray, execution)
         try:
             while True:
                 while len(in_flight) < max(1, IN_FLIGHT * slots):
@@ -69,14 +75,195 @@ def tasks(
                     in_flight[task.remote(key, references, version("synth-assets"), sys.path, work)] = number
                 if not in_flight:
                     return
-                ended, _ = ray.wait(list(in_flight), timeout=interval)
-                if ended:  # as many as have ended by now
-                    ended, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
+                with head.watched():
+                    ended, _ = ray.wait(list(in_flight), timeout=interval)
+                    if ended:  # as many as have ended by now
+                        ended, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
                 yield [(in_flight.pop(each), _result(ray, each)) for each in ended], slots
-                slots = _slots(ray, execution)
+                if head.answers():
+                    slots = _slots(ray, execution)
         finally:
-            for each in in_flight:
+            for each in () if head.is_lost else in_flight:
                 ray.cancel(each, force=True)
+
+
+def group(
+    execution: "RayExecution", function: Callable[..., Iterator[T]], arguments: tuple[Any, ...], size: int
+) -> Iterator[T]:
+    """Make calls at the same time in processes that find each other; see `RayExecution.together`."""
+    ray = _ray()
+    with _connected(ray, execution):
+        if _slots(ray, execution) < size:
+            raise ForeseenError(
+                f"{size} processes are to work together, with {execution.cpus:g} CPUs and {execution.gpus:g} GPUs "
+                f"each, and the cluster has room for {_slots(ray, execution)}. Add nodes, or lower execution.cpus, "
+                "execution.gpus or the number of processes."
+            )
+        references = [ray.put(arguments)]
+        for attempt in range(RETRIES + 1):
+            try:
+                yield from _attempt(ray, execution, function, references, size)
+            except ray.exceptions.RayActorError as error:
+                if attempt == RETRIES:
+                    raise ForeseenError(
+                        f"a process that works with others was lost {RETRIES + 1} times: {_first_line(error)}. "
+                        "Expected nodes that stay: look at their memory and disks, and start the work again."
+                    ) from error
+            else:
+                return
+
+
+def _attempt(
+    ray: ModuleType, execution: "RayExecution", function: Callable[..., Iterator[T]], references: list[Any], size: int
+) -> Iterator[T]:
+    """Make the calls once. Processes of their own are started for it, which end with it."""
+    from ray import cloudpickle
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    head = _Head(ray, execution)
+    room = {"CPU": execution.cpus, **({"GPU": execution.gpus} if execution.gpus else {})}
+    placed = placement_group([room] * size)  # all at once, or the groups of two drivers would wait for each other
+    members: list[Any] = []
+    try:
+        while not placed.wait(CONNECT_S):
+            head.answers()  # until there is room
+        for rank in range(size):
+            where = PlacementGroupSchedulingStrategy(placed, placement_group_bundle_index=rank)
+            member = ray.remote(_Member).options(
+                num_cpus=execution.cpus, num_gpus=execution.gpus, scheduling_strategy=where
+            )
+            members.append(member.remote())
+        places = ray.get([member.place.remote() for member in members])
+        work = cloudpickle.dumps(function)
+        begun = []
+        for rank, (member, (_, _, interface)) in enumerate(zip(members, places, strict=True)):
+            environment = {
+                "WORLD_SIZE": str(size),
+                "RANK": str(rank),
+                "LOCAL_WORLD_SIZE": "1",
+                "LOCAL_RANK": "0",  # a process sees the GPUs of its own alone
+                "MASTER_ADDR": places[0][0],
+                "MASTER_PORT": str(places[0][1]),
+                **({"GLOO_SOCKET_IFNAME": interface} if interface else {}),
+            }
+            begun.append(member.begin.remote(references, version("synth-assets"), sys.path, work, environment))
+        ray.get(begun)
+        yield from _first_items(ray, members, head)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from error
+    finally:
+        if not head.is_lost:
+            for member in members:
+                ray.kill(member)
+            remove_placement_group(placed)
+
+
+def _first_items(ray: ModuleType, members: list[Any], head: "_Head") -> Iterator[Any]:
+    """Yield the items of the first process until all have ended."""
+    asked = {member.advance.remote(): member for member in members}
+    while asked:
+        with head.watched():
+            ready, _ = ray.wait(list(asked), timeout=CONNECT_S)
+        if not ready:
+            head.answers()
+        for reference in ready:
+            member = asked.pop(reference)
+            try:
+                items = ray.get(reference)
+            except ray.exceptions.RayTaskError:
+                # The others fail soon after one is lost, and may say so first.
+                for other in ray.wait(list(asked), num_returns=len(asked), timeout=CONNECT_S)[0] if asked else ():
+                    with suppress(ray.exceptions.RayTaskError):
+                        ray.get(other)
+                raise
+            if items:
+                asked[member.advance.remote()] = member
+                if member is members[0]:
+                    yield from items
+
+
+class _Member:
+    """A process of a group, on any node; an actor, so that no other task gets a process with its variables."""
+
+    def place(self) -> tuple[str, int, str | None]:
+        """Return the address of this node, a free port, and the network interface."""
+        import psutil
+        import ray
+
+        address = ray.util.get_node_ip_address()
+        with socket.socket() as unused:
+            unused.bind(("", 0))
+            port = unused.getsockname()[1]
+        interfaces = psutil.net_if_addrs().items()
+        named = (name for name, found in interfaces if any(each.address == address for each in found))
+        return address, port, next(named, None)
+
+    def begin(
+        self, references: list[Any], package: str, path: list[str], work: bytes, environment: dict[str, str]
+    ) -> None:
+        """Make the call."""
+        import ray
+        from ray import cloudpickle
+
+        _require_version(package)
+        sys.path += [each for each in path if each not in sys.path]
+        os.environ.update(environment)
+        self.items = iter(cloudpickle.loads(work)(*ray.get(references[0]), int(environment["RANK"])))
+
+    def advance(self) -> list[Any]:
+        """Return the next item; no item at the end. A Ray client takes no generators."""
+        return list(islice(self.items, 1))
+
+
+class _Head:
+    """The head node of a cluster. Calls of Ray wait for one that is lost, until Ray ends the process."""
+
+    def __init__(self, ray: ModuleType, execution: "RayExecution") -> None:
+        self._ray = ray
+        is_client = ray.util.client.ray.is_connected()
+        found = execution.address if is_client else ray.get_runtime_context().gcs_address
+        self.address = str(found or "").removeprefix("ray://")
+        self._answered = True
+        self._answered_at = time.monotonic()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it did not answer at last. Without a connection, any call of Ray would make another."""
+        return not self._answered or not self._ray.is_initialized()
+
+    def answers(self) -> bool:
+        """Return whether the head node answers; raise an error if it has not for long."""
+        if not self._ray.is_initialized():
+            raise self._lost("the connection was closed")
+        host, _, port = self.address.rpartition(":")
+        if not host:  # the caller has made the connection
+            return True
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        except OSError as error:
+            self._answered = False
+            if time.monotonic() - self._answered_at < LOST_S:
+                return False
+            raise self._lost(str(error.strerror or error)) from error
+        self._answered, self._answered_at = True, time.monotonic()
+        return True
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Raise one message where a client has lost the connection."""
+        try:
+            yield
+        except ConnectionError as error:
+            if not self.is_lost:
+                raise  # of a call
+            raise self._lost(_first_line(error)) from error
+
+    def _lost(self, reason: str) -> ForeseenError:
+        return ForeseenError(
+            f"the Ray cluster at {self.address} was lost: {reason}. Finished work is kept: start the cluster, and "
+            "start the work again, which resumes."
+        )
 
 
 _SHARED: dict[str, object] = {}
@@ -85,11 +272,7 @@ _SHARED: dict[str, object] = {}
 
 def _call(key: str, references: list[Any], package: str, path: list[str], work: bytes) -> Any:
     """Make a call in a worker, which finds modules where the caller does."""
-    if (found := version("synth-assets")) != package:
-        raise ForeseenError(
-            f"the node {socket.gethostname()} has synth-assets {found}; expected {package}, as on the machine that "
-            "started the work. Install the same version on every node."
-        )
+    _require_version(package)
     import ray
     from ray import cloudpickle
 
@@ -99,6 +282,14 @@ def _call(key: str, references: list[Any], package: str, path: list[str], work: 
         _SHARED.clear()  # of earlier work
         _SHARED[key] = ray.get(references[0])
     return function(_SHARED[key], *call)
+
+
+def _require_version(package: str) -> None:
+    if (found := version("synth-assets")) != package:
+        raise ForeseenError(
+            f"the node {socket.gethostname()} has synth-assets {found}; expected {package}, as on the machine that "
+            "started the work. Install the same version on every node."
+        )
 
 
 def _result(ray: ModuleType, reference: Any) -> Any:

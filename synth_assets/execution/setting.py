@@ -1,13 +1,16 @@
 """The setting `execution`: `local` or `ray`, and what each needs to know."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from synth_assets.execution.processes import completed, cores
+from synth_assets.execution.processes import completed, cores, started
 
 T = TypeVar("T")
 
@@ -71,6 +74,20 @@ class Execution(BaseModel, ABC):
             If a process dies again and again, or there is no cluster to use. Errors of a call are raised as they are.
         """
 
+    @abstractmethod
+    def started(
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, shared: object = None, processes: int = 1
+    ) -> AbstractContextManager[Iterator[T]]:
+        """Start calls, and provide their results in order, while the caller goes on.
+
+        Parameters
+        ----------
+        function, calls, shared
+            As in `completed`.
+        processes : int
+            Number of processes on this machine; with one, a call is made here when its result is asked for.
+        """
+
     def results(self, function: Callable[..., T], calls: list[tuple[Any, ...]], *, shared: object = None) -> list[T]:
         """Make calls side by side, and return their results in order; see `completed`."""
         found: dict[int, T] = {}
@@ -104,6 +121,12 @@ class LocalExecution(Execution):
         for results in completed(function, shared, calls, count, interval=INTERVAL_S):
             yield Completed(results, count)
 
+    def started(
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, shared: object = None, processes: int = 1
+    ) -> AbstractContextManager[Iterator[T]]:
+        """Start calls in processes of this machine."""
+        return started(function, [(shared, *call) for call in calls], processes)
+
 
 class RayExecution(Execution):
     """Tasks of a Ray cluster. Needs the extra `ray`."""
@@ -132,6 +155,56 @@ class RayExecution(Execution):
         del processes
         for results, workers in tasks(self, function, shared, calls, interval=INTERVAL_S):
             yield Completed(results, workers)
+
+    def together(
+        self, function: Callable[..., Iterator[T]], arguments: tuple[Any, ...], *, size: int = 1
+    ) -> Iterator[T]:
+        """Make calls at the same time, in processes that find each other, and yield the items of the first.
+
+        Where a process is lost, all are started again.
+
+        Parameters
+        ----------
+        function : callable
+            A function of a module that returns items. It gets the arguments and its number, from 0, while the
+            variables of `torch.distributed` are set.
+        arguments : tuple
+            The arguments of each call; these, and items, are pickled.
+        size : int
+            Number of processes, with the CPUs and GPUs of a task each, on any nodes.
+
+        Raises
+        ------
+        ForeseenError
+            If the cluster has no room for them, or processes are lost again and again. Errors of a call are raised as
+            they are.
+        """
+        from synth_assets.execution.cluster import group
+
+        return group(self, function, arguments, size)
+
+    @contextmanager
+    def started(
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, shared: object = None, processes: int = 1
+    ) -> Iterator[Iterator[T]]:
+        """Start calls as tasks of the cluster, which end with the context."""
+        del processes
+        is_over = Event()
+
+        def results() -> list[T]:
+            found: dict[int, T] = {}
+            for report in self.completed(function, calls, shared=shared):
+                found.update(report.results)
+                if is_over.is_set():
+                    break
+            return [found[number] for number in sorted(found)]
+
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(results)
+            try:
+                yield (each for each in found.result())
+            finally:
+                is_over.set()
 
 
 LOCAL = LocalExecution()

@@ -88,9 +88,9 @@ class SyntheticTable(dg.Component):
         ]
         each_day = [
             *synthetic_sample.build(table, settings.sample, freshness=freshness, execution=settings.execution),
-            *fidelity.build(table, settings.constraints),
+            *fidelity.build(table, settings.constraints, execution=settings.execution),
             *privacy.build(table),
-            *(regression_comparison.build(table) if table.schema.target else ()),
+            *(regression_comparison.build(table, execution=settings.execution) if table.schema.target else ()),
             *report.build(table, settings.gates(), settings.constraints),
         ]
         definitions = [*fitted_once, *each_day]

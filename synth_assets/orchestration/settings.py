@@ -207,8 +207,9 @@ class SyntheticTableSettings(_Settings):
     sample: SampleSettings = Field(default=SampleSettings(), description="Size and conditions of a sample.")
     execution: AnyExecution = Field(
         default=LOCAL,
-        description="Where a model is fitted and large samples are drawn: `local`, in processes of this machine, or "
-        "`ray`, on a cluster whose machines share the data folder. Models and rows do not depend on it.",
+        description="Where a model is fitted, large samples are drawn and long tables are evaluated: `local`, in "
+        "processes of this machine, or `ray`, on a cluster whose machines share the data folder. Results do not "
+        "depend on it.",
     )
     constraints: tuple[Constraint, ...] = Field(default=(), description="Conditions in SQL that valid rows satisfy.")
     tolerances: dict[str, dict[str, float]] = Field(

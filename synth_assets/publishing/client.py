@@ -319,7 +319,7 @@ def sample_current_model(
 
 def sample_current_model_to(
     table: str,
-    folder: Path,
+    folder: Path | str,
     n: int,
     *,
     seed: int,

@@ -4,7 +4,7 @@ An object is written whole or not at all, and never renamed. What must change at
 is written on condition that it is still the one that was read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +39,15 @@ class StorageError(ForeseenError, RuntimeError):
 
 class ConflictError(StorageError):
     """Another process has changed an object since it was read."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """The bytes of an object, its ETag, and what was stored with it."""
+
+    size: int
+    etag: str
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,21 @@ class ObjectStore:
         with self._clearly("written"):
             self._client.put_object(Bucket=self.bucket, Key=self.key(name), Body=content)
 
-    def replace(self, name: str, content: bytes, *, etag: str | None) -> None:
+    def replace(
+        self, name: str, content: bytes, *, etag: str | None, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Write an object on condition that it is still the one with this ETag, or that there is none for None.
+
+        Parameters
+        ----------
+        name : str
+            The name below the prefix.
+        content : bytes
+            The content.
+        etag : str, optional
+            The ETag that the object is expected to have.
+        metadata : mapping of str to str, optional
+            What is stored with the object: ASCII, of 2 KB at most.
 
         Raises
         ------
@@ -92,7 +114,14 @@ class ObjectStore:
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         with self._clearly("written"):
-            self._client.put_object(Bucket=self.bucket, Key=self.key(name), Body=content, **condition)
+            self._client.put_object(
+                Bucket=self.bucket, Key=self.key(name), Body=content, Metadata=dict(metadata or {}), **condition
+            )
+
+    def stated(self, name: str) -> "Stated | None":
+        """Return the size of an object, and what is stored with it; None if there is none."""
+        with self._clearly("read"):
+            return self._head(name)
 
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
         """Write files, except those that the store has under the same name in the same size."""
@@ -119,7 +148,7 @@ class ObjectStore:
         """Return the names of the objects in a folder."""
         with self._clearly("read"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=f"{self.key(folder)}/"
+                Bucket=self.bucket, Prefix=f"{self.key(folder)}/".lstrip("/")
             )
             start = len(self.key("x")) - 1
             return [each["Key"][start:] for page in pages for each in page.get("Contents", ())]
@@ -202,10 +231,15 @@ class ObjectStore:
                     raise
 
     def _size(self, name: str) -> int | None:
+        found = self._head(name)
+        return None if found is None else found.size
+
+    def _head(self, name: str) -> "Stated | None":
         from botocore.exceptions import ClientError
 
         try:
-            return int(self._client.head_object(Bucket=self.bucket, Key=self.key(name))["ContentLength"])
+            found = self._client.head_object(Bucket=self.bucket, Key=self.key(name))
+            return Stated(found["ContentLength"], found["ETag"], found["Metadata"])
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                 return None

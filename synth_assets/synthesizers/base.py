@@ -351,7 +351,7 @@ class Synthesizer(ABC):
         ----------
         path : pathlib.Path or str
             The folder: a new one, or one of an unfinished sample of the same arguments. For a cluster, it is on storage
-            that all its machines share.
+            that all its machines share, or the address of an object store: s3://bucket/prefix.
         n, seed, conditions, temperature, first_key, log
             As in `sample`.
         execution : Execution
@@ -375,7 +375,7 @@ class Synthesizer(ABC):
         self._refuse_arguments(conditions, temperature)
         return write_sample(
             self,
-            Path(path),
+            path,
             n,
             seed=seed,
             conditions=conditions,

@@ -10,10 +10,12 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +23,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from synth_assets.execution import LOCAL, Execution, LocalExecution
+from synth_assets.execution import LOCAL, Execution, RayExecution
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import atomic_write, sync, verify_manifest, write_manifest
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
@@ -188,7 +190,8 @@ class ModelStore:
         checkpoints_dir : pathlib.Path
             Folder of the checkpoints, by the model's version, until the model is complete.
         execution : Execution
-            Where it is fitted: in this process, or as a task of a Ray cluster whose machines see these folders.
+            Where it is fitted: in this process, or on a Ray cluster whose machines see these folders, in as many
+            processes as the settings have `devices`.
 
         Returns
         -------
@@ -223,12 +226,17 @@ class ModelStore:
                 if card is None:
                     started = time.monotonic()
                     checkpoints = checkpoints_dir / version
-                    if isinstance(execution, LocalExecution):
-                        synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints, log=log)
+                    if isinstance(execution, RayExecution):
+                        size = getattr(settings, "devices", 1)
+                        log(f"fitting on Ray{f', in {size} processes' if size > 1 else ''}")
+                        call = (train, settings, schema, seed, base_models_dir, checkpoints)
+                        for item in execution.together(_fit_in_group, call, size=size):
+                            if isinstance(item, str):
+                                log(item)
+                            else:
+                                synthesizer = item
                     else:
-                        log(f"fitting as a task on {execution.type}")
-                        call = (settings, schema, seed, base_models_dir, checkpoints)
-                        [synthesizer] = execution.results(fit_one, [call], shared=train)
+                        synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints, log=log)
                     card = ModelCard(
                         version=version,
                         inputs=inputs,
@@ -302,6 +310,27 @@ def fit_one(
     """Fit a synthesizer in any process, which `Execution.results` calls side by side; see `Synthesizer.fit`."""
     synthesizer = create(settings, base_models_dir=base_models_dir)
     return synthesizer.fit(train, schema, seed=seed, checkpoints=checkpoints)
+
+
+def _fit_in_group(
+    train: pd.DataFrame,
+    settings: SynthesizerSettings,
+    schema: TableSchema,
+    seed: int,
+    base_models_dir: Path | None,
+    checkpoints: Path,
+    rank: int,
+) -> Iterator[str | Synthesizer]:
+    """Fit a synthesizer as one of a group; yield lines of progress, and in the first process the synthesizer."""
+    synthesizer = create(settings, base_models_dir=base_models_dir)
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as thread:
+        fit = thread.submit(synthesizer.fit, train, schema, seed=seed, checkpoints=checkpoints, log=lines.put)
+        fit.add_done_callback(lambda _: lines.put(None))
+        yield from iter(lines.get, None)
+    fitted = fit.result()
+    if rank == 0:
+        yield fitted
 
 
 @contextmanager

@@ -1,26 +1,23 @@
 """A large sample as a folder of Parquet files with a manifest, which a killed run resumes.
 
+The folder is one of a file system, or a prefix of an object store.
+
 Part k holds the batches of rows that depend on the model, the seed and their numbers alone, so that it is the same
 wherever it is written. It gets its name when it is complete and on the disk, and its footer names the sample that it
 is a part of: a part with the right footer is whole, and is not written again. The manifest is written last.
 """
 
-import errno
 import hashlib
 import json
-import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synth_assets.errors import ModelError
@@ -28,7 +25,8 @@ from synth_assets.execution import LOCAL, Completed, Execution, LocalExecution
 from synth_assets.execution.processes import cores
 from synth_assets.schema.columns import Datetime
 from synth_assets.schema.table import TableSchema, content_hash
-from synth_assets.storage.files import MANIFEST, atomic_write, sha256, sync
+from synth_assets.storage.files import MANIFEST
+from synth_assets.synthesizers.sample_folder import SampleFolder, sample_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,16 +39,11 @@ SHARD_ROWS = 100_000
 UNFINISHED = "unfinished.json"
 """In the folder of a sample that is not complete: what it is a sample of."""
 
-FOOTER = b"synth_assets"
-"""Key of the metadata of a part."""
-
 MAX_ROWS = 10**12
 """Rows of a sample at most: the driver keeps a few hundred bytes of each part."""
 
 LOG_INTERVAL_S = 5.0
 """Seconds between two lines of progress."""
-
-_LOCK = ".lock"
 
 
 class SampleSpec(BaseModel):
@@ -136,31 +129,33 @@ def read_manifest(folder: Path | str) -> Manifest:
     ModelError
         If the folder has none, or a part of it is missing or has another size of rows.
     """
-    folder = Path(folder)
-    path = folder / MANIFEST
-    if not path.is_file():
+    found = sample_folder(folder)
+    content = found.read(MANIFEST)
+    if content is None:
         raise ModelError(
-            f"{folder} holds no complete sample: there is no {MANIFEST}. Run the command that writes the sample again; "
+            f"{found} holds no complete sample: there is no {MANIFEST}. Run the command that writes the sample again; "
             "it resumes."
         )
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ModelError(f"{path} cannot be read as the manifest of a sample; write the sample again.") from error
-    missing = [shard.name for shard in manifest.shards if not (folder / shard.name).is_file()]
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise ModelError(
+            f"{MANIFEST} in {found} cannot be read as the manifest of a sample; write the sample again."
+        ) from error
+    missing = found.missing(shard.name for shard in manifest.shards)
     if missing:
         raise ModelError(
-            f"{folder} lacks {len(missing)} of {len(manifest.shards)} parts, {missing[0]} first. Run the command that "
+            f"{found} lacks {len(missing)} of {len(manifest.shards)} parts, {missing[0]} first. Run the command that "
             "writes the sample again; it writes the missing ones."
         )
     return manifest
 
 
-def stated_seed(folder: Path) -> int | None:
+def stated_seed(folder: Path | str) -> int | None:
     """Return the seed of the sample that a folder holds, complete or not; None if it holds none that can be read."""
-    stated = next((folder / name for name in (MANIFEST, UNFINISHED) if (folder / name).exists()), None)
     try:
-        return None if stated is None else int(json.loads(stated.read_bytes())["seed"])
+        _, content = _stated(sample_folder(folder))
+        return None if content is None else int(json.loads(content)["seed"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -172,7 +167,7 @@ def rows_hash(frames: Iterable[pd.DataFrame]) -> str:
 
 def write_sample(
     synthesizer: "Synthesizer",
-    folder: Path,
+    path: Path | str,
     n: int,
     *,
     seed: int,
@@ -187,8 +182,6 @@ def write_sample(
         raise ModelError(f"n is {n}; expected at least 1 row.")
     if n > MAX_ROWS:
         raise ModelError(f"n is {n}; expected at most {MAX_ROWS:,} rows. Write several samples with different seeds.")
-    if folder.exists() and not folder.is_dir():
-        raise ModelError(f"{folder} is a file; expected a folder, or a name that is not taken. Name another one.")
     if synthesizer.draws_in_sequence and not isinstance(execution, LocalExecution):
         raise ModelError(
             f"the {synthesizer.name} synthesizer draws its rows one after the other, so that no other machine can help "
@@ -202,25 +195,22 @@ def write_sample(
         "libraries": _libraries(synthesizer),
     }
     spec = SampleSpec(n=n, seed=seed, model=synthesizer.fingerprint(), arguments=arguments)
-    with _writing_clearly(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(folder):
-            _refuse_another(folder, spec)
-            if (manifest := _intact(folder, log)) is not None:
-                return manifest
-            atomic_write(folder / UNFINISHED, spec.model_dump_json(indent=1).encode())
-            (folder / MANIFEST).unlink(missing_ok=True)
-            for left in folder.glob(".part-*"):
-                left.unlink(missing_ok=True)  # by a killed run
-            written = _write_shards(synthesizer, folder, spec, execution, log)
-            manifest = Manifest(
-                **spec.model_dump(),
-                shards=tuple(each.shard for each in written),
-                rows_sha256=_combined(each.rows_sha256 for each in written),
-            )
-            atomic_write(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
-            (folder / UNFINISHED).unlink()
+    folder = sample_folder(path)
+    with folder.writing():
+        _refuse_another(folder, spec)
+        if (manifest := _intact(folder, log)) is not None:
             return manifest
+        folder.begin(UNFINISHED, spec.model_dump_json(indent=1).encode())
+        folder.remove([MANIFEST])
+        written = _write_shards(synthesizer, folder, spec, execution, log)
+        manifest = Manifest(
+            **spec.model_dump(),
+            shards=tuple(each.shard for each in written),
+            rows_sha256=_combined(each.rows_sha256 for each in written),
+        )
+        folder.finish(MANIFEST, manifest.model_dump_json(indent=1).encode())
+        folder.remove([UNFINISHED])
+        return manifest
 
 
 @dataclass(frozen=True)
@@ -233,7 +223,7 @@ class _Written:
 
 
 def _write_shards(
-    synthesizer: "Synthesizer", folder: Path, spec: SampleSpec, execution: Execution, log: "Log"
+    synthesizer: "Synthesizer", folder: SampleFolder, spec: SampleSpec, execution: Execution, log: "Log"
 ) -> list[_Written]:
     n_shards = spec.n_shards
     reports: Iterator[Completed[_Written]]
@@ -242,14 +232,14 @@ def _write_shards(
     else:
         # Processes take seconds to begin; a model that uses all cores, or a GPU, draws no faster from several.
         processes = min(cores(), n_shards) if synthesizer.supports_processes else 1
-        calls = ((str(folder.resolve()), spec, number) for number in range(n_shards))
+        calls = ((folder, spec, number) for number in range(n_shards))
         reports = execution.completed(write_shard, calls, shared=synthesizer, processes=processes)
     written: list[_Written | None] = [None] * n_shards
     done = new_rows = n_done = 0
     started = reported = time.monotonic()
     for report in reports:
         for number, each in report.results:
-            if not (folder / each.shard.name).exists():
+            if not folder.has_arrived(each.shard.name):
                 raise ModelError(
                     f"{each.shard.name} was written on another machine, and is not in {folder} here. Name a folder on "
                     "storage that all machines of the cluster share."
@@ -268,14 +258,9 @@ def _write_shards(
     return [each for each in written if each is not None]
 
 
-def write_shard(synthesizer: "Synthesizer", folder: str, spec: SampleSpec, number: int) -> _Written:
+def write_shard(synthesizer: "Synthesizer", folder: SampleFolder, spec: SampleSpec, number: int) -> _Written:
     """Write a part of a sample, unless it is whole, in any process of any machine that sees the folder."""
-    path = Path(folder)
-    if not (path / UNFINISHED).exists():
-        raise ModelError(
-            f"the machine {socket.gethostname()} has no {path / UNFINISHED}; expected the folder of the sample. Name a "
-            "folder on storage that all machines of the cluster share."
-        )
+    _require_begun(folder, spec)
     if (found := _libraries(synthesizer)) != spec.arguments["libraries"]:
         different = ", ".join(
             f"{name} {found[name]} (expected {expected})"
@@ -286,7 +271,7 @@ def write_shard(synthesizer: "Synthesizer", folder: str, spec: SampleSpec, numbe
             f"the machine {socket.gethostname()} has other libraries than the one that started the sample, and would "
             f"draw other rows: {different}. Install the same versions on every machine."
         )
-    if (whole := _whole(path, spec, number)) is not None:
+    if (whole := _whole(folder, spec, number)) is not None:
         return whole
     frames = synthesizer.draw_batches(
         spec.n,
@@ -296,10 +281,24 @@ def write_shard(synthesizer: "Synthesizer", folder: str, spec: SampleSpec, numbe
         temperature=spec.arguments["temperature"],
         first_key=spec.arguments["first_key"],
     )
-    return _write(path, spec, number, pd.concat(frames, ignore_index=True), synthesizer.schema)
+    return _write(folder, spec, number, pd.concat(frames, ignore_index=True), synthesizer.schema)
 
 
-def _in_sequence(synthesizer: "Synthesizer", folder: Path, spec: SampleSpec) -> Iterator[Completed[_Written]]:
+def _require_begun(folder: SampleFolder, spec: SampleSpec) -> None:
+    name, content = _stated(folder)
+    if content is None:
+        raise ModelError(
+            f"the machine {socket.gethostname()} has no {UNFINISHED} in {folder}; expected the folder of the sample. "
+            "Name a folder on storage that all machines of the cluster share."
+        )
+    if _spec_of(folder, name, content) != spec:
+        raise ModelError(
+            f"another process has begun another sample in {folder}. Name another folder, or end that process and empty "
+            "this one."
+        )
+
+
+def _in_sequence(synthesizer: "Synthesizer", folder: SampleFolder, spec: SampleSpec) -> Iterator[Completed[_Written]]:
     """Write the parts of a sample whose rows depend on all earlier ones: if one is missing, all are drawn again."""
     n_shards = spec.n_shards
     found = [_whole(folder, spec, number) for number in range(n_shards)]
@@ -323,41 +322,25 @@ def _name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def _whole(folder: Path, spec: SampleSpec, number: int) -> _Written | None:
-    """Return a part that is there and whole: its footer, which is written last, names this sample and its rows."""
-    import pyarrow.parquet as pq
-
-    path = folder / _name(number)
-    try:
-        metadata = pq.read_metadata(path)
-        footer = json.loads(metadata.metadata[FOOTER])
-        rows = spec.rows_of(number)
-        if metadata.num_rows != rows or (footer["sample"], footer["part"]) != (spec.fingerprint, number):
-            return None
-        return _Written(Shard(name=path.name, rows=rows, sha256=sha256(path)), str(footer["rows_sha256"]), False)
-    except (OSError, ValueError, LookupError, TypeError):
+def _whole(folder: SampleFolder, spec: SampleSpec, number: int) -> _Written | None:
+    """Return a part that is there and whole: its footer names this sample and its rows."""
+    found, name, rows = folder.part(_name(number)), _name(number), spec.rows_of(number)
+    if found is None:
         return None
+    stated = [found.footer.get(each) for each in ("sample", "part", "rows")]
+    if stated != [spec.fingerprint, number, rows]:
+        return None
+    return _Written(Shard(name=name, rows=rows, sha256=found.sha256), str(found.footer["rows_sha256"]), False)
 
 
-def _write(folder: Path, spec: SampleSpec, number: int, rows: pd.DataFrame, schema: TableSchema) -> _Written:
+def _write(folder: SampleFolder, spec: SampleSpec, number: int, rows: pd.DataFrame, schema: TableSchema) -> _Written:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    path, hashed = folder / _name(number), content_hash(rows)
+    name, hashed = _name(number), content_hash(rows)
     footer = {"sample": spec.fingerprint, "part": number, "rows_sha256": hashed}
     table = pa.Table.from_pandas(rows, schema=arrow_schema(schema), preserve_index=False)
-    table = table.replace_schema_metadata({FOOTER: json.dumps(footer).encode()})
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
-    with _writing_clearly(folder):
-        try:
-            pq.write_table(table, unfinished, compression="zstd", row_group_size=len(rows))
-            sync(unfinished)
-            digest = sha256(unfinished)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        sync(folder)
-    return _Written(Shard(name=path.name, rows=len(rows), sha256=digest), hashed, True)
+    digest = folder.write_part(name, table, footer, lambda: _require_begun(folder, spec))
+    return _Written(Shard(name=name, rows=len(rows), sha256=digest), hashed, True)
 
 
 def arrow_schema(schema: TableSchema) -> "pa.Schema":
@@ -397,24 +380,38 @@ def _libraries(synthesizer: "Synthesizer") -> dict[str, str]:
     return {name: version_of(name) for name in (*synthesizer.libraries, "pandas", "pyarrow")}
 
 
-def _refuse_another(folder: Path, spec: SampleSpec) -> None:
+def _stated(folder: SampleFolder) -> tuple[str, bytes | None]:
+    """Return what says what a folder holds a sample of, and its name."""
+    for name in (MANIFEST, UNFINISHED):
+        if (content := folder.read(name)) is not None:
+            return name, content
+    return UNFINISHED, None
+
+
+def _spec_of(folder: SampleFolder, name: str, content: bytes) -> SampleSpec:
+    try:
+        found = json.loads(content)
+        return SampleSpec(**{each: found[each] for each in SampleSpec.model_fields})
+    except (ValueError, LookupError, TypeError) as error:
+        raise ModelError(
+            f"{name} in {folder} cannot be read as the description of a sample. Name another folder, or empty it."
+        ) from error
+
+
+def _refuse_another(folder: SampleFolder, spec: SampleSpec) -> None:
     """Refuse a folder that holds something else than this sample, or a beginning of it."""
-    stated = next((folder / name for name in (MANIFEST, UNFINISHED) if (folder / name).exists()), None)
-    has_rows = next(folder.glob("*.parquet"), None) is not None
-    if stated is None or (stated.name == UNFINISHED and not has_rows):
-        if has_rows:
+    name, content = _stated(folder)
+    if name == UNFINISHED:
+        has_rows = folder.has_parts()
+        if content is None and has_rows:
             raise ModelError(
                 f"{folder} holds Parquet files of something else; expected an empty folder, or an unfinished sample. "
                 "Name another folder."
             )
-        return
-    try:
-        content = json.loads(stated.read_bytes())
-        found = SampleSpec(**{name: content[name] for name in SampleSpec.model_fields})
-    except (ValueError, LookupError, TypeError) as error:
-        raise ModelError(
-            f"{stated} cannot be read as the description of a sample. Name another folder, or empty it."
-        ) from error
+        if not has_rows:
+            return
+    assert content is not None  # noqa: S101 - else there is nothing
+    found = _spec_of(folder, name, content)
     if found != spec:
         wanted = spec.model_dump()
         different = [
@@ -433,57 +430,20 @@ def _refuse_another(folder: Path, spec: SampleSpec) -> None:
         )
 
 
-def _intact(folder: Path, log: "Log") -> Manifest | None:
+def _intact(folder: SampleFolder, log: "Log") -> Manifest | None:
     """Return the manifest of a complete sample; parts that have changed are removed, to be written again."""
-    if not (folder / MANIFEST).exists():
+    content = folder.read(MANIFEST)
+    if content is None:
         return None
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = Manifest.model_validate_json(content)
     except ValidationError:
-        log(f"{folder / MANIFEST} is damaged, and is written again")
+        log(f"{MANIFEST} in {folder} is damaged, and is written again")
         return None
-    changed = [
-        shard.name
-        for shard in manifest.shards
-        if not (folder / shard.name).is_file() or sha256(folder / shard.name) != shard.sha256
-    ]
+    changed = [shard.name for shard in manifest.shards if folder.sha256(shard.name) != shard.sha256]
     if not changed:
         log(f"{folder} holds this sample already, complete: {manifest.n:,} rows in {len(manifest.shards):,} parts")
         return manifest
     log(f"{len(changed)} of {len(manifest.shards):,} parts are missing or have changed, and are written again")
-    for name in changed:
-        (folder / name).unlink(missing_ok=True)
+    folder.remove(changed)
     return None
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    # The lock dies with its process, so that a killed run leaves none.
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ModelError(
-            f"another process is writing a sample to {folder}. Wait until it is done, end it, or name another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _writing_clearly(folder: Path) -> Iterator[None]:
-    """Raise a `ModelError` where a file cannot be written, such as on a full disk."""
-    try:
-        yield
-    except OSError as error:
-        free = ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            existing = next(path for path in (folder, *folder.parents) if path.exists())
-            free = f" On its disk {shutil.disk_usage(existing).free / 1e6:,.0f} MB are free."
-        raise ModelError(
-            f"the sample could not be written to {folder} on the machine {socket.gethostname()}: "
-            f"{error.strerror or error}.{free} Complete parts are kept: once the cause is removed, run the same "
-            "command again; it resumes."
-        ) from error

@@ -105,6 +105,7 @@ print("api", sorted({"dagster"} & set(sys.modules)))
         (["sample", "-n", "1e30"], 2, "'1e30' is not a whole number from 1 to 1e12, such as 5000 or 1e9."),
         (["sample", "--execution", "ray"], 2, "--execution writes a folder of Parquet files: name it by --output"),
         (["sample", "--address", "auto"], 2, "--address requires --execution ray"),
+        (["sample", "--output", "s3://shop/rows"], 2, "s3://shop/rows is an object store; --execution writes to one"),
         (
             ["sample", "-n", "1e9", "--execution", "local", "--output", "folder"],
             1,

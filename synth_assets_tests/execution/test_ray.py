@@ -1,32 +1,60 @@
 """Tasks on a Ray cluster of two nodes: the rows of one process, lost workers, and messages."""
 
+import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from synth_assets.errors import ForeseenError
+from synth_assets.errors import ForeseenError, ModelError
+from synth_assets.evaluation import evaluate
+from synth_assets.evaluation.samples import Samples
 from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
 from synth_assets.schema.table import TableSchema
-from synth_assets.synthesizers import parts
+from synth_assets.synthesizers import parts, sample_folder
+from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets.synthesizers.parts import rows_hash
+from synth_assets.synthesizers.parts import read_manifest, rows_hash
 from synth_assets.synthesizers.smote import SmoteSettings
+from synth_assets_tests.conftest import s3_variables
 from synth_assets_tests.stub_synthesizer import Stub
 
 pytestmark = pytest.mark.slow
 
 
+class FullDisk(Stub):
+    """A stub whose process finds a full disk for as long as the file `DISK_IS_FULL` is there."""
+
+    def _sample_batches(self, n: int, batches: range, **arguments: Any) -> Iterator[pd.DataFrame]:
+        def sync(path: Path) -> None:
+            if Path(os.environ["DISK_IS_FULL"]).exists():
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        sample_folder.sync = sync
+        return super()._sample_batches(n, batches, **arguments)
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def sign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file that says that disks of nodes are full."""
+    return tmp_path_factory.mktemp("sign") / "full"
+
+
+@pytest.fixture(scope="module")
+def cluster(sign: Path, s3_server: str) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in {**s3_variables(s3_server), "DISK_IS_FULL": str(sign)}.items():
+            patch.setenv(name, value)  # the workers inherit it
         node = {"num_cpus": 1, "object_store_memory": 80_000_000}
         found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         found.add_node(**node)
@@ -60,6 +88,35 @@ def test_rows_of_a_cluster_are_the_ones_of_a_process(
     assert not ray.is_initialized()
 
 
+def test_rows_that_workers_write_to_an_object_store(
+    cluster: Cluster, stub: Stub, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "SHARD_ROWS", 2000)
+    manifest = stub.sample_to("s3://shop/rows", 5500, seed=3, execution=RayExecution(address=cluster.address))
+    rows = stub.sample(5500, seed=3)
+    assert manifest.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, 5500, 2000))
+    assert read_manifest("s3://shop/rows") == manifest
+
+
+def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
+    cluster: Cluster, stub: Stub, sign: Path, tmp_path: Path
+) -> None:
+    full_disk = FullDisk().fit(stub.train, stub.schema)
+    execution = RayExecution(address=cluster.address)
+    sign.touch()
+    with pytest.raises(ModelError, match=r"on the machine .*: No space left on device\. On its disk .* it resumes\."):
+        full_disk.sample_to(tmp_path, 100, execution=execution)
+    assert not list(tmp_path.glob("*part*"))
+    sign.unlink()
+    assert full_disk.sample_to(tmp_path, 100, execution=execution) == read_manifest(tmp_path)
+
+
+def test_a_node_with_another_version_of_the_package(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_assets.execution.cluster.version", lambda _: "9.9")
+    with pytest.raises(ForeseenError, match=r"has synth-assets .*; expected 9\.9, as on the machine that started"):
+        RayExecution(address=cluster.address).results(divmod, [(2,)], shared=7)
+
+
 def test_a_lost_worker_costs_its_call_alone(cluster: Cluster, tmp_path: Path) -> None:
     execution = RayExecution(address=cluster.address)
     assert execution.results(die_once, [(0,), (1,), (2,)], shared=tmp_path / "died") == [0, 10, 20]
@@ -76,14 +133,77 @@ def test_a_worker_that_is_lost_again_and_again_is_an_error(
 
 def test_a_fit_as_a_task_gives_the_same_model(cluster: Cluster, tmp_path: Path) -> None:
     rows, schema = pd.DataFrame({"legs": range(50)}), TableSchema(columns=(Integer(name="legs"),))
-    found = {}
+    found, lines = {}, {}
     for execution in (LOCAL, RayExecution(address=cluster.address)):
-        store = ModelStore(tmp_path / execution.type)
+        store, lines[execution.type] = ModelStore(tmp_path / execution.type), []
         card = store.fit(
-            rows, schema, SmoteSettings(), seed=0, checkpoints_dir=tmp_path / "checkpoints", execution=execution
+            rows,
+            schema,
+            SmoteSettings(),
+            seed=0,
+            checkpoints_dir=tmp_path / "checkpoints",
+            execution=execution,
+            log=lines[execution.type].append,
         )
         found[execution.type] = card.version, store.load(card.version).fingerprint()
     assert found["ray"] == found["local"]
+    assert [line for line in lines["ray"] if "Ray" not in line] == lines["local"]
+
+
+def in_turn(folder: Path, rank: int) -> Iterator[tuple[str, int]]:
+    """Yield the variables of a process of two, the second of which dies at first."""
+    yield os.environ["RANK"], int(os.environ["WORLD_SIZE"])
+    if rank == 1 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"{rank}").touch()
+    while not (folder / f"{1 - rank}").exists():
+        time.sleep(0.1)
+
+
+def test_processes_that_work_together_start_again_when_one_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    items = list(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=2))
+    assert items == [("0", 2)] * 2
+
+
+def test_a_group_that_no_cluster_has_room_for(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(ForeseenError, match=r"3 processes are to work together, .* room for 2"):
+        next(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=3))
+
+
+@pytest.mark.cluster
+def test_devices_on_two_nodes_train_the_model_of_one_machine(cluster: Cluster, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"legs": rng.integers(9, size=200), "arms": rng.integers(9, size=200)})
+    schema = TableSchema(columns=(Integer(name="legs"), Integer(name="arms")), private=False)
+    settings = LanguageModelSettings(epochs=2, devices=2, pretrain=PretrainSettings(rows=0))
+    likelihoods = {}
+    for execution in (LOCAL, RayExecution(address=cluster.address)):
+        store = ModelStore(tmp_path / execution.type)
+        checkpoints = tmp_path / f"checkpoints of {execution.type}"
+        card = store.fit(rows, schema, settings, seed=0, checkpoints_dir=checkpoints, execution=execution)
+        likelihoods[execution.type] = store.load(card.version).log_likelihood(rows)
+    assert likelihoods["ray"] == pytest.approx(likelihoods["local"], abs=1e-3)
+
+
+def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [["similarity of columns", "validity"], ["detection by logistic regression"]]
+    monkeypatch.setattr(evaluate, "PARTS", parts)
+    monkeypatch.setattr(
+        evaluate, "FIDELITY_FAMILIES", {name: evaluate.FIDELITY_FAMILIES[name] for part in parts for name in part}
+    )
+    rng, schema = np.random.default_rng(0), TableSchema(columns=(Integer(name="legs"), Integer(name="arms")))
+    train, holdout, synthetic = (
+        pd.DataFrame({"legs": rng.integers(9, size=60), "arms": rng.integers(9, size=60)}) for _ in range(3)
+    )
+    samples = Samples(train, holdout, synthetic, schema)
+    expected = evaluate.fidelity_results(samples)
+    monkeypatch.setattr(evaluate, "MOST_CELLS_ALONE", 1)
+    monkeypatch.delattr(evaluate, "_compute_family")  # of this process alone
+    found = evaluate.fidelity_results(samples, execution=RayExecution(address=cluster.address))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
 def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:

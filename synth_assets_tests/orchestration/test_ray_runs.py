@@ -1,11 +1,13 @@
 """Samples of a lineage on a Ray cluster: the rows of one process, and a cancelled run that leaves no task behind."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import dagster as dg
@@ -56,6 +58,14 @@ class Slow(Stub):
         yield from super()._sample_batches(
             n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log
         )
+
+
+class Paced(Stub):
+    """A stub that draws a batch in half a second."""
+
+    def _sample_batches(self, n: int, batches: range, **arguments: Any) -> Iterator[pd.DataFrame]:
+        time.sleep(0.5)
+        return super()._sample_batches(n, batches, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +144,48 @@ def test_a_sample_of_a_lineage_has_the_rows_of_one_process(
         stored = warehouse.parts("toy", "synthetic_sample", DAY)
         assert (stored is not None) == (execution.type == "ray")
     pd.testing.assert_frame_equal(found["ray"], found["local"])
+
+
+def test_a_run_whose_cluster_dies_fails_with_one_message_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth_assets.execution.cluster.LOST_S", 3.0)
+    monkeypatch.setattr(synthetic_sample, "LARGE_SAMPLE_ROWS", PART)
+    use(monkeypatch, Paced().fit(TRAIN, SCHEMA))
+    warehouse = Warehouse(DataPaths(tmp_path))
+    prepare(warehouse)
+
+    def run(execution: Execution) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            toy_assets(execution),
+            partition_key=DAY,
+            resources=resources(warehouse),
+            instance=dg.DagsterInstance.ephemeral(),
+            raise_on_error=False,
+        )
+
+    def stored() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("part-*.parquet")}
+
+    def kill_after_a_part() -> None:
+        wait_for("a part", lambda: bool(stored()), seconds=120)
+        doomed.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+    doomed = Cluster(initialize_head=True, head_node_args=node)
+    killer = Thread(target=kill_after_a_part)
+    killer.start()
+    failed = run(RayExecution(address=doomed.address))
+    killer.join()
+    assert not failed.success
+    (event,) = [each for each in failed.all_events if each.is_step_failure]
+    assert event.step_failure_data.user_failure_data is not None
+    assert re.match(r"the Ray cluster at .* was lost", str(event.step_failure_data.user_failure_data.description))
+    kept = stored()
+    assert run(LOCAL).success
+    assert kept.items() <= stored().items()
+    assert len(kept) < len(stored())
 
 
 def test_a_run_that_is_cancelled_in_the_ui_ends_its_tasks_within_ten_seconds(

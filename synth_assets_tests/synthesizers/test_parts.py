@@ -1,6 +1,6 @@
 """A sample in parts has the rows of `sample`, resumes, and refuses folders of something else."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,16 @@ from synth_assets.errors import ModelError
 from synth_assets.execution import LocalExecution
 from synth_assets.schema.columns import Categorical, Date, Datetime, Id, Integer
 from synth_assets.schema.table import TableSchema
-from synth_assets.synthesizers import parts
-from synth_assets.synthesizers.parts import read_manifest, rows_hash
+from synth_assets.synthesizers import parts, sample_folder
+from synth_assets.synthesizers.parts import Manifest, read_manifest, rows_hash, stated_seed
+from synth_assets_tests.publishing.test_shared import busy
 from synth_assets_tests.stub_synthesizer import Stub
 
+__all__ = ["busy"]
+
 ROWS = 5500
+
+URL = "s3://shop/rows"
 
 SCHEMA = TableSchema(
     columns=(
@@ -145,6 +150,15 @@ def test_a_file_in_place_of_a_folder_and_too_many_rows_are_refused(stub: Stub, t
     assert not (tmp_path / "many").exists()
 
 
+def test_a_machine_with_other_libraries_draws_nothing(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "version_of", lambda name: "9.9")
+    with pytest.raises(ModelError, match=r"would draw other rows: numpy [\d.]+ \(expected 9\.9\), .* Install the same"):
+        stub.sample_to(tmp_path, ROWS, execution=LocalExecution(processes=2))
+    assert not list(tmp_path.glob("*.parquet"))
+
+
 def test_two_writers_of_a_folder(stub: Stub, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(ModelError, match="another process is writing"):
         stub.sample_to(tmp_path, 10)
@@ -154,7 +168,7 @@ def test_a_disk_that_is_full(stub: Stub, tmp_path: Path, monkeypatch: pytest.Mon
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parts, "sync", full)
+    monkeypatch.setattr(sample_folder, "sync", full)
     with pytest.raises(ModelError, match=r"No space left on device\. On its disk .* MB are free"):
         stub.sample_to(tmp_path, 10, execution=LocalExecution(processes=1))
     assert not list(tmp_path.glob("*.parquet"))
@@ -173,3 +187,65 @@ def test_rows_that_depend_on_earlier_ones_are_drawn_in_one_process(stub: Stub, t
     assert sequential.sample_to(tmp_path, ROWS, seed=3) == found
     rows = stub.sample(ROWS, seed=3)
     assert found.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, ROWS, 2000))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_parts_in_an_object_store_are_the_ones_of_a_folder(
+    bucket: Any, stub: Stub, tmp_path: Path, processes: int
+) -> None:
+    execution = LocalExecution(processes=processes)
+    whole = stub.sample_to(tmp_path, ROWS, seed=3, execution=LocalExecution(processes=1))
+    assert stub.sample_to(URL, ROWS, seed=3, execution=execution) == whole == read_manifest(URL)
+    for name in ("manifest.json", *(shard.name for shard in whole.shards)):
+        stored = bucket.get_object(Bucket="shop", Key=f"rows/{name}")["Body"].read()
+        assert stored == (tmp_path / name).read_bytes()
+    assert len(bucket.list_objects_v2(Bucket="shop")["Contents"]) == 4
+    assert stated_seed(URL) == 3
+
+
+def test_an_object_store_that_fails_keeps_the_parts_and_the_command_resumes(
+    bucket: Any, stub: Stub, busy: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn() -> Manifest:
+        sample_folder._store_folder.cache_clear()  # a process of its own has a connection of its own
+        return stub.sample_to(URL, ROWS, execution=LocalExecution(processes=1))
+
+    remaining = iter([True, True])
+    busy(lambda request: request.method == "PUT" and next(remaining, False))
+    whole = drawn()  # asked again
+    bucket.delete_object(Bucket="shop", Key="rows/part-00001.parquet")
+    with pytest.raises(ModelError, match=r"lacks 1 of 3 parts, part-00001\.parquet first"):
+        read_manifest(URL)
+    refused = busy(lambda request: request.method == "PUT" and "part-00001" in request.url)
+    with pytest.raises(ModelError, match=r"s3://shop/rows cannot be written: .*SlowDown.* asked 5 times.* it resumes"):
+        drawn()
+    assert len(refused) == 5
+    with pytest.raises(ModelError, match="no complete sample"):
+        read_manifest(URL)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    kept = bucket.head_object(Bucket="shop", Key="rows/part-00000.parquet")["LastModified"]
+    assert drawn() == whole
+    assert bucket.head_object(Bucket="shop", Key="rows/part-00000.parquet")["LastModified"] == kept
+
+
+def test_two_writers_of_one_object_store(bucket: Any, stub: Stub) -> None:
+    class Meanwhile(Stub):
+        """Another process writes the same or another sample while this one draws."""
+
+        def _sample_batches(self, n: int, batches: range, *, seed: int, **arguments: Any) -> Iterator[pd.DataFrame]:
+            if other:
+                stub.sample_to(URL, other.pop(), seed=seed, execution=LocalExecution(processes=1))
+            return super()._sample_batches(n, batches, seed=seed, **arguments)
+
+    meanwhile = Meanwhile()
+    meanwhile._use(stub.preparation)
+    meanwhile.train = stub.train
+    other = [ROWS]
+    found = meanwhile.sample_to(URL, ROWS, seed=3, execution=LocalExecution(processes=1))
+    assert found == read_manifest(URL)
+    for each in bucket.list_objects_v2(Bucket="shop")["Contents"]:
+        bucket.delete_object(Bucket="shop", Key=each["Key"])
+    other = [2500]
+    with pytest.raises(ModelError, match="another process has begun another sample in s3://shop/rows"):
+        meanwhile.sample_to(URL, ROWS, seed=3, execution=LocalExecution(processes=1))
+    assert read_manifest(URL).n == 2500

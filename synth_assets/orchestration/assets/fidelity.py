@@ -8,6 +8,7 @@ import pandas as pd
 
 from synth_assets.evaluation.evaluate import NOT_COMPUTED, fidelity_results
 from synth_assets.evaluation.report import describe_columns
+from synth_assets.execution import LOCAL, Execution
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
@@ -30,7 +31,9 @@ COLUMNS = "columns"
 """Key of the provenance of the figures: what the report says of each column."""
 
 
-def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefinition]:
+def build(
+    table: Table, constraints: Sequence[Constraint], *, execution: Execution = LOCAL
+) -> list[dg.AssetsDefinition]:
     """Build the assets.
 
     Parameters
@@ -39,6 +42,8 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
         The table.
     constraints : sequence of Constraint
         Conditions that valid rows satisfy.
+    execution : Execution
+        Where the metrics of a long table are computed.
 
     Returns
     -------
@@ -67,7 +72,7 @@ def build(table: Table, constraints: Sequence[Constraint]) -> list[dg.AssetsDefi
     ) -> dg.MaterializeResult[pd.DataFrame]:
         samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = fidelity_results(samples, constraints, log=context.log.info)
+            found = fidelity_results(samples, constraints, log=context.log.info, execution=execution)
         whole = found[found["column_name"].isna()].set_index("metric")
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
         return result(

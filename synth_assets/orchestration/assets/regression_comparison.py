@@ -3,7 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from synth_assets.evaluation.metrics.utility import compare_training_sets
+from synth_assets.evaluation.evaluate import compared_training_sets
+from synth_assets.execution import LOCAL, Execution
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
@@ -39,13 +40,15 @@ _COLUMNS = [
 ]
 
 
-def build(table: Table) -> list[dg.AssetsDefinition]:
+def build(table: Table, *, execution: Execution = LOCAL) -> list[dg.AssetsDefinition]:
     """Build the asset, for a table with a target.
 
     Parameters
     ----------
     table : Table
         The table.
+    execution : Execution
+        Where the estimators of a long table are trained.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
         version = str(synthetic_sample["model_version"].iloc[0])
         samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = compare_training_sets(samples)
+            found = compared_training_sets(samples, execution=execution)
         context.log.info(found.verdict)
         frame = found.table().assign(model_version=version)
         partition = context.partition_key
