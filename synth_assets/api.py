@@ -116,6 +116,7 @@ def evaluate(
     schema: TableSchema | None = None,
     target: str | None = None,
     private: bool = True,
+    constraints: "Sequence[Constraint]" = (),
     title: str = "the table",
     source: str = "the rows given",
     synthesizer: "Synthesizer | None" = None,
@@ -139,6 +140,8 @@ def evaluate(
         of a target are not compared.
     private : bool
         Whether the real rows are confidential. A schema states it itself.
+    constraints : sequence of Constraint
+        Conditions in SQL that every row should satisfy.
     title, source : str
         Name of the table and origin of the real rows, for the report.
     synthesizer : Synthesizer, optional
@@ -194,7 +197,15 @@ def evaluate(
     has_likelihood = synthesizer is not None and synthesizer.supports_likelihood
     knowledge = Knowledge(log_likelihood=synthesizer.log_likelihood if has_likelihood else None)  # type: ignore[union-attr]
     with _log(progress, "evaluating") as log:
-        return evaluate_samples(samples, title=title, source=source, knowledge=knowledge, log=log, details=details)
+        return evaluate_samples(
+            samples,
+            title=title,
+            source=source,
+            constraints=constraints,
+            knowledge=knowledge,
+            log=log,
+            details=details,
+        )
 
 
 def mock(
