@@ -141,7 +141,7 @@ def _without_decimals(column: Any) -> Any:
     import pyarrow as pa
 
     if column.type.scale > 0:
-        return column.cast(pa.float64())
+        return column.cast(pa.string()).cast(pa.float64())  # to the nearest float, which a direct cast may miss
     try:
         return column.cast(pa.int64())
     except pa.ArrowException:  # more digits than 64 bits hold
