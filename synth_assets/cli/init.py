@@ -28,7 +28,13 @@ DEFS = Path(__file__).parents[1] / "defs"
 
 SETTINGS = "defs.yaml"
 
-_USUAL: dict[str, tuple[Any, ...]] = {"thousands": ("",), "quote": ('"',), "escape": ('"',), "header": (True,)}
+_USUAL: dict[str, tuple[Any, ...]] = {
+    "thousands": ("",),
+    "quote": ('"',),
+    "escape": ('"',),
+    "header": (True,),
+    "skip": (0,),
+}
 """What is not said of a dialect."""
 
 _TEMPLATE = """\

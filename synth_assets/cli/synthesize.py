@@ -44,7 +44,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--target", help="Column to predict from the others; the report compares estimators of it.")
 @click.option("--report", type=_FILE, help="File for the report of the evaluation: one HTML page.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
-@click.option("--schema", "schema_file", type=_FILE, help="YAML file with the columns and, optionally, constraints, or a defs.yaml; otherwise columns are inferred.")
+@click.option(
+    "--schema",
+    "schema_file",
+    type=_FILE,
+    help="YAML file with the columns and, optionally, constraints, or a defs.yaml; otherwise columns are inferred.",
+)
 @click.option(
     "--synthesizer", default="language_model", show_default=True, help="language_model, be_great, forest or smote."
 )

@@ -581,8 +581,8 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
         )
     if isinstance(column, Text) and unique.str.fullmatch(_CLOCK).all():
         return (
-            f"{column.name!r} is read as text, and holds times of day or durations, such as {unique.iloc[0]!r}: convert "
-            "them to a number of minutes or seconds in the source to have them learned as numbers."
+            f"{column.name!r} is read as text, and holds times of day or durations, such as {unique.iloc[0]!r}: "
+            "convert them to a number of minutes or seconds in the source to have them learned as numbers."
         )
     return _nearly_dates(column, unique)
 
@@ -600,9 +600,9 @@ def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
     formats = " or ".join(repr(_format(each)) for each in found)
     with_format = "" if found[0].column.format is None else f", format: {formats}"  # type: ignore[union-attr]
     return (
-        f"{column.name!r} is read as {column.type}, and holds dates but for {_quoted(list(others))}: correct the source, "
-        f"or state type: {found[0].column.type}{with_format} and missing_values: [{_quoted(list(others))}] for the "
-        "column."
+        f"{column.name!r} is read as {column.type}, and holds dates but for {_quoted(list(others))}: correct the "
+        f"source, or state type: {found[0].column.type}{with_format} and missing_values: "
+        f"[{_quoted(list(others))}] for the column."
     )
 
 

@@ -461,6 +461,16 @@ def test_residuals_of_times_keep_hour_and_weekday() -> None:
     assert row_encoder.not_before == ((0, 1),)
 
 
+def test_times_of_different_units_keep_their_order_and_their_units() -> None:
+    rng = np.random.default_rng(0)
+    start = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**5, 600), unit="h")
+    table = pd.DataFrame({"start": start, "end": start + pd.to_timedelta(rng.integers(0, 9000, 600), unit="s")})
+    row_encoder = RowEncoder.fit(table.astype("datetime64[us]"), ["start", "end"])
+
+    assert row_encoder.not_before == ((0, 1),)
+    assert [column.grid_step for column in row_encoder.columns if isinstance(column, NumericEncoder)] == [3600, 1]
+
+
 def test_an_all_empty_column_predicts_nothing_and_breaks_nothing() -> None:
     table = sums().assign(empty=np.nan, constant=3)
     row_encoder = RowEncoder.fit(table, ["empty", "constant", "a", "b"])

@@ -112,15 +112,15 @@ class NumericEncoder:
     is_numeric: ClassVar[bool] = True
 
     @classmethod
-    def fit(cls, values: pd.Series) -> "NumericEncoder":
-        """Fit the encoder to the values of a column, without a predictor.
+    def fit(cls, values: pd.Series, unit: str | None = None) -> "NumericEncoder":
+        """Fit the encoder to the values of a column, without a predictor; `unit` is as of `Grid.fit`.
 
         Raises
         ------
         ModelError
             If a value has more digits than can be encoded.
         """
-        grid = Grid.fit(values)
+        grid = Grid.fit(values, unit)
         quantised = grid.quantise(values)
         is_present = quantised != MISSING
         present = quantised[is_present]
@@ -351,7 +351,7 @@ def _days_of_months(days: np.ndarray) -> tuple[int, ...]:
     months = days.astype("datetime64[D]").astype("datetime64[M]")
     for shift in (0, 1):
         of_months = (months + shift).astype("datetime64[D]").astype(np.int64) - shift
-        if MIN_MONTHS <= len(days) and (of_months == days).all():
+        if len(days) >= MIN_MONTHS and (of_months == days).all():
             step = common_step(months.astype(np.int64))
             every = np.arange(months[0], months[-1] + 1, step) + shift
             found = every.astype("datetime64[D]").astype(np.int64) - shift
