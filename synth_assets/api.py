@@ -289,8 +289,9 @@ def _require_frame(frame: pd.DataFrame, origin: str) -> None:
 
 
 def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame whose column names are text: a name such as 7 becomes '7'."""
-    return frame if all(isinstance(name, str) for name in frame.columns) else frame.rename(columns=str)
+    """Return a frame whose column names are text: a name such as 7 becomes '7', one of two levels "('a', 'b')"."""
+    is_text = all(isinstance(name, str) for name in frame.columns)
+    return frame if is_text else frame.set_axis([str(name) for name in frame.columns], axis="columns")
 
 
 def _require_same_columns(frames: dict[str, pd.DataFrame], name: str, *, optional: Sequence[str]) -> None:

@@ -821,9 +821,11 @@ def _folded(values: pd.Series) -> pd.Series:
 
 
 def _floats(values: pd.Series) -> np.ndarray:
-    """Return values as floats; NaN where one is missing or no number."""
+    """Return values as floats, time differences in seconds; NaN where one is missing or no number."""
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_datetime64_any_dtype(values.dtype):
         return np.full(len(values), np.nan)
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        values = values.dt.total_seconds()
     numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
     return numbers
 

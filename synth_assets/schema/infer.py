@@ -106,7 +106,6 @@ _UNSUPPORTED = {
     "period": "periods",
     "time": "times of day",
     "timedelta": "time differences",
-    "timedelta64": "time differences",
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
 
@@ -318,6 +317,12 @@ def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
     kind = types.infer_dtype(values, skipna=True)
     if kind in _UNSUPPORTED:
         raise _Unsupported(f"holds {_UNSUPPORTED[kind]}")
+    if kind == "timedelta64" or types.is_timedelta64_dtype(values.dtype):
+        seconds = values.dt.total_seconds()
+        column = (Integer if (seconds.dropna() % 1 == 0).all() else Float)(
+            name=name, unit="s", nullable=_has_gaps(values)
+        )
+        return _Guess(column, "time differences, in seconds")
     if kind == "boolean":
         return _Guess(Boolean(name=name, nullable=_has_gaps(values)), "true and false")
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):

@@ -134,6 +134,8 @@ def test_dates_that_could_have_the_day_or_the_month_first_are_decided_by_others_
         (pd.to_datetime(["2024-01-31 08:30", "2024-01-31 00:00"]), "datetime", {}),
         (pd.to_datetime(["2024-01-31"] * 2).tz_localize("Europe/Berlin"), "datetime", {"timezone": "Europe/Berlin"}),
         (_objects(date(2024, 1, 31), None), "date", GAP),
+        (pd.to_timedelta([90, 60, None], unit="s"), "integer", GAP | {"unit": "s"}),
+        (pd.to_timedelta([1500, 60], unit="ms"), "float", {"unit": "s"}),
         (_objects(datetime(2024, 1, 31, 8, tzinfo=UTC), None), "datetime", GAP | {"timezone": "UTC"}),
     ],
 )  # fmt: skip
@@ -329,7 +331,6 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
     frame = pd.DataFrame(
         {
             "a": [1, 2, 1],
-            "took": pd.to_timedelta([1, 2, 3]),
             "at": [time_of_day(1)] * 3,
             "all": _objects([1], [2], [3]),
             "month": pd.period_range("2024-01", periods=3, freq="M"),
@@ -340,12 +341,11 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
 
     assert found.schema.names == list(found.reasons) == ["a"]
     assert found.left_out == {
-        "took": "holds time differences",
         "at": "holds times of day",
         "all": "holds values of the type list",
         "month": "holds periods",
     }
-    assert found.left_out_text.startswith("Left out: 'took' holds time differences; 'at' holds times of day; ")
+    assert found.left_out_text.startswith("Left out: 'at' holds times of day; 'all' holds values of the type list; ")
 
 
 def test_each_reason_is_a_phrase() -> None:
