@@ -101,16 +101,21 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Install torch first: pip takes the CPU build where one is available, and later packages keep it.
-$(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+define install
 	$(PIP) torch
-	$(PIP) --editable .
+	$(PIP) --editable '$(1)'
 	$(BIN)/python -m compileall -q synth_assets
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'
+endef
+
+$(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(call install,.)
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable '.[dev]'
-	touch $@
+# Not after `installed`: pip would build the package and look for its dependencies twice.
+$(VENV)/installed-dev: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(call install,.[dev])
+	touch $(VENV)/installed $@
 
 # Create the pool in advance: one that Dagster creates itself does not limit runs queued together with the first one.
 $(DAGSTER_HOME)/dagster.yaml: dagster.yaml | $(VENV)/installed

@@ -33,10 +33,15 @@ LONG = (
     "evaluation/test_gates_of_abalone.py",
     "orchestration/test_lineage.py",
     "faults/test_kills.py",
-    "faults/test_damage.py",
     "faults/test_full_disk.py",
-    "orchestration/test_bad_input.py",
+    "faults/test_damage.py",
+    "execution/test_ray.py",
     "synthesizers/test_model_store.py",
+    "orchestration/test_bad_input.py",
+    "publishing/test_publisher.py",
+    "test_kinds.py",
+    "language_model/test_conditions.py",
+    "language_model/test_pretrained_bases.py",
 )
 """Files that take longest. They start first, so that no process is left with one of them when the others are done."""
 

@@ -1,8 +1,9 @@
 """Makes an evaluation cheap, for tests of what is written and not of the numbers.
 
-One place reduces everything: splits, repeats and resamples (constants of `synth_assets.evaluation`), trees, and the
-resolution of figures. The gates themselves are tested with the shipped constants (`test_gates_of_abalone`). The fixture
-`fast_evaluation` does both for the tests of a module.
+One place reduces everything: splits, repeats and resamples (constants of `synth_assets.evaluation`), trees, and what is
+drawn of figures. The gates themselves are tested with the shipped constants (`test_gates_of_abalone`), figures in
+`test_figures`; the pictures of `live/test_live.py` are drawn whole. The fixture `fast_evaluation` does both for the
+tests of a module.
 """
 
 import importlib
@@ -42,8 +43,11 @@ def reduce_constants(patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, name, value)
 
 
-def reduce_libraries(patch: pytest.MonkeyPatch) -> None:
-    """Fit few trees, and draw small."""
+def reduce_libraries(patch: pytest.MonkeyPatch, *, draw_panels: bool = False) -> None:
+    """Fit few trees, and draw small: of a figure its title alone, unless `draw_panels`.
+
+    Text beside the axes is most of the work of a run of the tiny lineage.
+    """
     from matplotlib.figure import Figure
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.ensemble._forest import BaseForest
@@ -62,6 +66,8 @@ def reduce_libraries(patch: pytest.MonkeyPatch) -> None:
     @wraps(savefig)
     def save_small(self: Any, *arguments: Any, **options: Any) -> Any:
         self.set_layout_engine("none")
+        for panel in () if draw_panels else (*self.axes, *self.legends):
+            panel.set_visible(False)
         return savefig(self, *arguments, **{**options, "dpi": DPI})
 
     patch.setattr(BaseForest, "fit", fit_few)

@@ -1,8 +1,6 @@
 """`synth-assets synthesize`: one file in, rows and a report out; bad input is one sentence."""
 
 import re
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -196,11 +194,3 @@ def test_what_cannot_be_done_is_one_sentence_before_anything_is_fitted(
     assert message in done.stderr.splitlines()[-1]
     assert "fitted" not in done.stderr
     assert not Path("rows.csv").exists()
-
-
-def test_the_command_does_not_load_dagster() -> None:
-    code = (
-        "import sys; from synth_assets.cli import main; from synth_assets import api; print('dagster' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

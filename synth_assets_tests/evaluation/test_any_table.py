@@ -1,6 +1,7 @@
 """Tests of metrics on tables of any kind: missing cells, keys, text, rare and many labels, many columns, few rows."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -114,6 +115,7 @@ TABLES: dict[str, tuple[pd.DataFrame, Sequence[Column], str | None]] = {
 }
 
 
+@cache
 def evaluated(name: str) -> Evaluation:
     frame, columns, target = TABLES[name]
     schema = TableSchema(columns=tuple(columns), target=target, private=name != "few rows")

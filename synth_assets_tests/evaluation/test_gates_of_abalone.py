@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from synth_assets.evaluation.gates import GATES, evaluate_gate
-from synth_assets.evaluation.metrics import FIDELITY, METRICS, PRIVACY, result_frame
+from synth_assets.evaluation.metrics import FIDELITY, METRICS, PRIVACY, detection, result_frame
 from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema
@@ -130,7 +130,9 @@ def test_each_bad_sample_fails_the_gate_meant_for_it(
     assert parts.failed(spoil(parts), metrics).get(gate) == metrics
 
 
-def test_classifiers_detect_a_shuffled_column(parts: Parts) -> None:
+def test_classifiers_detect_a_shuffled_column(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "N_REPEATS", 1)
+    monkeypatch.setattr(detection, "REFERENCE_SPLITS", 3)
     failed = parts.failed(_shuffled(parts, "Shell_weight"), ["detection_auc_boosting"])
 
     assert failed["fidelity"] == {"detection_auc_boosting"}

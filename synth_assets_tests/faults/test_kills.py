@@ -14,7 +14,7 @@ from synth_assets_tests.faults.states import States, read_whole
 from synth_assets_tests.faults.warm_process import WarmProcess
 
 KIND = "SIGKILL at a random moment of the lineage"
-POLL_S = 0.2
+POLL_S = 0.5
 
 
 class Reader(threading.Thread):
@@ -37,7 +37,7 @@ class Reader(threading.Thread):
 def test_a_killed_lineage_loses_nothing(
     warm: WarmProcess, states: States, record: Record, rng: random.Random, full: bool, tmp_path: Path
 ) -> None:
-    injections = 50 if full else 3
+    injections = 50 if full else 2
     done = 0
     steps = list(states.seconds)
     while done < injections:

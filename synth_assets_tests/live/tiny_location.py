@@ -4,6 +4,7 @@ That model can only learn a table of few different values, which `tiny_table` gi
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,10 @@ def tiny_table(table: pd.DataFrame) -> pd.DataFrame:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the lineage; a test that waits for a tick says in `TINY_TICK` when (hour:minute, UTC)."""
-    fast_evaluation.reduce_constants(pytest.MonkeyPatch())  # of this process, which is the server's or a run's
+    patch = pytest.MonkeyPatch()  # of this process, which is the server's or a step's
+    fast_evaluation.reduce_constants(patch)
+    if "sklearn.ensemble" in sys.modules:  # the fork server of steps has imported it; the others load definitions alone
+        fast_evaluation.reduce_libraries(patch, draw_panels=True)
     tick = os.environ.get("TINY_TICK")
     if tick is None:
         return tiny_definitions()

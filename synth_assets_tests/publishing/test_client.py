@@ -44,6 +44,7 @@ def test_importing_the_package_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[] []\n"
+    assert all(hasattr(synth_assets, name) for name in synth_assets.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = synth_assets.nothing
 

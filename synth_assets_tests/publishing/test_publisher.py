@@ -742,80 +742,72 @@ def test_a_folder_that_may_not_be_written_to_keeps_what_is_in_it(
     assert state(publisher) == before
 
 
-_KILLED = """
-import os, signal, sys
+_STATES = """
+import json, os, shutil, sys
 from pathlib import Path
-import duckdb, pandas  # once, for all that are forked
 from synth_assets.storage.paths import DataPaths
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.storage.toy import TUESDAY, spec
 
 CHANGES = ("os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.mkdir")
+root, states, action = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+copied, copying = [], False
 
-def run_until(left):
-    def count(event, arguments):
-        nonlocal left
-        if event in CHANGES or event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
+def copy():
+    global copying
+    copying = True
+    status = {path: path.lstat() for path in root.rglob("*")}
+    state = {str(path): (each.st_ino, each.st_size, each.st_mtime_ns) for path, each in status.items()}
+    if state not in copied[-1:]:
+        shutil.copytree(root, states / str(len(copied)), symlinks=True)
+        copied.append(state)
+    copying = False
 
-    folder = DataPaths(Path(sys.argv[1]))
-    publisher = Publisher(folder, warehouse=Warehouse(folder), grace_hours=0, keep=1)
-    sys.addaudithook(count)
-    publisher.publish(spec()) if sys.argv[2] == "publish" else publisher.delete("toy", TUESDAY)
+def before_a_change(event, arguments):
+    is_change = event in CHANGES or event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if is_change and not copying:
+        copy()
 
-print("ready", flush=True)
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        run_until(int(line))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+folder = DataPaths(root)
+publisher = Publisher(folder, warehouse=Warehouse(folder), grace_hours=0, keep=1)
+sys.addaudithook(before_a_change)
+publisher.publish(spec()) if action == "publish" else publisher.delete("toy", TUESDAY)
+copy()
+print(json.dumps(len(copied)))
 """
+"""Publishes or deletes, and copies the data folder before each change of it, and at the end."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["publish", "delete"])
 def test_a_kill_between_any_two_steps_leaves_one_whole_state(
-    publisher: Publisher, warehouse: Warehouse, toy_folder: Path, action: str
+    publisher: Publisher, warehouse: Warehouse, published: Path, tmp_path: Path, action: str
 ) -> None:
-    """Killed before its first, second, third ... change of the data folder; then it is done again, to the end."""
+    """What a kill before the first, second, third ... change leaves is whole; then it is done again, to the end."""
     before = {MONDAY: [1, 2], TUESDAY: [4, 3]}
     after = {MONDAY: [8], TUESDAY: [4, 3]} if action == "publish" else {MONDAY: [1, 2]}
+    if action == "publish":
+        write_sample(warehouse, MONDAY, [8])
+    steps = result_of(_STATES, publisher.paths.root, tmp_path / "states", action)
     seen = set()
-    with started(_KILLED, publisher.paths.root, action) as forking:
-        assert forking.stdin is not None
-        assert forking.stdout is not None
-        for step in range(200):
-            shutil.rmtree(publisher.paths.root, ignore_errors=True)
-            shutil.copytree(toy_folder, publisher.paths.root, symlinks=True)
-            if action == "publish":
-                write_sample(warehouse, MONDAY, [8])
-
-            forking.stdin.write(f"{step}\n")
-            forking.stdin.flush()
-            status = int(forking.stdout.readline())
-
-            current = publisher.publications.current()
-            current.verify()
-            found = days(publisher)
-            assert found in (before, after), step
-            assert set(current.samples("toy")) == set(found), step
-            assert publisher.publications.history()[-1]["publication"] == current.id, step
-            seen.add(str(found))
-            if status == 0:
-                break
-            assert status == -9, step
-            publisher.publish(spec()) if action == "publish" else _delete_again(publisher)
-            assert days(publisher) == after, step
-            left = [*publisher.path.parent.iterdir(), *publisher.publications.folder.iterdir()]
-            assert [path for path in left if path.name.startswith(".")] == [], step
-    assert not publisher.publish(spec()).is_new
-    assert step > 10
+    for step in range(steps):
+        folder = DataPaths(tmp_path / "states" / str(step))
+        left = Publisher(folder, warehouse=Warehouse(folder))
+        current = left.publications.current()
+        current.verify()
+        found = days(left)
+        assert found in (before, after), step
+        assert set(current.samples("toy")) == set(found), step
+        assert left.publications.history()[-1]["publication"] == current.id, step
+        seen.add(str(found))
+        left.publish(spec()) if action == "publish" else _delete_again(left)
+        assert days(left) == after, step
+        names = [path.name for path in (*left.path.parent.iterdir(), *left.publications.folder.iterdir())]
+        assert [name for name in names if name.startswith(".")] == [], step
+    assert not left.publish(spec()).is_new
+    assert steps > 10
     assert seen == {str(before), str(after)}
-    assert status == 0
 
 
 def _delete_again(publisher: Publisher) -> None:
@@ -823,57 +815,3 @@ def _delete_again(publisher: Publisher) -> None:
         publisher.delete("toy", TUESDAY)
     except PublicationError as error:
         assert "has no sample of" in str(error)  # noqa: PT017 - it had come to its end
-
-
-_POLL = """
-import json, os, sys
-import duckdb
-from synth_assets import connect
-
-print("ready", flush=True)
-seen, problems, polls, stopped = [], [], 0, False
-root, stop = sys.argv[1:]
-while not stopped:
-    stopped = os.path.exists(stop)  # one more read after the last publication
-    polls += 1
-    try:
-        with connect(root) if polls % 2 else duckdb.connect(f"{root}/published/synthetic.duckdb", read_only=True) as db:
-            versions = [
-                version
-                for table in ("raw", "synthetic_sample", "synthetic_latest", "fidelity")
-                for (version,) in db.execute(f"SELECT DISTINCT x FROM toy.{table}").fetchall()
-            ]
-            ids = db.execute("SELECT DISTINCT publication FROM main.publication").fetchall()
-    except Exception as error:
-        problems.append(str(error))
-        continue
-    if len(versions) != 4 or len(set(versions)) != 1 or len(ids) != 1:
-        problems.append(f"versions {versions}, publications {ids}")
-    elif versions[0] not in seen:
-        seen.append(versions[0])
-print(json.dumps([polls, seen, problems]))
-"""
-
-
-@pytest.mark.slow
-def test_a_reader_in_another_process_always_sees_one_complete_publication(
-    warehouse: Warehouse, publisher: Publisher, tmp_path: Path
-) -> None:
-    def publish(version: int) -> None:
-        write(warehouse, "raw", [version] * 50_000)  # many rows, so that a copy takes a while
-        write_sample(warehouse, MONDAY, [version] * 100)
-        publisher.publish(spec())
-
-    publish(0)
-    with started(_POLL, publisher.paths.root, tmp_path / "stop") as poller:
-        for version in range(1, 11):
-            publish(version)
-        (tmp_path / "stop").touch()
-        output, _ = poller.communicate(timeout=30)
-
-    polls, seen, problems = json.loads(output)
-    assert problems == []
-    assert polls > 10
-    assert seen == sorted(seen)
-    assert len(seen) > 3
-    assert seen[-1] == 10

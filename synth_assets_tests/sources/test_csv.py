@@ -48,7 +48,7 @@ _TEXTS = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(_TEXTS, _TEXTS), min_size=1, max_size=6))
 def test_any_text_survives_quotes(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in [("a", "b"), *rows]]

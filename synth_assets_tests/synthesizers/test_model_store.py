@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ from synth_assets.synthesizers.model_store import ModelCard, ModelStore
 from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
-from synth_assets_tests.storage.processes import bound_by_permissions, on_a_small_disk, read_only
+from synth_assets_tests.storage.processes import BALLAST, bound_by_permissions, on_a_small_disk, read_only
 
 SETTINGS = LanguageModelSettings(
     scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=32, dropout=0.1),
@@ -30,32 +31,44 @@ SETTINGS = LanguageModelSettings(
 )
 SEED = 7
 
-_FIT = """
-import json, os, signal, sys
+_FIT = (
+    BALLAST
+    + """
+import json, os, shutil, signal, sys
 from pathlib import Path
 import pandas as pd
 from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.model_store import ModelStore
 
-root, rows, schema, settings, kill_at = Path(sys.argv[1]), *sys.argv[2:]
+root, rows, schema, attempts = Path(sys.argv[1]), *sys.argv[2:]
 
-def log(line):
-    print(line, flush=True)
-    if kill_at and kill_at in line:
-        os.kill(os.getpid(), signal.SIGKILL)
+for settings, kill_at, free in json.loads(attempts):
+    if free:
+        shutil.rmtree(root / "data", ignore_errors=True)
+        leave_free(root, free)
 
-card = ModelStore(root / "models").fit(
-    pd.read_parquet(rows),
-    TableSchema.model_validate_json(schema),
-    LanguageModelSettings.model_validate_json(settings),
-    seed=7,
-    base_models_dir=root / "base_models",
-    checkpoints_dir=root / "checkpoints",
-    log=log,
-)
-print(json.dumps({"version": card.version, "resumed_from_step": card.resumed_from_step}))
+    def log(line):
+        if kill_at and kill_at in line:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        card = ModelStore(root / "data" / "models").fit(
+            pd.read_parquet(rows),
+            TableSchema.model_validate_json(schema),
+            LanguageModelSettings.model_validate(settings),
+            seed=7,
+            checkpoints_dir=root / "data" / "checkpoints",
+            log=log,
+        )
+        print(card.version, flush=True)
+    except ModelError as error:
+        print(error, flush=True)
 """
+)
+"""Fits a model for each attempt: its settings, the line of the log at which the process is killed, and the kilobytes
+that are left free on the disk. Prints the version, or the error."""
 
 
 def fit_here(
@@ -79,17 +92,18 @@ def arguments(easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path)
 def fit_elsewhere(
     root: Path,
     arguments: list[str],
-    settings: LanguageModelSettings = SETTINGS,
-    kill_at: str = "",
+    *attempts: tuple[LanguageModelSettings, str, int],
+    prefix: Sequence[str] = (),
     **environment: str,
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _FIT, str(root), *arguments, settings.model_dump_json(), kill_at],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+) -> tuple[int, list[str]]:
+    """Run `_FIT`; return its exit code and its lines."""
+    given = json.dumps([(settings.model_dump(mode="json"), kill_at, free) for settings, kill_at, free in attempts])
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", _FIT, str(root), *arguments, given],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode, done.stdout.splitlines()
 
 
 def weights(root: Path, version: str) -> bytes:
@@ -221,80 +235,53 @@ def test_a_version_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_fit_resumes_and_gives_the_same_weights(fitted, arguments: list[str], tmp_path: Path) -> None:
-    uninterrupted, card, _ = fitted
-    killed = fit_elsewhere(tmp_path, arguments, kill_at="finetune: ")
-    killed.communicate(timeout=120)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "models" / card.version).exists()
-    (tmp_path / "models").mkdir(exist_ok=True)
-    (tmp_path / "models" / f".{card.version}-left-by-a-kill").mkdir()
-    output, errors = fit_elsewhere(tmp_path, arguments).communicate(timeout=120)
-    result = json.loads(output.splitlines()[-1])
-    assert result["version"] == card.version, errors
-    assert result["resumed_from_step"] == 8  # the steps of the pretraining
-    assert weights(tmp_path, card.version) == weights(uninterrupted, card.version)
-    assert [path.name for path in (tmp_path / "models").iterdir()] == [card.version]
-
-
-@pytest.mark.slow
-def test_two_processes_fit_a_model_once(arguments: list[str], tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"pretrain": PretrainSettings(rows=4000)})
-    both = [fit_elsewhere(tmp_path, arguments, settings) for _ in range(2)]
-    outputs = [process.communicate(timeout=180) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert sorted("forest: generated" in output for output, _ in outputs) == [False, True]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [30, 300])
-def test_a_full_disk_gives_one_clear_message_and_leaves_no_half_model(
-    arguments: list[str], tmp_path: Path, kilobytes: int
+def test_a_killed_fit_resumes_and_gives_the_same_weights(
+    fitted, arguments: list[str], easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path
 ) -> None:
+    uninterrupted, card, _ = fitted
+    root = tmp_path / "data"
+    assert fit_elsewhere(tmp_path, arguments, (SETTINGS, "finetune: ", 0)) == (-signal.SIGKILL, [])
+    assert not (root / "models" / card.version).exists()
+    (root / "models" / f".{card.version}-left-by-a-kill").mkdir()
+    resumed, _ = fit_here(root, easy_rows, easy_schema)
+    assert resumed.version == card.version
+    assert resumed.resumed_from_step == 8  # the steps of the pretraining
+    assert weights(root, card.version) == weights(uninterrupted, card.version)
+    assert [path.name for path in (root / "models").iterdir()] == [card.version]
+
+
+@pytest.mark.slow
+def test_a_full_disk_gives_one_clear_message(arguments: list[str], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = [*on_a_small_disk(disk, f"{kilobytes}k"), sys.executable, "-c", _FIT]
-    done = subprocess.run(
-        [*command, str(disk), *arguments, SETTINGS.model_dump_json(), ""],
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("synth_assets.errors.ModelError: no model could be fitted and saved in ")
-    assert "MB are free" in last
-    assert '"version"' not in done.stdout
+    prefix = on_a_small_disk(disk, "400k")
+    _, lines = fit_elsewhere(disk, arguments, (SETTINGS, "", 30), (SETTINGS, "", 300), prefix=prefix)
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("no model could be fitted and saved in ")
+        assert "MB are free" in line
 
 
 @pytest.mark.slow
 def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(arguments: list[str], tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    command = [*bound_by_permissions(), sys.executable, "-c", _FIT]
-    with read_only(data):
-        done = subprocess.run(
-            [*command, str(data), *arguments, SETTINGS.model_dump_json(), ""],
-            capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("synth_assets.errors.ModelError: no model could be fitted and saved in ")
-    assert "Permission denied" in last
+    (tmp_path / "data").mkdir()
+    with read_only(tmp_path / "data"):
+        _, (line,) = fit_elsewhere(tmp_path, arguments, (SETTINGS, "", 0), prefix=bound_by_permissions())
+    assert line.startswith("no model could be fitted and saved in ")
+    assert "Permission denied" in line
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["distilgpt2", "distilgtp2"])
-def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(
-    arguments: list[str], tmp_path: Path, name: str
-) -> None:
-    settings = SETTINGS.model_copy(update={"base": name, "epochs": 1, "pretrain": PretrainSettings(rows=0)})
+def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(arguments: list[str], tmp_path: Path) -> None:
+    known, unknown = (
+        SETTINGS.model_copy(update={"base": name, "epochs": 1, "pretrain": PretrainSettings(rows=0)})
+        for name in ("distilgpt2", "distilgtp2")
+    )
     with serve_hub({"distilgpt2": make_tiny_gpt2(tmp_path / "files")}) as hub:
-        process = fit_elsewhere(tmp_path, arguments, settings, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"))
-        output, errors = process.communicate(timeout=180)
-    if name == "distilgtp2":
-        last = errors.strip().splitlines()[-1]
-        assert last.startswith("synth_assets.errors.ModelError: base model 'distilgtp2' cannot be loaded")
-        assert "set synthesizer.base to a folder, a GGUF file or 'scratch'" in last
-        return
-    assert process.returncode == 0, errors
-    version = json.loads(output.splitlines()[-1])["version"]
-    base, commit = ModelStore(tmp_path / "models").card(version).inputs["base"].split("@")
+        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+        _, (version, error) = fit_elsewhere(tmp_path, arguments, (known, "", 0), (unknown, "", 0), **environment)
+    base, commit = ModelStore(tmp_path / "data" / "models").card(version).inputs["base"].split("@")
     assert base == "distilgpt2"
     assert len(commit) == 40
+    assert error.startswith("base model 'distilgtp2' cannot be loaded")
+    assert "set synthesizer.base to a folder, a GGUF file or 'scratch'" in error

@@ -58,10 +58,14 @@ class PretrainSettings(BaseModel):
     )
 
 
-SCRATCH_RECIPE: dict[str, Any] = {"learning_rate": 2e-3, "pretrain": {"learning_rate": 3e-3}}
-"""Settings of a 'scratch' base where none are stated."""
+SCRATCH_RECIPE: dict[str, Any] = {"pretrain": {"learning_rate": 3e-3}}
+"""Settings of a 'scratch' base where none are stated, except for those that depend on the train rows."""
 
-PRETRAINED_RECIPE: dict[str, Any] = {"learning_rate": 2e-4, "pretrain": {"rows": 0, "learning_rate": 2e-4}}
+PRETRAINED_RECIPE: dict[str, Any] = {
+    "batch_size": 64,
+    "learning_rate": 2e-4,
+    "pretrain": {"rows": 0, "learning_rate": 2e-4},
+}
 """Settings of any other base where none are stated. Without the forest and at this peak learning rate, classifiers told
 rows of SmolLM2-135M from real ones of abalone at an AUC of 0.555, as rows of a 'scratch' base with it."""
 
@@ -86,12 +90,17 @@ class LanguageModelSettings(BaseModelSettings):
 
     type: Literal["language_model"] = "language_model"
     epochs: int = Field(default=40, ge=1, description="Maximum number of epochs on the train rows.")
-    batch_size: int = Field(default=64, ge=1, description="Train rows of a training step.")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Train rows of a training step; by default 64, and 128 for a 'scratch' base with 20,000 train rows "
+        "or more.",
+    )
     learning_rate: float | None = Field(
         default=None,
         gt=0.0,
         description="Learning rate, before it decays to 0 in the last fifth of the epochs; by default 0.002 for a "
-        "'scratch' base, 0.0002 for any other.",
+        "'scratch' base, 0.006 with 20,000 train rows or more, and 0.0002 for any other base.",
     )
     validation_fraction: float = Field(
         default=0.1, gt=0.0, lt=1.0, description="Share of the train rows that choose the best epoch, up to 2,000 rows."

@@ -118,7 +118,7 @@ def test_frequencies_are_the_probabilities_of_the_tries(
 ) -> None:
     great = untrained(tiny, order, use_residuals=False, byte_level=byte_level)
     exact = exact_shares(great)
-    rows = great.sample(20_000, k=4000, seed=3)
+    rows = great.sample(8000, k=4000, seed=3)
     assert_shares(rows[rows["n"].isin(tiny["n"])], exact[exact["n"].isin(tiny["n"])], ["k", "n"])
     assert_shares(rows, exact, ["k"])
 
@@ -199,7 +199,7 @@ def test_missing_values_atoms_and_digits_are_as_frequent_as_the_model_has_it(
     assert isinstance(number, NumericEncoder)
     assert (number.has_missing, number.atoms, number.radices) == (True, (7,), (100,))
     exact = exact_shares(great)
-    rows = great.sample(20_000, k=4000, seed=3)
+    rows = great.sample(8000, k=4000, seed=3)
     assert rows["n"].dtype == "Int64"
     assert rows["n"].dropna().between(gappy["n"].min(), gappy["n"].max()).all()
     for frame in (exact, rows):
@@ -224,7 +224,7 @@ def test_an_atom_beside_residuals_is_as_frequent_as_the_model_has_it(
     assert column.predictor is not None
     exact = exact_shares(great)
     for conditions, kept in (({}, exact), ({"y": "!= 555"}, exact[exact["y"] != 555])):
-        rows = great.sample(10_000, k=5000, seed=3, conditions=conditions)
+        rows = great.sample(5000, k=2500, seed=3, conditions=conditions)
         assert great.row_encoder.is_encodable(great.row_encoder.quantise(rows)).all()
         frames = (
             frame.assign(y=frame["y"].map(lambda y: "atom" if y == 555 else str(y // 50 * 50)))
@@ -240,7 +240,7 @@ def test_text_is_as_frequent_as_the_model_has_it(
     great = untrained(table, texts={"note": 2})
     exact = exact_shares(great)
     assert len(exact) == 2 * (1 + 3 + 9)  # no text, or up to two of three characters
-    assert_shares(great.sample(20_000, k=4000, seed=3), exact, ["n", "note"])
+    assert_shares(great.sample(8000, k=4000, seed=3), exact, ["n", "note"])
 
 
 def test_text_alone_is_generated_and_never_empty_where_no_train_row_is(untrained: Callable[..., Any]) -> None:
