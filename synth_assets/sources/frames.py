@@ -125,9 +125,9 @@ def _series(column: Any) -> pd.Series:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         nullable = pd.BooleanDtype() if pa.types.is_boolean(kind) else _nullable_integer(kind)
         return column.to_pandas(types_mapper=lambda _: nullable) if column.null_count else column.to_pandas()
-    if pa.types.is_duration(kind):
-        return column.to_pandas()
     if pa.types.is_floating(kind) or pa.types.is_dictionary(kind):
+        return column.to_pandas()
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
         return column.to_pandas()
     return pd.Series(_texts(column.to_pylist()), dtype="str")
 
