@@ -117,6 +117,7 @@ def evaluate(
     schema: TableSchema | None = None,
     target: str | None = None,
     private: bool = True,
+    constraints: "Sequence[Constraint]" = (),
     title: str = "the table",
     source: str = "the rows given",
     synthesizer: "Synthesizer | None" = None,
@@ -141,6 +142,8 @@ def evaluate(
         of a target are not compared.
     private : bool
         Whether the real rows are confidential. A schema states it itself.
+    constraints : sequence of Constraint
+        Conditions in SQL that every row should satisfy.
     title, source : str
         Name of the table and origin of the real rows, for the report.
     synthesizer : Synthesizer, optional
@@ -203,6 +206,7 @@ def evaluate(
             samples,
             title=title,
             source=source,
+            constraints=constraints,
             knowledge=knowledge,
             log=log,
             details=details,
@@ -291,8 +295,9 @@ def _require_frame(frame: pd.DataFrame, origin: str) -> None:
 
 
 def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame whose column names are text: a name such as 7 becomes '7'."""
-    return frame if all(isinstance(name, str) for name in frame.columns) else frame.rename(columns=str)
+    """Return a frame whose column names are text: a name such as 7 becomes '7', one of two levels "('a', 'b')"."""
+    is_text = all(isinstance(name, str) for name in frame.columns)
+    return frame if is_text else frame.set_axis([str(name) for name in frame.columns], axis="columns")
 
 
 def _require_same_columns(frames: dict[str, pd.DataFrame], name: str, *, optional: Sequence[str]) -> None:

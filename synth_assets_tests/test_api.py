@@ -55,12 +55,12 @@ def test_progress_is_plain_lines_where_stderr_is_no_terminal(
 
 def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.DataFrame({"x": [1, 2] * 30, "note": [f"note {n * n} of {60 - n}" for n in range(60)]})
-    frame["took"] = pd.to_timedelta(frame["x"])
+    frame["month"] = pd.period_range("2020-01", periods=60, freq="M")
 
     synthesize(frame, 5, synthesizer=Stub(), progress=False)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "Left out: 'took' holds time differences. Convert them to numbers, dates or text to have them.",
+        "Left out: 'month' holds periods. Convert them to numbers, dates or text to have them.",
         "Left out of the synthetic rows: 'note'. The text of a table that is private is not written.",
     ]
     caplog.clear()
@@ -111,6 +111,8 @@ def test_columns_without_text_as_names_keep_them() -> None:
     frame = pd.DataFrame({7: [1, 2] * 30, "label": ["a", "b"] * 30})
 
     assert list(synthesize(frame, 5, target="label", synthesizer=Stub(), progress=False)) == [7, "label"]
+    levels = frame.set_axis(pd.MultiIndex.from_tuples([("a", 7), ("b", "label")]), axis="columns")
+    assert list(synthesize(levels, 5, synthesizer=Stub(), progress=False)) == [("a", 7), ("b", "label")]
 
 
 def _real(seed: int, n: int = 80) -> pd.DataFrame:

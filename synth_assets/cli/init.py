@@ -28,7 +28,13 @@ DEFS = Path(__file__).parents[1] / "defs"
 
 SETTINGS = "defs.yaml"
 
-_USUAL: dict[str, tuple[Any, ...]] = {"thousands": ("",), "quote": ('"',), "escape": ('"',), "header": (True,)}
+_USUAL: dict[str, tuple[Any, ...]] = {
+    "thousands": ("",),
+    "quote": ('"',),
+    "escape": ('"',),
+    "header": (True,),
+    "skip": (0,),
+}
 """What is not said of a dialect."""
 
 _TEMPLATE = """\
@@ -66,9 +72,10 @@ def init(
 ) -> None:
     """Infer the columns of a table, print them, and write the table's settings.
 
-    FILE is a table in CSV of any dialect, Parquet, JSON or Excel, which is copied into the data folder if it is not in
-    there; URL begins with https:// or s3://. The settings go to defs/<table>/defs.yaml, the columns to a lock beside
-    it. FILE may also be a defs.yaml, of any type of source: then its lock alone is written.
+    FILE is a table in CSV of any dialect, Parquet, JSON or Excel, which is copied into the data folder if it is not
+    in there, or a folder in there with several such files; URL begins with https:// or s3://. The settings go to
+    defs/<table>/defs.yaml, the columns to a lock beside it. FILE may also be a defs.yaml, of any type of source: then
+    its lock alone is written.
     """
     from synth_assets.schema.lock import LOCK
 
@@ -142,12 +149,12 @@ def _settings_of(paths: DataPaths, source: str, file: Path, *, force: bool) -> t
         return {"type": "s3" if source.startswith("s3://") else "url", "url": source}, None
     if not file.exists():
         raise ForeseenError(f"there is no file {file}. Expected a table in CSV, Parquet, JSON or Excel, or a URL.")
-    if not file.is_file():
-        raise ForeseenError(
-            f"{file} is a folder; expected a file. For several files of one table, write a {SETTINGS} with the source "
-            "`{ type: file, path: <folder in the data folder> }`, and name it as FILE."
-        )
     resolved = file.resolve()
+    if not file.is_file() and not (resolved.is_relative_to(paths.root) and resolved != paths.root):
+        raise ForeseenError(
+            f"{file} is a folder outside the data folder; expected a file, or a folder in {paths.root} with files of "
+            "one table. Copy it there."
+        )
     if resolved.is_relative_to(paths.root):
         return {"type": "file", "path": resolved.relative_to(paths.root).as_posix()}, None
     copy = paths.root / file.name

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from synth_assets.cli.options import private_option, processes_option
+from synth_assets.cli.options import count, private_option, processes_option
 from synth_assets.cli.output import bytes_to
 from synth_assets.errors import ForeseenError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from synth_assets.schema.constraints import Constraint
+    from synth_assets.schema.table import TableSchema
 
 HOLDOUT_SHARE = 0.2
 """The share of the rows that is held out for the report."""
@@ -26,17 +31,25 @@ FEW_ROWS = 200
 GATE_FAILED = 3
 """Exit code after rows that fail a blocking gate."""
 
+MAX_CELLS = 500_000_000
+"""Cells of synthetic rows that are held in memory."""
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
 @click.argument("file", type=_FILE)
-@click.option("--rows", "-n", type=click.IntRange(min=1), required=True, help="Number of synthetic rows.")
+@click.option("--rows", "-n", type=count, required=True, help="Number of synthetic rows; 1e6 is one too.")
 @click.option("--output", "-o", type=_FILE, required=True, help="File for the rows: .csv or .parquet.")
 @click.option("--target", help="Column to predict from the others; the report compares estimators of it.")
 @click.option("--report", type=_FILE, help="File for the report of the evaluation: one HTML page.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
-@click.option("--schema", "schema_file", type=_FILE, help="YAML file with the columns; otherwise they are inferred.")
+@click.option(
+    "--schema",
+    "schema_file",
+    type=_FILE,
+    help="YAML file with the columns and, optionally, constraints, or a defs.yaml; otherwise columns are inferred.",
+)
 @click.option(
     "--synthesizer", default="language_model", show_default=True, help="language_model, be_great, forest or smote."
 )
@@ -64,10 +77,11 @@ def synthesize(
     Exit code 3 means that the rows are written, but fail a gate: do not publish them.
     """
     from synth_assets import api
+    from synth_assets.schema.constraints import check_constraints
+    from synth_assets.schema.definition import TableDefinition
     from synth_assets.schema.dtypes import restore_dtypes
     from synth_assets.schema.infer import infer
     from synth_assets.schema.split import Split, select
-    from synth_assets.schema.table import TableSchema
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
     from synth_assets.sources.file import read_file, require_suffix
     from synth_assets.synthesizers import SYNTHESIZERS
@@ -83,13 +97,16 @@ def synthesize(
             raise ForeseenError(f"{result} cannot be written: there is no folder {result.parent}.")
 
     frame = read_file(file)
+    constraints: tuple[Constraint, ...] = ()
     if schema_file is None:
         inference = infer(frame, target, origin=str(file), private=private is not False)
         schema = inference.schema
         for line in filter(None, (inference.left_out_text, *inference.notices)):
             _say(line)
     else:
-        schema = TableSchema.from_yaml(schema_file)
+        stated = TableDefinition.from_yaml(schema_file)
+        check_constraints(stated.constraints, stated.schema)
+        schema, constraints = stated.schema, stated.constraints
         schema = schema if target is None else schema.with_target(target)
         schema = schema if private is None else schema.model_copy(update={"private": private})
         if unstated := api.unstated_text(frame, schema):
@@ -97,6 +114,7 @@ def synthesize(
     table = schema.coerce(frame, origin=str(file))
     refuse_invalid(table, schema, origin=str(file))
     refuse_unlearnable(schema, len(table), origin=str(file))
+    _require_memory(rows, schema)
     types = Counter(column.type for column in schema.columns)
     _say(
         f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''} "
@@ -109,6 +127,7 @@ def synthesize(
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)
         write(synthetic)
+        _say_violations(synthetic, constraints, schema)
         return
     held_out = max(round(HOLDOUT_SHARE * len(table)), MIN_HOLDOUT)
     _require_enough(file, len(table), rows)
@@ -128,6 +147,7 @@ def synthesize(
         train,
         holdout,
         schema=schema,
+        constraints=constraints,
         title=file.stem,
         source=file.name,
         synthesizer=fitted,
@@ -163,6 +183,24 @@ def _require_enough(file: Path, rows: int, synthetic: int) -> None:
             f"--rows is {synthetic}; an evaluation needs at least {MIN_HOLDOUT} synthetic rows. Request more, or pass "
             "--no-holdout for rows without an evaluation."
         )
+
+
+def _require_memory(rows: int, schema: "TableSchema") -> None:
+    most = MAX_CELLS // len(schema.published)
+    if rows > most:
+        raise ForeseenError(
+            f"--rows is {rows:,}; the rows are held in memory, of this table at most {most:,}. Request fewer, or take "
+            "the table into a project with `synth-assets init`: `synth-assets sample --execution local` writes any "
+            "number in parts."
+        )
+
+
+def _say_violations(synthetic: "pd.DataFrame", constraints: "Sequence[Constraint]", schema: "TableSchema") -> None:
+    from synth_assets.schema.constraints import violations
+
+    if constraints:
+        for name, violated in violations(synthetic, constraints, schema).items():
+            _say(f"constraint {name}: {int(violated.sum()):,} of {len(synthetic):,} synthetic rows violate it.")
 
 
 def _write(synthetic: "pd.DataFrame", output: Path) -> None:

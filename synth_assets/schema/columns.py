@@ -63,7 +63,7 @@ MOCK_TEXT_WORDS = 8
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
-_OFFSET = r"[T ]\d.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$"
+_OFFSET = r"[T ]\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
 """A time in ISO 8601 that ends with its offset from UTC."""
 
 
@@ -547,6 +547,7 @@ class TimeColumn(OrderedColumn):
             return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
         if values.dtype == object:
             values = values.where([not isinstance(value, Number) for value in values])
+        values = values if self.format else with_numeric_offset(values)
         parsed = pd.to_datetime(values, errors="coerce", format=self.format or "ISO8601", utc=True)
         return parsed.dt.tz_localize(None).astype("datetime64[us]")
 
@@ -798,6 +799,12 @@ def _may_hold_text(values: pd.Series) -> bool:
     return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
 
 
+def with_numeric_offset(values: pd.Series) -> pd.Series:
+    """Return points in time, as text or not, in which `UTC` or `GMT` at the end is written +00:00, as in ISO 8601."""
+    named = values.astype("str").str.fullmatch(r".*\d ?(?:UTC|GMT)\s*").fillna(False).astype(bool)
+    return values.mask(named, values.astype("str").str.replace(r" ?(?:UTC|GMT)\s*$", "+00:00", regex=True))
+
+
 def _has_offset(values: pd.Series, format_: str | None) -> np.ndarray:
     """Return, for each point in time, text in a format or in ISO 8601 or not, whether it states its offset from UTC."""
     if not _may_hold_text(values):
@@ -814,9 +821,11 @@ def _folded(values: pd.Series) -> pd.Series:
 
 
 def _floats(values: pd.Series) -> np.ndarray:
-    """Return values as floats; NaN where one is missing or no number."""
+    """Return values as floats, time differences in seconds; NaN where one is missing or no number."""
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_datetime64_any_dtype(values.dtype):
         return np.full(len(values), np.nan)
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        values = values.dt.total_seconds()
     numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
     return numbers
 

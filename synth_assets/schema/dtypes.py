@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api import types
 
@@ -49,6 +50,8 @@ def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
         return values.astype(dtype) if isinstance(values.dtype, pd.StringDtype) else values
     if isinstance(dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert(dtype.tz).astype(dtype) if values.dt.tz is not None else values
+    if types.is_timedelta64_dtype(dtype):
+        return pd.to_timedelta(values.astype("float64"), unit="s").dt.round(np.datetime_data(dtype)[0]).astype(dtype)
     converted = values.astype(dtype)
     is_whole = types.is_integer_dtype(dtype)
     return values if is_whole and (converted != values).any() else converted  # NumPy drops digits that do not fit

@@ -21,6 +21,7 @@ from synth_assets.schema.columns import (
     Integer,
     TableError,
     Text,
+    with_numeric_offset,
     without_arrow,
 )
 from synth_assets.schema.table import TableSchema, refuse_duplicates
@@ -55,6 +56,9 @@ MAX_SPAN = 2**62
 MIN_LONG_DIGITS = 19
 """Digits of whole numbers that may be so far apart."""
 
+FIRST_LONG = 10**15
+"""Numbers of keys that are all greater leave the smaller ones to new keys."""
+
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
 
@@ -84,6 +88,11 @@ MISSING_TEXTS = (
     "k.a.",
     "<na>",
     "nat",
+    "#div/0!",
+    "#value!",
+    "#num!",
+    "0000-00-00",
+    "0000-00-00 00:00:00",
 )
 """Texts, in lower case, that stand for an empty cell where every other value is a number, a date, or true or false."""
 
@@ -97,7 +106,6 @@ _UNSUPPORTED = {
     "period": "periods",
     "time": "times of day",
     "timedelta": "time differences",
-    "timedelta64": "time differences",
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
 
@@ -122,7 +130,9 @@ _TIME_WORDS = {
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
 
-_SIGNS = r"[$€£¥%]|(?<=[0-9]),(?=[0-9]{3})|\s"
+_SIGNS = r"[$€£¥%]|(?<=[0-9]),(?=[0-9]{3})|\s|^\((?=[^()]*\)$)|(?<=[0-9])[)-]$"
+_UNIT = r"(?<=[0-9])\s?([A-Za-zµ°/]+[²³]?)$"
+_CLOCK = r"(?:-?[0-9]+ days?,? )?-?[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp][Mm])?"
 _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _DIGITS = r"[+-]?[0-9]+"
 _ZERO_LED = r"[+-]?0[0-9]+"
@@ -130,7 +140,8 @@ _UUID = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _WORD = r"[A-Za-z0-9_-]{1,64}"
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _ISO_TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
-_OFFSET = r" ?(?:Z|[+-]\d{2}:?\d{2}|[+-]\d{2})"
+_OFFSET = r" ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})"
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d{2}", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 
 _DATE_FORMATS = (
     (r"\d{1,2}\.\d{1,2}\.\d{4}", ("%d.%m.%Y",)),
@@ -145,6 +156,13 @@ _DATE_FORMATS = (
     (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
     (r"[A-Za-z]+ \d{1,2}, \d{4}", ("%B %d, %Y",)),
 )
+_DIGIT_FORMATS = (
+    (f"{_YEAR}{_MONTH}", "%Y%m"),
+    (f"{_YEAR}-{_MONTH}", "%Y-%m"),
+    (f"{_YEAR}{_MONTH}{_DAY}", "%Y%m%d"),
+    (rf"{_YEAR}{_MONTH}{_DAY}\d{{6}}", "%Y%m%d%H%M%S"),
+)
+"""Formats of digits that may be a number or a name: dates if there are `MIN_RUN` different ones, and all are."""
 _TIME_FORMATS = (
     ("", ""),
     (r" \d{1,2}:\d{2}", " %H:%M"),
@@ -299,6 +317,12 @@ def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
     kind = types.infer_dtype(values, skipna=True)
     if kind in _UNSUPPORTED:
         raise _Unsupported(f"holds {_UNSUPPORTED[kind]}")
+    if kind == "timedelta64" or types.is_timedelta64_dtype(values.dtype):
+        seconds = values.dt.total_seconds()
+        column = (Integer if (seconds.dropna() % 1 == 0).all() else Float)(
+            name=name, unit="s", nullable=_has_gaps(values)
+        )
+        return _Guess(column, "time differences, in seconds")
     if kind == "boolean":
         return _Guess(Boolean(name=name, nullable=_has_gaps(values)), "true and false")
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
@@ -390,6 +414,8 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     if not is_gap.all():
         kept = bare[~is_gap]
         common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(is_gap.any()), "missing_values": gaps}
+        if (dates := _digits_as_dates(kept, common)) is not None:
+            return dates
         numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
         if numbers is not None:
             return numbers
@@ -453,6 +479,20 @@ def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -
     column = Id(**common, pattern=pattern, start=start, repeats=not is_unique)
     reason = "whole numbers that differ by more than 62 bits" if high - low >= MAX_SPAN else "very long whole numbers"
     return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
+
+
+def _digits_as_dates(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
+    """Return a column of dates if all different texts are digits such as 20240131, 202401 or 2024-01."""
+    if len(kept) < MIN_RUN:
+        return None
+    found = next((each for each in _DIGIT_FORMATS if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
+    if found is None or not kept.str.fullmatch(found[0]).all() or not _reads(kept, found[1]):
+        return None
+    years, months = kept.str.slice(0, 4).astype("int64"), kept.str.slice(-2).astype("int64")
+    if found[1] == "%Y-%m" and (months == (years + 1) % 100).all():  # seasons, such as 2009-10
+        return None
+    kind = Datetime if "%H" in found[1] else Date
+    return _Guess(kind(**common, format=found[1]), f"dates in the format {found[1]}{_said_of_gaps(common)}")
 
 
 def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...]:
@@ -519,7 +559,7 @@ def _notice(guess: _Guess) -> str:
 
 
 def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
-    """Return a sentence on labels or text that are numbers, but for signs or a few other texts; else None."""
+    """Return a sentence on labels or text that are numbers or times, but for signs or a few texts; else None."""
     if not isinstance(column, Categorical | Text):
         return None
     unique = pd.Series(values.dropna().astype("str").str.strip().unique(), dtype="str")
@@ -533,13 +573,42 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
             f"{column.name!r} is read as {column.type}, and holds numbers but for {_quoted(list(others))}: correct the "
             f"source, or state type: float and missing_values: [{_quoted(list(others))}] for the column."
         )
+    if not len(others):
+        return None
     bare = others.str.replace(_SIGNS, "", regex=True)
-    if len(others) == len(unique) and pd.to_numeric(bare, errors="coerce").notna().all():
+    units = others.str.extract(_UNIT, expand=False)
+    if units.nunique(dropna=False) == 1 and len(others) == len(unique):
+        bare = bare.str.replace(_UNIT, "", regex=True)
+    if pd.to_numeric(bare, errors="coerce").notna().all():
         return (
-            f"{column.name!r} is read as {column.type}, and holds numbers with signs, such as {unique.iloc[0]!r}: "
+            f"{column.name!r} is read as {column.type}, and holds numbers with signs, such as {others.iloc[0]!r}: "
             "remove the signs in the source to have it learned as numbers."
         )
-    return None
+    if isinstance(column, Text) and unique.str.fullmatch(_CLOCK).all():
+        return (
+            f"{column.name!r} is read as text, and holds times of day or durations, such as {unique.iloc[0]!r}: "
+            "convert them to a number of minutes or seconds in the source to have them learned as numbers."
+        )
+    return _nearly_dates(column, unique)
+
+
+def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
+    """Return a sentence on labels or text that are dates but for a few other texts; else None."""
+    shapes = unique.str.replace(r"[0-9]+", "0", regex=True)
+    is_usual = (shapes == shapes.mode()[0]).to_numpy()
+    others = unique[~is_usual]
+    if not 0 < len(others) <= MAX_NAMES or is_usual.mean() < NEARLY_ALL:
+        return None
+    found = _times_as_text(unique[is_usual], {"name": column.name, "missing_values": ()})
+    if not found:
+        return None
+    formats = " or ".join(repr(_format(each)) for each in found)
+    with_format = "" if found[0].column.format is None else f", format: {formats}"  # type: ignore[union-attr]
+    return (
+        f"{column.name!r} is read as {column.type}, and holds dates but for {_quoted(list(others))}: correct the "
+        f"source, or state type: {found[0].column.type}{with_format} and missing_values: "
+        f"[{_quoted(list(others))}] for the column."
+    )
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:
@@ -579,6 +648,7 @@ def _said_of_gaps(common: Mapping[str, Any]) -> str:
 
 
 def _reads(texts: pd.Series, format_: str) -> bool:
+    texts = with_numeric_offset(texts)
     return bool(pd.to_datetime(texts, errors="coerce", format=format_, utc=True).notna().all())
 
 
@@ -689,10 +759,10 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     if len(before) + len(after) >= min(len(least), len(greatest)) or "#" in before + after:
         return None
     digits = unique.str.slice(len(before), -len(after) if after else None)
-    if not digits.str.fullmatch("[0-9]{1,18}").all():
+    if not digits.str.fullmatch("[0-9]{1,40}").all():
         return None
-    lengths, numbers = digits.str.len(), pd.to_numeric(digits)
-    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.startswith("0").any()
+    lengths, numbers = digits.str.len(), digits.astype("object").map(int)
+    has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.fullmatch("0[0-9]+").any()
     if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
     is_numbered = len(unique) >= MIN_RUN and before + after
@@ -701,6 +771,10 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     width = int(lengths.min()) if has_one_length else 1
     pattern = f"{before}{'#' * width}{after}"
     start = int(numbers.max()) + 1
+    if start >= MAX_SPAN:  # longer than keys are counted: the new ones begin below the real ones
+        if numbers.min() < FIRST_LONG:
+            return None
+        start = 1
     return _Guess(Id(name=name, pattern=pattern, start=start), f"unique in every row, numbered as {least!r}")
 
 

@@ -1,5 +1,6 @@
 """The checks of a stored table against its schema."""
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -34,9 +35,15 @@ def refuse_unlearnable(schema: TableSchema, rows: int, *, origin: str) -> None:
         raise TableError(f"{origin} has {rows} row; at least {MIN_ROWS} are needed to learn a table.")
     if not schema.compared and not (schema.text_is_published and schema.names_of("text")):
         held = ", ".join(f"{column.name} ({column.type})" for column in schema.columns)
+        delimiter = ""
+        if len(schema.columns) == 1 and re.search(r"\W", schema.names[0]):
+            delimiter = (
+                " If the file has another delimiter than a comma, a semicolon, a tab or '|', state "
+                "`dialect: { delimiter: ... }` under `source` in defs.yaml, or replace it in the file."
+            )
         raise TableError(
             f"{origin} has nothing to learn: {held}. Add a column of labels, numbers or dates, state another type for "
-            "one of these, or publish the text of a table that is not private."
+            f"one of these, or publish the text of a table that is not private.{delimiter}"
         )
 
 

@@ -64,7 +64,11 @@ def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
     dialect = dialect_of(path, stated)
     names, skip = _header(path, dialect)
     numbers = [name for name in names if re.fullmatch(dialect.number_pattern(), name)]
-    refuse_names(names, origin=str(path), hint=_NO_HEADER if numbers and dialect.header else "")
+    hint = _NO_HEADER if numbers and dialect.header else ""
+    named = names
+    while len(named) > 1 and not named[-1].strip():  # every line may end with delimiters
+        named = named[:-1]
+    refuse_names(named if all(named) else names, origin=str(path), hint=hint)
     with _as_utf8(path, dialect) as (file, compression):
         try:
             table = _rows(file, dialect, len(names), skip=skip, compression=compression)
@@ -73,10 +77,13 @@ def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
                 table = _rows(rewritten, _PLAIN, len(names), skip=0, compression="none", named=(path, dialect))
         except _UnreadableRows as error:
             raise _located(path, dialect, len(names), str(error)) from error
+    if any(column.null_count < len(column) for column in table.columns[len(named) :]):
+        refuse_names(names, origin=str(path), hint=hint)
+    table = table.select(range(len(named)))
     if dialect.rewrites_numbers:
         table = _with_decimal_points(table, dialect)
     frame = to_frame(table)
-    frame.columns = pd.Index(names)
+    frame.columns = pd.Index(named)
     return frame
 
 
@@ -188,7 +195,11 @@ def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
     with _text(path, dialect.encoding or "utf-8") as stream:
         above = 0
         line = stream.readline()
-        while line and (not line.strip("\r\n") or (not above and _STATED_DELIMITER.match(line))):
+        if _STATED_DELIMITER.match(line):
+            above, line = 1, stream.readline()
+        for _ in range(dialect.skip or 0):
+            above, line = above + 1, stream.readline()
+        while line and not line.strip("\r\n"):
             above += 1
             line = stream.readline()
         try:

@@ -20,6 +20,9 @@ DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_ROWS = 5000
 """Rows at the head of a file in which its dialect is looked for."""
 
+MAX_ABOVE, SAMPLE_LINES = 20, 20
+"""Lines above a header, at most, and lines from the header on that are compared with them."""
+
 GAPS = (
     *("?", "-", "--", "NA", "N/A", "NaN", "NULL", "None", "#N/A", "k.A."),
     *("na", "n/a", "nan", "null", "none"),
@@ -47,6 +50,9 @@ class Dialect(BaseModel):
     )
     escape: Literal["", '"', "'", "\\"] | None = Field(
         default=None, description="Character before a quote inside a quoted cell: the quote itself, or a backslash."
+    )
+    skip: int | None = Field(
+        default=None, ge=0, description="Lines above the header, such as a title; blank ones alone need not be counted."
     )
     header: bool = Field(default=True, description="Whether the first row has the names of the columns.")
 
@@ -115,8 +121,10 @@ def find_dialect(sample: str, stated: Dialect, *, encoding: str) -> Dialect:
     Dialect
         The dialect, complete.
     """
+    skip = stated.skip if stated.skip is not None else _lines_above(sample, stated)
+    sample = "".join(sample.splitlines(keepends=True)[skip:]) if skip else sample
     quote = stated.quote if stated.quote is not None else _find_quote(sample)
-    known = stated.model_copy(update={"encoding": encoding, "quote": quote})
+    known = stated.model_copy(update={"encoding": encoding, "quote": quote, "skip": skip})
     delimiters = DELIMITERS if stated.delimiter is None else (stated.delimiter,)
     escapes = (quote, "\\") if quote and f"\\{quote}" in sample else (quote,)
     split = [
@@ -162,6 +170,40 @@ def _split(sample: str, dialect: Dialect) -> _Split:
     except csv.Error as error:  # a quoted cell may end after the sample
         return _Split(dialect, rows, is_whole="end of data" in str(error))
     return _Split(dialect, rows, is_whole=True)
+
+
+def _lines_above(sample: str, stated: Dialect) -> int:
+    """Return the number of lines above the header: comments, titles, and blank lines below them.
+
+    The lines below, up to `SAMPLE_LINES`, have as many cells each, and more than one; a title has no delimiter, and the
+    last comment not as many. A title is no comment: the line below it must be a header, without numbers above a column
+    of numbers.
+    """
+    lines = sample.splitlines()[: MAX_ABOVE + SAMPLE_LINES]
+    n_comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    for delimiter in DELIMITERS if stated.delimiter is None else (stated.delimiter,):
+        dialect = stated.model_copy(update={"delimiter": delimiter, "quote": '"'})
+        n_titles = next((i for i, line in enumerate(lines) if delimiter in line), 0)
+        for start in (n_comments, n_titles):
+            above = [line for line in lines[:start] if line.strip()]
+            below = [line for line in lines[start : start + SAMPLE_LINES] if line.strip()]
+            if not above or start > MAX_ABOVE or len(below) <= 2 or not stated.header:
+                continue
+            rows = [next(dialect.reader(iter([line]))) for line in [*below, above[-1]]]
+            widths = {len(row) for row in rows[:-1]}
+            is_table = len(widths) == 1 and widths.isdisjoint((1, len(rows[-1])))
+            if is_table and (start == n_comments or _is_header(rows[0], rows[1:-1])):
+                return start
+    return 0
+
+
+def _is_header(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    number = "|".join(_number(*marks) for marks in ((".", ","), (",", ".")))
+    if not all(name.strip() for name in names) or any(re.fullmatch(number, name) for name in names):
+        return False
+    return any(
+        _all_match(number, [cell for cell in cells if cell.strip()] or ["-"]) for cells in zip(*rows, strict=True)
+    )
 
 
 def _find_quote(sample: str) -> str:

@@ -23,6 +23,8 @@ _FIRST_BYTES = {
     b"\xd0\xcf\x11\xe0": ("Excel workbook", ".xls"),
     b"SQLite format 3": ("SQLite database", ""),
     b"%PDF": ("PDF document", ""),
+    b"BZh": ("bzip2 archive", ""),
+    b"\xfd7zXZ": ("xz archive", ""),
 }
 
 
@@ -46,8 +48,13 @@ def format_of(path: Path) -> str:
             )
         return named or "CSV"
     if by_content is None:
-        use = f", with `type: {content.split()[0].lower()}`" if "database" in content else ""
-        raise SourceError(f"{path} is a {content}; expected a file of {_listed(list(FORMATS))}{use}.")
+        use = ""
+        if "database" in content:
+            kind = content.split()[0].lower()
+            use = f" For a table in it, write a defs.yaml with the source `{{ type: {kind}, path: ..., table: ... }}`."
+        elif "archive" in content:
+            use = " Unpack it, or compress it by gzip or zstd."
+        raise SourceError(f"{path} is a {content}; expected a file of {_listed(list(FORMATS))}.{use}")
     if named not in (None, by_content):
         article = "an" if content[0] in "AEIOU" else "a"
         raise SourceError(f"{path} is {article} {content}; rename it to {path.stem}{suffix}.")
@@ -150,7 +157,9 @@ def _read_excel(path: Path, sheet: str | None) -> Any:
             raise SourceError(f"{path} has no sheet {sheet!r}; its sheets are {_listed([repr(n) for n in names])}.")
         cells = workbook.get_sheet_by_name(sheet if sheet is not None else names[0]).to_python()
     except python_calamine.CalamineError as error:
-        raise SourceError(f"{path} is not an Excel workbook: {reason_of(error)}.") from error
+        raise SourceError(
+            f"{path} is not an Excel workbook: {reason_of(error)}. If it is an archive of other files, unpack it."
+        ) from error
     used = [i for i in range(len(cells[0]) if cells else 0) if any(row[i] != "" for row in cells)]
     rows = [[None if row[i] == "" else row[i] for i in used] for row in cells if any(cell != "" for cell in row)]
     if not rows:

@@ -125,7 +125,9 @@ def _series(column: Any) -> pd.Series:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         nullable = pd.BooleanDtype() if pa.types.is_boolean(kind) else _nullable_integer(kind)
         return column.to_pandas(types_mapper=lambda _: nullable) if column.null_count else column.to_pandas()
-    if pa.types.is_floating(kind) or pa.types.is_timestamp(kind) or pa.types.is_dictionary(kind):
+    if pa.types.is_floating(kind) or pa.types.is_dictionary(kind):
+        return column.to_pandas()
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
         return column.to_pandas()
     return pd.Series(_texts(column.to_pylist()), dtype="str")
 
@@ -141,7 +143,7 @@ def _without_decimals(column: Any) -> Any:
     import pyarrow as pa
 
     if column.type.scale > 0:
-        return column.cast(pa.float64())
+        return column.cast(pa.string()).cast(pa.float64())  # to the nearest float, which a direct cast may miss
     try:
         return column.cast(pa.int64())
     except pa.ArrowException:  # more digits than 64 bits hold

@@ -94,6 +94,20 @@ def test_a_file_in_the_data_folder_stays_there_and_a_table_can_be_public() -> No
     assert list(Path("data").iterdir()) == [Path("data/sub")]
 
 
+def test_a_folder_of_files_in_the_data_folder_is_one_table() -> None:
+    Path("data/sales").mkdir(parents=True)
+    for month in (1, 2):
+        pd.DataFrame({"x": [1.5, 2.5] * 9, "y": range(18)}).to_csv(f"data/sales/{month}.csv", index=False)
+
+    done = run("data/sales")
+
+    assert done.exit_code == 0, done.output
+    assert settings("sales").source.path == "sales"
+    assert "36 rows, 2 columns." in done.stderr
+    Path("data/sales").rename("elsewhere")
+    assert "elsewhere is a folder outside the data folder" in run("elsewhere").stderr
+
+
 def test_a_url_is_read_and_stated(tmp_path: Path) -> None:
     requests = []
 

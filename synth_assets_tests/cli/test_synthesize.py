@@ -95,10 +95,28 @@ def test_labels_and_limits_of_the_schema_hold(columns: str, message: str | None)
         assert message in done.stderr
 
 
+@pytest.mark.usefixtures("fast_evaluation")
+def test_constraints_of_the_schema_are_evaluated(table: pd.DataFrame) -> None:
+    never = f"{{name: never, sql: 'x > {table['x'].max()}'}}"
+    Path("schema.yaml").write_text(f"columns: [{{name: x, type: float}}]\nconstraints: [{never}]")
+
+    counted = run("table.csv", *OUTPUT, "--schema", "schema.yaml", "--no-holdout")
+    assert "constraint never: 60 of 60 synthetic rows violate it." in counted.stderr
+    evaluated = run("table.csv", *OUTPUT, "--schema", "schema.yaml", "--report", "report.html")
+    assert evaluated.exit_code == 3
+    assert "never" in Path("report.html").read_text()
+
+    Path("schema.yaml").write_text("columns: [{name: x, type: float}]\nconstraints: [{name: c, sql: 'y > 0'}]")
+    refused = run("table.csv", *OUTPUT, "--schema", "schema.yaml")
+    assert refused.exit_code == 1
+    assert "constraint" in refused.stderr
+    assert "fitted" not in refused.stderr
+
+
 def test_types_are_inferred_and_written_as_they_came() -> None:
     lines = [
         "zip;when;paid;open;note",
-        *(f"0{i % 3};{i % 28 + 1}.1.2024;{i % 7},5;TRUE;note {i * i}" for i in range(60)),
+        *(f"0{i % 3};{i % 28 + 1}.1.2024;{i % 7},5;TRUE;note {i * i} of {i}" for i in range(60)),
     ]
     Path("table.csv").write_text("\n".join(lines))
     Path("schema.yaml").write_text("columns: [{name: note, type: text}]\nprivate: false")
@@ -151,6 +169,9 @@ class _Passed:
         ("a,split\n" + "1,2\n" * 50, (), "columns: 'split' would clash with a column that the pipeline adds"),
         ("a,b\n" + "1,2\n" * 49 + "1,inf\n", (), "column 'b' has inf in data row 50, which is not a finite number"),
         ("a,b\n" + "1,2\n" * 50, ("-n", "3"), "--rows is 3; an evaluation needs at least 5 synthetic rows."),
+        ("a,b\n" + "1,2\n" * 50, ("-n", "1e9"), "--rows is 1,000,000,000; the rows are held in memory, of this"),
+        ("a,b\n" + "1,2\n" * 50, ("-n", "1.5"), "'1.5' is not a whole number from 1 to 1e12, such as 5000 or 1e9."),
+        ("x:y\n" + "".join(f"{i}:a\n" for i in range(50)), (), "If the file has another delimiter than a comma,"),
         ("a,b\n" + "1,2\n" * 50, ("-o", "rows.xlsx"), "rows.xlsx: the suffix is '.xlsx'; expected .csv or .parquet."),
         ("a,b\n" + "1,2\n" * 50, ("-o", "no/rows.csv"), "no/rows.csv cannot be written: there is no folder no."),
         ("a,b\n" + "1,2\n" * 50, ("--report", "r.html", "--no-holdout"), "--no-holdout leaves no row"),

@@ -31,6 +31,8 @@ def _objects(*values: object) -> pd.Series:
         pd.array([1.5, None, 2], dtype="Float64"),
         pd.to_datetime(["2024-01-31", None, "2024-02-01"]).as_unit("ns"),
         pd.to_datetime(["2024-01-31 08:30", "2024-02-01 00:00", None]).as_unit("ns").tz_localize("Europe/Berlin"),
+        pd.to_timedelta(["1 day 08:30:00.1", None, "-00:00:07"]),
+        pd.to_timedelta([90, 0, 60], unit="s").as_unit("s"),
         _objects(date(2024, 1, 31), None, date(1999, 12, 31)),
         _objects(Decimal("1.50"), Decimal("2.00"), Decimal("0.25")),
         _objects("a", "b", "a"),

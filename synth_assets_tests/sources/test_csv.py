@@ -148,6 +148,33 @@ def test_blank_lines_above_the_header_are_skipped(tmp_path: Path) -> None:
     assert cells(read(tmp_path, "\n\na,b\n1,2\n")) == [["1", "2"]]
 
 
+@pytest.mark.parametrize(
+    "above",
+    ["# exported by x, y and z\n#\n", "Sales report\n", "Sales report\n2024\n\n", "\n# title\n", "sep=,\n# title\n"],
+)
+def test_comments_and_titles_above_the_header_are_skipped(tmp_path: Path, above: str) -> None:
+    frame = read(tmp_path, above + "a,b\n1,x\n2,y\n")
+
+    assert list(frame) == ["a", "b"]
+    assert cells(frame) == [["1", "x"], ["2", "y"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["name\nSmith, Ann\nJones, Bob\nBrown, Eve\n", 'price\n"1,5"\n"2,5"\n"3,5"\n', "#id,b\n1,2\n3,4\n5,6\n"]
+)
+def test_a_header_is_no_title(tmp_path: Path, text: str) -> None:
+    assert list(read(tmp_path, text)) == text.splitlines()[0].split(",")
+
+
+def test_delimiters_at_the_end_of_every_line_make_no_column(tmp_path: Path) -> None:
+    frame = read(tmp_path, "a,b,,\n1,x,,\n2,,,\n")
+
+    assert list(frame) == ["a", "b"]
+    assert cells(frame) == [["1", "x"], ["2", None]]
+    with pytest.raises(SourceError, match="columns 3, 4 have no name"):
+        read(tmp_path, "a,b,,\n1,x,,\n2,y,,z\n")
+
+
 # Numbers
 
 
@@ -256,7 +283,7 @@ def test_a_compressed_file_is_read(tmp_path: Path, compressed: Any) -> None:
         (b"PAR1\x15\x04\xff", r"t\.csv is a Parquet file; rename it to t\.parquet\.$"),
         (b"PK\x03\x04\x14", r"t\.csv is an Excel workbook or other ZIP archive; rename it to t\.xlsx\.$"),
         (b'[{"a": 1}]', r"t\.csv is a JSON file; rename it to t\.json\.$"),
-        (b"SQLite format 3\0", r"t\.csv is a SQLite database; .*with `type: sqlite`"),
+        (b"SQLite format 3\0", r"t\.csv is a SQLite database; .*the source `{ type: sqlite,"),
         (b"<!DOCTYPE html>", r"t\.csv is a web page"),
         ("a,b\nä,1\nü,2\n".encode() + b"\xe4,3\n", r"line 4 is not in UTF-8, as expected\. State it"),
         (b"a,b\n1,2\n3,4,5\n", r"line 3 has 3 cells, and the header has 2\. Correct the line, or state the dialect"),
@@ -309,7 +336,7 @@ def test_the_dialect_found_reads_the_file_as_finding_does(tmp_path: Path) -> Non
     found = FileSource(path="t.csv").load(tmp_path).dialect
 
     assert found is not None
-    assert found == Dialect(delimiter=";", decimal=",", thousands=".", encoding="cp1252", quote='"', escape='"')
+    assert found == Dialect(delimiter=";", decimal=",", thousands=".", encoding="cp1252", quote='"', escape='"', skip=0)
     stated = FileSource.model_validate({"path": "t.csv", "dialect": found.model_dump()})
     pd.testing.assert_frame_equal(stated.load(tmp_path).frame, frame)
 

@@ -67,7 +67,7 @@ def test_values_of_other_types_come_as_numbers_or_text(tmp_path: Path) -> None:
 
     table = pa.table(
         {
-            "price": [Decimal("1.25"), None],
+            "price": [Decimal("6.27"), None],
             "lot": pa.array([Decimal(7), None], pa.decimal128(20, 0)),
             "kind": pa.array(["a", None]).dictionary_encode(),
             "list": [[1, 2], None],
@@ -79,7 +79,7 @@ def test_values_of_other_types_come_as_numbers_or_text(tmp_path: Path) -> None:
 
     frame = read_file(tmp_path / "t.parquet")
 
-    assert frame.iloc[0, :-1].tolist() == [1.25, 7, "a", "[1, 2]", "03:04:00"]
+    assert frame.iloc[0, :-1].tolist() == [6.27, 7, "a", "[1, 2]", "03:04:00"]
     assert frame.iloc[1].isna().all()
 
 

@@ -210,6 +210,16 @@ def test_the_last_part_of_a_date_is_its_weekday(dtype: str, low: str) -> None:
     assert (indices[:, 1] == days.dt.day_of_week).all()
 
 
+@pytest.mark.parametrize("freq", ["MS", "ME", "QS"])
+def test_dates_that_are_first_or_last_days_of_months_stay_so(freq: str) -> None:
+    days = pd.Series(pd.date_range("2015-01-01", "2023-12-31", freq=freq), name="x").astype("datetime64[s]")
+
+    encoder = NumericEncoder.fit(days[days.dt.month != 4])  # the range is kept, and a month without rows may come
+
+    assert encoder.to_values(np.array(encoder.listed)).tolist() == days.tolist()
+    assert NumericEncoder.fit(days + pd.Timedelta(1, "D")).listed == ()
+
+
 def test_a_time_has_weekday_hour_and_minute() -> None:
     rng = np.random.default_rng(0)
     times = pd.Series(pd.to_datetime("2023-05-01") + pd.to_timedelta(rng.integers(0, 10**6, 500), unit="min")).astype(
@@ -449,6 +459,16 @@ def test_residuals_of_times_keep_hour_and_weekday() -> None:
     assert ((indices[:, -2] - table["end"].dt.day_of_week) % 7).nunique() == 1  # a week starts on one of seven days
     pd.testing.assert_frame_equal(round_trip(row_encoder, table), table)
     assert row_encoder.not_before == ((0, 1),)
+
+
+def test_times_of_different_units_keep_their_order_and_their_units() -> None:
+    rng = np.random.default_rng(0)
+    start = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**5, 600), unit="h")
+    table = pd.DataFrame({"start": start, "end": start + pd.to_timedelta(rng.integers(0, 9000, 600), unit="s")})
+    row_encoder = RowEncoder.fit(table.astype("datetime64[us]"), ["start", "end"])
+
+    assert row_encoder.not_before == ((0, 1),)
+    assert [column.grid_step for column in row_encoder.columns if isinstance(column, NumericEncoder)] == [3600, 1]
 
 
 def test_an_all_empty_column_predicts_nothing_and_breaks_nothing() -> None:

@@ -76,8 +76,8 @@ class Grid:
     rounded_share: float = 0.0
 
     @classmethod
-    def fit(cls, values: pd.Series) -> "Grid":
-        """Choose the grid of a column.
+    def fit(cls, values: pd.Series, unit: str | None = None) -> "Grid":
+        """Choose the grid of a column; of datetimes with a unit of time, if it is stated.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Grid:
             if not len(micro):
                 return cls("datetime", timezone=zone)
             units = (unit for unit, size in MICROSECONDS.items() if np.mean(micro % size == 0) >= KEPT_SHARE)
-            unit = next(units, "microsecond")
+            unit = unit or next(units, "microsecond")
             rounded_share = float(np.mean(micro % MICROSECONDS[unit] != 0))
             return cls("datetime", unit=unit, timezone=zone, rounded_share=rounded_share)
         if pd.api.types.is_integer_dtype(dtype):
@@ -143,6 +143,12 @@ class Grid:
                 "float", digits=SIGNIFICANT_DIGITS, least_exponent=int(exponents.min()), rounded_share=1.0
             )  # fmt: skip
         return cls("float", max(decimals, 0), rounded_share=_rounded_share(numbers, max(decimals, 0)))
+
+    def is_comparable(self, other: "Grid") -> bool:
+        """Return whether both are of dates, or of times in one unit, so that quantised values are of one order."""
+        if self.type not in ("date", "datetime") or self.type != other.type:
+            return False
+        return self.unit == other.unit and (self.timezone is None) == (other.timezone is None)
 
     @property
     def mantissas(self) -> int:

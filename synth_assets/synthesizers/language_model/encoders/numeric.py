@@ -38,6 +38,9 @@ MIN_LISTED_ROWS, LISTED_SHARE = 5, 0.5
 """A column has no other values than the train rows' if there are at most so many, each in so many train rows, and they
 are at most this share of the grid's points: codes, price lists, first days of months."""
 
+MIN_MONTHS = 3
+"""Different days from which on dates that are all the first, or all the last, of a month are months."""
+
 EXACT_SHARE = 0.5
 """A relation that predicts so many train rows to the last digit, such as a sum or a copy, is kept to the last digit."""
 
@@ -85,7 +88,8 @@ class NumericEncoder:
     atom_values : tuple of float
         The values that they stand for exactly, of a column of floats.
     listed : tuple of int
-        The only quantised values that are generated, ascending; empty if any between `low` and `high` may be.
+        The only quantised values that are generated, ascending; empty if any between `low` and `high` may be. Of dates
+        that are first or last days of months, those of all months.
     """
 
     name: str
@@ -108,15 +112,15 @@ class NumericEncoder:
     is_numeric: ClassVar[bool] = True
 
     @classmethod
-    def fit(cls, values: pd.Series) -> "NumericEncoder":
-        """Fit the encoder to the values of a column, without a predictor.
+    def fit(cls, values: pd.Series, unit: str | None = None) -> "NumericEncoder":
+        """Fit the encoder to the values of a column, without a predictor; `unit` is as of `Grid.fit`.
 
         Raises
         ------
         ModelError
             If a value has more digits than can be encoded.
         """
-        grid = Grid.fit(values)
+        grid = Grid.fit(values, unit)
         quantised = grid.quantise(values)
         is_present = quantised != MISSING
         present = quantised[is_present]
@@ -127,6 +131,8 @@ class NumericEncoder:
         if 0 < len(distinct) <= min(MAX_LISTED_VALUES, LISTED_SHARE * encoder.n_values):
             listed = tuple(distinct.tolist()) if counts.min() >= MIN_LISTED_ROWS else ()
             encoder = replace(encoder, listed=listed)
+        if grid.type == "date" and not encoder.listed:
+            encoder = replace(encoder, listed=_days_of_months(distinct))
         if encoder.n_values >= MAX_HEADS:
             atoms = _find_atoms(present, step)
             exact: tuple[float, ...] = ()
@@ -335,6 +341,22 @@ class NumericEncoder:
         elif after_point == 0 and n_after:
             digits += "."
         return f"{'-' if number < 0 else ''}{digits}"
+
+
+def _days_of_months(days: np.ndarray) -> tuple[int, ...]:
+    """Return the first days of all months of a range, or the last ones, if the days, since 1970, are no others.
+
+    Where the days are whole quarters or years apart, so are those that are returned.
+    """
+    months = days.astype("datetime64[D]").astype("datetime64[M]")
+    for shift in (0, 1):
+        of_months = (months + shift).astype("datetime64[D]").astype(np.int64) - shift
+        if len(days) >= MIN_MONTHS and (of_months == days).all():
+            step = common_step(months.astype(np.int64))
+            every = np.arange(months[0], months[-1] + 1, step) + shift
+            found = every.astype("datetime64[D]").astype(np.int64) - shift
+            return tuple(found.tolist()) if len(found) <= MAX_LISTED_VALUES else ()
+    return ()
 
 
 def _find_atoms(quantised: np.ndarray, step: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNENCODABLE
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
+from synth_assets.synthesizers.language_model.encoders.grid import MICROSECONDS
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
 from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
 from synth_assets.synthesizers.language_model.encoders.support import ForbiddenPairs, find_forbidden_pairs
@@ -118,6 +119,7 @@ class RowEncoder:
     ) -> "RowEncoder":
         _check(train, column_order, texts)
         encoders = {name: _fit_column(train[name]) for name in train.columns if name not in texts}
+        encoders |= _in_one_unit(train, encoders)
         values = {name: encoder.quantise(train[name]) for name, encoder in encoders.items()}
         order = list(column_order)
         order += [name for name, encoder in encoders.items() if not encoder.is_numeric and name not in column_order]
@@ -285,6 +287,18 @@ def _fit_column(values: pd.Series) -> ValueEncoder:
     return CategoricalEncoder.fit(values) if is_label else NumericEncoder.fit(values)
 
 
+def _in_one_unit(train: pd.DataFrame, encoders: Mapping[str, ValueEncoder]) -> dict[str, NumericEncoder]:
+    """Return encoders of the datetimes whose unit is coarser than the finest one, in this: 08:00 is before 08:00:30."""
+    times = {
+        name: encoder
+        for name, encoder in encoders.items()
+        if isinstance(encoder, NumericEncoder) and encoder.grid.type == "datetime" and not encoder.grid.rounded_share
+    }
+    finest = min((each.grid.unit for each in times.values()), key=lambda unit: MICROSECONDS[unit], default="")
+    coarser = [name for name, encoder in times.items() if encoder.grid.unit != finest]
+    return {name: NumericEncoder.fit(train[name], finest) for name in coarser}
+
+
 def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the pairs of columns of dates of which the second is never before the first, though it could be."""
     dates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")]
@@ -292,7 +306,7 @@ def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tu
     for one in dates:
         for other in dates:
             first, second = columns[one], columns[other]
-            if one == other or first.grid != second.grid or first.high <= second.low:  # type: ignore[union-attr]
+            if one == other or not first.grid.is_comparable(second.grid) or first.high <= second.low:  # type: ignore[union-attr]
                 continue
             both = (quantised[:, [one, other]] != MISSING).all(axis=1)
             if both.sum() >= MIN_ORDERED_ROWS and (quantised[both, one] <= quantised[both, other]).all():
