@@ -262,6 +262,13 @@ def test_a_value_that_many_rows_share_is_exact_beside_residuals() -> None:
     assert (indices[is_atom, 1:] == ABSENT).all()
 
 
+def test_a_far_date_that_many_rows_share_leaves_the_others_predictable() -> None:
+    start = pd.Series(pd.date_range("2023-01-01", periods=400, freq="8h"))
+    end = start.dt.normalize().where(np.arange(400) % 4 > 0, pd.Timestamp("9999-12-31")).astype("datetime64[us]")
+    encoder = RowEncoder.fit(pd.DataFrame({"start": start, "end": end}), ["start"])
+    assert encoder.columns[1].predictor is not None  # type: ignore[union-attr]
+
+
 def test_a_value_off_the_grid_that_many_rows_share_is_exact() -> None:
     values = np.random.default_rng(0).normal(50, 9, 1000)
     values[:100] = 1 / 3

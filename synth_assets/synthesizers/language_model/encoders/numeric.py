@@ -31,7 +31,8 @@ MIN_PERIODS = 8
 """Number of values with the same last digits that the range of a column has, for these digits to be looked at."""
 
 SPARSE_SHARE, REPEATED_SHARE = 0.05, 0.5
-"""A column is sparse if it has fewer different values than this share of the grid's points, and of the train rows."""
+"""A column is sparse if it has fewer different values than this share of the grid's points between those that are no
+atoms, and than this share of the train rows."""
 
 MAX_LISTED_VALUES = 1000
 MIN_LISTED_ROWS, LISTED_SHARE = 5, 0.5
@@ -139,7 +140,9 @@ class NumericEncoder:
             if grid.type == "float":
                 floats = values.to_numpy("float64", na_value=np.nan)[is_present]
                 exact = tuple(_most_frequent(floats[present == atom]) for atom in atoms)
-            is_sparse = SPARSE_SHARE * encoder.n_values > len(distinct) < REPEATED_SHARE * len(present)
+            written = distinct[~np.isin(distinct, atoms)]
+            points = int(np.ptp(written)) // step + 1 if len(written) else 1
+            is_sparse = SPARSE_SHARE * points > len(distinct) < REPEATED_SHARE * len(present)
             encoder = replace(encoder, atoms=atoms, atom_values=exact, is_sparse=is_sparse)
         return encoder._with_codes(low, high)
 
