@@ -195,11 +195,7 @@ def test_the_services_of_the_compose_file_run_a_lineage_without_containers(tmp_p
 
     with postgresql_server() as database:
         here = {
-            "DAGSTER_PG_HOST": database.host,
-            "DAGSTER_PG_PORT": str(database.port),
-            "DAGSTER_PG_USER": database.user,
-            "DAGSTER_PG_PASSWORD": database.password,
-            "DAGSTER_PG_DB": database.database,
+            **database.dagster_variables,
             "SYNTH_ASSETS_CODE_HOST": "127.0.0.1",
             VARIABLE: str(data),
         }

@@ -163,7 +163,8 @@ def in_turn(folder: Path, rank: int) -> Iterator[tuple[str, int]]:
 
 def test_processes_that_work_together_start_again_when_one_is_lost(cluster: Cluster, tmp_path: Path) -> None:
     items = list(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=2))
-    assert items == [("0", 2)] * 2
+    assert (tmp_path / "died").exists()
+    assert items in ([("0", 2)], [("0", 2)] * 2)  # the first attempt may be lost before its item arrives
 
 
 def test_a_group_that_no_cluster_has_room_for(cluster: Cluster, tmp_path: Path) -> None:

@@ -26,13 +26,7 @@ def test_it_differs_from_that_of_one_machine_in_storage_and_launcher_alone() -> 
 def server() -> Iterator[Mapping[str, str]]:
     """Start a server with a database; return what the environment says of it."""
     with postgresql_server() as server:
-        yield {
-            "DAGSTER_PG_HOST": server.host,
-            "DAGSTER_PG_PORT": str(server.port),
-            "DAGSTER_PG_USER": server.user,
-            "DAGSTER_PG_PASSWORD": server.password,
-            "DAGSTER_PG_DB": server.database,
-        }
+        yield server.dagster_variables
 
 
 @pytest.mark.slow

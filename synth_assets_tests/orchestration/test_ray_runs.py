@@ -24,10 +24,11 @@ from synth_assets.orchestration.days import Days
 from synth_assets.orchestration.executor import step_executor
 from synth_assets.orchestration.io_manager import WarehouseIOManager
 from synth_assets.orchestration.settings import FreshnessSettings
+from synth_assets.publishing import client
 from synth_assets.schema.columns import Integer
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema
-from synth_assets.storage.paths import VARIABLE, DataPaths
+from synth_assets.storage.paths import STORAGE_VARIABLE, VARIABLE, DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse
 from synth_assets.synthesizers import parts
 from synth_assets.synthesizers.base import Log, SampleSettings
@@ -35,7 +36,10 @@ from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.live.runs import all_ended, runs
 from synth_assets_tests.live.server import dagster_dev, wait_for
+from synth_assets_tests.live.tiny_location import SAMPLE_ROWS, tiny_table
+from synth_assets_tests.services.databases import postgresql_server
 from synth_assets_tests.stub_synthesizer import Stub
+from synth_assets_tests.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -144,6 +148,31 @@ def test_a_sample_of_a_lineage_has_the_rows_of_one_process(
         stored = warehouse.parts("toy", "synthetic_sample", DAY)
         assert (stored is not None) == (execution.type == "ray")
     pd.testing.assert_frame_equal(found["ray"], found["local"])
+
+
+def test_the_whole_lineage_on_postgresql_ray_and_an_object_store(
+    cluster: Cluster, bucket: Any, placeholder_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, data, store = tmp_path / "home", tmp_path / "data", "s3://shop/data"
+    for folder in (home, data):
+        folder.mkdir()
+    shutil.copy(PROJECT / "deploy" / "postgres" / "dagster.yaml", home)
+    tiny_table(pd.read_csv(placeholder_csv)).to_csv(data / "abalone.csv", index=False)
+    monkeypatch.setenv(STORAGE_VARIABLE, store)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(synthetic_sample, "SHARD_ROWS", SAMPLE_ROWS // 2)  # so that a sample is drawn in parts
+    with postgresql_server() as server:
+        for name, value in server.dagster_variables.items():
+            monkeypatch.setenv(name, value)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            outcome = World(data, instance=instance).run(execution={"type": "ray", "address": cluster.address})
+            assert outcome.success, outcome.messages
+            assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS]
+    assert list(data.glob("samples/**/*.parquet"))
+    shutil.rmtree(data)  # a consumer elsewhere has the object store alone
+    with client.connect(store) as connection:
+        assert connection.sql("SELECT count(*) FROM abalone.synthetic_latest").fetchall() == [(SAMPLE_ROWS,)]
+        assert connection.sql("SELECT count(*) FROM abalone.fidelity").fetchall() > [(0,)]
 
 
 def test_a_run_whose_cluster_dies_fails_with_one_message_and_resumes(

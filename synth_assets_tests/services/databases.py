@@ -34,6 +34,17 @@ class Server:
         """Return the address of the database."""
         return f"{self.scheme}://{self.user}:{quote(self.password, safe='')}@{self.host}:{self.port}/{self.database}"
 
+    @property
+    def dagster_variables(self) -> dict[str, str]:
+        """Return the variables that deploy/postgres/dagster.yaml reads."""
+        return {
+            "DAGSTER_PG_HOST": self.host,
+            "DAGSTER_PG_PORT": str(self.port),
+            "DAGSTER_PG_USER": self.user,
+            "DAGSTER_PG_PASSWORD": self.password,
+            "DAGSTER_PG_DB": self.database,
+        }
+
 
 @contextmanager
 def postgresql_server() -> Iterator[Server]:

@@ -129,11 +129,12 @@ def test_pickled_weights_of_the_hub_are_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_what_is_not_stated_depends_on_the_base_and_decides_the_version() -> None:
     scratch, pretrained = LanguageModelSettings(), LanguageModelSettings(base="distilgpt2")
-    assert scratch.resolved().learning_rate == 2e-3
-    assert scratch.resolved().pretrain.rows is None
-    assert pretrained.resolved().learning_rate == 2e-4
+    assert scratch.resolved().pretrain.learning_rate == 3e-3
+    assert (scratch.resolved().learning_rate, scratch.resolved().pretrain.rows) == (None, None)  # the table decides
+    assert (pretrained.resolved().batch_size, pretrained.resolved().learning_rate) == (64, 2e-4)
     assert pretrained.resolved().pretrain.rows == 0
-    stated = LanguageModelSettings(base="distilgpt2", learning_rate=0.01, pretrain={"rows": 5, "learning_rate": 0.02})
+    pretrain = {"rows": 5, "learning_rate": 0.02}
+    stated = LanguageModelSettings(base="distilgpt2", batch_size=8, learning_rate=0.01, pretrain=pretrain)
     assert stated.resolved() == stated
     assert pretrained.inputs() == LanguageModelSettings(base="distilgpt2", learning_rate=2e-4).inputs()
     assert pretrained.inputs() != stated.inputs()
