@@ -82,7 +82,7 @@ class SampleFolder(ABC):
 
     @abstractmethod
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Return those of the files that are not there."""
+        """Return the files that are missing."""
 
     @abstractmethod
     def has_arrived(self, name: str) -> bool:

@@ -90,7 +90,7 @@ class NumericEncoder:
         The values that they stand for exactly, of a column of floats.
     listed : tuple of int
         The only quantised values that are generated, ascending; empty if any between `low` and `high` may be. Of dates
-        that are first or last days of months, those of all months.
+        that are first or last days of months, the same days of all months.
     """
 
     name: str
