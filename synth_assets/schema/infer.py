@@ -24,6 +24,7 @@ from synth_assets.schema.columns import (
     with_numeric_offset,
     without_arrow,
 )
+from synth_assets.schema.number_formats import find_format, parse_format
 from synth_assets.schema.table import TableSchema, refuse_duplicates
 
 MIN_ROWS = 2
@@ -104,7 +105,6 @@ _UNSUPPORTED = {
     "complex": "complex numbers",
     "interval": "intervals",
     "period": "periods",
-    "time": "times of day",
     "timedelta": "time differences",
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
@@ -129,6 +129,12 @@ _TIME_WORDS = {
 
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
+
+_TOTALS = {
+    *("total", "totals", "grand total", "sum", "subtotal", "average", "summe", "gesamt", "gesamtsumme", "insgesamt"),
+    *("somme", "totale", "suma", "итого", "всего", "合计", "总计", "合計", "총계"),
+}
+"""What the last row begins with, in lower case, if it is the total of the others."""
 
 _SIGNS = r"[$€£¥%]|(?<=[0-9]),(?=[0-9]{3})|\s|^\((?=[^()]*\)$)|(?<=[0-9])[)-]$"
 _UNIT = r"(?<=[0-9])\s?([A-Za-zµ°/]+[²³]?)$"
@@ -235,7 +241,8 @@ def infer(
     """Infer the type of each column from its values, its dtype and its name.
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
-    that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
+    that type, and so do numbers in one format, such as $1,234.50, 12 kg or 08:30; whole numbers with leading zeros do
+    not. Unique values that are consecutive, long, UUIDs or of a pattern
     such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
     ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
@@ -288,6 +295,8 @@ def infer(
         )
     notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
+    if total := _total_row(frame, guesses):
+        notices = (total, *notices)
     if _has_values_as_names(frame, guesses):
         notices = (_no_header(frame), *notices)
     if all(guess.column.role == "id" for guess in guesses.values()):
@@ -419,6 +428,8 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
         numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
         if numbers is not None:
             return numbers
+        if (formatted := _formatted_numbers(kept, common, is_unique=is_unique)) is not None:
+            return formatted
         readings = _times_as_text(unique[~is_gap], common)
         if len(readings) == 1:
             return readings[0]
@@ -467,6 +478,19 @@ def _numbers_as_text(
         column = guess.column.model_copy(update={"missing_values": common["missing_values"]})
         return _Guess(column, f"{guess.reason}{said}")
     return _Guess(Integer(**common), f"{guess.reason}{said}")
+
+
+def _formatted_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> _Guess | None:
+    """Return a column of numbers if all different texts are numbers in one format, such as $1,234.50 or 08:30."""
+    if is_unique and _key_word(common["name"]) is not None:
+        return None
+    if find_format(kept.head(_SAMPLE)) is None or (pattern := find_format(kept)) is None:
+        return None
+    format_ = parse_format(pattern)
+    numbers = pd.to_numeric(format_.read(kept), errors="coerce")
+    kind = Integer if types.is_integer_dtype(numbers.dtype) else Float
+    reason = f"{format_.noun} in the format {pattern}{_said_of_gaps(common)}"
+    return _Guess(kind(**common, format=pattern, unit=format_.unit or None), reason)
 
 
 def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> _Guess:
@@ -609,6 +633,27 @@ def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
         f"source, or state type: {found[0].column.type}{with_format} and missing_values: "
         f"[{_quoted(list(others))}] for the column."
     )
+
+
+def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None:
+    """Return a sentence on a last row that is the total of the others, by its first word or its numbers; else None."""
+    last = frame.iloc[-1].dropna()
+    first = str(last.iloc[0]).strip() if len(last) else ""
+    is_total = first.casefold().rstrip(":") in _TOTALS and (frame[last.index[0]].astype("str") == first).sum() == 1
+    summed = [name for name, guess in guesses.items() if guess.column.type in ("integer", "float")]
+    if not is_total and not (len(frame) > MIN_RUN and any(_ends_with_sum(guesses[n].column, frame[n]) for n in summed)):
+        return None
+    found = f"begins with {first!r}" if is_total else "is the sum of the rows above"
+    return (
+        f"The last row {found} and may hold totals: it would be learned as a row like the others. Remove it from the "
+        "source if it does."
+    )
+
+
+def _ends_with_sum(column: Column, values: pd.Series) -> bool:
+    numbers = column.comparable(column.coerce(values, origin="rows")).dropna().to_numpy()
+    rest, last = numbers[:-1], float(numbers[-1]) if len(numbers) else 0.0
+    return len(rest) >= MIN_RUN and abs(last) > np.abs(rest).max() and bool(np.isclose(rest.sum(), last, rtol=1e-9))
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:

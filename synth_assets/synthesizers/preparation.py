@@ -3,6 +3,7 @@
 It is the same for every synthesizer, and happens around it: a synthesizer sees neither keys nor hidden labels.
 """
 
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Self
@@ -12,11 +13,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError
-from synth_assets.schema.columns import Categorical, Id
+from synth_assets.schema.columns import Categorical, Column, Id, NumericColumn
+from synth_assets.schema.number_formats import NumberFormat
 from synth_assets.schema.table import OTHER, TableSchema
 
 RARE = "(rare)"
 """What a synthesizer learns in place of a hidden label that is drawn; extended where the column has this label."""
+
+
+_QUOTES = "'\""
 
 
 class RareLabels(BaseModel):
@@ -145,13 +150,12 @@ class Preparation(BaseModel):
     def learned_schema(self) -> TableSchema:
         """The schema of the rows that a synthesizer learns."""
         learned = self.table_schema.select(_learned_names(self.table_schema))
-        columns = tuple(
-            column.model_copy(update={"categories": (*column.labels, self.rare_labels[column.name].token)})
-            if column.name in self.rare_labels
-            else column
-            for column in learned.columns
-        )
-        return learned.model_copy(update={"columns": columns})
+        return learned.model_copy(update={"columns": tuple(map(self._learned_column, learned.columns))})
+
+    def _learned_column(self, column: Column) -> Column:
+        if column.name in self.rare_labels:
+            return column.model_copy(update={"categories": (*column.labels, self.rare_labels[column.name].token)})
+        return column.model_copy(update={"format": None}) if isinstance(column, NumericColumn) else column
 
     def prepare(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Select the columns that are learned, and replace the labels that are hidden.
@@ -236,6 +240,8 @@ class Preparation(BaseModel):
                     f"conditions name {name!r}, a column of text, which is not published; state conditions on other "
                     "columns, or publish_text: true, and fit again."
                 )
+            if isinstance(column, NumericColumn) and column.number_format is not None:
+                restricted[name] = _with_numbers(conditions[name], column.number_format)
             if name not in self.hidden_labels:
                 continue
             condition = conditions[name]
@@ -285,6 +291,16 @@ def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
             f"the {len(rows)} train rows have missing values ({listed_counts}) in columns that are not nullable. State "
             "nullable: true for these columns, or drop the rows, or fill them in."
         )
+
+
+def _with_numbers(condition: str, format_: NumberFormat) -> str:
+    """Return a condition whose values in the format of a column are plain numbers."""
+
+    def plain(match: re.Match[str]) -> str:
+        operator, value = match.groups()
+        return f"{operator} {format_.read(pd.Series([value.strip(_QUOTES)]))[0]}"
+
+    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
 
 
 def _learned_names(schema: TableSchema) -> list[str]:
