@@ -79,7 +79,7 @@ def synthesize(
     from synth_assets import api
     from synth_assets.schema.constraints import check_constraints
     from synth_assets.schema.definition import TableDefinition
-    from synth_assets.schema.dtypes import as_in_source, restore_dtypes
+    from synth_assets.schema.dtypes import restore_dtypes
     from synth_assets.schema.infer import infer
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
@@ -122,9 +122,7 @@ def synthesize(
     )
 
     def write(synthetic: "pd.DataFrame") -> None:
-        if schema_file is None:
-            synthetic = restore_dtypes(synthetic, frame, schema)
-        _write(as_in_source(synthetic, schema) if output.suffix.lower() == ".csv" else synthetic, output)
+        _write(restore_dtypes(synthetic, frame, schema) if schema_file is None else synthetic, output)
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)

@@ -142,6 +142,8 @@ _CLOCK = r"(?:-?[0-9]+ days?,? )?-?[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)
 _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _DIGITS = r"[+-]?[0-9]+"
 _ZERO_LED = r"[+-]?0[0-9]+"
+_CODE_WITH_E = r"[0-9]+E[0-9]+"
+"""Codes such as 3E5, which read as numbers: as one, it is written 3E+5, 3.0E5 or 3e5."""
 _UUID = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _WORD = r"[A-Za-z0-9_-]{1,64}"
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
@@ -157,18 +159,33 @@ _DATE_FORMATS = (
     (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
     (r"\d{1,2}\.\d{1,2}\.\d{2}", ("%d.%m.%y",)),
     (r"\d{1,2}/\d{1,2}/\d{2}", ("%m/%d/%y", "%d/%m/%y")),
-    (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
-    (r"\d{1,2} [A-Za-z]{3} \d{4}", ("%d %b %Y",)),
-    (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
-    (r"[A-Za-z]+ \d{1,2}, \d{4}", ("%B %d, %Y",)),
+    *(
+        (pattern.replace("MONTH", month), (format_.replace("MONTH", name),))
+        for month, name in ((r"[A-Za-z]{3}", "%b"), (r"[A-Za-z]+", "%B"))
+        for pattern, format_ in (
+            (r"\d{1,2}-MONTH-\d{4}", "%d-MONTH-%Y"),
+            (r"\d{1,2}-MONTH-\d{2}", "%d-MONTH-%y"),
+            (r"\d{1,2} MONTH \d{4}", "%d MONTH %Y"),
+            (r"MONTH \d{1,2}, \d{4}", "MONTH %d, %Y"),
+            (r"[A-Za-z]{3}, \d{1,2} MONTH \d{4}", "%a, %d MONTH %Y"),
+            (r"[A-Za-z]+, \d{1,2} MONTH \d{4}", "%A, %d MONTH %Y"),
+            (r"[A-Za-z]+, MONTH \d{1,2}, \d{4}", "%A, MONTH %d, %Y"),
+        )
+    ),
 )
-_DIGIT_FORMATS = (
+_SHORT_FORMATS = (
+    (r"[A-Za-z]{3} \d{4}", "%b %Y"),
+    (r"[A-Za-z]{3}-\d{4}", "%b-%Y"),
+    (r"[A-Za-z]{3}-\d{2}", "%b-%y"),
+    (r"[A-Za-z]+ \d{4}", "%B %Y"),
+    (f"{_MONTH}/{_YEAR}", "%m/%Y"),
     (f"{_YEAR}{_MONTH}", "%Y%m"),
     (f"{_YEAR}-{_MONTH}", "%Y-%m"),
     (f"{_YEAR}{_MONTH}{_DAY}", "%Y%m%d"),
+    (rf"{_YEAR}{_MONTH}{_DAY}(?:[01]\d|2[0-3])[0-5]\d", "%Y%m%d%H%M"),
     (rf"{_YEAR}{_MONTH}{_DAY}\d{{6}}", "%Y%m%d%H%M%S"),
 )
-"""Formats of digits that may be a number or a name: dates if there are `MIN_RUN` different ones, and all are."""
+"""Formats of what may be a number, a label or a name: dates if there are `MIN_RUN` different ones, and all are."""
 _TIME_FORMATS = (
     ("", ""),
     (r" \d{1,2}:\d{2}", " %H:%M"),
@@ -297,7 +314,9 @@ def infer(
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
     if total := _total_row(frame, guesses):
         notices = (total, *notices)
-    if _has_values_as_names(frame, guesses):
+    if repeated := _repeated_header(frame):
+        notices = (repeated, *notices)
+    elif _has_values_as_names(frame, guesses):
         notices = (_no_header(frame), *notices)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
@@ -423,7 +442,7 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     if not is_gap.all():
         kept = bare[~is_gap]
         common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(is_gap.any()), "missing_values": gaps}
-        if (dates := _digits_as_dates(kept, common)) is not None:
+        if (dates := _short_dates(kept, common)) is not None:
             return dates
         numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
         if numbers is not None:
@@ -460,7 +479,7 @@ def _numbers_as_text(
     floats = pd.to_numeric(kept, errors="coerce").to_numpy("float64", na_value=np.nan)
     if np.isnan(floats).any():
         return None
-    if kept.str.fullmatch(_ZERO_LED).any():
+    if kept.str.fullmatch(_ZERO_LED).any() or kept.str.fullmatch(_CODE_WITH_E).all():
         return None
     said = _said_of_gaps(common)
     if not kept.str.fullmatch(_WHOLE).all():
@@ -505,16 +524,17 @@ def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -
     return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
 
 
-def _digits_as_dates(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
-    """Return a column of dates if all different texts are digits such as 20240131, 202401 or 2024-01."""
+def _short_dates(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
+    """Return a column of dates if all different texts are such as 20240131, 202401, 2024-01 or Jan 2024."""
     if len(kept) < MIN_RUN:
         return None
-    found = next((each for each in _DIGIT_FORMATS if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
+    found = next((each for each in _SHORT_FORMATS if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
     if found is None or not kept.str.fullmatch(found[0]).all() or not _reads(kept, found[1]):
         return None
-    years, months = kept.str.slice(0, 4).astype("int64"), kept.str.slice(-2).astype("int64")
-    if found[1] == "%Y-%m" and (months == (years + 1) % 100).all():  # seasons, such as 2009-10
-        return None
+    if found[1] == "%Y-%m":
+        years, months = kept.str.slice(0, 4).astype("int64"), kept.str.slice(-2).astype("int64")
+        if (months == (years + 1) % 100).all():  # seasons, such as 2009-10
+            return None
     kind = Datetime if "%H" in found[1] else Date
     return _Guess(kind(**common, format=found[1]), f"dates in the format {found[1]}{_said_of_gaps(common)}")
 
@@ -647,6 +667,22 @@ def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None
     return (
         f"The last row {found} and may hold totals: it would be learned as a row like the others. Remove it from the "
         "source if it does."
+    )
+
+
+def _repeated_header(frame: pd.DataFrame) -> str | None:
+    """Return a sentence on rows that repeat the names of the columns; None if there are none, or just one column."""
+    if frame.shape[1] < 2 or not all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes):
+        return None
+    is_header = np.ones(len(frame), bool)
+    for name in frame.columns:
+        is_header &= (frame[name] == name).fillna(False).to_numpy(bool)
+        if not is_header.any():
+            return None
+    rows = "row repeats" if is_header.sum() == 1 else "rows repeat"
+    return (
+        f"{int(is_header.sum()):,} {rows} the names of the columns, such as data row {int(is_header.argmax()) + 1}: "
+        "the types are found with them. Remove them from the source, and run `synth-assets init` again."
     )
 
 

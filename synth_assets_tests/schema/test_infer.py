@@ -13,6 +13,7 @@ import pytest
 from synth_assets.schema.columns import Categorical, Float, Id, Integer, TableError
 from synth_assets.schema.infer import Inference, infer, infer_schema
 
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 REST = {"type", "name"}
 
 
@@ -81,6 +82,10 @@ GAP = {"nullable": True}
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
         (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
         (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
+        (["31-DEC-24", "1-Jan-99"], "date", {"format": "%d-%b-%y"}),
+        (["Wednesday, 31 January 2024", "Saturday, 1 May 1999"], "date", {"format": "%A, %d %B %Y"}),
+        ([f"{month} 2024" for month in MONTHS], "date", {"format": "%b %Y"}),
+        ([f"202401{day:02d}{day:02d}30" for day in range(1, 20)], "datetime", {"format": "%Y%m%d%H%M"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
         (["x" * 201, "y"], "text", {}),
@@ -438,3 +443,14 @@ def test_a_row_of_totals_is_noticed(last: dict[str, str], found: str | None) -> 
     frame = pd.DataFrame([*({"region": "ab"[i % 2], "sales": str(i + 1)} for i in range(40)), last], dtype="str")
     notices = infer(frame).notices
     assert [found in notice for notice in notices] == ([True] if found else [])
+
+
+def test_rows_that_repeat_the_header_are_noticed() -> None:
+    frame = pd.DataFrame([["1", "x"], ["a", "b"], ["2", "y"]] * 9, columns=["a", "b"], dtype="str")
+    assert infer(frame).notices[0].startswith("9 rows repeat the names of the columns, such as data row 2: ")
+
+
+def test_codes_with_an_e_are_no_numbers() -> None:
+    assert _inferred(_text([f"{i % 9 + 1}E{i % 5}" for i in range(900)]))[0] == "categorical"
+    for number in ("9E+3", "9e3", "9.0E3"):
+        assert _inferred(_text([number, "5E2"] * 9))[0] == "float"
