@@ -671,18 +671,21 @@ def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None
 
 
 def _repeated_header(frame: pd.DataFrame) -> str | None:
-    """Return a sentence on rows that repeat the names of the columns; None if there are none, or just one column."""
-    if frame.shape[1] < 2 or not all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes):
+    """Return a sentence on rows that repeat the names of the columns above numbers; None if there are none."""
+    if not all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes):
         return None
     is_header = np.ones(len(frame), bool)
     for name in frame.columns:
         is_header &= (frame[name] == name).fillna(False).to_numpy(bool)
         if not is_header.any():
             return None
-    rows = "row repeats" if is_header.sum() == 1 else "rows repeat"
+    is_number = {name: pd.to_numeric(frame[name], errors="coerce").notna() for name in frame.columns}
+    if not any((numbers ^ is_header).all() for numbers in is_number.values()):
+        return None
+    count, row = int(is_header.sum()), int(is_header.argmax()) + 1
     return (
-        f"{int(is_header.sum()):,} {rows} the names of the columns, such as data row {int(is_header.argmax()) + 1}: "
-        "the types are found with them. Remove them from the source, and run `synth-assets init` again."
+        f"{_counted(count, 'row')} {'repeats' if count == 1 else 'repeat'} the names of the columns, such as data row "
+        f"{row}: they would be learned as values. Remove them from the source, and run `synth-assets init` again."
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from synth_assets.schema.columns import Categorical, Float, Id, Integer, TableError
 from synth_assets.schema.infer import Inference, infer, infer_schema
 
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 REST = {"type", "name"}
 
 
