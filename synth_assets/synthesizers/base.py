@@ -414,7 +414,8 @@ class Synthesizer(ABC):
         restricted = self.preparation.restrict(conditions or {})
         drawn = self._sample_batches(n, batches, seed=seed, conditions=restricted, temperature=temperature, log=log)
         for batch, learned in zip(batches, drawn, strict=False):
-            yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first_key + batch * BATCH_ROWS)
+            first = first_key + batch * BATCH_ROWS
+            yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first, fixed=restricted)
 
     def log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
         """Compute the log-likelihood of real rows under the fitted model, in nats.

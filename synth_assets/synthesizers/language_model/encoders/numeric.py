@@ -215,7 +215,9 @@ class NumericEncoder:
     def to_indices(self, quantised: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Return the (n, p) indices of the parts of n cells, given their quantised rows, (n, m)."""
         code, remainder = np.divmod(cells - self.offsets(quantised), self.grid_step)
-        if self.predictor is None:  # a value beyond the others, and not beyond the atoms, is the nearest that has a code
+        if (
+            self.predictor is None
+        ):  # a value beyond the others, and not beyond the atoms, is the nearest that has a code
             is_between = (cells >= self.low) & (cells <= self.high)
             code = np.where(is_between, np.clip(code, 0, self.cardinality - 1), code)
         is_valid = (remainder == 0) & (code >= 0) & (code < self.cardinality)
