@@ -32,7 +32,7 @@ fitted state."""
 ROWS_FILE = "rows.safetensors"
 """In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
 
-PREPARED = ("schema", "hidden_labels", "rare_labels", "key_rows")
+PREPARED = tuple(field.alias or name for name, field in Preparation.model_fields.items())
 """Keys of that file that describe the preparation of the table."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})

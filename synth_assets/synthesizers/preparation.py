@@ -104,8 +104,8 @@ class Preparation(BaseModel):
     hidden_labels: dict[str, int]
     rare_labels: dict[str, RareLabels]
     key_rows: dict[str, KeyRows]
-    text_forms: dict[str, TextForm] = {}
-    date_parts: dict[str, DatePart] = {}
+    text_forms: dict[str, TextForm]
+    date_parts: dict[str, DatePart]
 
     @classmethod
     def fit(cls, train: pd.DataFrame, schema: TableSchema) -> Self:
