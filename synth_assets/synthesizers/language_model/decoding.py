@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from synth_assets.synthesizers.language_model.kernels import has_bfloat16
+from synth_assets.synthesizers.language_model.layers import mask_of
 
 MIN_ROWS_PER_PREFIX = 2
 """Prefixes are shared while there are at least this many rows for each distinct one."""
@@ -146,15 +147,10 @@ class CachedDecoder(Decoder):
         config = self.model.config
         window: int = getattr(config, "sliding_window", None) or 0
         types = set(getattr(config, "layer_types", None) or (["sliding_attention"] if window else ["full_attention"]))
-        keys = torch.arange(min(self.n_appended, self.cache.max_length), device=self.device)
-        distance = positions[:, None, :, None] - keys  # (B, 1, T, S)
-        masks = {}
-        for each in types:
-            is_hidden = distance < 0
-            if each == "sliding_attention":
-                is_hidden = is_hidden | (distance >= window)
-            dtype = next(self.model.parameters()).dtype
-            masks[each] = torch.zeros_like(is_hidden, dtype=dtype).masked_fill(is_hidden, torch.finfo(dtype).min)
+        n_keys, dtype = min(self.n_appended, self.cache.max_length), next(self.model.parameters()).dtype
+        masks = {
+            each: mask_of(positions, n_keys, window if each == "sliding_attention" else None, dtype) for each in types
+        }
         return masks if len(masks) > 1 else masks.popitem()[1]
 
 
