@@ -1,7 +1,7 @@
 """Incremental decoding: rows are extended token by token, and the hidden state of the last token is computed.
 
-`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, and `CachedDecoder`, for any model of
-transformers. Both compute the same states, up to rounding.
+`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, `fused_decoding.FusedDecoder`, for
+common models on a GPU, and `CachedDecoder`, for any model of transformers. All compute the same states, up to rounding.
 """
 
 from abc import ABC, abstractmethod
@@ -67,33 +67,20 @@ class Decoder(ABC):
         """
 
 
-class CachedDecoder(Decoder):
-    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head.
+class PackedDecoder(Decoder):
+    """Decoder of rows that may skip tokens.
 
-    Rows that skip tokens are packed: each keeps its keys and values at positions of its own, without gaps, so that
-    positions and sliding windows are as for the row by itself.
+    Such rows are packed: each keeps its keys and values at positions of its own, without gaps, so that positions and
+    sliding windows are as for the row by itself.
     """
 
-    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
+    def __init__(self, rows: int, device: torch.device, *, ragged: bool) -> None:
         super().__init__(rows, device)
-        self.model, self.ragged = model, ragged
-        self.cache = _PackedCache(model.config, max_length) if ragged else _preallocated_cache(model.config, max_length)
+        self.ragged = ragged
         self.skipped: list[torch.Tensor] = []
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.n_appended = 0
         self.last: torch.Tensor | None = None
-
-    def prefill(self, ids: list[int]) -> None:
-        """Append the same tokens to every row. A prompt goes through the model once, but for its last token."""
-        cache = self.cache.layers if isinstance(self.cache, _PackedCache) else self.cache
-        is_beginning = not self.n_appended and not self.pending
-        if is_beginning and len(ids) >= MIN_PROMPT and _has_attention_alone(cache):
-            *shared, last = ids
-            self._run(torch.tensor([shared], device=self.device))
-            cache.batch_repeat_interleave(self.rows)
-            self.lengths += len(shared)
-            ids = [last]
-        super().prefill(ids)
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
         """Append a token to every row but those that are skipped; see `Decoder.append`."""
@@ -118,10 +105,39 @@ class CachedDecoder(Decoder):
         self.last = last
         return last
 
+    @abstractmethod
     def _run(
         self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the states of tokens, (B, T, C), from their ids, and for ragged rows their positions, (B, T)."""
+        """Return the states of tokens, (B, T, C), from their ids; for ragged rows from their positions, (B, T), too.
+
+        Nothing is kept of a token that a row has not.
+        """
+
+
+class CachedDecoder(PackedDecoder):
+    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head."""
+
+    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
+        super().__init__(rows, device, ragged=ragged)
+        self.model = model
+        self.cache = _PackedCache(model.config, max_length) if ragged else _preallocated_cache(model.config, max_length)
+
+    def prefill(self, ids: list[int]) -> None:
+        """Append the same tokens to every row. A prompt goes through the model once, but for its last token."""
+        cache = self.cache.layers if isinstance(self.cache, _PackedCache) else self.cache
+        is_beginning = not self.n_appended and not self.pending
+        if is_beginning and len(ids) >= MIN_PROMPT and _has_attention_alone(cache):
+            *shared, last = ids
+            self._run(torch.tensor([shared], device=self.device))
+            cache.batch_repeat_interleave(self.rows)
+            self.lengths += len(shared)
+            ids = [last]
+        super().prefill(ids)
+
+    def _run(
+        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+    ) -> torch.Tensor:
         T = ids.shape[1]
         if not isinstance(self.cache, _PackedCache):
             self.n_appended += T
