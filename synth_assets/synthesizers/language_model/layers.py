@@ -4,6 +4,7 @@ The functions are those of transformers' own layers, up to rounding.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -68,12 +69,17 @@ def attend(
         y = scaled_dot_product_attention(query, key, value, is_causal=T > 1, enable_gqa=n_kv < nh, **options)
     else:
         if attention_mask is None:
-            positions = torch.arange(S - T, S, device=query.device)[None]
-            attention_mask = mask_of(positions, S, sliding_window, query.dtype)
+            attention_mask = _causal_mask(T, S, sliding_window, query.dtype, query.device)
         mask = attention_mask.repeat(1, 1, nh // n_kv, 1)
         grouped = query.reshape(B, n_kv, nh // n_kv * T, hs)
         y = scaled_dot_product_attention(grouped, key, value, attn_mask=mask, **options).view(B, nh, T, hs)
     return y.transpose(1, 2).contiguous(), None
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _causal_mask(T: int, S: int, window: int | None, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return mask_of(torch.arange(S - T, S, device=device)[None], S, window, dtype)
 
 
 def mask_of(positions: torch.Tensor, n_keys: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:

@@ -20,8 +20,8 @@ MARGIN = 0.1
 FEW_ROWS = 8
 """Rows of a step that go through the model at once, below which its activations are computed twice rather than kept."""
 
-CACHE_SHARE = 0.3
-"""Maximum share of a GPU's memory for the keys and values of rows that are generated together; two such groups are."""
+CACHE_SHARE = 0.4
+"""Maximum share of a GPU's memory for the keys and values of rows that are generated."""
 
 NOT_LIMITED = 2**62
 

@@ -5,9 +5,7 @@ Importing this module imports torch: do so inside functions only.
 
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -283,22 +281,19 @@ class RowModel:
         done = 0
         with threads_for(self.model):
             generator = Generator(self.model, self.row_encoder, self.trie, temperature=temperature)
-
-            def draw(numbers: range) -> list[np.ndarray]:
+            for start in range(0, len(batches), together):
+                numbers = batches[start : start + together]
                 wanted = [min(batch_rows, n - number * batch_rows) for number in numbers]
                 seeds = [derive_seed(seed, number) for number in numbers]
                 bounds = bounds_for(drawn_rows * len(numbers))
-                return self._accepted(generator, drawn_rows, wanted, bounds, seeds, conditions or {})
-
-            groups = [batches[start : start + together] for start in range(0, len(batches), together)]
-            for quantised in (rows for found in in_order(draw, groups, generator.device) for rows in found):
-                yield self.row_encoder.to_frame(quantised)
-                done += len(quantised)
-                now = time.monotonic()
-                if now - reported >= LOG_INTERVAL_S or done == n:
-                    reported = now
-                    rate = done / (now - started)
-                    log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
+                for quantised in self._accepted(generator, drawn_rows, wanted, bounds, seeds, conditions or {}):
+                    yield self.row_encoder.to_frame(quantised)
+                    done += len(quantised)
+                    now = time.monotonic()
+                    if now - reported >= LOG_INTERVAL_S or done == n:
+                        reported = now
+                        rate = done / (now - started)
+                        log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
 
     def _batches_at_once(self, batch_rows: int) -> int:
         """Return how many batches are generated together: on a GPU, as many as keep it busy and fit in its memory."""
@@ -407,23 +402,6 @@ class RowModel:
             if not len(failed):
                 return completed
         raise ModelError(f"{len(failed)} rows cannot be filled in: the model draws no valid row.")
-
-
-def in_order(
-    draw: Callable[[range], list[np.ndarray]], groups: list[range], device: torch.device
-) -> Iterator[list[np.ndarray]]:
-    """Yield what is drawn for each group. A GPU draws two at once, so that it has work while one waits for Python."""
-    if device.type != "cuda" or len(groups) == 1:
-        yield from map(draw, groups)
-        return
-    torch.cuda.synchronize()
-    streams = deque(torch.cuda.Stream() for _ in range(2))  # type: ignore[no-untyped-call]
-    with ThreadPoolExecutor(2, initializer=lambda: torch.cuda.set_stream(streams.popleft())) as threads:
-        pending = deque(threads.submit(draw, numbers) for numbers in groups[:2])
-        for numbers in [*groups[2:], None, None]:
-            yield pending.popleft().result()
-            if numbers is not None:
-                pending.append(threads.submit(draw, numbers))
 
 
 def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

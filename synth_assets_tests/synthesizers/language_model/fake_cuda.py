@@ -14,7 +14,7 @@ from torch._subclasses import fake_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
-from synth_assets.synthesizers.language_model import graphs, row_model
+from synth_assets.synthesizers.language_model import graphs
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 ATEN = torch.ops.aten
@@ -143,7 +143,6 @@ def fake_cuda() -> Iterator[None]:
             (torch.cuda, "_lazy_init", lambda: None),
             (torch.cuda, "mem_get_info", lambda: (80_000_000_000, 80_000_000_000)),
             (torch.cuda, "graph_pool_handle", lambda: None),
-            (row_model, "in_order", lambda draw, groups, device: map(draw, groups)),
             (graphs, "captured", lambda run, pool: run),
             (torch.Tensor, "pin_memory", lambda self: self),
             (torch, "tensor", lambda *args, device=None, **kwargs: to(TENSOR(*args, **kwargs), device)),
