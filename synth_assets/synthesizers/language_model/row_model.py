@@ -49,6 +49,10 @@ from there on. The second takes two thirds of the time on adult. Boosted trees t
 seed changes (AUC 0.513 and 0.516 on folds, 0.523 and 0.521 on held-out rows); on folds of 9,000 rows of shoppers, more
 easily (0.551 and 0.539), though their likelihood was higher."""
 
+FEW_ROWS, FEW_ROWS_BATCH, BATCH = 1_000, 16, 64
+"""Rows of a step of any other base where the settings state none: below `FEW_ROWS` train rows, and from there on. On
+300 rows of abalone, validation rows took 34.1 nats with SmolLM2-135M and steps of 16 rows, 34.3 with steps of 64."""
+
 MAX_VALIDATION_ROWS = 2_000
 """Maximum number of rows that are held back to choose the best epoch."""
 
@@ -175,6 +179,8 @@ class RowModel:
                 )
             )
         batch_size, learning_rate = MANY_ROWS_STEP if len(trained) >= MANY_ROWS else FEW_ROWS_STEP
+        if settings.base != SCRATCH:
+            batch_size = BATCH if len(trained) >= FEW_ROWS else FEW_ROWS_BATCH
         stages.append(
             Stage(
                 name="finetune",
