@@ -62,12 +62,13 @@ SCRATCH_RECIPE: dict[str, Any] = {"pretrain": {"learning_rate": 3e-3}}
 """Settings of a 'scratch' base where none are stated, except for those that depend on the train rows."""
 
 PRETRAINED_RECIPE: dict[str, Any] = {"learning_rate": 2e-4, "pretrain": {"rows": 0, "learning_rate": 2e-4}}
-"""Settings of any other base where none are stated. With them, boosted trees told rows of SmolLM2-135M from real ones of
-abalone at an AUC of 0.536 (three seeds), and with 20,000 rows of the forest at 0.540."""
+"""Settings of any other base where none are stated. With them, boosted trees told rows of SmolLM2-135M from real ones
+of abalone at an AUC of 0.536 (three seeds), and with 20,000 rows of the forest at 0.540."""
 
 ADAPTERS_RECIPE: dict[str, Any] = {**PRETRAINED_RECIPE, "learning_rate": 1e-3}
 """The same with low-rank adapters, which need some ten times the rate of all weights (Schulman et al., *LoRA Without
-Regret*, 2025). On 300 rows of abalone, validation rows took 33.9 nats with SmolLM2-135M; at 2e-4 in steps of 64, 34.5."""
+Regret*, 2025). On 300 rows of abalone, validation rows took 33.9 nats with SmolLM2-135M; at 2e-4 in steps of 64, 34.5
+nats."""
 
 
 class BaseModelSettings(SynthesizerSettings):
