@@ -279,6 +279,17 @@ def test_a_checkpoint_is_one_flat_safetensors(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path / "elsewhere", silent) is None
 
 
+def test_a_large_model_is_not_written_more_often_than_it_is_worth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "is_small", lambda _: False)
+    for name, bytes_s in (("slow", 1.0), ("fast", 1e15)):
+        monkeypatch.setattr(training, "CHECKPOINT_BYTES_S", bytes_s)
+        run(model_of(), [stage(rows_of(60, 1))], tmp_path / name)
+    assert latest_checkpoint(tmp_path / "slow", silent) is None
+    assert latest_checkpoint(tmp_path / "fast", silent) is not None
+
+
 def test_a_checkpoint_of_another_version_gets_one_clear_message(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
