@@ -47,7 +47,7 @@ class Generator:
         self.model, self.row_encoder, self.trie = model, row_encoder, trie
         self.device = next(model.parameters()).device
         if self.device.type == "cuda":
-            self.model = deepcopy(model).to(torch.bfloat16)
+            self.model = in_bfloat16(model)
             replace_layers(self.model)
         built: dict[int, list[_Level]] = {}  # by the slot of a part, which parts that are alike have in common
         for part in (part for column in trie.columns for part in column.parts):
@@ -159,6 +159,12 @@ class Generator:
         else:
             for _ in part.levels:
                 decoder.append(torch.full((n,), self.trie.end, device=self.device), skip=has_ended)
+
+
+def in_bfloat16(model: Any) -> Any:
+    """Return a copy of a model with its weights in bfloat16; what it keeps beside them stays as it is."""
+    weights = {id(each): torch.nn.Parameter(each.detach().to(torch.bfloat16), False) for each in model.parameters()}
+    return deepcopy(model, weights)  # in place of the weights, without a copy of them
 
 
 @dataclass(frozen=True)
