@@ -528,7 +528,8 @@ def _short_dates(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
     """Return a column of dates if all different texts are such as 20240131, 202401, 2024-01 or Jan 2024."""
     if len(kept) < MIN_RUN:
         return None
-    found = next((each for each in _SHORT_FORMATS if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
+    possible = (each for each in _SHORT_FORMATS if re.fullmatch(each[0], kept.iloc[0]))
+    found = next((each for each in possible if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
     if found is None or not kept.str.fullmatch(found[0]).all() or not _reads(kept, found[1]):
         return None
     if found[1] == "%Y-%m":
@@ -557,7 +558,11 @@ def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...
     for date_pattern, date_formats in _DATE_FORMATS:
         for time_pattern, time_format in _TIME_FORMATS:
             pattern = date_pattern + time_pattern
-            if head.str.fullmatch(pattern).all() and kept.str.fullmatch(pattern).all():
+            if (
+                re.fullmatch(pattern, kept.iloc[0])
+                and head.str.fullmatch(pattern).all()
+                and kept.str.fullmatch(pattern).all()
+            ):
                 kind = Datetime if time_format else Date
                 return tuple(
                     _Guess(kind(**common, format=each), f"dates in the format {each}{said}")
@@ -661,7 +666,7 @@ def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None
     first = str(last.iloc[0]).strip() if len(last) else ""
     is_total = first.casefold().rstrip(":") in _TOTALS and (frame[last.index[0]].astype("str") == first).sum() == 1
     summed = [name for name, guess in guesses.items() if guess.column.type in ("integer", "float")]
-    if not is_total and not (len(frame) > MIN_RUN and any(_ends_with_sum(guesses[n].column, frame[n]) for n in summed)):
+    if not is_total and not (len(frame) > MIN_RUN and any(_ends_with_sum(frame[name]) for name in summed)):
         return None
     found = f"begins with {first!r}" if is_total else "is the sum of the rows above"
     return (
@@ -689,10 +694,13 @@ def _repeated_header(frame: pd.DataFrame) -> str | None:
     )
 
 
-def _ends_with_sum(column: Column, values: pd.Series) -> bool:
-    numbers = column.comparable(column.coerce(values, origin="rows")).dropna().to_numpy()
+def _ends_with_sum(values: pd.Series) -> bool:
+    if isinstance(values.dtype, pd.StringDtype) and not re.search("[1-9]", str(values.iloc[-1])):
+        return False
+    numbers = pd.to_numeric(values.dropna(), errors="coerce").to_numpy("float64", na_value=np.nan)
     rest, last = numbers[:-1], float(numbers[-1]) if len(numbers) else 0.0
-    return len(rest) >= MIN_RUN and abs(last) > np.abs(rest).max() and bool(np.isclose(rest.sum(), last, rtol=1e-9))
+    is_greatest = len(rest) >= MIN_RUN and abs(last) > np.abs(rest).max()
+    return is_greatest and bool(np.isclose(rest.sum(), last, rtol=1e-9))
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:
