@@ -31,19 +31,30 @@ PROJECT = Path(__file__).parents[1]
 LONG = (
     "live/test_live.py",
     "evaluation/test_gates_of_abalone.py",
-    "orchestration/test_lineage.py",
     "faults/test_kills.py",
-    "faults/test_full_disk.py",
-    "faults/test_damage.py",
-    "execution/test_ray.py",
-    "synthesizers/test_model_store.py",
-    "orchestration/test_bad_input.py",
+    "orchestration/test_lineage.py",
     "publishing/test_publisher.py",
-    "test_kinds.py",
+    "synthesizers/test_model_store.py",
     "language_model/test_conditions.py",
-    "language_model/test_pretrained_bases.py",
+    "storage/test_warehouse.py",
+    "orchestration/test_any_table.py",
+    "orchestration/test_settings.py",
+    "evaluation/test_figures.py",
+    "evaluation/test_any_table.py",
+    "test_kinds.py",
+    "language_model/test_cuda.py",
+    "evaluation/test_utility.py",
+    "publishing/test_shared.py",
+    "orchestration/test_bad_input.py",
+    "execution/test_ray.py",
+    "language_model/test_parallel.py",
+    "cli/test_init.py",
+    "cli/test_cli.py",
 )
 """Files that take longest. They start first, so that no process is left with one of them when the others are done."""
+
+TOGETHER = "synth_assets_tests/faults/"
+"""One of pytest's processes runs the files of this folder: they share a process that takes ten seconds to start."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +64,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, name in enumerate(LONG) if item.path.as_posix().endswith(name)), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let the tests of one file run in one process, as `--dist loadfile` does, and those of `TOGETHER` too."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return TOGETHER if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True, scope="session")
