@@ -25,42 +25,21 @@ from synth_assets.synthesizers.language_model.settings import LanguageModelSetti
 from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets.synthesizers.parts import read_manifest, rows_hash
 from synth_assets.synthesizers.smote import SmoteSettings
-from synth_assets_tests.conftest import s3_variables
 from synth_assets_tests.stub_synthesizer import Stub
 
 pytestmark = pytest.mark.slow
 
 
 class FullDisk(Stub):
-    """A stub whose process finds a full disk for as long as the file `DISK_IS_FULL` is there."""
+    """A stub whose process finds a full disk for as long as the file `full` is there."""
 
     def _sample_batches(self, n: int, batches: range, **arguments: Any) -> Iterator[pd.DataFrame]:
         def sync(path: Path) -> None:
-            if Path(os.environ["DISK_IS_FULL"]).exists():
+            if (Path(os.environ["SIGNS"]) / "full").exists():
                 raise OSError(errno.ENOSPC, "No space left on device")
 
         sample_folder.sync = sync
         return super()._sample_batches(n, batches, **arguments)
-
-
-@pytest.fixture(scope="module")
-def sign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file that says that disks of nodes are full."""
-    return tmp_path_factory.mktemp("sign") / "full"
-
-
-@pytest.fixture(scope="module")
-def cluster(sign: Path, s3_server: str) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        for name, value in {**s3_variables(s3_server), "DISK_IS_FULL": str(sign)}.items():
-            patch.setenv(name, value)  # the workers inherit it
-        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-        found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        found.add_node(**node)
-        yield found
-        ray.shutdown()
-        found.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +78,9 @@ def test_rows_that_workers_write_to_an_object_store(
 
 
 def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
-    cluster: Cluster, stub: Stub, sign: Path, tmp_path: Path
+    cluster: Cluster, stub: Stub, signs: Path, tmp_path: Path
 ) -> None:
-    full_disk = FullDisk().fit(stub.train, stub.schema)
+    full_disk, sign = FullDisk().fit(stub.train, stub.schema), signs / "full"
     execution = RayExecution(address=cluster.address)
     sign.touch()
     with pytest.raises(ModelError, match=r"on the machine .*: No space left on device\. On its disk .* it resumes\."):
