@@ -233,7 +233,15 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(signs: Path, s3_server: str) -> Iterator["Cluster"]:
+def client_port() -> int:
+    """Return the port at which `cluster` serves machines that are no nodes."""
+    from synth_assets_tests.live.server import free_port
+
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def cluster(signs: Path, client_port: int, s3_server: str) -> Iterator["Cluster"]:
     """Start a Ray cluster of two nodes of one CPU each."""
     import ray
     from ray.cluster_utils import Cluster
@@ -243,7 +251,8 @@ def cluster(signs: Path, s3_server: str) -> Iterator["Cluster"]:
         for name, value in {**s3_variables(s3_server), "SIGNS": str(signs)}.items():
             patch.setenv(name, value)  # the workers inherit it
         node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-        found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        head = {**node, "include_dashboard": False, "ray_client_server_port": client_port}
+        found = Cluster(initialize_head=True, head_node_args=head)
         found.add_node(**node)
         yield found
         ray.shutdown()

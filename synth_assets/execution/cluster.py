@@ -376,8 +376,8 @@ def _no_connection(execution: "RayExecution", error: Exception) -> str:
         )
     return (
         f"the Ray cluster at {execution.address} could not be used: {_first_line(error)}. Start one with "
-        "`ray start --head`, correct execution.address or the token in RAY_AUTH_TOKEN, or leave the address out to "
-        "start a cluster for the work."
+        "`ray start --head`, correct execution.address, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if the cluster asks "
+        "for a token, or leave the address out to start a cluster for the work."
     )
 
 

@@ -77,6 +77,11 @@ def test_rows_that_workers_write_to_an_object_store(
     assert read_manifest("s3://shop/rows") == manifest
 
 
+def test_a_machine_that_is_no_node_connects_by_a_client(cluster: Cluster, client_port: int) -> None:
+    assert RayExecution(address=f"ray://127.0.0.1:{client_port}").results(divmod, [(2,), (3,)], shared=7) == [(3, 1), (2, 1)]
+    assert not ray.is_initialized()
+
+
 def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
     cluster: Cluster, stub: Stub, signs: Path, tmp_path: Path
 ) -> None:
