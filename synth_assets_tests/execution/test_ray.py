@@ -16,6 +16,7 @@ from ray.cluster_utils import Cluster
 
 from synth_assets.errors import ForeseenError, ModelError
 from synth_assets.evaluation import evaluate
+from synth_assets.evaluation.metrics.attacks import Knowledge
 from synth_assets.evaluation.samples import Samples
 from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
@@ -78,7 +79,10 @@ def test_rows_that_workers_write_to_an_object_store(
 
 
 def test_a_machine_that_is_no_node_connects_by_a_client(cluster: Cluster, client_port: int) -> None:
-    assert RayExecution(address=f"ray://127.0.0.1:{client_port}").results(divmod, [(2,), (3,)], shared=7) == [(3, 1), (2, 1)]
+    assert RayExecution(address=f"ray://127.0.0.1:{client_port}").results(divmod, [(2,), (3,)], shared=7) == [
+        (3, 1),
+        (2, 1),
+    ]
     assert not ray.is_initialized()
 
 
@@ -171,6 +175,11 @@ def test_devices_on_two_nodes_train_the_model_of_one_machine(cluster: Cluster, t
     assert likelihoods["ray"] == pytest.approx(likelihoods["local"], abs=1e-3)
 
 
+def likelihood(rows: pd.DataFrame) -> np.ndarray:
+    """Return a log-likelihood of rows, as a model does."""
+    return -0.1 * rows["legs"].to_numpy(float)
+
+
 def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,12 +192,19 @@ def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
     train, holdout, synthetic = (
         pd.DataFrame({"legs": rng.integers(9, size=60), "arms": rng.integers(9, size=60)}) for _ in range(3)
     )
-    samples = Samples(train, holdout, synthetic, schema)
-    expected = evaluate.fidelity_results(samples)
+    synthetic[:5] = train[:5]
+    samples, knowledge = Samples(train, holdout, synthetic, schema), Knowledge(train[30:], likelihood)
+    expected = evaluate.fidelity_results(samples), evaluate.privacy_results(samples, knowledge=knowledge)
     monkeypatch.setattr(evaluate, "MOST_CELLS_ALONE", 1)
     monkeypatch.delattr(evaluate, "_compute_family")  # of this process alone
-    found = evaluate.fidelity_results(samples, execution=RayExecution(address=cluster.address))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    execution = RayExecution(address=cluster.address)
+    found = (
+        evaluate.fidelity_results(samples, execution=execution),
+        evaluate.privacy_results(samples, knowledge=knowledge, execution=execution),
+    )
+    for each, other in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(each, other, check_exact=True)
+        assert each.attrs == other.attrs
 
 
 def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:
