@@ -104,6 +104,8 @@ def test_commands_read_the_store_where_the_folder_has_no_publication(
         )
         assert here.exit_code == 0, here.output
         assert elsewhere.output == here.output
+    drawn = CliRunner().invoke(main, ["--data", str(tmp_path / "elsewhere"), "sample"])
+    assert "the model store has no model 'm1'" in drawn.stderr
 
 
 def test_what_a_cluster_has_left_of_a_sample_is_deleted_with_its_day(shared: Publisher, bucket: Any) -> None:
