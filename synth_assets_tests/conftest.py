@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.live.tiny_location import tiny_table
 from synth_assets_tests.storage.toy import MONDAY, TUESDAY, spec, write, write_sample
 from synth_assets_tests.world import Outcome, World
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 PROJECT = Path(__file__).parents[1]
 
@@ -244,6 +247,39 @@ def s3_variables(address: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "of-a-test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+@pytest.fixture(scope="module")
+def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the workers of `cluster` find in the variable SIGNS."""
+    return tmp_path_factory.mktemp("signs")
+
+
+@pytest.fixture(scope="module")
+def client_port() -> int:
+    """Return the port at which `cluster` serves machines that are no nodes."""
+    from synth_assets_tests.live.server import free_port
+
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def cluster(signs: Path, client_port: int, s3_server: str) -> Iterator["Cluster"]:
+    """Start a Ray cluster of two nodes of one CPU each."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in {**s3_variables(s3_server), "SIGNS": str(signs)}.items():
+            patch.setenv(name, value)  # the workers inherit it
+        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        head = {**node, "include_dashboard": False, "ray_client_server_port": client_port}
+        found = Cluster(initialize_head=True, head_node_args=head)
+        found.add_node(**node)
+        yield found
+        ray.shutdown()
+        found.shutdown()
 
 
 @pytest.fixture
