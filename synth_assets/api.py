@@ -106,7 +106,7 @@ def synthesize(
             batches.append(batch)
             bar.update(len(batch))
     synthetic = pd.concat(batches, ignore_index=True)
-    return restore_dtypes(synthetic, given) if is_inferred else synthetic
+    return restore_dtypes(synthetic, given, schema) if is_inferred else synthetic
 
 
 def evaluate(

@@ -1,17 +1,11 @@
 """The command that draws mock rows from a schema."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from synth_assets.cli.output import bytes_to, text_to
 from synth_assets.storage.paths import DataPaths
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from synth_assets.schema.table import TableSchema
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -35,6 +29,7 @@ def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None,
     learned, and they say nothing about real ones. The first line on stderr and the metadata of a Parquet file say so.
     """
     from synth_assets.schema.definition import TableDefinition
+    from synth_assets.schema.dtypes import as_in_source
     from synth_assets.sources.file import require_suffix, write_file
     from synth_assets.synthesizers.mock import METADATA_KEY, mock_rows, notice
 
@@ -53,17 +48,9 @@ def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None,
             write_file(drawn, unfinished, suffix=output.suffix, metadata={METADATA_KEY: remark})
     else:
         with text_to(output) as text:
-            _as_in_source(drawn, stated.schema).to_csv(text, index=False)
+            as_in_source(drawn, stated.schema).to_csv(text, index=False)
     if output is not None:
         _say(f"{rows:,} mock rows are in {output}.")
-
-
-def _as_in_source(rows: "pd.DataFrame", schema: "TableSchema") -> "pd.DataFrame":
-    """Return rows with dates in the format of the source, so that a CSV file of them can stand in for it."""
-    from synth_assets.schema.columns import TimeColumn
-
-    formats = {column.name: column.format for column in schema.columns if isinstance(column, TimeColumn)}
-    return rows.assign(**{name: rows[name].dt.strftime(format_) for name, format_ in formats.items() if format_})
 
 
 def _is_base(path: Path) -> bool:

@@ -122,7 +122,7 @@ def synthesize(
     )
 
     def write(synthetic: "pd.DataFrame") -> None:
-        _write(restore_dtypes(synthetic, frame) if schema_file is None else synthetic, output)
+        _write(restore_dtypes(synthetic, frame, schema) if schema_file is None else synthetic, output)
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)

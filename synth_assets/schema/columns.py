@@ -20,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synth_assets.errors import ForeseenError
+from synth_assets.schema.number_formats import NumberFormat, parse_format
 
 MAX_EXACT_INTEGER = 2**53
 """From here on a float no longer represents every integer."""
@@ -231,6 +232,10 @@ class BaseColumn(BaseModel, ABC):
         """
         return values
 
+    def as_in_source(self, values: pd.Series) -> pd.Series:
+        """Return values as the source's texts, where these have a format; else as they are."""
+        return values
+
     def comparable(self, values: pd.Series) -> pd.Series:
         """Return values in the dtype that metrics and models of tables take.
 
@@ -430,11 +435,37 @@ class NumericColumn(OrderedColumn):
 
     minimum: float | None = Field(default=None, description="Least plausible value.")
     maximum: float | None = Field(default=None, description="Greatest plausible value.")
+    format: str | None = Field(
+        default=None,
+        description="Format of the source's texts, such as '$#,##0.00', '0 kg', or '%H:%M' for a number of minutes; "
+        "plain numbers if not.",
+    )
+
+    @field_validator("format")
+    @classmethod
+    def _is_format(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_format(value)
+        return value
+
+    @property
+    def number_format(self) -> NumberFormat | None:
+        """The format of the source's texts; None if they are plain numbers."""
+        return None if self.format is None else parse_format(self.format)
 
     def limit(self, name: str) -> float | None:
         """Return the limit `minimum` or `maximum`; None if it is not stated."""
         limit: float | None = getattr(self, name)
         return limit
+
+    def as_in_source(self, values: pd.Series) -> pd.Series:
+        """Return values as the source's texts, where these have a format; else as they are."""
+        is_number = pd.api.types.is_numeric_dtype(values.dtype)
+        return self.number_format.write(values) if self.number_format is not None and is_number else values
+
+    def _without_missing_texts(self, values: pd.Series) -> pd.Series:
+        values = super()._without_missing_texts(values)
+        return values if self.number_format is None or not _may_hold_text(values) else self.number_format.read(values)
 
     def comparable(self, values: pd.Series) -> pd.Series:
         """Return the numbers as `float64`; NaN where missing."""
@@ -518,6 +549,11 @@ class TimeColumn(OrderedColumn):
             except ValueError:
                 raise ValueError(f"found {value!r}; expected a date such as '2024-01-31'") from None
         return value
+
+    def as_in_source(self, values: pd.Series) -> pd.Series:
+        """Return values as the source's texts, where these have a format; else as they are."""
+        is_time = pd.api.types.is_datetime64_any_dtype(values.dtype)
+        return values.dt.strftime(self.format) if self.format is not None and is_time else values
 
     def limit(self, name: str) -> float | None:
         """Return the limit `minimum` or `maximum` in days since 1970; None if it is not stated."""

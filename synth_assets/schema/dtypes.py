@@ -1,5 +1,6 @@
 """Rows in the dtypes of another frame: a column comes back as it came."""
 
+from datetime import time
 from decimal import Decimal
 from typing import Any
 
@@ -7,8 +8,11 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from synth_assets.schema.columns import NumericColumn
+from synth_assets.schema.table import TableSchema
 
-def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+
+def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     """Convert rows to the dtypes and the column names of a frame, where no value is lost.
 
     Parameters
@@ -17,16 +21,32 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
         n rows in the dtypes of a schema.
     like : pandas.DataFrame
         The frame that the schema describes; names that are no text are compared as text.
+    schema : TableSchema
+        The schema.
 
     Returns
     -------
     pandas.DataFrame
-        The n rows. Text that the schema reads as numbers, dates or booleans stays typed; so does a column whose dtype
-        cannot hold a value, for instance a missing one.
+        The n rows. Numbers that are text of a format in the frame, such as `$1,234.50`, are text again. Other text that
+        the schema reads as numbers, dates or booleans stays typed; so does a column whose dtype cannot hold a value,
+        for instance a missing one.
     """
     names = {str(name): name for name in like.columns}
-    restored = {names.get(name, name): _restored(rows[name], like.get(names.get(name))) for name in rows.columns}
+    written = rows.assign(
+        **{
+            column.name: column.as_in_source(rows[column.name])
+            for column in schema.columns
+            if isinstance(column, NumericColumn) and column.name in rows
+        }
+    )
+    restored = {names.get(name, name): _restored(written[name], like.get(names.get(name))) for name in rows.columns}
     return pd.DataFrame(restored, index=rows.index)
+
+
+def as_in_source(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+    """Return rows with numbers and dates in the formats of the source, so that a CSV file can stand in for it."""
+    columns = [column for column in schema.columns if column.name in rows]
+    return rows.assign(**{column.name: column.as_in_source(rows[column.name]) for column in columns})
 
 
 def _restored(values: pd.Series, like: pd.Series | None) -> pd.Series:
@@ -67,5 +87,7 @@ def _as_objects(values: pd.Series, like: pd.Series) -> pd.Series:
             return values.astype("object").map(lambda value: Decimal(str(value)).quantize(step), na_action="ignore")
         case "string":
             return values.astype("object") if isinstance(values.dtype, pd.StringDtype) else values
+        case "time":
+            return values.map(time.fromisoformat, na_action="ignore").astype("object").where(present, None)
         case _:
             return values

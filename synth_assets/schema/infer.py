@@ -24,6 +24,7 @@ from synth_assets.schema.columns import (
     with_numeric_offset,
     without_arrow,
 )
+from synth_assets.schema.number_formats import find_format, parse_format
 from synth_assets.schema.table import TableSchema, refuse_duplicates
 
 MIN_ROWS = 2
@@ -104,7 +105,6 @@ _UNSUPPORTED = {
     "complex": "complex numbers",
     "interval": "intervals",
     "period": "periods",
-    "time": "times of day",
     "timedelta": "time differences",
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
@@ -130,12 +130,20 @@ _TIME_WORDS = {
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
 
+_TOTALS = {
+    *("total", "totals", "grand total", "sum", "subtotal", "average", "summe", "gesamt", "gesamtsumme", "insgesamt"),
+    *("somme", "totale", "suma", "итого", "всего", "合计", "总计", "合計", "총계"),
+}
+"""What the last row begins with, in lower case, if it is the total of the others."""
+
 _SIGNS = r"[$€£¥%]|(?<=[0-9]),(?=[0-9]{3})|\s|^\((?=[^()]*\)$)|(?<=[0-9])[)-]$"
 _UNIT = r"(?<=[0-9])\s?([A-Za-zµ°/]+[²³]?)$"
 _CLOCK = r"(?:-?[0-9]+ days?,? )?-?[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp][Mm])?"
 _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _DIGITS = r"[+-]?[0-9]+"
 _ZERO_LED = r"[+-]?0[0-9]+"
+_CODE_WITH_E = r"[0-9]+E[0-9]+"
+"""Codes such as 3E5, which read as numbers: as one, it is written 3E+5, 3.0E5 or 3e5."""
 _UUID = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _WORD = r"[A-Za-z0-9_-]{1,64}"
 _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
@@ -151,18 +159,33 @@ _DATE_FORMATS = (
     (r"\d{1,2}-\d{1,2}-\d{4}", ("%d-%m-%Y", "%m-%d-%Y")),
     (r"\d{1,2}\.\d{1,2}\.\d{2}", ("%d.%m.%y",)),
     (r"\d{1,2}/\d{1,2}/\d{2}", ("%m/%d/%y", "%d/%m/%y")),
-    (r"\d{1,2}-[A-Za-z]{3}-\d{4}", ("%d-%b-%Y",)),
-    (r"\d{1,2} [A-Za-z]{3} \d{4}", ("%d %b %Y",)),
-    (r"[A-Za-z]{3} \d{1,2}, \d{4}", ("%b %d, %Y",)),
-    (r"[A-Za-z]+ \d{1,2}, \d{4}", ("%B %d, %Y",)),
+    *(
+        (pattern.replace("MONTH", month), (format_.replace("MONTH", name),))
+        for month, name in ((r"[A-Za-z]{3}", "%b"), (r"[A-Za-z]+", "%B"))
+        for pattern, format_ in (
+            (r"\d{1,2}-MONTH-\d{4}", "%d-MONTH-%Y"),
+            (r"\d{1,2}-MONTH-\d{2}", "%d-MONTH-%y"),
+            (r"\d{1,2} MONTH \d{4}", "%d MONTH %Y"),
+            (r"MONTH \d{1,2}, \d{4}", "MONTH %d, %Y"),
+            (r"[A-Za-z]{3}, \d{1,2} MONTH \d{4}", "%a, %d MONTH %Y"),
+            (r"[A-Za-z]+, \d{1,2} MONTH \d{4}", "%A, %d MONTH %Y"),
+            (r"[A-Za-z]+, MONTH \d{1,2}, \d{4}", "%A, MONTH %d, %Y"),
+        )
+    ),
 )
-_DIGIT_FORMATS = (
+_SHORT_FORMATS = (
+    (r"[A-Za-z]{3} \d{4}", "%b %Y"),
+    (r"[A-Za-z]{3}-\d{4}", "%b-%Y"),
+    (r"[A-Za-z]{3}-\d{2}", "%b-%y"),
+    (r"[A-Za-z]+ \d{4}", "%B %Y"),
+    (f"{_MONTH}/{_YEAR}", "%m/%Y"),
     (f"{_YEAR}{_MONTH}", "%Y%m"),
     (f"{_YEAR}-{_MONTH}", "%Y-%m"),
     (f"{_YEAR}{_MONTH}{_DAY}", "%Y%m%d"),
+    (rf"{_YEAR}{_MONTH}{_DAY}(?:[01]\d|2[0-3])[0-5]\d", "%Y%m%d%H%M"),
     (rf"{_YEAR}{_MONTH}{_DAY}\d{{6}}", "%Y%m%d%H%M%S"),
 )
-"""Formats of digits that may be a number or a name: dates if there are `MIN_RUN` different ones, and all are."""
+"""Formats of what may be a number, a label or a name: dates if there are `MIN_RUN` different ones, and all are."""
 _TIME_FORMATS = (
     ("", ""),
     (r" \d{1,2}:\d{2}", " %H:%M"),
@@ -235,7 +258,8 @@ def infer(
     """Infer the type of each column from its values, its dtype and its name.
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
-    that type; whole numbers with leading zeros do not. Unique values that are consecutive, long, UUIDs or of a pattern
+    that type, and so do numbers in one format, such as $1,234.50, 12 kg or 08:30; whole numbers with leading zeros do
+    not. Unique values that are consecutive, long, UUIDs or of a pattern
     such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
     ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
@@ -288,7 +312,11 @@ def infer(
         )
     notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
-    if _has_values_as_names(frame, guesses):
+    if total := _total_row(frame, guesses):
+        notices = (total, *notices)
+    if repeated := _repeated_header(frame):
+        notices = (repeated, *notices)
+    elif _has_values_as_names(frame, guesses):
         notices = (_no_header(frame), *notices)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: _not_a_key(guess, frame[name]) for name, guess in guesses.items()}
@@ -414,11 +442,13 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     if not is_gap.all():
         kept = bare[~is_gap]
         common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(is_gap.any()), "missing_values": gaps}
-        if (dates := _digits_as_dates(kept, common)) is not None:
+        if (dates := _short_dates(kept, common)) is not None:
             return dates
         numbers = _numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
         if numbers is not None:
             return numbers
+        if (formatted := _formatted_numbers(kept, common, is_unique=is_unique)) is not None:
+            return formatted
         readings = _times_as_text(unique[~is_gap], common)
         if len(readings) == 1:
             return readings[0]
@@ -449,7 +479,7 @@ def _numbers_as_text(
     floats = pd.to_numeric(kept, errors="coerce").to_numpy("float64", na_value=np.nan)
     if np.isnan(floats).any():
         return None
-    if kept.str.fullmatch(_ZERO_LED).any():
+    if kept.str.fullmatch(_ZERO_LED).any() or kept.str.fullmatch(_CODE_WITH_E).all():
         return None
     said = _said_of_gaps(common)
     if not kept.str.fullmatch(_WHOLE).all():
@@ -469,6 +499,19 @@ def _numbers_as_text(
     return _Guess(Integer(**common), f"{guess.reason}{said}")
 
 
+def _formatted_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> _Guess | None:
+    """Return a column of numbers if all different texts are numbers in one format, such as $1,234.50 or 08:30."""
+    if is_unique and _key_word(common["name"]) is not None:
+        return None
+    if find_format(kept.head(_SAMPLE)) is None or (pattern := find_format(kept)) is None:
+        return None
+    format_ = parse_format(pattern)
+    numbers = pd.to_numeric(format_.read(kept), errors="coerce")
+    kind = Integer if types.is_integer_dtype(numbers.dtype) else Float
+    reason = f"{format_.noun} in the format {pattern}{_said_of_gaps(common)}"
+    return _Guess(kind(**common, format=pattern, unit=format_.unit or None), reason)
+
+
 def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> _Guess:
     """Return a key for whole numbers that are too far apart to be learned as numbers; `kept` are the different ones."""
     numbers = [int(text) for text in kept]
@@ -481,16 +524,18 @@ def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -
     return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
 
 
-def _digits_as_dates(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
-    """Return a column of dates if all different texts are digits such as 20240131, 202401 or 2024-01."""
+def _short_dates(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
+    """Return a column of dates if all different texts are such as 20240131, 202401, 2024-01 or Jan 2024."""
     if len(kept) < MIN_RUN:
         return None
-    found = next((each for each in _DIGIT_FORMATS if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
+    possible = (each for each in _SHORT_FORMATS if re.fullmatch(each[0], kept.iloc[0]))
+    found = next((each for each in possible if kept.head(_SAMPLE).str.fullmatch(each[0]).all()), None)
     if found is None or not kept.str.fullmatch(found[0]).all() or not _reads(kept, found[1]):
         return None
-    years, months = kept.str.slice(0, 4).astype("int64"), kept.str.slice(-2).astype("int64")
-    if found[1] == "%Y-%m" and (months == (years + 1) % 100).all():  # seasons, such as 2009-10
-        return None
+    if found[1] == "%Y-%m":
+        years, months = kept.str.slice(0, 4).astype("int64"), kept.str.slice(-2).astype("int64")
+        if (months == (years + 1) % 100).all():  # seasons, such as 2009-10
+            return None
     kind = Datetime if "%H" in found[1] else Date
     return _Guess(kind(**common, format=found[1]), f"dates in the format {found[1]}{_said_of_gaps(common)}")
 
@@ -513,7 +558,11 @@ def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...
     for date_pattern, date_formats in _DATE_FORMATS:
         for time_pattern, time_format in _TIME_FORMATS:
             pattern = date_pattern + time_pattern
-            if head.str.fullmatch(pattern).all() and kept.str.fullmatch(pattern).all():
+            if (
+                re.fullmatch(pattern, kept.iloc[0])
+                and head.str.fullmatch(pattern).all()
+                and kept.str.fullmatch(pattern).all()
+            ):
                 kind = Datetime if time_format else Date
                 return tuple(
                     _Guess(kind(**common, format=each), f"dates in the format {each}{said}")
@@ -609,6 +658,49 @@ def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
         f"source, or state type: {found[0].column.type}{with_format} and missing_values: "
         f"[{_quoted(list(others))}] for the column."
     )
+
+
+def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None:
+    """Return a sentence on a last row that is the total of the others, by its first word or its numbers; else None."""
+    last = frame.iloc[-1].dropna()
+    first = str(last.iloc[0]).strip() if len(last) else ""
+    is_total = first.casefold().rstrip(":") in _TOTALS and (frame[last.index[0]].astype("str") == first).sum() == 1
+    summed = [name for name, guess in guesses.items() if guess.column.type in ("integer", "float")]
+    if not is_total and not (len(frame) > MIN_RUN and any(_ends_with_sum(frame[name]) for name in summed)):
+        return None
+    found = f"begins with {first!r}" if is_total else "is the sum of the rows above"
+    return (
+        f"The last row {found} and may hold totals: it would be learned as a row like the others. Remove it from the "
+        "source if it does."
+    )
+
+
+def _repeated_header(frame: pd.DataFrame) -> str | None:
+    """Return a sentence on rows that repeat the names of the columns above numbers; None if there are none."""
+    if not all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes):
+        return None
+    is_header = np.ones(len(frame), bool)
+    for name in frame.columns:
+        is_header &= (frame[name] == name).fillna(False).to_numpy(bool)
+        if not is_header.any():
+            return None
+    is_number = {name: pd.to_numeric(frame[name], errors="coerce").notna() for name in frame.columns}
+    if not any((numbers ^ is_header).all() for numbers in is_number.values()):
+        return None
+    count, row = int(is_header.sum()), int(is_header.argmax()) + 1
+    return (
+        f"{_counted(count, 'row')} {'repeats' if count == 1 else 'repeat'} the names of the columns, such as data row "
+        f"{row}: they would be learned as values. Remove them from the source, and run `synth-assets init` again."
+    )
+
+
+def _ends_with_sum(values: pd.Series) -> bool:
+    if isinstance(values.dtype, pd.StringDtype) and not re.search("[1-9]", str(values.iloc[-1])):
+        return False
+    numbers = pd.to_numeric(values.dropna(), errors="coerce").to_numpy("float64", na_value=np.nan)
+    rest, last = numbers[:-1], float(numbers[-1]) if len(numbers) else 0.0
+    is_greatest = len(rest) >= MIN_RUN and abs(last) > np.abs(rest).max()
+    return is_greatest and bool(np.isclose(rest.sum(), last, rtol=1e-9))
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:

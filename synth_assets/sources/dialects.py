@@ -187,7 +187,8 @@ def _lines_above(sample: str, stated: Dialect) -> int:
         for start in (n_comments, n_titles):
             above = [line for line in lines[:start] if line.strip()]
             below = [line for line in lines[start : start + SAMPLE_LINES] if line.strip()]
-            if not above or start > MAX_ABOVE or len(below) <= 2 or not stated.header:
+            is_name = "".join(above).count('"') % 2  # the name of a column, which has a line break
+            if not above or is_name or start > MAX_ABOVE or len(below) <= 2 or not stated.header:
                 continue
             rows = [next(dialect.reader(iter([line]))) for line in [*below, above[-1]]]
             widths = {len(row) for row in rows[:-1]}

@@ -641,6 +641,8 @@ def _transaction(connection: "duckdb.DuckDBPyConnection", name: str) -> Iterator
 
 
 def _advice(error: BaseException) -> str:
+    if "No space left on device" in str(error):
+        return " Free disk space, then materialize again."
     if not is_damage(error):
         return ""
     return (

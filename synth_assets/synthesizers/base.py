@@ -32,7 +32,7 @@ fitted state."""
 ROWS_FILE = "rows.safetensors"
 """In the same folder: the quantised train rows, where a synthesizer is fitted to them again when it is loaded."""
 
-PREPARED = ("schema", "hidden_labels", "rare_labels", "key_rows")
+PREPARED = tuple(field.alias or name for name, field in Preparation.model_fields.items())
 """Keys of that file that describe the preparation of the table."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
@@ -414,7 +414,8 @@ class Synthesizer(ABC):
         restricted = self.preparation.restrict(conditions or {})
         drawn = self._sample_batches(n, batches, seed=seed, conditions=restricted, temperature=temperature, log=log)
         for batch, learned in zip(batches, drawn, strict=False):
-            yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first_key + batch * BATCH_ROWS)
+            first = first_key + batch * BATCH_ROWS
+            yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first, fixed=restricted)
 
     def log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
         """Compute the log-likelihood of real rows under the fitted model, in nats.

@@ -57,6 +57,9 @@ MAX_SPLIT_FEATURES = 50
 MAX_INDICATORS = 16
 """Missing values and atoms of a column, the most frequent ones, that are predicted beside its numbers."""
 
+UNIQUE_SHARE = 0.5
+"""Numbers hardly repeat where there are more different ones than this share of the train rows."""
+
 
 class ForestSettings(SynthesizerSettings):
     """Settings of the sequential random forest."""
@@ -245,7 +248,7 @@ class SequentialForest:
         fitted = self.forests[i]
         if fitted is None:
             donors = rng.choice(len(residuals), len(features))
-            return donors, residuals[donors]
+            return donors, self._between(i, donors, rng)
         forest, train_leaves = fitted
         tree_index = rng.integers(0, len(forest.estimators_), len(features))
         donors, drawn = np.empty(len(features), np.int64), np.empty(len(features))
@@ -272,6 +275,20 @@ class SequentialForest:
                 draws = mean + (draws - mean) * np.sqrt(1 - bandwidth**2) + noise
             donors[rows], drawn[rows] = chosen, draws
         return donors, drawn
+
+    def _between(self, i: int, donors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the residuals of donors; of numbers that hardly repeat, new ones between those of the train rows.
+
+        They are drawn from the quantile function, which is linear between the train rows' residuals. As they are, one
+        real value would stand in each generated row, and a model would learn these values by heart.
+        """
+        residuals, has_digits = self.residuals[:, i], self.has_digits[:, i]
+        present = np.sort(residuals[has_digits])
+        is_smoothed = isinstance(self.row_encoder.columns[i], NumericEncoder) and self.settings.kernel_bandwidth
+        if not is_smoothed or len(np.unique(present)) <= UNIQUE_SHARE * len(residuals):
+            return np.asarray(residuals[donors])
+        drawn = np.interp(rng.random(len(donors)) * (len(present) - 1), np.arange(len(present)), present)
+        return np.asarray(np.where(has_digits[donors], drawn, residuals[donors]))
 
     def _with_digit_preference(self, i: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""

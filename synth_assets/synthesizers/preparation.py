@@ -3,8 +3,9 @@
 It is the same for every synthesizer, and happens around it: a synthesizer sees neither keys nor hidden labels.
 """
 
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Self
 
 import numpy as np
@@ -12,11 +13,16 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError
-from synth_assets.schema.columns import Categorical, Id
+from synth_assets.schema.columns import Categorical, Column, Id, NumericColumn, Text
+from synth_assets.schema.number_formats import NumberFormat
 from synth_assets.schema.table import OTHER, TableSchema
+from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
 
 RARE = "(rare)"
 """What a synthesizer learns in place of a hidden label that is drawn; extended where the column has this label."""
+
+
+_QUOTES = "'\""
 
 
 class RareLabels(BaseModel):
@@ -86,6 +92,10 @@ class Preparation(BaseModel):
         How these labels are drawn, by column; none where they are written 'other'.
     key_rows : dict of str to KeyRows
         How often keys repeat, by column; of the columns where they may.
+    text_forms : dict of str to TextForm
+        The form of the texts that are codes, which are learned as numbers, by column.
+    date_parts : dict of str to DatePart
+        What columns state of dates, by column: a synthetic row states it of its own date.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,6 +104,8 @@ class Preparation(BaseModel):
     hidden_labels: dict[str, int]
     rare_labels: dict[str, RareLabels]
     key_rows: dict[str, KeyRows]
+    text_forms: dict[str, TextForm]
+    date_parts: dict[str, DatePart]
 
     @classmethod
     def fit(cls, train: pd.DataFrame, schema: TableSchema) -> Self:
@@ -118,7 +130,7 @@ class Preparation(BaseModel):
                 "the table has nothing to learn: every column is a key, or text that is not published. State another "
                 "type for a column, or publish_text: true with a synthesizer that writes text."
             )
-        hidden, rare, key_rows, columns = {}, {}, {}, []
+        hidden, rare, key_rows, forms, columns = {}, {}, {}, {}, []
         for column in schema.columns:
             if isinstance(column, Id) and column.repeats:
                 key_rows[column.name] = KeyRows.fit(train[column.name], schema.label_threshold)
@@ -137,21 +149,31 @@ class Preparation(BaseModel):
                         if schema.rare_labels == "draw":
                             rare[column.name] = _rare_labels(column, counts[shown], schema.label_threshold)
                     column = column.model_copy(update={"categories": tuple(shown) or (OTHER,)})
+            if isinstance(column, Text) and schema.text_is_published:
+                form = TextForm.fit(train[column.name])
+                forms.update({} if form is None else {column.name: form})
             columns.append(column)
-        shown_schema = schema.model_copy(update={"columns": tuple(columns)})
-        return cls(schema=shown_schema, hidden_labels=hidden, rare_labels=rare, key_rows=key_rows)
+        return cls(
+            schema=schema.model_copy(update={"columns": tuple(columns)}),
+            hidden_labels=hidden,
+            rare_labels=rare,
+            key_rows=key_rows,
+            text_forms=forms,
+            date_parts=find_date_parts(train, [column for column in schema.columns if column.name not in hidden]),
+        )
 
     @property
     def learned_schema(self) -> TableSchema:
         """The schema of the rows that a synthesizer learns."""
         learned = self.table_schema.select(_learned_names(self.table_schema))
-        columns = tuple(
-            column.model_copy(update={"categories": (*column.labels, self.rare_labels[column.name].token)})
-            if column.name in self.rare_labels
-            else column
-            for column in learned.columns
-        )
-        return learned.model_copy(update={"columns": columns})
+        return learned.model_copy(update={"columns": tuple(map(self._learned_column, learned.columns))})
+
+    def _learned_column(self, column: Column) -> Column:
+        if column.name in self.rare_labels:
+            return column.model_copy(update={"categories": (*column.labels, self.rare_labels[column.name].token)})
+        if isinstance(column, Text) and column.name in self.text_forms:
+            return learned_column(column)
+        return column.model_copy(update={"format": None}) if isinstance(column, NumericColumn) else column
 
     def prepare(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Select the columns that are learned, and replace the labels that are hidden.
@@ -170,9 +192,13 @@ class Preparation(BaseModel):
         for name in self.hidden_labels:
             is_hidden = learned[name].notna() & ~learned[name].isin(self.table_schema.column(name).labels)
             learned[name] = learned[name].mask(is_hidden, self._replacement(name))
+        for name, form in self.text_forms.items():
+            learned[name] = form.to_numbers(learned[name])
         return learned
 
-    def restore(self, learned: pd.DataFrame, *, seed: int, batch: int, first_key: int) -> pd.DataFrame:
+    def restore(
+        self, learned: pd.DataFrame, *, seed: int, batch: int, first_key: int, fixed: Collection[str] = ()
+    ) -> pd.DataFrame:
         """Make rows of the table from rows that a synthesizer sampled.
 
         Parameters
@@ -184,6 +210,8 @@ class Preparation(BaseModel):
             labels.
         first_key : int
             Number of keys that were made before.
+        fixed : collection of str
+            Columns on which there are conditions.
 
         Returns
         -------
@@ -202,6 +230,8 @@ class Preparation(BaseModel):
                     values = values.iloc[self.key_rows[name].draw(len(values), rng)].reset_index(drop=True)
             else:
                 values = learned[name].reset_index(drop=True)
+            if name in self.text_forms:
+                values = self.text_forms[name].to_texts(values)
             if name in self.rare_labels:
                 rng = np.random.default_rng((seed, batch, zlib.crc32(name.encode())))
                 drawn = self.rare_labels[name].draw(len(values), rng)
@@ -209,6 +239,10 @@ class Preparation(BaseModel):
             # Most methods return the schema's dtypes; to check them again would take a fifth of sampling.
             is_converted = not column.nullable and values.dtype != object and column.has_dtype(values)
             cells[name] = values if is_converted else column.coerce(values, origin="the sample")
+        for name, stated in self.date_parts.items():
+            if name not in fixed:
+                values = stated.apply(cells[name], cells[stated.of])
+                cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
         return pd.DataFrame(cells)
 
     def restrict(self, conditions: Mapping[str, str]) -> dict[str, str]:
@@ -236,6 +270,12 @@ class Preparation(BaseModel):
                     f"conditions name {name!r}, a column of text, which is not published; state conditions on other "
                     "columns, or publish_text: true, and fit again."
                 )
+            if name in self.text_forms and not re.fullmatch(r"(?i)\s*is\s+(?:not\s+)?null\s*", conditions[name]):
+                raise ModelError(
+                    f"condition {name} {conditions[name]} cannot be met: text takes `is null` and `is not null`."
+                )
+            if isinstance(column, NumericColumn) and column.number_format is not None:
+                restricted[name] = _with_numbers(conditions[name], column.number_format)
             if name not in self.hidden_labels:
                 continue
             condition = conditions[name]
@@ -263,6 +303,11 @@ class Preparation(BaseModel):
                 else "this synthesizer writes none, language_model does"
             )
             lines.append(f"text is left out: {', '.join(names)}; {how}")
+        if self.text_forms:
+            lines.append(f"text that has one form is learned as numbers: {', '.join(self.text_forms)}")
+        if self.date_parts:
+            parts = (f"{name} of {stated.of}" for name, stated in self.date_parts.items())
+            lines.append(f"parts of dates are computed: {', '.join(parts)}")
         instead = "written 'other'" if schema.rare_labels == "other" else "replaced by draws from the others"
         lines += [
             f"{name}: {count:,} label{'s' if count > 1 else ''} that fewer than {schema.label_threshold} train rows "
@@ -285,6 +330,16 @@ def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
             f"the {len(rows)} train rows have missing values ({listed_counts}) in columns that are not nullable. State "
             "nullable: true for these columns, or drop the rows, or fill them in."
         )
+
+
+def _with_numbers(condition: str, format_: NumberFormat) -> str:
+    """Return a condition whose values in the format of a column are plain numbers."""
+
+    def plain(match: re.Match[str]) -> str:
+        operator, value = match.groups()
+        return f"{operator} {format_.read(pd.Series([value.strip(_QUOTES)]))[0]}"
+
+    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
 
 
 def _learned_names(schema: TableSchema) -> list[str]:

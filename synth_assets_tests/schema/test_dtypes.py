@@ -1,6 +1,6 @@
 """Rows come back in the dtypes of the frame that they were learned from, where no value is lost."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from synth_assets.schema.columns import Integer
 from synth_assets.schema.dtypes import restore_dtypes
 from synth_assets.schema.infer import infer
+from synth_assets.schema.table import TableSchema
 
 
 def _objects(*values: object) -> pd.Series:
@@ -36,6 +38,9 @@ def _objects(*values: object) -> pd.Series:
         _objects(date(2024, 1, 31), None, date(1999, 12, 31)),
         _objects(Decimal("1.50"), Decimal("2.00"), Decimal("0.25")),
         _objects("a", "b", "a"),
+        _objects(*(time(hour, 30) for hour in range(24)), None),
+        _objects(time(8), time(9, 30), time(8)),
+        pd.Series([*(f"${number:,}.50" for number in range(990, 1020)), None], dtype="str"),
         pd.array(["a", "b", "a"], dtype="string"),
         pd.array([1, None, 2], dtype="int64[pyarrow]"),
         pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
@@ -45,8 +50,9 @@ def _objects(*values: object) -> pd.Series:
 )
 def test_a_column_comes_back_as_it_came(values: Any) -> None:
     frame = pd.DataFrame({7: values})
+    schema = infer(frame).schema
 
-    restored = restore_dtypes(infer(frame).schema.coerce(frame.rename(columns=str), origin="x"), frame)
+    restored = restore_dtypes(schema.coerce(frame.rename(columns=str), origin="x"), frame, schema)
 
     pd.testing.assert_frame_equal(restored, frame, check_exact=True)
 
@@ -64,6 +70,7 @@ def test_a_column_comes_back_as_it_came(values: Any) -> None:
     ],
 )
 def test_a_dtype_that_cannot_hold_a_value_is_not_forced(rows: pd.Series, like: pd.Series) -> None:
-    restored = restore_dtypes(rows.to_frame("x"), like.to_frame("x"))
+    schema = TableSchema(columns=(Integer(name="x"),))
+    restored = restore_dtypes(rows.to_frame("x"), like.to_frame("x"), schema)
 
     pd.testing.assert_series_equal(restored["x"], rows.rename("x"))

@@ -159,6 +159,13 @@ def test_comments_and_titles_above_the_header_are_skipped(tmp_path: Path, above:
     assert cells(frame) == [["1", "x"], ["2", "y"]]
 
 
+def test_a_name_with_a_line_break_is_no_title(tmp_path: Path) -> None:
+    frame = read(tmp_path, '"load\n(%)",b\n1.5,x\n2,y\n3,x\n')
+
+    assert list(frame) == ["load\n(%)", "b"]
+    assert len(frame) == 3
+
+
 @pytest.mark.parametrize(
     "text", ["name\nSmith, Ann\nJones, Bob\nBrown, Eve\n", 'price\n"1,5"\n"2,5"\n"3,5"\n', "#id,b\n1,2\n3,4\n5,6\n"]
 )

@@ -109,6 +109,21 @@ def test_smoothing_gives_values_in_between_and_keeps_the_spread() -> None:
     assert rows[last].std() == pytest.approx(table[last].std(), rel=0.1)
 
 
+def test_numbers_of_the_first_column_are_not_copied_where_they_hardly_repeat() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 10**6, 600)
+    first[:150] = 7
+    table = pd.DataFrame({"number": first, "kind": pd.Series(rng.choice(["x", "y"], 600), dtype="str")})
+    encoder = RowEncoder.fit(table, ["number", "kind"])
+    assert encoder.columns[0].name == "number"
+
+    values = encoder.to_frame(forest_of(table, encoder).sample(2000, seed=2))["number"]
+
+    assert values[values != 7].isin(first).mean() < 0.05
+    assert (values == 7).mean() == pytest.approx(0.25, abs=0.04)
+    assert values.median() == pytest.approx(np.median(first), rel=0.15)
+
+
 def test_numbers_far_from_zero_keep_their_spread() -> None:
     table = table_of()
     table["a"] = 10**13 + np.rint(table["a"] * 1e4).astype("int64")

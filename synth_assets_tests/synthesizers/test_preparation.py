@@ -276,3 +276,29 @@ def test_keys_that_repeat_are_new_and_in_as_many_rows(tmp_path: Path) -> None:
     for size in (1, 2, 5):
         assert (found == size).mean() == pytest.approx((rows[1:] == size).mean(), abs=0.07)
     pd.testing.assert_series_equal(fitted.sample(50, seed=1, first_key=10_000)["customer"], made["customer"][:50])
+
+
+def test_numbers_of_a_format_are_learned_and_asked_for_as_numbers() -> None:
+    columns = (Float(name="fare", format="$#,##0.00"), Integer(name="opens", format="%H:%M"))
+    rows = pd.DataFrame({"fare": ["$1,200.50", "$3.00"] * 9, "opens": ["08:30", "17:05"] * 9})
+    schema = TableSchema(columns=columns)
+
+    stub = Resampler().fit(schema.coerce(rows, origin="x"), schema, seed=0)
+    sample = stub.sample(3, seed=0, conditions={"fare": "<= '$1,300.00'", "opens": ">= 08:30 and < 1080"})
+
+    assert [column.format for column in stub.preparation.learned_schema.columns] == [None, None]  # type: ignore[union-attr]
+    assert stub.conditions == {"fare": "<= 1300.00", "opens": ">= 510 and < 1080"}
+    assert sample["fare"].isin([1200.5, 3.0]).all()
+
+
+def test_codes_and_parts_of_dates_are_kept_by_a_saved_model(tmp_path: Path) -> None:
+    days = pd.Series(pd.date_range("2023-01-01", periods=200, freq="D"))
+    rows = pd.DataFrame({"day": days, "month": days.dt.month, "code": [f"{i * 37:04d}-{i % 7}" for i in range(200)]})
+    schema = TableSchema(columns=(Date(name="day"), Integer(name="month"), Text(name="code")), private=False)
+    model = Resampler().fit(rows, schema, seed=0)
+    model.save(tmp_path)
+
+    loaded = Resampler.load(tmp_path)
+
+    assert loaded.preparation == model.preparation
+    assert loaded.sample(9, seed=1)["code"].str.fullmatch("[0-9]{4}-[0-9]").all()

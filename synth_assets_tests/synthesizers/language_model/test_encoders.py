@@ -284,6 +284,16 @@ def test_zeros_and_top_codes_are_atoms(frequent: tuple[float, ...]) -> None:
     assert encoder_of(values).atom_values == frequent
 
 
+def test_no_number_is_written_between_an_atom_and_the_other_values() -> None:
+    ages = np.random.default_rng(0).integers(18, 95, 300)
+    ages[:30] = 999
+    column = encoder_of(ages)
+    assert column.atoms == (999,)
+    assert column.base + column.cardinality - 1 == ages[30:].max()
+    rows = np.array([[999], [500], [20]])
+    assert column.from_indices(rows, column.to_indices(rows, rows[:, 0])).tolist() == [999, ages[30:].max(), 20]
+
+
 @pytest.mark.parametrize("step", [5, 10, 100])
 def test_a_preference_for_round_numbers_makes_no_atoms(step: int) -> None:
     rng = np.random.default_rng(0)

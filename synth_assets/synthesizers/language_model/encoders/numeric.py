@@ -144,6 +144,8 @@ class NumericEncoder:
             points = int(np.ptp(written)) // step + 1 if len(written) else 1
             is_sparse = SPARSE_SHARE * points > len(distinct) < REPEATED_SHARE * len(present)
             encoder = replace(encoder, atoms=atoms, atom_values=exact, is_sparse=is_sparse)
+            if len(written):  # between an atom such as 999 and the other values, none is generated
+                return encoder._with_codes(int(written[0]), int(written[-1]))
         return encoder._with_codes(low, high)
 
     def with_predictor(self, predictor: Predictor, quantised: np.ndarray, cells: np.ndarray) -> "NumericEncoder":
@@ -213,6 +215,11 @@ class NumericEncoder:
     def to_indices(self, quantised: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Return the (n, p) indices of the parts of n cells, given their quantised rows, (n, m)."""
         code, remainder = np.divmod(cells - self.offsets(quantised), self.grid_step)
+        if (
+            self.predictor is None
+        ):  # a value beyond the others, and not beyond the atoms, is the nearest that has a code
+            is_between = (cells >= self.low) & (cells <= self.high)
+            code = np.where(is_between, np.clip(code, 0, self.cardinality - 1), code)
         is_valid = (remainder == 0) & (code >= 0) & (code < self.cardinality)
         indices = np.empty((len(cells), len(self.radices) + 1), np.int64)
         code = np.where(is_valid, code, 0)
