@@ -210,8 +210,10 @@ class RowModel:
 
     def _pretrain_rows(self, stated: int | None, n_train: int) -> int:
         """Return how many rows of the forest the model is pretrained on."""
-        if stated is not None or not self.row_encoder.columns:
-            return stated or 0
+        if not self.row_encoder.columns:
+            return 0  # of a table of text alone, there is no forest
+        if stated is not None:
+            return stated
         n_tokens = sum(len(c.prefix) + len(c.parts) for c in self.trie.columns[: len(self.row_encoder.columns)])
         share = np.clip((PRETRAIN_UP_TO - n_train) / (PRETRAIN_UP_TO - FULL_PRETRAIN_UP_TO), 0.0, 1.0)
         n_rows = min(MAX_PRETRAIN_ROWS, max(MIN_PRETRAIN_ROWS, PRETRAIN_RATIO * n_train), PRETRAIN_TOKENS // n_tokens)

@@ -177,7 +177,9 @@ class LanguageModel(Synthesizer):
             is_empty = typed[column.name].isna().to_numpy()
             if is_empty.any():
                 values = pd.concat([typed[column.name][~is_empty], restored[column.name][is_empty]]).sort_index()
-                result[column.name] = self.schema.column(column.name).coerce(values, origin="rows").to_numpy()
+                values = self.schema.column(column.name).coerce(values, origin="rows")
+                is_text = not pd.api.types.is_numeric_dtype(rows[column.name].dtype)
+                result[column.name] = (column.as_in_source(values) if is_text else values).to_numpy()
         return result
 
     def _save(self, folder: Path) -> dict[str, Any]:

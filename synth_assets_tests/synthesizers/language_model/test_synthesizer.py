@@ -166,6 +166,16 @@ def test_rows_that_the_train_rows_are_unlike_are_filled_in(fitted: LanguageModel
     pd.testing.assert_frame_equal(fitted.impute(table.head(3)), table.head(3))
 
 
+def test_cells_of_a_column_with_a_format_are_filled_in_in_it(table: pd.DataFrame) -> None:
+    schema = TableSchema(columns=(Float(name="total", format="0.000 kg"), *SCHEMA.columns[1:]))
+    settings = SETTINGS.model_copy(update={"epochs": 1, "pretrain": PretrainSettings(rows=0)})
+    model = LanguageModel(settings).fit(table, schema, seed=5)
+    rows = table.head(4).assign(total=["1.005 kg", None, None, "2.010 kg"])
+    filled = model.impute(rows, seed=1)["total"]
+    assert filled[[0, 3]].tolist() == ["1.005 kg", "2.010 kg"]
+    assert filled[[1, 2]].str.fullmatch(r"\d\.\d\d\d kg").all()
+
+
 def test_other_columns_are_refused(fitted: LanguageModel, table: pd.DataFrame) -> None:
     with pytest.raises(ModelError, match="lack the columns total, kind; expected total, size, kind"):
         fitted.impute(table[["size"]])
