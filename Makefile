@@ -7,9 +7,10 @@ PORT ?= 3000
 DAY ?= $(shell date -u +%F)
 # pip would compile every module, most of which are never imported. Instead, the ones that a run uses are imported once,
 # which compiles them, also where PYTHONDONTWRITEBYTECODE keeps all later processes from doing so.
-IMPORTED := synth_assets.orchestration.preload, dagster._cli, dagster_dg_cli.cli, dagster_webserver.cli, \
-  dagster._core.storage.sqlite_storage, dagster._core.storage.local_compute_log_manager, upath.core, \
-  transformers.models.gpt2.modeling_gpt2, be_great, rapidfuzz.process, jinja2
+# Two processes share that work.
+IMPORTED := transformers.models.gpt2.modeling_gpt2, be_great, rapidfuzz.process, jinja2
+IMPORTED_FOR_RUNS := dagster._cli, dagster_dg_cli.cli, dagster_webserver.cli, dagster._core.storage.sqlite_storage, \
+  dagster._core.storage.local_compute_log_manager, upath.core, synth_assets.orchestration.preload
 PIP := $(BIN)/pip install --quiet --no-compile --constraint requirements.lock
 # Tests of one file share fixtures, so they run in one process.
 # With bytecode: many tests start processes, each of which would compile what it imports.
@@ -98,14 +99,15 @@ clean: ## Remove .venv and the Dagster instance; keep data/
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or later is needed; {sys.executable} is {sys.version}" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+# The pip of an older Python needs twice the time for all packages.
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
-# Install torch first: pip takes the CPU build where one is available, and later packages keep it.
+# Of two builds of torch, pip prefers the one for CPUs where an index has it: `2.13.0+cpu` counts as the later version.
 define install
-	$(PIP) torch
 	$(PIP) --editable '$(1)'
 	$(BIN)/python -m compileall -q synth_assets
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import $(IMPORTED)'
+	export PYTHONDONTWRITEBYTECODE=; $(BIN)/python -c 'import $(IMPORTED)' & \
+	  $(BIN)/python -c 'import $(IMPORTED_FOR_RUNS)' && wait $$!
 endef
 
 $(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python

@@ -3,7 +3,8 @@
 Each method fits the train rows of a table and draws 30 samples of 3,000 rows. Three attackers infer which real rows
 were train rows: who sees the first sample, who sees all, and who holds the model (of the language model, whose
 likelihood can be computed). The language model trained far too long shows what a leak looks like. Rows are kept in
-`data/bench/` and used again while their inputs are the same; the table is printed, and written to `attackers.md` there.
+`data/bench/` and used again while their inputs are the same. The numbers of each table are written between its markers
+of `docs/results.md`.
 
 TABLES=folder names the folder of the tables' files (see `tables.yaml`), ABALONE_CSV the file of abalone. `--rows
 METHOD=FILE` attacks the rows of a CSV file, in the order of the days, in place of a method that is run.
@@ -23,6 +24,7 @@ import tables
 from methods import BE_GREAT, read_rows
 from peers.environments import PEERS, interpreter_of, script_of
 from runs import HERE, Limits, Runs, run_within
+from tables_report import replace_between
 
 from synth_assets.evaluation.evaluate import privacy_results
 from synth_assets.evaluation.gates import GATES, evaluate_gate
@@ -51,21 +53,32 @@ OVERFITTED_EPOCHS = 100
 """Epochs of the model that is trained too long, on every train row twice: 200 times each. Its validation rows are
 train rows too, so that no epoch is one too many."""
 
+NAMES = {OURS: "language model", "arf": "adversarial random forest", "cart": "CART", "smote": "SMOTE"}
+
 REFERENCE_HOLDOUT = "reference model"
 LIMITS = Limits(cpu_s=1800, memory_mb=8192)
 
+RESULTS = HERE.parent / "docs" / "results.md"
+BEGIN, END = "<!-- bench-attackers: {} -->", "<!-- end of bench-attackers: {} -->"
+"""What stands between these lines is replaced."""
+
 COLUMNS = {
-    "one sample": ("attack_auc", None),
-    "outliers": ("outlier_auc", None),
-    "TPR at 1% FPR": ("attack_tpr_1", None),
-    "at 0.1%": ("attack_tpr_01", None),
-    "every sample": ("attack_auc", EVERY_SAMPLE),
-    "outliers ": ("outlier_auc", EVERY_SAMPLE),
-    "TPR at 1% FPR ": ("attack_tpr_1", EVERY_SAMPLE),
-    "at 0.1% ": ("attack_tpr_01", EVERY_SAMPLE),
-    "DCR share": ("dcr_share", None),
+    "one sample": [("attack_auc", None)],
+    "at 1% / 0.1%": [("attack_tpr_1", None), ("attack_tpr_01", None)],
+    "all samples": [("attack_auc", EVERY_SAMPLE)],
+    "at 1% / 0.1% ": [("attack_tpr_1", EVERY_SAMPLE), ("attack_tpr_01", EVERY_SAMPLE)],
+    "outliers, one / all samples": [("outlier_auc", None), ("outlier_auc", EVERY_SAMPLE)],
+    "DCR share": [("dcr_share", None)],
 }
-"""Columns of the table of who sees rows: metric, and rows and samples."""
+"""Columns of the table of who sees rows: by metric, and by rows and samples."""
+
+KINDS = {
+    "plain": None,
+    "outliers, plain": OUTLIERS,
+    "calibrated by regression": CALIBRATED,
+    "calibrated by a model of half of the held-out rows": REFERENCE_HOLDOUT,
+}
+"""Columns of the table of who holds the model."""
 
 
 def main() -> None:
@@ -74,9 +87,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS)
     parser.add_argument("--rows", nargs="*", default=[], metavar="METHOD=FILE", help="rows of another method")
     parser.add_argument("--days", type=int, default=DAYS, help="samples of a model (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the page to write to (default: %(default)s)")
     arguments = parser.parse_args()
     given = dict(each.split("=", 1) for each in arguments.rows)
-    folder, parts = DataPaths.from_environment().root / "bench", []
+    folder = DataPaths.from_environment().root / "bench"
     for name in arguments.tables:
         runs = Runs(folder / name / "attackers", tables.load(name), 0)
         found = {}
@@ -84,10 +98,9 @@ def main() -> None:
             measured = attack(runs, method, given.get(method), arguments.days)
             found[method] = measured
             print(f"{name}, {method}: {measured if isinstance(measured, str) else 'attacked'}", flush=True)
-        parts.append(section(runs.table, found))
-    text = "\n".join(parts)
-    atomic_write(folder / "attackers.md", text.encode())
-    print(text)
+        text = section(found)
+        print(text)
+        replace_between(arguments.results, BEGIN.format(name), END.format(name), text)
 
 
 def attack(runs: Runs, method: str, file: str | None, days: int) -> pd.DataFrame | str:
@@ -188,37 +201,32 @@ def _difference(
     return model(rows) - np.where(np.isfinite(expected), expected, expected[np.isfinite(expected)].min())
 
 
-def section(table: tables.Table, found: dict[str, pd.DataFrame | str]) -> str:
+def section(found: dict[str, pd.DataFrame | str]) -> str:
     """Return the tables of who sees rows and of who holds the model, as Markdown."""
     measured = {method: result for method, result in found.items() if not isinstance(result, str)}
-    lines = [
-        f"### {table.name}",
-        "",
-        "Best attack of who sees rows, by AUC (95% interval) and TPR; real rows: chance.",
-        "",
-    ]
-    lines += [_line(["method", *map(str.strip, COLUMNS), "privacy gate"]), _line(["---"] * (len(COLUMNS) + 2))]
+    lines = [_line(["method", *map(str.strip, COLUMNS), "privacy gate"]), _line(["---"] * (len(COLUMNS) + 2))]
     chance = next(iter(measured.values()), None)
     if chance is not None:
-        lines.append(_line(["chance (95%)", *(_chance(chance, *each) for each in COLUMNS.values()), ""]))
+        lines.append(_line(["chance (97.5% of it below)", *(_chance(chance, each) for each in COLUMNS.values()), ""]))
     for method, result in found.items():
+        name = NAMES.get(method, method)
         if isinstance(result, str):
-            lines.append(_line([method, *[result, *[""] * len(COLUMNS)]]))
+            lines.append(_line([name, *[result, *[""] * len(COLUMNS)]]))
             continue
         failed = result.loc[result["metric"] == "gate", "column_name"].iloc[0]
-        numbers = [_number(result, *each) for each in COLUMNS.values()]
-        lines.append(_line([method, *numbers, f"fails {failed}" if failed else "passes"]))
-    lines += ["", "Who holds the model:", ""]
-    kinds = {"plain": None, "plain, outliers": OUTLIERS, "by regression": CALIBRATED, "by a model": REFERENCE_HOLDOUT}
-    lines += [_line(["method", *(f"{kind}: AUC, TPR at 1%, at 0.1%" for kind in kinds)]), _line(["---"] * 5)]
+        numbers = [_numbers(result, each) for each in COLUMNS.values()]
+        lines.append(_line([name, *numbers, "fails" if failed else "passes"]))
+    lines += ["", "Who holds the model, by the log-likelihood of a row; AUC, and shares found at 1% / 0.1%:", ""]
+    lines += [_line(["model", *KINDS]), _line(["---"] * (len(KINDS) + 1))]
     for method, result in measured.items():
         if (result["metric"] == "likelihood_auc").any():
             cells = (
-                ", ".join(_number(result, f"likelihood_{each}", name) for each in ("auc", "tpr_1", "tpr_01"))
-                for name in kinds.values()
+                f"{_number(result, 'likelihood_auc', kind)}, "
+                + _numbers(result, [("likelihood_tpr_1", kind), ("likelihood_tpr_01", kind)])
+                for kind in KINDS.values()
             )
-            lines.append(_line([method, *cells]))
-    return "\n".join([*lines, ""])
+            lines.append(_line([NAMES.get(method, method), *cells]))
+    return "\n".join(lines)
 
 
 def _pick(result: pd.DataFrame, metric: str, name: str | None) -> pd.Series:
@@ -226,18 +234,27 @@ def _pick(result: pd.DataFrame, metric: str, name: str | None) -> pd.Series:
     return result[(result["metric"] == metric) & (names.isna() if name is None else names == name)].iloc[0]
 
 
+def _numbers(result: pd.DataFrame, columns: Sequence[tuple[str, str | None]]) -> str:
+    """Return one AUC with its interval, or several numbers of a cell without."""
+    if len(columns) == 1:
+        return _number(result, *columns[0])
+    return " / ".join(_format(metric).format(_pick(result, metric, name)["value"]) for metric, name in columns)
+
+
 def _number(result: pd.DataFrame, metric: str, name: str | None) -> str:
     row = _pick(result, metric, name)
-    if "tpr" in metric:
-        return f"{row['value']:.1%}"
     interval = "" if np.isnan(row["value_low"]) else f" ({row['value_low']:.3f} to {row['value_high']:.3f})"
     return f"{row['value']:.3f}{interval}"
 
 
-def _chance(result: pd.DataFrame, metric: str, name: str | None) -> str:
-    row = _pick(result, metric, name)
-    form = "{:.1%}" if "tpr" in metric else "{:.3f}"
-    return f"{form.format(row['reference'])} (to {form.format(row['reference_high'])})"
+def _chance(result: pd.DataFrame, columns: Sequence[tuple[str, str | None]]) -> str:
+    found = [(_format(metric), _pick(result, metric, name)) for metric, name in columns]
+    means = " / ".join(form.format(row["reference"]) for form, row in found)
+    return f"{means} ({' / '.join(form.format(row['reference_high']) for form, row in found)})"
+
+
+def _format(metric: str) -> str:
+    return "{:.1%}" if "tpr" in metric else "{:.3f}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=300, help="train rows")
     parser.add_argument("--samples", type=int, default=300, help="rows that are sampled")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fit-minutes", type=float, default=25.0, help="limit of a method's fit, in CPU minutes")
     parser.add_argument("--sample-minutes", type=float, default=12.0, help="limit of its sampling, in CPU minutes")

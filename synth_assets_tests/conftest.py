@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,24 +26,38 @@ from synth_assets_tests.live.tiny_location import tiny_table
 from synth_assets_tests.storage.toy import MONDAY, TUESDAY, spec, write, write_sample
 from synth_assets_tests.world import Outcome, World
 
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
 PROJECT = Path(__file__).parents[1]
 
 LONG = (
     "live/test_live.py",
     "evaluation/test_gates_of_abalone.py",
-    "orchestration/test_lineage.py",
     "faults/test_kills.py",
-    "faults/test_full_disk.py",
-    "faults/test_damage.py",
-    "execution/test_ray.py",
-    "synthesizers/test_model_store.py",
-    "orchestration/test_bad_input.py",
+    "orchestration/test_lineage.py",
     "publishing/test_publisher.py",
-    "test_kinds.py",
+    "synthesizers/test_model_store.py",
     "language_model/test_conditions.py",
-    "language_model/test_pretrained_bases.py",
+    "storage/test_warehouse.py",
+    "orchestration/test_any_table.py",
+    "orchestration/test_settings.py",
+    "evaluation/test_figures.py",
+    "evaluation/test_any_table.py",
+    "test_kinds.py",
+    "language_model/test_cuda.py",
+    "evaluation/test_utility.py",
+    "publishing/test_shared.py",
+    "orchestration/test_bad_input.py",
+    "execution/test_ray.py",
+    "language_model/test_parallel.py",
+    "cli/test_init.py",
+    "cli/test_cli.py",
 )
 """Files that take longest. They start first, so that no process is left with one of them when the others are done."""
+
+TOGETHER = "synth_assets_tests/faults/"
+"""One of pytest's processes runs the files of this folder: they share a process that takes ten seconds to start."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +67,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, name in enumerate(LONG) if item.path.as_posix().endswith(name)), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let the tests of one file run in one process, as `--dist loadfile` does, and those of `TOGETHER` too."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return TOGETHER if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -221,6 +247,39 @@ def s3_variables(address: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "of-a-test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+@pytest.fixture(scope="module")
+def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the workers of `cluster` find in the variable SIGNS."""
+    return tmp_path_factory.mktemp("signs")
+
+
+@pytest.fixture(scope="module")
+def client_port() -> int:
+    """Return the port at which `cluster` serves machines that are no nodes."""
+    from synth_assets_tests.live.server import free_port
+
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def cluster(signs: Path, client_port: int, s3_server: str) -> Iterator["Cluster"]:
+    """Start a Ray cluster of two nodes of one CPU each."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in {**s3_variables(s3_server), "SIGNS": str(signs)}.items():
+            patch.setenv(name, value)  # the workers inherit it
+        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        head = {**node, "include_dashboard": False, "ray_client_server_port": client_port}
+        found = Cluster(initialize_head=True, head_node_args=head)
+        found.add_node(**node)
+        yield found
+        ray.shutdown()
+        found.shutdown()
 
 
 @pytest.fixture

@@ -141,6 +141,8 @@ def test_volumes_secrets_and_addresses_are_the_ones_of_the_other_files() -> None
     assert {volume["persistentVolumeClaim"]["claimName"] for volume in volumes} == {claim}
     token = next(each for each in LOCATION["env"] if each["name"] == "RAY_AUTH_TOKEN")
     assert token["valueFrom"]["secretKeyRef"]["name"] == cluster  # the operator names its secret so
+    (secret,) = pods()[1]["containers"][0]["envFrom"]  # of the object store, which workers write to
+    assert [secret["secretRef"]["name"]] == [each["name"] for each in LOCATION["envSecrets"]]
     (client,) = [each for each in pods()[0]["containers"][0]["ports"] if each["name"] == "client"]
     stated = yaml.safe_load(re.search(r"```yaml\n(execution:.*?)```", readme(), re.DOTALL)[1])["execution"]
     execution = TypeAdapter(AnyExecution).validate_python(stated)

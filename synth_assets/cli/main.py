@@ -64,7 +64,7 @@ Completion in bash (zsh, fish):
     envvar=VARIABLE,
     show_envvar=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Data folder; by default data/ of the project.",
+    help="Data folder; by default data/ of the project. With s3://bucket/prefix, that folder and its object store.",
 )
 @click.pass_context
 def main(ctx: click.Context, folder: Path | None) -> None:

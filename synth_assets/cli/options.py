@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth_assets.errors import ForeseenError
+from synth_assets.publishing import client
 from synth_assets.publishing.publications import Publications
 from synth_assets.storage.paths import DataPaths
 
@@ -145,7 +146,7 @@ def selected_table(paths: DataPaths, table: str | None) -> str:
     click.UsageError
         If several are published and none was requested.
     """
-    known = list(Publications(paths).current().manifest["tables"])
+    known = list(client.current_publication(paths.readable).manifest["tables"])
     if table is None and len(known) != 1:
         raise click.UsageError(f"several tables are published ({', '.join(known)}): name one.")
     return table or known[0]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def tables(paths: DataPaths, name: str | None, as_json: bool) -> None:
     """List the published tables and views; with NAME, the columns of one."""
-    with client.connect(paths.root) as connection:
+    with client.connect(paths.readable) as connection:
         found = client.tables(connection) if name is None else [client.find_table(connection, name)]
     if as_json:
         listed = [
@@ -74,7 +74,7 @@ def query(paths: DataPaths, sql: str, format_: str, guard_formulas: bool, path: 
     A query reads published tables only: it cannot change them, and has no access to files or the network. If only one
     source table is published, its name before the dot may be left out.
     """
-    with client.connect(paths.root) as connection:
+    with client.connect(paths.readable) as connection:
         client.restrict(connection)
         _export(connection, sys.stdin.read() if sql == "-" else sql, None, format_, path, guard_formulas)
 
@@ -100,7 +100,7 @@ def export(
 
     NAME is a table such as abalone.fidelity, or a source table such as abalone for its latest synthetic rows.
     """
-    with client.connect(paths.root) as connection:
+    with client.connect(paths.readable) as connection:
         sql, values = client.select(connection, name, where=where, date=date)
         _export(connection, sql, values, format_, path, guard_formulas)
 
@@ -170,7 +170,7 @@ def sample(
     arguments: dict[str, Any] = {
         "conditions": conditions,
         "temperature": temperature,
-        "data": paths.root,
+        "data": paths.readable,
         "log": lambda line: click.echo(line, err=True),
     }
     if seed is None:

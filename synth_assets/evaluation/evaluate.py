@@ -1,7 +1,7 @@
 """Evaluation of a synthetic sample: its metrics, the verdicts of the gates, and a report."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -16,7 +16,7 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES, PRIVACY_FAMILIES, Metric, NotComputed, result_frame
-from synth_assets.evaluation.metrics.attacks import BY_KNOWLEDGE, LEAKED_ROW, ONE_SAMPLE, Knowledge
+from synth_assets.evaluation.metrics.attacks import BY_KNOWLEDGE, LEAKED_ROW, ONE_SAMPLE, Knowledge, leaked_rows
 from synth_assets.evaluation.metrics.utility import (
     NO_SCORE,
     Comparison,
@@ -45,7 +45,7 @@ MOST_CELLS_ALONE = 250_000
 MOST_PROCESSES = 4
 """Processes that evaluate at once; each holds the rows, and one family of metrics takes a quarter of the time."""
 
-UTILITY = "utility"
+UTILITY, LEAKED = "utility", "leaked_rows"
 
 _ALONE = ("detection by a random forest", "detection by gradient boosting", "prediction of columns")
 PARTS = [*([name] for name in _ALONE), [name for name in FIDELITY_FAMILIES if name not in _ALONE]]
@@ -278,11 +278,8 @@ def fidelity_results(
     pandas.DataFrame
         Metric results. `attrs["not_computed"]` lists the metrics without a value: 'metric', 'column_name', 'reason'.
     """
-    found: dict[str, Any] = {}
-    with _started(PARTS, samples, {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}, execution, 1) as computed:
-        for name, family, seconds in chain.from_iterable(computed):
-            found[name] = family
-            _log_results(log, name, len(family.computed), seconds)
+    options = {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}
+    found = _results(PARTS, samples, options, execution, log)
     return _frame(found[name] for name in FIDELITY_FAMILIES)
 
 
@@ -299,6 +296,7 @@ def privacy_results(
     *,
     knowledge: Knowledge = ONE_SAMPLE,
     log: Log = silent,
+    execution: Execution = LOCAL,
 ) -> pd.DataFrame:
     """Compute the metrics of copies, distances and membership inference attacks, and list the leaked rows.
 
@@ -312,16 +310,23 @@ def privacy_results(
         What attackers know beside the sample.
     log : callable
         Called with a line for each family of metrics.
+    execution : Execution
+        Where long sets are evaluated: in this process, or as tasks of a cluster, one for each family.
 
     Returns
     -------
     pandas.DataFrame
         Metric results; leaked rows have `column_name` 'row_id 17'. `attrs["not_computed"]` is as of
-        `fidelity_results`.
+        `fidelity_results`; `attrs["leaked_rows"]` lists the rows of `leaked_rows`.
     """
     options: dict[str, dict[str, Any]] = {name: {"knowledge": knowledge} for name in BY_KNOWLEDGE}
     options[LEAKED_ROW] = {"row_ids": row_ids}
-    return _compute(PRIVACY_FAMILIES, samples, options, log)
+    *others, attacks = PRIVACY_FAMILIES
+    parts = [*([name] for name in others), [attacks, LEAKED]]  # leaked rows are the ones that attacks suspect
+    found = _results(parts, samples, options, execution, log)
+    frame = _frame(found[name] for name in PRIVACY_FAMILIES)
+    frame.attrs[LEAKED] = found[LEAKED]
+    return frame
 
 
 @dataclass(frozen=True)
@@ -332,15 +337,21 @@ class _Family:
     not_computed: Sequence[NotComputed]
 
 
-def _compute(
-    families: Mapping[str, Sequence[Metric]], samples: Samples, options: Mapping[str, dict[str, Any]], log: Log
-) -> pd.DataFrame:
-    found = []
-    for name, metrics in families.items():
-        start = time.monotonic()
-        found.append(_compute_family(metrics, samples, options))
-        _log_results(log, name, len(found[-1].computed), time.monotonic() - start)
-    return _frame(found)
+def _results(
+    parts: Sequence[Sequence[str]],
+    samples: Samples,
+    options: Mapping[str, dict[str, Any]],
+    execution: Execution,
+    log: Log,
+) -> dict[str, Any]:
+    """Compute families of metrics, in parts, and log each."""
+    found: dict[str, Any] = {}
+    with _started(parts, samples, options, execution, 1) as computed:
+        for name, outcome, seconds in chain.from_iterable(computed):
+            found[name] = outcome
+            if isinstance(outcome, _Family):
+                _log_results(log, name, len(outcome.computed), seconds)
+    return found
 
 
 def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> _Family:
@@ -372,24 +383,28 @@ def _started(
 ) -> AbstractContextManager[Iterator[list[tuple[str, Any, float]]]]:
     """Start to compute parts of an evaluation: short sets here, long ones where the execution says."""
     where = execution if _is_long(samples) else LOCAL
-    calls = [(part, options) for part in parts]
+    calls = [(part,) for part in parts]
     if isinstance(where, LocalExecution) and where.processes:
         processes = min(processes, where.processes)
-    return where.started(_compute_part, calls, shared=samples, processes=processes)
+    return where.started(_compute_part, calls, shared=(samples, options), processes=processes)
 
 
 def _compute_part(
-    samples: Samples, names: Sequence[str], options: Mapping[str, dict[str, Any]]
+    shared: tuple[Samples, Mapping[str, dict[str, Any]]], names: Sequence[str]
 ) -> list[tuple[str, Any, float]]:
-    """Compute some families of fidelity metrics, or the comparison of training sets, and how many seconds each took."""
+    """Compute families of metrics, leaked rows, or the comparison of training sets, and how many seconds each took."""
+    samples, options = shared
     found: list[tuple[str, Any, float]] = []
     for name in names:
         start = time.monotonic()
-        outcome: _Family | Comparison
+        outcome: _Family | Comparison | list[dict[Hashable, Any]]
         if name == UTILITY:
             outcome = compare_training_sets(samples)
+        elif name == LEAKED:
+            outcome = leaked_rows(samples).to_dict("records")
         else:
-            outcome = _compute_family(FIDELITY_FAMILIES[name], samples, options)
+            metrics = FIDELITY_FAMILIES[name] if name in FIDELITY_FAMILIES else PRIVACY_FAMILIES[name]
+            outcome = _compute_family(metrics, samples, options)
         found.append((name, outcome, time.monotonic() - start))
     return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from synth_assets.errors import ForeseenError
-from synth_assets.execution.processes import cores
+from synth_assets.execution.processes import cores, keep_memory
 
 if TYPE_CHECKING:
     from synth_assets.execution.setting import RayExecution
@@ -279,6 +279,7 @@ def _call(key: str, references: list[Any], package: str, path: list[str], work: 
     sys.path += [each for each in path if each not in sys.path]
     function, call = cloudpickle.loads(work)
     if key not in _SHARED:
+        keep_memory()
         _SHARED.clear()  # of earlier work
         _SHARED[key] = ray.get(references[0])
     return function(_SHARED[key], *call)
@@ -376,8 +377,8 @@ def _no_connection(execution: "RayExecution", error: Exception) -> str:
         )
     return (
         f"the Ray cluster at {execution.address} could not be used: {_first_line(error)}. Start one with "
-        "`ray start --head`, correct execution.address or the token in RAY_AUTH_TOKEN, or leave the address out to "
-        "start a cluster for the work."
+        "`ray start --head`, correct execution.address, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if the cluster asks "
+        "for a token, or leave the address out to start a cluster for the work."
     )
 
 

@@ -4,6 +4,7 @@ A child starts from nothing but this interpreter and its `sys.path`: it neither 
 as `multiprocessing` does, nor inherits the locks of its threads, as a fork does.
 """
 
+import ctypes
 import os
 import pickle
 import queue
@@ -25,12 +26,28 @@ _START = (
     "serve(sys.stdin.buffer, results)\n"
 )
 
+KEPT_BYTES = 1 << 30
+"""Free memory that a process keeps for its next allocations, where it is told to."""
+
 T = TypeVar("T")
 
 
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_memory() -> None:
+    """Let the allocator of this process keep freed memory, where it is glibc's.
+
+    For processes that do the same work again and again: by default, megabytes that a step frees go back to the kernel,
+    which clears page by page what the next step asks for. Rows then cost a tenth more CPU time.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # as in malloc.h
+    with suppress(AttributeError, OSError, TypeError):  # another allocator
+        allocator = ctypes.CDLL(None)
+        for parameter in (trim_threshold, mmap_threshold):
+            allocator.mallopt(parameter, KEPT_BYTES)
 
 
 @contextmanager
@@ -211,6 +228,7 @@ def serve(calls: Any, results: Any) -> None:
 
 def _answers(function: Callable[..., T], shared: object) -> Iterator[T]:
     """Make the calls that come on stdin until it is closed, and yield their results."""
+    keep_memory()
     with suppress(EOFError):
         while True:
             call = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one

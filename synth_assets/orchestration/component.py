@@ -89,7 +89,7 @@ class SyntheticTable(dg.Component):
         each_day = [
             *synthetic_sample.build(table, settings.sample, freshness=freshness, execution=settings.execution),
             *fidelity.build(table, settings.constraints, execution=settings.execution),
-            *privacy.build(table),
+            *privacy.build(table, execution=settings.execution),
             *(regression_comparison.build(table, execution=settings.execution) if table.schema.target else ()),
             *report.build(table, settings.gates(), settings.constraints),
         ]

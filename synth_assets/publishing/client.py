@@ -110,6 +110,18 @@ def connect(data: str | Path | None = None) -> "duckdb.DuckDBPyConnection":
             ) from error
 
 
+def current_publication(data: str | Path | None = None) -> Publication:
+    """Return the current publication of a data folder or an object store, as `connect` reads it.
+
+    Raises
+    ------
+    PublicationError
+        If nothing is published.
+    """
+    shared = _shared(data)
+    return shared.current() if shared else Publications(DataPaths.from_environment(data)).current()
+
+
 def _open(publication: Publication) -> "duckdb.DuckDBPyConnection":
     import duckdb
 

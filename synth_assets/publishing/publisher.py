@@ -1,6 +1,7 @@
 """Publishes the samples in the warehouse that passed their gates."""
 
 import shutil
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from synth_assets.publishing.builder import PublicationBuilder, PublishSpec, build
 from synth_assets.publishing.publications import Publication, PublicationError, Publications, as_publication_error
 from synth_assets.publishing.retention import UNLIMITED, Retention
+from synth_assets.storage.objects import ObjectStore
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Warehouse
 
@@ -138,6 +140,7 @@ class Publisher:
             for each in sorted(expired):
                 self._delete_from_pipeline(spec.name, each)
             publications.share()
+            self._delete_unfinished(spec.name, expired)
         return PublishResult(publication, is_new, left_out, sorted(expired), skipped)
 
     def delete(self, table: str, resample_date: str) -> int:
@@ -180,6 +183,7 @@ class Publisher:
                     publications.remove(publication)
             if publications.current_id() is not None:
                 publications.share()
+            self._delete_unfinished(table, [resample_date])
         return rows
 
     def _build(self, folder: Path, base: Publication | None) -> AbstractContextManager[PublicationBuilder]:
@@ -229,3 +233,12 @@ class Publisher:
         if plots.exists():
             shutil.rmtree(plots)
         return rows
+
+    def _delete_unfinished(self, table: str, resample_dates: Iterable[str]) -> None:
+        """Delete what a cluster has left of samples in the object store, which it did not complete."""
+        if self.paths.storage is None:
+            return
+        store = ObjectStore(self.paths.storage)
+        for each in resample_dates:
+            below = self.paths.samples(table, each).relative_to(self.paths.root)
+            store.delete(store.names(below.as_posix()))

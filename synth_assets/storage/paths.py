@@ -7,7 +7,7 @@ from pathlib import Path
 from synth_assets.errors import ForeseenError
 
 VARIABLE = "SYNTH_ASSETS_DATA"
-"""Environment variable with the data folder; by default it is `data/` of the project."""
+"""Environment variable with the data folder, or the object store of `data/`; by default `data/` of the project."""
 
 
 STORAGE_VARIABLE = "SYNTH_ASSETS_STORAGE"
@@ -33,22 +33,25 @@ class DataPaths:
     def from_environment(cls, folder: str | Path | None = None) -> "DataPaths":
         """Return the layout of a folder, by default the one in `SYNTH_ASSETS_DATA`, or `data/` beside the package.
 
-        Its object store is the one in `SYNTH_ASSETS_STORAGE`, if any.
+        Its object store is the one in `SYNTH_ASSETS_STORAGE`, if any. Where an object store is named in place of the
+        folder, that is the store of `data/`.
 
         Raises
         ------
         ForeseenError
-            If it is the address of an object store.
+            If two object stores are named.
         """
-        named = folder or os.environ.get(VARIABLE)
+        named, storage = folder or os.environ.get(VARIABLE), os.environ.get(STORAGE_VARIABLE) or None
         if str(named).startswith("s3:"):
-            address = f"s3://{str(named).removeprefix('s3:').lstrip('/')}"  # a `Path` has one slash of two
-            raise ForeseenError(
-                f"found {address} as the data folder; expected a folder of this machine. The object store of "
-                "publications is read by synth_assets.connect and read_table."
-            )
+            address = f"s3://{str(named).removeprefix('s3:').strip('/')}"  # a `Path` has one slash of two
+            if storage is not None and storage.rstrip("/") != address:
+                raise ForeseenError(
+                    f"found the object store {address} as the data folder, and {storage} in {STORAGE_VARIABLE}; "
+                    f"expected one. Unset {STORAGE_VARIABLE}, or name a folder of this machine as the data folder."
+                )
+            named, storage = None, address
         root = Path(named).expanduser().resolve() if named else Path(__file__).parents[2] / "data"
-        return cls(root, os.environ.get(STORAGE_VARIABLE) or None)
+        return cls(root, storage)
 
     @property
     def warehouse(self) -> Path:
@@ -59,6 +62,11 @@ class DataPaths:
     def published(self) -> Path:
         """The DuckDB file for consumers."""
         return self.root / "published" / "synthetic.duckdb"
+
+    @property
+    def readable(self) -> Path | str:
+        """What consumers connect to: the data folder, or its object store where nothing was published in the folder."""
+        return self.root if self.storage is None or self.published.exists() else self.storage
 
     @property
     def base_models(self) -> Path:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError as ModelError
 from synth_assets.execution import LOCAL, Execution
-from synth_assets.execution.processes import cores, in_turn
+from synth_assets.execution.processes import cores, in_turn, keep_memory
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.preparation import Preparation, refuse_missing_cells
 
@@ -555,6 +555,7 @@ def _from_files(kind: type[Synthesizer], files: dict[str, bytes]) -> Synthesizer
 def _loaded_batches(
     kind: type[Synthesizer], folder: str, n: int, batches: range, arguments: dict[str, Any]
 ) -> Iterator[pd.DataFrame]:
+    keep_memory()
     return kind.load(folder).draw_batches(n, batches, **arguments)
 
 

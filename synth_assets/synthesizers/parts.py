@@ -26,7 +26,8 @@ from synth_assets.execution.processes import cores
 from synth_assets.schema.columns import Datetime
 from synth_assets.schema.table import TableSchema, content_hash
 from synth_assets.storage.files import MANIFEST
-from synth_assets.synthesizers.sample_folder import SampleFolder, sample_folder
+from synth_assets.storage.paths import STORAGE_VARIABLE
+from synth_assets.synthesizers.sample_folder import SampleFolder, StoreFolder, sample_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +45,12 @@ MAX_ROWS = 10**12
 
 LOG_INTERVAL_S = 5.0
 """Seconds between two lines of progress."""
+
+
+_SHARED = (
+    "Name a folder on storage that all machines of the cluster share, or an object store; for a lineage, state it in "
+    f"{STORAGE_VARIABLE}."
+)
 
 
 class SampleSpec(BaseModel):
@@ -151,6 +158,42 @@ def read_manifest(folder: Path | str) -> Manifest:
     return manifest
 
 
+def complete_sample(folder: Path) -> Manifest | None:
+    """Return the manifest of a sample whose parts are all in a folder as it states them; None if there is none."""
+    found = sample_folder(folder)
+    try:
+        manifest = read_manifest(folder)
+    except ModelError:
+        return None
+    return manifest if all(found.sha256(shard.name) == shard.sha256 for shard in manifest.shards) else None
+
+
+def copy_sample(address: str, folder: Path) -> Manifest:
+    """Copy a complete sample from an object store into a folder, whose manifest is written last.
+
+    Parts that the folder has already are kept.
+
+    Raises
+    ------
+    ModelError
+        If the store has no complete sample, a part of it is damaged, or a file cannot be read or written.
+    """
+    manifest, source, target = read_manifest(address), sample_folder(address), sample_folder(folder)
+    assert isinstance(source, StoreFolder)  # noqa: S101 - of an object store
+    with target.writing(), source.clearly():
+        for shard in manifest.shards:
+            if target.sha256(shard.name) != shard.sha256:
+                source.store.download(shard.name, folder / shard.name)
+                if target.sha256(shard.name) != shard.sha256:
+                    source.remove([shard.name])
+                    raise ModelError(
+                        f"{shard.name} in {source} had another SHA-256 than its manifest states, and was removed. Draw "
+                        "the sample again: it resumes."
+                    )
+        target.finish(MANIFEST, manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
 def stated_seed(folder: Path | str) -> int | None:
     """Return the seed of the sample that a folder holds, complete or not; None if it holds none that can be read."""
     try:
@@ -241,8 +284,7 @@ def _write_shards(
         for number, each in report.results:
             if not folder.has_arrived(each.shard.name):
                 raise ModelError(
-                    f"{each.shard.name} was written on another machine, and is not in {folder} here. Name a folder on "
-                    "storage that all machines of the cluster share."
+                    f"{each.shard.name} was written on another machine, and is not in {folder} here. {_SHARED}"
                 )
             written[number] = each
             done, n_done = done + each.shard.rows, n_done + 1
@@ -289,7 +331,7 @@ def _require_begun(folder: SampleFolder, spec: SampleSpec) -> None:
     if content is None:
         raise ModelError(
             f"the machine {socket.gethostname()} has no {UNFINISHED} in {folder}; expected the folder of the sample. "
-            "Name a folder on storage that all machines of the cluster share."
+            f"{_SHARED}"
         )
     if _spec_of(folder, name, content) != spec:
         raise ModelError(

@@ -158,8 +158,8 @@ def test_a_likelihood_is_calibrated_by_what_rows_of_such_values_have() -> None:
 def test_an_overfitted_model_is_caught_by_every_attacker() -> None:
     train, holdout = (rows.round(1) for rows in (numbers(60, 1), numbers(60, 2)))
     settings = LanguageModelSettings(
-        epochs=200,
-        patience=200,
+        epochs=100,
+        patience=100,
         batch_size=100,
         learning_rate=1e-2,
         scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=64),

@@ -16,6 +16,7 @@ from ray.cluster_utils import Cluster
 
 from synth_assets.errors import ForeseenError, ModelError
 from synth_assets.evaluation import evaluate
+from synth_assets.evaluation.metrics.attacks import Knowledge
 from synth_assets.evaluation.samples import Samples
 from synth_assets.execution import LOCAL, RayExecution
 from synth_assets.schema.columns import Integer
@@ -25,42 +26,21 @@ from synth_assets.synthesizers.language_model.settings import LanguageModelSetti
 from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets.synthesizers.parts import read_manifest, rows_hash
 from synth_assets.synthesizers.smote import SmoteSettings
-from synth_assets_tests.conftest import s3_variables
 from synth_assets_tests.stub_synthesizer import Stub
 
 pytestmark = pytest.mark.slow
 
 
 class FullDisk(Stub):
-    """A stub whose process finds a full disk for as long as the file `DISK_IS_FULL` is there."""
+    """A stub whose process finds a full disk for as long as the file `full` is there."""
 
     def _sample_batches(self, n: int, batches: range, **arguments: Any) -> Iterator[pd.DataFrame]:
         def sync(path: Path) -> None:
-            if Path(os.environ["DISK_IS_FULL"]).exists():
+            if (Path(os.environ["SIGNS"]) / "full").exists():
                 raise OSError(errno.ENOSPC, "No space left on device")
 
         sample_folder.sync = sync
         return super()._sample_batches(n, batches, **arguments)
-
-
-@pytest.fixture(scope="module")
-def sign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file that says that disks of nodes are full."""
-    return tmp_path_factory.mktemp("sign") / "full"
-
-
-@pytest.fixture(scope="module")
-def cluster(sign: Path, s3_server: str) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        for name, value in {**s3_variables(s3_server), "DISK_IS_FULL": str(sign)}.items():
-            patch.setenv(name, value)  # the workers inherit it
-        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-        found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        found.add_node(**node)
-        yield found
-        ray.shutdown()
-        found.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +78,18 @@ def test_rows_that_workers_write_to_an_object_store(
     assert read_manifest("s3://shop/rows") == manifest
 
 
+def test_a_machine_that_is_no_node_connects_by_a_client(cluster: Cluster, client_port: int) -> None:
+    assert RayExecution(address=f"ray://127.0.0.1:{client_port}").results(divmod, [(2,), (3,)], shared=7) == [
+        (3, 1),
+        (2, 1),
+    ]
+    assert not ray.is_initialized()
+
+
 def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
-    cluster: Cluster, stub: Stub, sign: Path, tmp_path: Path
+    cluster: Cluster, stub: Stub, signs: Path, tmp_path: Path
 ) -> None:
-    full_disk = FullDisk().fit(stub.train, stub.schema)
+    full_disk, sign = FullDisk().fit(stub.train, stub.schema), signs / "full"
     execution = RayExecution(address=cluster.address)
     sign.touch()
     with pytest.raises(ModelError, match=r"on the machine .*: No space left on device\. On its disk .* it resumes\."):
@@ -187,6 +175,11 @@ def test_devices_on_two_nodes_train_the_model_of_one_machine(cluster: Cluster, t
     assert likelihoods["ray"] == pytest.approx(likelihoods["local"], abs=1e-3)
 
 
+def likelihood(rows: pd.DataFrame) -> np.ndarray:
+    """Return a log-likelihood of rows, as a model does."""
+    return -0.1 * rows["legs"].to_numpy(float)
+
+
 def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,12 +192,19 @@ def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
     train, holdout, synthetic = (
         pd.DataFrame({"legs": rng.integers(9, size=60), "arms": rng.integers(9, size=60)}) for _ in range(3)
     )
-    samples = Samples(train, holdout, synthetic, schema)
-    expected = evaluate.fidelity_results(samples)
+    synthetic[:5] = train[:5]
+    samples, knowledge = Samples(train, holdout, synthetic, schema), Knowledge(train[30:], likelihood)
+    expected = evaluate.fidelity_results(samples), evaluate.privacy_results(samples, knowledge=knowledge)
     monkeypatch.setattr(evaluate, "MOST_CELLS_ALONE", 1)
     monkeypatch.delattr(evaluate, "_compute_family")  # of this process alone
-    found = evaluate.fidelity_results(samples, execution=RayExecution(address=cluster.address))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    execution = RayExecution(address=cluster.address)
+    found = (
+        evaluate.fidelity_results(samples, execution=execution),
+        evaluate.privacy_results(samples, knowledge=knowledge, execution=execution),
+    )
+    for each, other in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(each, other, check_exact=True)
+        assert each.attrs == other.attrs
 
 
 def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:

@@ -4,7 +4,10 @@ import base64
 import html
 import json
 import re
+import shutil
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -23,6 +26,7 @@ from synth_assets_tests.world import DAY, Outcome, World
 pytestmark = pytest.mark.slow
 
 OF_A_DAY = {"synthetic_sample", "fidelity", "fidelity_plots", "privacy", "regression_comparison", "report"}
+FAILED, PASSED = "2026-11-21", "2026-11-22"
 RAW_TYPES = [("Sex", "VARCHAR"), ("Length", "DOUBLE"), ("Class_number_of_rings", "BIGINT")]
 
 
@@ -198,27 +202,46 @@ def test_a_source_that_did_not_change_leaves_what_follows_fresh(world: World, fi
     assert "encoded_split" in stale()
 
 
-def test_another_day_adds_other_rows_and_is_the_latest(world: World) -> None:
-    outcome = world.run(*OF_A_DAY, "published", day="2026-11-21")
+@dataclass(frozen=True)
+class Later:
+    """What two more days did in a world: the sample of the first of them failed."""
+
+    world: World
+    failed: Outcome
+    passed: Outcome
+
+
+@pytest.fixture(scope="module")
+def later(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Later:
+    """Run a day whose sample fails, and the day after it. Do not change this folder."""
+    world = World(tmp_path_factory.mktemp("later") / "data")
+    shutil.copytree(finished, world.root, symlinks=True)
+    warehouse = Warehouse(DataPaths(world.root))
+    bad = warehouse.read("abalone", "synthetic_sample", resample_date=DAY).assign(Length=0.9)
+    made = Provenance(run_id="a bad model", data_version=content_hash(bad))
+    warehouse.write("abalone", "synthetic_sample", bad, provenance=made, resample_date=FAILED)
+    failed = world.run(*OF_A_DAY - {"synthetic_sample"}, "published", day=FAILED)
+    return Later(world, failed, world.run(*OF_A_DAY, "published", day=PASSED))
+
+
+def test_another_day_adds_other_rows_and_is_the_latest(later: Later) -> None:
+    world, outcome = later.world, later.passed
     assert outcome.success, outcome.messages
-    assert outcome.metadata("privacy")["earlier_rows"] == SAMPLE_ROWS
     assert outcome.metadata("report")["history"].startswith("![history](data:image/png;base64,")
-    assert PICTURES["history"].caption in world.paths.report("abalone", "2026-11-21").read_text(encoding="utf-8")
+    assert PICTURES["history"].caption in world.paths.report("abalone", PASSED).read_text(encoding="utf-8")
     assert PICTURES["history"].caption not in world.paths.report("abalone", DAY).read_text(encoding="utf-8")
     file = world.paths.published
     days = world.query(
         "SELECT resample_date::VARCHAR, count(*) FROM abalone.synthetic_sample GROUP BY ALL ORDER BY ALL", file
     )
-    assert days == [(DAY, SAMPLE_ROWS), ("2026-11-21", SAMPLE_ROWS)]
-    assert world.query("SELECT DISTINCT resample_date::VARCHAR FROM abalone.synthetic_latest", file) == [
-        ("2026-11-21",)
-    ]
+    assert days == [(DAY, SAMPLE_ROWS), (PASSED, SAMPLE_ROWS)]
+    assert world.query("SELECT DISTINCT resample_date::VARCHAR FROM abalone.synthetic_latest", file) == [(PASSED,)]
     samples = pd.read_parquet(file.parent / "abalone" / "synthetic_sample")
     assert samples["resample_date"].value_counts().to_dict() == dict(days)
     shared = world.query(
         "SELECT count(*) FROM (SELECT * EXCLUDE (resample_date) FROM abalone.synthetic_sample "
         f"WHERE resample_date = '{DAY}' INTERSECT SELECT * EXCLUDE (resample_date) FROM abalone.synthetic_sample "
-        "WHERE resample_date = '2026-11-21')",
+        f"WHERE resample_date = '{PASSED}')",
         file,
     )
     assert shared[0][0] < SAMPLE_ROWS / 2
@@ -256,23 +279,17 @@ def test_the_record_says_which_rows_were_judged(first_run: tuple[World, Outcome]
     assert json.loads(inputs["raw"]) == {}
 
 
-def test_a_sample_that_failed_is_not_published_with_the_next_day(world: World) -> None:
+def test_a_sample_that_failed_is_not_published_with_the_next_day(later: Later) -> None:
     """Its rows stay in the warehouse; a later day that passes must not carry them along."""
-    warehouse = Warehouse(DataPaths(world.root))
-    bad = warehouse.read("abalone", "synthetic_sample", resample_date=DAY).assign(Length=0.9)
-    made = Provenance(run_id="a bad model", data_version=content_hash(bad))
-    warehouse.write("abalone", "synthetic_sample", bad, provenance=made, resample_date="2026-11-21")
-    failed = world.run(*OF_A_DAY - {"synthetic_sample"}, "published", day="2026-11-21")
-    assert not failed.check("report", "fidelity").passed
-    assert "published" not in failed.materialized
-    passed = world.run(*OF_A_DAY, "published", day="2026-11-22")
-    assert passed.success, passed.messages
-    assert passed.metadata("published")["left_out"] == {"2026-11-21": "it did not pass fidelity"}
+    world, passed = later.world, later.passed
+    assert not later.failed.check("report", "fidelity").passed
+    assert "published" not in later.failed.materialized
+    assert passed.metadata("published")["left_out"] == {FAILED: "it did not pass fidelity"}
     assert passed.metadata("privacy")["earlier_rows"] == SAMPLE_ROWS  # nobody has seen the sample that failed
     for table in OF_A_DAY - {"fidelity_plots"}:
         days = "SELECT DISTINCT resample_date::VARCHAR FROM abalone." + table + " ORDER BY ALL"
-        assert world.query(days, world.paths.published) == [(DAY,), ("2026-11-22",)], table
-        assert ("2026-11-21",) in world.query(days), table
+        assert world.query(days, world.paths.published) == [(DAY,), (PASSED,)], table
+        assert (FAILED,) in world.query(days), table
 
 
 def test_a_run_may_ask_for_another_size(world: World) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
-import ray
 import yaml
 from ray.cluster_utils import Cluster
 
@@ -29,7 +28,7 @@ from synth_assets.schema.columns import Integer
 from synth_assets.schema.encoding import Encoding
 from synth_assets.schema.table import TableSchema
 from synth_assets.storage.paths import STORAGE_VARIABLE, VARIABLE, DataPaths
-from synth_assets.storage.warehouse import Provenance, Warehouse
+from synth_assets.storage.warehouse import Parts, Provenance, Warehouse
 from synth_assets.synthesizers import parts
 from synth_assets.synthesizers.base import Log, SampleSettings
 from synth_assets.synthesizers.model_store import ModelStore
@@ -70,25 +69,6 @@ class Paced(Stub):
     def _sample_batches(self, n: int, batches: range, **arguments: Any) -> Iterator[pd.DataFrame]:
         time.sleep(0.5)
         return super()._sample_batches(n, batches, **arguments)
-
-
-@pytest.fixture(scope="module")
-def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder in which tasks of `Slow` touch files."""
-    return tmp_path_factory.mktemp("signs")
-
-
-@pytest.fixture(scope="module")
-def cluster(signs: Path) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("SIGNS", str(signs))  # the workers inherit it
-        node = {"num_cpus": 1, "object_store_memory": 80_000_000}
-        found = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        found.add_node(**node)
-        yield found
-        ray.shutdown()
-        found.shutdown()
 
 
 def toy_assets(execution: Execution) -> list[Any]:
@@ -148,6 +128,27 @@ def test_a_sample_of_a_lineage_has_the_rows_of_one_process(
         stored = warehouse.parts("toy", "synthetic_sample", DAY)
         assert (stored is not None) == (execution.type == "ray")
     pd.testing.assert_frame_equal(found["ray"], found["local"])
+
+
+def test_machines_without_a_common_disk_draw_through_the_object_store(
+    cluster: Cluster, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, lines = Stub().fit(TRAIN, SCHEMA), list[str]()
+    use(monkeypatch, stub)
+    paths = DataPaths(tmp_path, "s3://shop/our data")
+    arguments, folder = {"seed": 3, "log": lines.append}, paths.samples("toy", DAY)
+
+    def draw() -> Parts:
+        execution = RayExecution(address=cluster.address)
+        return synthetic_sample.draw_parts(stub, "v1", N, arguments, folder, paths, execution)
+
+    found = draw()
+    assert lines[-1].startswith(f"copied 5,500 rows from s3://shop/our data/samples/toy/{DAY}/")
+    rows = pd.concat([pd.read_parquet(tmp_path / part.file) for part in found.files], ignore_index=True)
+    pd.testing.assert_frame_equal(rows, stub.sample(N, seed=3))
+    assert "Contents" not in bucket.list_objects_v2(Bucket="shop")
+    lines.clear()
+    assert (draw(), lines) == (found, [])
 
 
 def test_the_whole_lineage_on_postgresql_ray_and_an_object_store(

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from synth_assets.cli import main
 from synth_assets.publishing import client
 from synth_assets.publishing.publications import PublicationError
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.publishing.shared import POINTER, fetch_model, share_model
 from synth_assets.storage.files import verify_manifest, write_manifest
 from synth_assets.storage.objects import ConflictError, ObjectStore, StorageError
+from synth_assets.storage.paths import STORAGE_VARIABLE
 from synth_assets.storage.warehouse import Warehouse
 from synth_assets_tests.storage.toy import MONDAY, TUESDAY, spec, write, write_large_sample, write_sample
 
@@ -88,6 +91,31 @@ def test_rollback_and_delete_reach_consumers_elsewhere(shared: Publisher, wareho
     shared.delete("toy", MONDAY)
     assert values() == [1]
     assert not any(MONDAY in each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"])
+
+
+def test_commands_read_the_store_where_the_folder_has_no_publication(
+    shared: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORAGE_VARIABLE, URL)
+    for command in (["query", "SELECT x FROM toy.synthetic_all", "--format", "csv"], ["export", "toy.fidelity"]):
+        here, elsewhere = (
+            CliRunner().invoke(main, ["--data", str(folder), *command])
+            for folder in (shared.paths.root, tmp_path / "elsewhere")
+        )
+        assert here.exit_code == 0, here.output
+        assert elsewhere.output == here.output
+    drawn = CliRunner().invoke(main, ["--data", str(tmp_path / "elsewhere"), "sample"])
+    assert "the model store has no model 'm1'" in drawn.stderr
+
+
+def test_what_a_cluster_has_left_of_a_sample_is_deleted_with_its_day(shared: Publisher, bucket: Any) -> None:
+    for day in (MONDAY, TUESDAY):
+        bucket.put_object(Bucket="shop", Key=f"our data/samples/toy/{day}/of-a-sample/part-00000.parquet")
+    write_sample(shared.warehouse, TUESDAY, [1], numbered=True)
+    shared.publish(spec())
+    shared.delete("toy", MONDAY)
+    left = [each["Key"] for each in bucket.list_objects_v2(Bucket="shop", Prefix="our data/samples")["Contents"]]
+    assert left == [f"our data/samples/toy/{TUESDAY}/of-a-sample/part-00000.parquet"]
 
 
 def test_a_rollback_that_was_not_shared_is_shared_by_its_id(

@@ -14,20 +14,6 @@ from sklearn.datasets import fetch_openml
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
 from synth_assets_tests.services.openml import fill_openml_cache
 
-_LOAD_GREAT = """
-import sys
-from be_great import GReaT
-
-great = GReaT(sys.argv[1])
-assert great.model.config.n_layer == 2
-text = "Sex is F, Length is 0.53, naïve"
-assert great.tokenizer.decode(great.tokenizer(text)["input_ids"]) == text
-try:
-    GReaT(sys.argv[2])
-except OSError as error:
-    print(type(error.__cause__).__name__, error)
-"""
-
 _ASK_THE_HUB = """
 from huggingface_hub import HfApi, errors
 
@@ -54,22 +40,6 @@ def _run(code: str, *arguments: str, url: str, home: Path) -> subprocess.Complet
     environment |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.mark.slow
-def test_great_loads_from_the_hub_and_names_an_unknown_model(tmp_path: Path) -> None:
-    """The generator gets a tokenizer and a model from the stand-in, and takes its answer for "repository not found"."""
-    model = make_tiny_gpt2(tmp_path / "model")
-
-    with serve_hub({"distilgpt2": model}) as hub:
-        done = _run(_LOAD_GREAT, "distilgpt2", "no-such-model", url=hub.url, home=tmp_path)
-
-    assert done.returncode == 0, done.stderr
-    fetched = {Path(path).name for method, path in hub.requests if method == "GET" and "/resolve/" in path}
-    assert {"config.json", "tokenizer.json", "model.safetensors"} <= fetched
-    unknown = "RepositoryNotFoundError no-such-model is not a local folder and is not a valid model identifier"
-    assert unknown in done.stdout, done.stdout
-    assert ("HEAD", "/no-such-model/resolve/main/config.json") in hub.requests
 
 
 def test_hub_client_reads_the_answers(tmp_path: Path) -> None:

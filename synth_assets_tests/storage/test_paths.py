@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from synth_assets.errors import ForeseenError
-from synth_assets.storage.paths import VARIABLE, DataPaths
+from synth_assets.storage.paths import STORAGE_VARIABLE, VARIABLE, DataPaths
 
 PROJECT = Path(__file__).parents[2]
 
@@ -75,10 +75,13 @@ def test_the_layout(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_store_is_no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNTH_ASSETS_STORAGE", "s3://shop/data")
-    assert DataPaths.from_environment("here").storage == "s3://shop/data"
-    with pytest.raises(
-        ForeseenError, match=r"found s3://shop/data as the data folder; expected a folder of this machine"
-    ):
-        DataPaths.from_environment(Path("s3://shop/data"))
+@pytest.mark.parametrize("named", ["s3://shop/our data/", Path("s3://shop/our data")])
+def test_an_object_store_in_place_of_the_folder_is_the_one_of_the_projects_folder(
+    monkeypatch: pytest.MonkeyPatch, named: str | Path
+) -> None:
+    found = DataPaths.from_environment(named)
+    assert (found.root, found.storage) == (DataPaths.from_environment().root, "s3://shop/our data")
+    monkeypatch.setenv(STORAGE_VARIABLE, "s3://shop/other")
+    assert DataPaths.from_environment("here").storage == "s3://shop/other"
+    with pytest.raises(ForeseenError, match=r"found the object store s3://shop/our data .*, and s3://shop/other in"):
+        DataPaths.from_environment(named)

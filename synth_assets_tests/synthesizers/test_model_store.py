@@ -29,6 +29,7 @@ SETTINGS = LanguageModelSettings(
     batch_size=8,
     pretrain=PretrainSettings(rows=400, epochs=2, forest=ForestSettings(n_estimators=5, min_samples_leaf=5)),
 )
+QUICK = SETTINGS.model_copy(update={"epochs": 1, "pretrain": PretrainSettings(rows=0)})
 SEED = 7
 
 _FIT = (
@@ -255,7 +256,7 @@ def test_a_full_disk_gives_one_clear_message(arguments: list[str], tmp_path: Pat
     disk = tmp_path / "disk"
     disk.mkdir()
     prefix = on_a_small_disk(disk, "400k")
-    _, lines = fit_elsewhere(disk, arguments, (SETTINGS, "", 30), (SETTINGS, "", 300), prefix=prefix)
+    _, lines = fit_elsewhere(disk, arguments, (QUICK, "", 30), (QUICK, "", 300), prefix=prefix)
     assert len(lines) == 2
     for line in lines:
         assert line.startswith("no model could be fitted and saved in ")
@@ -266,17 +267,14 @@ def test_a_full_disk_gives_one_clear_message(arguments: list[str], tmp_path: Pat
 def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with read_only(tmp_path / "data"):
-        _, (line,) = fit_elsewhere(tmp_path, arguments, (SETTINGS, "", 0), prefix=bound_by_permissions())
+        _, (line,) = fit_elsewhere(tmp_path, arguments, (QUICK, "", 0), prefix=bound_by_permissions())
     assert line.startswith("no model could be fitted and saved in ")
     assert "Permission denied" in line
 
 
 @pytest.mark.slow
 def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(arguments: list[str], tmp_path: Path) -> None:
-    known, unknown = (
-        SETTINGS.model_copy(update={"base": name, "epochs": 1, "pretrain": PretrainSettings(rows=0)})
-        for name in ("distilgpt2", "distilgtp2")
-    )
+    known, unknown = (QUICK.model_copy(update={"base": name}) for name in ("distilgpt2", "distilgtp2"))
     with serve_hub({"distilgpt2": make_tiny_gpt2(tmp_path / "files")}) as hub:
         environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
         _, (version, error) = fit_elsewhere(tmp_path, arguments, (known, "", 0), (unknown, "", 0), **environment)

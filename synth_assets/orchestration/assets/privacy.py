@@ -6,8 +6,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from synth_assets.evaluation.evaluate import NOT_COMPUTED, privacy_results
-from synth_assets.evaluation.metrics.attacks import MOST_DRAWN, WITH_MODEL, Knowledge, leaked_rows
+from synth_assets.evaluation.evaluate import LEAKED, NOT_COMPUTED, privacy_results
+from synth_assets.evaluation.metrics.attacks import MOST_DRAWN, WITH_MODEL, Knowledge
+from synth_assets.execution import LOCAL, Execution
 from synth_assets.orchestration.assets import encoded_split as encoded_split_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets import synthetic_sample as sample_asset
@@ -37,13 +38,15 @@ LEAKS_SHOWN = 20
 """Leaked rows that the UI lists."""
 
 
-def build(table: Table) -> list[dg.AssetsDefinition]:
+def build(table: Table, *, execution: Execution = LOCAL) -> list[dg.AssetsDefinition]:
     """Build the asset.
 
     Parameters
     ----------
     table : Table
         The table.
+    execution : Execution
+        Where the metrics of a long table are computed.
 
     Returns
     -------
@@ -81,11 +84,11 @@ def build(table: Table) -> list[dg.AssetsDefinition]:
             knowledge = Knowledge(
                 _earlier(warehouse, table, context.partition_key, version), _log_likelihood(store, version)
             )
-            found = privacy_results(samples, row_ids, knowledge=knowledge, log=context.log.info)
-            leaks = leaked_rows(samples)
+            found = privacy_results(samples, row_ids, knowledge=knowledge, log=context.log.info, execution=execution)
             if knowledge.log_likelihood is not None:
                 store.record_attacks(version, _of_the_model(found))
-        leaks.insert(0, "row_id", row_ids[leaks.pop("row")])
+        leaks = pd.DataFrame(found.attrs[LEAKED], columns=["row", "attacks", "agreeing_cells"])
+        leaks.insert(0, "row_id", row_ids[leaks.pop("row").to_numpy(np.int64)])
         frame = found.assign(model_version=version)
         not_computed = found.attrs[NOT_COMPUTED]
         found = found[found["column_name"].isna()]

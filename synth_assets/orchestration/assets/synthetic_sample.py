@@ -33,7 +33,7 @@ from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import LARGE_SAMPLE_ROWS, Part, Parts, Warehouse
 from synth_assets.synthesizers.base import SampleSettings, Synthesizer
 from synth_assets.synthesizers.model_store import ModelStore
-from synth_assets.synthesizers.parts import SHARD_ROWS
+from synth_assets.synthesizers.parts import SHARD_ROWS, complete_sample, copy_sample
 
 NAME = "synthetic_sample"
 
@@ -178,7 +178,8 @@ def draw_parts(
     paths : DataPaths
         The data folder.
     execution : Execution
-        Where the rows are drawn.
+        Where the rows are drawn. A cluster writes them to the object store of the data folder, if it has one, from
+        which they are copied: its machines need not share a disk.
 
     Returns
     -------
@@ -189,8 +190,19 @@ def draw_parts(
         [version, n, {name: value for name, value in arguments.items() if name != "log"}], sort_keys=True
     )
     of_sample = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
-    manifest = synthesizer.sample_to(of_sample, n, execution=execution, **arguments)
     below = of_sample.relative_to(paths.root)
+    if paths.storage is None or isinstance(execution, LocalExecution):
+        manifest = synthesizer.sample_to(of_sample, n, execution=execution, **arguments)
+    else:
+        store, objects = ObjectStore(paths.storage), below.as_posix()
+        found = complete_sample(of_sample)
+        if found is None:
+            address = f"{store.url.rstrip('/')}/{objects}"
+            synthesizer.sample_to(address, n, execution=execution, **arguments)
+            found = copy_sample(address, of_sample)
+            arguments["log"](f"copied {n:,} rows from {address}")
+        manifest = found
+        store.delete(store.names(objects))
     return Parts(
         [Part((below / shard.name).as_posix(), shard.rows, shard.sha256) for shard in manifest.shards], version
     )

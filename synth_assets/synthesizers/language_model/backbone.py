@@ -11,6 +11,7 @@ import torch
 
 from synth_assets.synthesizers.language_model import kernels
 from synth_assets.synthesizers.language_model.decoding import CachedDecoder, Decoder, GPT2Decoder
+from synth_assets.synthesizers.language_model.fused_decoding import FusedDecoder, can_fuse, has_triton
 
 
 def backbone(model: Any) -> Any:
@@ -61,4 +62,6 @@ def decoder_for(model: Any, rows: int, *, ragged: bool, max_length: int) -> Deco
     if is_plain_gpt2(model) and not ragged:
         return GPT2Decoder(model.transformer, rows, max_length)
     device = next(model.parameters()).device
+    if device.type == "cuda" and has_triton() and can_fuse(model):
+        return FusedDecoder(model, rows, device, ragged=ragged, max_length=max_length)
     return CachedDecoder(backbone(model), rows, device, ragged=ragged, max_length=max_length)

@@ -1,7 +1,7 @@
 """Incremental decoding: rows are extended token by token, and the hidden state of the last token is computed.
 
-`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, and `CachedDecoder`, for any model of
-transformers. Both compute the same states, up to rounding.
+`backbone.decoder_for` chooses between `GPT2Decoder`, for a plain GPT-2 on a CPU, `fused_decoding.FusedDecoder`, for
+common models on a GPU, and `CachedDecoder`, for any model of transformers. All compute the same states, up to rounding.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from synth_assets.synthesizers.language_model.kernels import has_bfloat16
+from synth_assets.synthesizers.language_model.layers import mask_of
 
 MIN_ROWS_PER_PREFIX = 2
 """Prefixes are shared while there are at least this many rows for each distinct one."""
@@ -66,33 +67,20 @@ class Decoder(ABC):
         """
 
 
-class CachedDecoder(Decoder):
-    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head.
+class PackedDecoder(Decoder):
+    """Decoder of rows that may skip tokens.
 
-    Rows that skip tokens are packed: each keeps its keys and values at positions of its own, without gaps, so that
-    positions and sliding windows are as for the row by itself.
+    Such rows are packed: each keeps its keys and values at positions of its own, without gaps, so that positions and
+    sliding windows are as for the row by itself.
     """
 
-    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
+    def __init__(self, rows: int, device: torch.device, *, ragged: bool) -> None:
         super().__init__(rows, device)
-        self.model, self.ragged = model, ragged
-        self.cache = _PackedCache(model.config, max_length) if ragged else _preallocated_cache(model.config, max_length)
+        self.ragged = ragged
         self.skipped: list[torch.Tensor] = []
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.n_appended = 0
         self.last: torch.Tensor | None = None
-
-    def prefill(self, ids: list[int]) -> None:
-        """Append the same tokens to every row. A prompt goes through the model once, but for its last token."""
-        cache = self.cache.layers if isinstance(self.cache, _PackedCache) else self.cache
-        is_beginning = not self.n_appended and not self.pending
-        if is_beginning and len(ids) >= MIN_PROMPT and _has_attention_alone(cache):
-            *shared, last = ids
-            self._run(torch.tensor([shared], device=self.device))
-            cache.batch_repeat_interleave(self.rows)
-            self.lengths += len(shared)
-            ids = [last]
-        super().prefill(ids)
 
     def append(self, ids: torch.Tensor, skip: torch.Tensor | None = None) -> None:
         """Append a token to every row but those that are skipped; see `Decoder.append`."""
@@ -117,10 +105,39 @@ class CachedDecoder(Decoder):
         self.last = last
         return last
 
+    @abstractmethod
     def _run(
         self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the states of tokens, (B, T, C), from their ids, and for ragged rows their positions, (B, T)."""
+        """Return the states of tokens, (B, T, C), from their ids; for ragged rows from their positions, (B, T), too.
+
+        Nothing is kept of a token that a row has not.
+        """
+
+
+class CachedDecoder(PackedDecoder):
+    """Decoder of any model of transformers, with its key-value cache; `model` is the module below the head."""
+
+    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
+        super().__init__(rows, device, ragged=ragged)
+        self.model = model
+        self.cache = _PackedCache(model.config, max_length) if ragged else _preallocated_cache(model.config, max_length)
+
+    def prefill(self, ids: list[int]) -> None:
+        """Append the same tokens to every row. A prompt goes through the model once, but for its last token."""
+        cache = self.cache.layers if isinstance(self.cache, _PackedCache) else self.cache
+        is_beginning = not self.n_appended and not self.pending
+        if is_beginning and len(ids) >= MIN_PROMPT and _has_attention_alone(cache):
+            *shared, last = ids
+            self._run(torch.tensor([shared], device=self.device))
+            cache.batch_repeat_interleave(self.rows)
+            self.lengths += len(shared)
+            ids = [last]
+        super().prefill(ids)
+
+    def _run(
+        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+    ) -> torch.Tensor:
         T = ids.shape[1]
         if not isinstance(self.cache, _PackedCache):
             self.n_appended += T
@@ -146,15 +163,10 @@ class CachedDecoder(Decoder):
         config = self.model.config
         window: int = getattr(config, "sliding_window", None) or 0
         types = set(getattr(config, "layer_types", None) or (["sliding_attention"] if window else ["full_attention"]))
-        keys = torch.arange(min(self.n_appended, self.cache.max_length), device=self.device)
-        distance = positions[:, None, :, None] - keys  # (B, 1, T, S)
-        masks = {}
-        for each in types:
-            is_hidden = distance < 0
-            if each == "sliding_attention":
-                is_hidden = is_hidden | (distance >= window)
-            dtype = next(self.model.parameters()).dtype
-            masks[each] = torch.zeros_like(is_hidden, dtype=dtype).masked_fill(is_hidden, torch.finfo(dtype).min)
+        n_keys, dtype = min(self.n_appended, self.cache.max_length), next(self.model.parameters()).dtype
+        masks = {
+            each: mask_of(positions, n_keys, window if each == "sliding_attention" else None, dtype) for each in types
+        }
         return masks if len(masks) > 1 else masks.popitem()[1]
 
 

@@ -5,7 +5,8 @@ tokens that may come next in the part's trie, and those that lead out of the row
 that masking takes away is recorded, which makes rejection sampling and importance weights exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from synth_assets.synthesizers.language_model.backbone import decoder_for
 from synth_assets.synthesizers.language_model.bounds import Bounds, support_of
 from synth_assets.synthesizers.language_model.decoding import Decoder
 from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder, TextEncoder
+from synth_assets.synthesizers.language_model.layers import replace_layers
 from synth_assets.synthesizers.language_model.token_trie import PAD, PartTokens, TokenTrie, TrieLevel
 
 NEG_INF = float("-inf")
@@ -25,6 +27,9 @@ UNREACHABLE = np.iinfo(np.int64).max
 
 class Generator:
     """Generator of rows.
+
+    On a GPU, a copy of the model in bfloat16 computes the states of the rows; the tokens are scored in the model's own
+    precision.
 
     Parameters
     ----------
@@ -41,6 +46,9 @@ class Generator:
     def __init__(self, model: Any, row_encoder: RowEncoder, trie: TokenTrie, *, temperature: float = 1.0) -> None:
         self.model, self.row_encoder, self.trie = model, row_encoder, trie
         self.device = next(model.parameters()).device
+        if self.device.type == "cuda":
+            self.model = in_bfloat16(model)
+            replace_layers(self.model)
         built: dict[int, list[_Level]] = {}  # by the slot of a part, which parts that are alike have in common
         for part in (part for column in trie.columns for part in column.parts):
             if part.first_slot not in built:
@@ -50,7 +58,7 @@ class Generator:
         self.levels = built
 
     @torch.inference_mode()
-    def generate(self, n: int, bounds: Mapping[int, Bounds], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def generate(self, n: int, bounds: Mapping[int, Bounds], *, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Generate rows in parallel.
 
         Parameters
@@ -59,8 +67,9 @@ class Generator:
             Number of rows.
         bounds : mapping of int to Bounds
             By column index: bounds tighter than in the train rows.
-        seed : int
-            Seed of the random numbers.
+        seeds : sequence of int
+            Seeds of the random numbers, each of an equal share of the rows, one share after another. The rows of a
+            share depend on its own seed, and on the others by rounding alone.
 
         Returns
         -------
@@ -71,7 +80,7 @@ class Generator:
             cannot keep them, and is not to be used. The first token does not count: it has the same probability in all
             rows with the same bounds.
         """
-        random = torch.Generator(self.device).manual_seed(seed)
+        randoms = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
         quantised = np.full((n, self.row_encoder.n_cells), MISSING, np.int64)
         log_weights = torch.zeros(n, device=self.device)
         decoder = decoder_for(self.model, n, ragged=self.trie.is_ragged, max_length=self.trie.max_length)
@@ -85,7 +94,7 @@ class Generator:
                     continue
                 in_train, allowed = support.masks(position)
                 n_uncounted = 0 if i or position else 1
-                index, kept = self._choose(decoder, part, in_train, allowed, has_ended, random, n_uncounted)
+                index, kept = self._choose(decoder, part, in_train, allowed, has_ended, randoms, n_uncounted)
                 log_weights += kept
                 support.choose(position, index)
                 has_ended = has_ended | (index < part.n_ending) if part.n_ending else has_ended
@@ -99,7 +108,7 @@ class Generator:
         in_train: torch.Tensor,
         allowed: torch.Tensor,
         has_ended: torch.Tensor,
-        random: torch.Generator,
+        randoms: Sequence[torch.Generator],
         n_uncounted: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Choose the index of a part in each row, (n), and append its tokens.
@@ -119,7 +128,7 @@ class Generator:
                 torch.zeros(n, 1, device=self.device) if level.is_forced else level.logits(decoder.forward())
             )  # (n, u)
             masked = torch.where(level.leads_to(allowed, node), logits, NEG_INF)
-            choice, is_stuck = _stratified_choice(masked, random)
+            choice, is_stuck = _stratified_choice(masked, randoms)
             if allowed is not in_train and depth >= n_uncounted:
                 valid = torch.where(level.leads_to(in_train, node), logits, NEG_INF)
                 share = (masked.logsumexp(1) - valid.logsumexp(1)).nan_to_num(nan=NEG_INF, neginf=NEG_INF)
@@ -150,6 +159,12 @@ class Generator:
         else:
             for _ in part.levels:
                 decoder.append(torch.full((n,), self.trie.end, device=self.device), skip=has_ended)
+
+
+def in_bfloat16(model: Any) -> Any:
+    """Return a copy of a model with its weights in bfloat16; what it keeps beside them stays as it is."""
+    weights = {id(each): torch.nn.Parameter(each.detach().to(torch.bfloat16), False) for each in model.parameters()}
+    return deepcopy(model, weights)  # in place of the weights, without a copy of them
 
 
 @dataclass(frozen=True)
@@ -194,6 +209,7 @@ class _Level:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Score the tokens, (n, u), from hidden states, (n, C)."""
+        hidden = hidden.to(self.weight.dtype)
         return (hidden @ self.weight if self.bias is None else torch.addmm(self.bias, hidden, self.weight)).float()
 
     def leads_to(self, allowed: torch.Tensor, node: torch.Tensor) -> torch.Tensor:
@@ -208,18 +224,20 @@ class _Level:
         return exists & (counts.gather(1, last) > counts.gather(1, first.clamp(max=counts.shape[1] - 1)))
 
 
-def _stratified_choice(logits: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _stratified_choice(logits: torch.Tensor, randoms: Sequence[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw a token for each row from logits, (n, u), by inversion of uniform numbers that are stratified over the rows.
 
-    Each number is uniform and independent of the others of its row, so each row is a draw of the model; but the n
-    numbers of one position lie in n different intervals of length 1/n: a Latin hypercube (McKay, Beckman and Conover,
-    1979). Frequencies in a batch then vary less around the model's than in independent rows.
+    Each number is uniform and independent of the others of its row, so each row is a draw of the model; but the m
+    numbers that a generator draws for one position lie in m different intervals of length 1/m: a Latin hypercube
+    (McKay, Beckman and Conover, 1979). Frequencies in its share of the rows then vary less around the model's than in
+    independent rows.
 
     Returns the index of each row's token, (n), and whether the row has no token to choose, (n).
     """
-    n = len(logits)
-    strata = torch.randperm(n, generator=random, device=logits.device)
-    uniform = (strata + torch.rand(n, generator=random, device=logits.device, dtype=torch.float64)) / n
+    m = len(logits) // len(randoms)
+    strata = [torch.randperm(m, generator=random, device=logits.device) for random in randoms]
+    within = [torch.rand(m, generator=random, device=logits.device, dtype=torch.float64) for random in randoms]
+    uniform = (torch.cat(strata) + torch.cat(within)) / m
     cumulative = logits.softmax(1).cumsum(1, dtype=torch.float64)
     # Scaled by the last sum, which rounding may leave short of 1: a token of zero probability is never chosen.
     total = cumulative[:, -1]

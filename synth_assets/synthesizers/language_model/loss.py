@@ -70,7 +70,11 @@ def negative_log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
     memory: what the model needs of them is copied to its device while the device computes, and nothing waits for it.
     """
     device = next(model.parameters()).device
+    sizes = [len(tokens) for tokens in batch.candidates]
     slots = batch.slots[:, 1:]
+    has_choice = torch.tensor([*(size > 1 for size in sizes), False])[slots]  # the last one for -1
+    if has_choice.any():
+        slots = slots.where(has_choice, -1)
     positions = (slots >= 0).any(0).nonzero()[:, 0]  # whose next token is not fixed in some row
     ids = batch.ids[:, : int(positions.max()) + 1]
     slots = slots[:, positions].flatten()
@@ -87,7 +91,6 @@ def negative_log_likelihood(model: Any, batch: TokenBatch) -> torch.Tensor:
     if getattr(head, "bias", None) is not None:
         states = torch.cat([states, states.new_ones(len(states), 1)], 1)
         weights = torch.cat([weights, head.bias.index_select(0, candidates)[:, None]], 1)
-    sizes = [len(tokens) for tokens in batch.candidates]
     loss: torch.Tensor = _SlotCrossEntropy.apply(states, weights, targets, counts[1:], sizes)  # type: ignore[no-untyped-call]
     return loss
 
@@ -123,6 +126,9 @@ class _SlotCrossEntropy(torch.autograd.Function):
             *(torch.split(each, sizes) for each in (weights, d_weights)),
             strict=True,
         ):
+            if not len(state):
+                d_weight.zero_()
+                continue
             log_probabilities = torch.mm(state, weight.t()).float().log_softmax(1)
             log_likelihoods.append(log_probabilities.gather(1, target))
             if any(ctx.needs_input_grad):

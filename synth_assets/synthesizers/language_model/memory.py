@@ -1,4 +1,4 @@
-"""Memory of a GPU in training: what a fit takes, and how many tokens go through the model at once."""
+"""Memory of a GPU: what a fit takes, and how many tokens or rows go through the model at once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,9 @@ MARGIN = 0.1
 
 FEW_ROWS = 8
 """Rows of a step that go through the model at once, below which its activations are computed twice rather than kept."""
+
+CACHE_SHARE = 0.4
+"""Maximum share of a GPU's memory for the keys and values of rows that are generated."""
 
 NOT_LIMITED = 2**62
 
@@ -100,6 +103,15 @@ def free_bytes() -> int:
     """Return the free memory of the current GPU, with what torch has reserved and does not use."""
     free, _ = torch.cuda.mem_get_info()
     return int(free) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+
+
+def rows_cached(model: Any, length: int) -> int:
+    """Return how many rows of some length the current GPU keeps the keys and values of, in 16 bits."""
+    config = model.config.get_text_config()
+    n_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    row_bytes = 2 * 2 * config.num_hidden_layers * n_heads * head_size * length
+    return int(CACHE_SHARE * torch.cuda.mem_get_info()[1] / row_bytes)
 
 
 def require_room(sizes: Sizes, free: int, base: str) -> None:

@@ -19,13 +19,9 @@ from synth_assets.storage.files import sha256
 from synth_assets.synthesizers.base import Log, ModelError, silent
 from synth_assets.synthesizers.language_model.backbone import is_plain_gpt2
 from synth_assets.synthesizers.language_model.base_models import first_line
-from synth_assets.synthesizers.language_model.compilation import (
-    can_compile,
-    compiled,
-    estimated_epoch_s,
-    first_compiled_epoch,
-)
+from synth_assets.synthesizers.language_model.graphs import GraphedLoss
 from synth_assets.synthesizers.language_model.kernels import has_bfloat16
+from synth_assets.synthesizers.language_model.layers import replace_layers
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.memory import Capacity, Sizes, capacity_for, free_bytes, require_room
 from synth_assets.synthesizers.language_model.optimizers import FlatWeights
@@ -34,7 +30,7 @@ from synth_assets.synthesizers.language_model.parallel import Group, current_gro
 LOG_INTERVAL_S = 5.0
 
 SMALL_MODEL = 5_000_000
-"""Parameters below which a model is trained and sampled with one thread, and not compiled. One thread is then as fast
+"""Parameters below which a model is trained and sampled with one thread. One thread is then as fast
 as many, and far faster where other work uses the cores: with two threads on two busy cores, sampling from the 'scratch'
 model of abalone fell from 100 rows a second to 5."""
 
@@ -64,7 +60,14 @@ MIN_PADDING = 0.1
 POOL_BATCHES = 16
 """Batches whose rows are sorted by length together. Rows are drawn at random for each of these pools."""
 
+GPU_VALIDATION_ROWS = 500
+"""Rows that go through the model at once on a GPU in validation, if they fit."""
+
 MAX_GRADIENT_NORM = 1.0
+
+CHECKPOINT_BYTES_S, CHECKPOINT_SHARE = 5e8, 0.1
+"""Bytes of a large model's checkpoint that are written a second, about, and the share of the time that writing takes at
+most: where an epoch takes a second, one of SmolLM2-135M, 2.7 GB, is not worth it."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def train(
     if not group.rank:
         group.wait()  # a damaged checkpoint has been removed
     history: list[dict[str, float]] = checkpoint[0]["history"] if checkpoint else []
-    with _gradient_checkpointing(model) if capacity.checkpoints_gradients else nullcontext():
+    with _faster(model), _gradient_checkpointing(model) if capacity.checkpoints_gradients else nullcontext():
         for number, stage in enumerate(stages):
             if checkpoint and checkpoint[0]["stage"] > number:
                 continue
@@ -173,11 +176,11 @@ def train(
                 checkpoint = None
             elif number:
                 log(f"{stage.name}: {len(stage.rows):,} rows")
-            started, logged = time.monotonic(), 0.0
+            started = saved = time.monotonic()
+            logged = 0.0
             first_epoch = trainer.epoch
             while not trainer.is_finished:
-                with compiled(model) if trainer.epoch >= trainer.first_compiled_epoch else nullcontext():
-                    loss = trainer.run_epoch()
+                loss = trainer.run_epoch()
                 eval_loss = trainer.validate(validation)
                 history.append(
                     {
@@ -198,9 +201,11 @@ def train(
                         f"row, validation {eval_loss:.3f} (best {trainer.best_loss:.3f}), at most {remaining:.0f} s "
                         "left"
                     )
-                if len(history) % checkpoint_every == 0 and not group.rank:
+                is_due = len(history) % checkpoint_every == 0 and now - saved >= trainer.least_s_between_checkpoints
+                if is_due and not group.rank:
                     progress = {"stage": number, "history": history, **trainer.progress()}
                     _save_checkpoint(checkpoints_dir, progress, trainer.tensors())
+                    saved = time.monotonic()
             trainer.finish()
     model.eval()
     return history
@@ -225,7 +230,24 @@ class _StageTrainer:
         self.best: torch.Tensor | None = None
         self.steps_per_epoch = -(-len(stage.rows) // stage.batch_size)
         self.lengths = _lengths_to_sort_by(model, stage.rows)
-        self.first_compiled_epoch = self._first_compiled_epoch()
+        self.graphed = self._graphed()
+
+    def _graphed(self) -> GraphedLoss | None:
+        """Return CUDA graphs of the steps where they fit in the memory, beside what a step without them takes."""
+        batch_size, rows = self.stage.batch_size, self.stage.rows
+        lengths = rows.lengths.amax().expand(len(rows)) if self.lengths is None else self.lengths
+        share = self.group.share(torch.arange(batch_size))
+        if (
+            self.weights.values.device.type != "cuda"
+            or getattr(self.model, "is_loaded_in_4bit", False)
+            or self.capacity.checkpoints_gradients
+            or self.capacity.rows(int(lengths.max())) < 2 * batch_size
+            or GraphedLoss.scored_bytes(rows, batch_size) > free_bytes() / 4
+            or not len(share)
+        ):
+            return None
+        gradients = self.weights.gradients
+        return GraphedLoss(self.model, gradients, rows, lengths, batch_size=batch_size, share=share)
 
     @property
     def is_finished(self) -> bool:
@@ -250,17 +272,12 @@ class _StageTrainer:
             self.first_decay_epoch = self.epoch
             self.last_epoch = min(self.epoch + math.ceil(DECAY * self.epoch), self.stage.epochs)
 
-    def _first_compiled_epoch(self) -> float:
-        if is_small(self.model) or not can_compile(self.model):
-            return math.inf
-        sizes = Sizes.of(self.model)
-        epoch_s = estimated_epoch_s(
-            tokens=int(self.stage.rows.lengths.sum()) // self.group.size,
-            steps=self.steps_per_epoch,
-            layers=sizes.layers,
-            parameters=sizes.weights,
-        )
-        return first_compiled_epoch(epoch_s)
+    @property
+    def least_s_between_checkpoints(self) -> float:
+        """Seconds of training between checkpoints, of which writing them is `CHECKPOINT_SHARE` at most."""
+        if is_small(self.model):
+            return 0.0
+        return sum(tensor.nbytes for tensor in self.tensors().values()) / CHECKPOINT_BYTES_S / CHECKPOINT_SHARE
 
     def _batches(self) -> Iterator[torch.Tensor]:
         """Yield the rows of each step of an epoch, in the order that torch's seed determines."""
@@ -287,8 +304,13 @@ class _StageTrainer:
             learning_rate = self.learning_rate()
             for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = learning_rate
-            batch = rows.select(indices)
-            for loss in self._in_chunks(batch, (batch.slots >= 0).sum()):
+            graphed_loss = self.graphed(indices) if self.graphed else None
+            if graphed_loss is None:
+                batch = rows.select(indices)
+                losses = self._in_chunks(batch, (batch.slots >= 0).sum())
+            else:
+                losses = [graphed_loss]
+            for loss in losses:
                 total += loss
             self.group.sum(weights.gradients)
             weights.gradients *= (MAX_GRADIENT_NORM / weights.gradients.norm()).clamp(max=1.0)
@@ -348,12 +370,12 @@ class _StageTrainer:
         trained = self.weights.values.clone()
         self.weights.values.copy_(self.ema)
         self.model.eval()
-        order = torch.arange(len(validation))
+        order, on_cpu = torch.arange(len(validation)), trained.device.type == "cpu"
         if self.lengths is not None:
             order = validation.lengths.argsort(stable=True)
         losses = [
             float(loss) / len(validation)
-            for indices in _split(order, self.stage.batch_size)
+            for indices in _split(order, self.stage.batch_size if on_cpu else GPU_VALIDATION_ROWS)
             for loss in self._in_chunks(validation.select(indices))
         ]
         eval_loss = float(self.group.sum(torch.tensor(math.fsum(losses), dtype=torch.float64, device=trained.device)))
@@ -428,6 +450,19 @@ def _capacity(model: Any, stages: list[Stage]) -> Capacity:
         length=max(int(stage.rows.lengths.max()) for stage in stages),
         batch_size=max(stage.batch_size for stage in stages),
     )
+
+
+@contextmanager
+def _faster(model: Any) -> Iterator[None]:
+    """Train a model on a GPU with the layers of `layers`."""
+    if next(model.parameters()).device.type != "cuda":
+        yield
+        return
+    restore = replace_layers(model.get_base_model() if hasattr(model, "peft_config") else model)
+    try:
+        yield
+    finally:
+        restore()
 
 
 @contextmanager

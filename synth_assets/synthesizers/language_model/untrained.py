@@ -95,7 +95,7 @@ class UntrainedModel:
         from synth_assets.synthesizers.language_model.training import derive_seed, threads_for
 
         with threads_for(self.generator.model):
-            quantised, _ = self.generator.generate(BATCH_ROWS, {}, seed=derive_seed(self.seed, batch))
+            quantised, _ = self.generator.generate(BATCH_ROWS, {}, seeds=[derive_seed(self.seed, batch)])
         written = self.encoder.to_frame(quantised)
         rng = np.random.default_rng((self.seed, batch))
         cells = {}

@@ -14,6 +14,8 @@ from torch._subclasses import fake_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from synth_assets.synthesizers.language_model import graphs
+
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 ATEN = torch.ops.aten
 TO, TENSOR, AS_TENSOR, AUTOCAST = torch.Tensor.to, torch.tensor, torch.as_tensor, torch.autocast
@@ -48,6 +50,12 @@ class CudaTensor(torch.Tensor):
         made: CudaTensor = torch.Tensor._make_subclass(cls, inner)
         made.inner = inner
         return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CudaTensor":
+        if id(self) not in memo:
+            memo[id(self)] = CudaTensor(self.inner.detach().clone()).requires_grad_(self.requires_grad)
+        copied: CudaTensor = memo[id(self)]
+        return copied
 
     def numpy(self, **_: Any) -> Any:
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
@@ -134,6 +142,8 @@ def fake_cuda() -> Iterator[None]:
             (torch.cuda, "is_available", lambda: True),
             (torch.cuda, "_lazy_init", lambda: None),
             (torch.cuda, "mem_get_info", lambda: (80_000_000_000, 80_000_000_000)),
+            (torch.cuda, "graph_pool_handle", lambda: None),
+            (graphs, "captured", lambda run, pool: run),
             (torch.Tensor, "pin_memory", lambda self: self),
             (torch, "tensor", lambda *args, device=None, **kwargs: to(TENSOR(*args, **kwargs), device)),
             (torch, "as_tensor", lambda *args, device=None, **kwargs: to(AS_TENSOR(*args, **kwargs), device)),

@@ -131,7 +131,8 @@ def test_what_is_not_stated_depends_on_the_base_and_decides_the_version() -> Non
     scratch, pretrained = LanguageModelSettings(), LanguageModelSettings(base="distilgpt2")
     assert scratch.resolved().pretrain.learning_rate == 3e-3
     assert (scratch.resolved().learning_rate, scratch.resolved().pretrain.rows) == (None, None)  # the table decides
-    assert (pretrained.resolved().batch_size, pretrained.resolved().learning_rate) == (64, 2e-4)
+    assert pretrained.resolved().learning_rate == 2e-4
+    assert pretrained.model_copy(update={"lora": True}).resolved().learning_rate == 1e-3
     assert pretrained.resolved().pretrain.rows == 0
     pretrain = {"rows": 5, "learning_rate": 0.02}
     stated = LanguageModelSettings(base="distilgpt2", batch_size=8, learning_rate=0.01, pretrain=pretrain)

@@ -333,7 +333,7 @@ def draws_of(great: Any, monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> i
         patch.setattr(
             Generator,
             "generate",
-            lambda self, n, bounds, *, seed: calls.append(n) or generate(self, n, bounds, seed=seed),
+            lambda self, n, bounds, *, seeds: calls.append(n) or generate(self, n, bounds, seeds=seeds),
         )
         great.sample(**arguments)
     return sum(calls)

@@ -88,6 +88,18 @@ def test_a_fit_with_a_forest_samples_within_conditions_and_imputes(
     assert filled["half"].equals(gaps["half"])
 
 
+def test_batches_that_are_generated_together_have_the_rows_of_each_by_itself(
+    untrained: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synth_assets.synthesizers.language_model import row_model
+
+    model, conditions = untrained(), {"half": ">= 1"}
+    whole, met = rows_of(model, 70), rows_of(model, 70, conditions=conditions)
+    monkeypatch.setattr(row_model, "GPU_ROWS", 20)
+    pd.testing.assert_frame_equal(rows_of(model, 70), whole)
+    pd.testing.assert_frame_equal(rows_of(model, 70, conditions=conditions), met)
+
+
 def test_a_fit_is_resumed_and_has_the_losses_of_one_on_a_cpu(
     untrained: Callable[..., Any], table: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -1,23 +1,57 @@
 """Decoding with a cache, token by token, is the forward pass of transformers, for each architecture."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from synth_assets.synthesizers.language_model.backbone import decoder_for
-from synth_assets.synthesizers.language_model.decoding import MIN_PROMPT
+from synth_assets.synthesizers.language_model.decoding import MIN_PROMPT, CachedDecoder, Decoder
+from synth_assets.synthesizers.language_model.fused_decoding import FusedDecoder, can_fuse
+from synth_assets.synthesizers.language_model.layers import replace_layers
 from synth_assets_tests.synthesizers.language_model.tiny_bases import ARCHITECTURES, tiny_model
 
 VOCABULARY, ROWS, LENGTH = 30, 5, 14
 
 
+def wide(architecture: str) -> dict[str, int]:
+    """Return the settings by which heads have 16 channels, as kernels need at least."""
+    return {"n_embd": 32} if architecture == "gpt2" else {"head_dim": 16}
+
+
+def with_prefixes(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows of which all begin alike, and then some do."""
+    rows[:, :4] = rows[:1, :4]
+    rows[1:, 4:7] = rows[1:2, 4:7]
+    return rows
+
+
+def decoder_of(model: Any, kind: str, rows: int, *, ragged: bool, max_length: int) -> Decoder:
+    """Return the decoder that is chosen on a CPU, or one that is chosen on a GPU."""
+    options: dict[str, Any] = {"ragged": ragged, "max_length": max_length}
+    if kind == "chosen":
+        return decoder_for(model, rows, **options)
+    if kind == "faster layers":
+        replace_layers(model)
+        return CachedDecoder(model.base_model, rows, model.device, **options)
+    assert can_fuse(model)
+    return FusedDecoder(model, rows, model.device, **options)
+
+
+KINDS = [
+    *((architecture, kind) for architecture in ARCHITECTURES for kind in ("chosen", "faster layers")),
+    *((architecture, "fused") for architecture in ("gpt2", "llama", "qwen2")),
+]
+
+
 @pytest.mark.parametrize("several", [1, 3])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_rows_of_one_length_have_the_states_of_transformers(architecture: str, several: int) -> None:
-    model = tiny_model(architecture, VOCABULARY)
-    ids = torch.randint(VOCABULARY, (ROWS, LENGTH), generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize(("architecture", "kind"), KINDS)
+def test_rows_of_one_length_have_the_states_of_transformers(architecture: str, kind: str, several: int) -> None:
+    model = tiny_model(architecture, VOCABULARY, **wide(architecture) if kind == "fused" else {})
+    ids = with_prefixes(torch.randint(VOCABULARY, (ROWS, LENGTH), generator=torch.Generator().manual_seed(1)))
     with torch.inference_mode():
         expected = model.base_model(input_ids=ids).last_hidden_state
-        decoder = decoder_for(model, ROWS, ragged=False, max_length=LENGTH)
+        decoder = decoder_of(model, kind, ROWS, ragged=False, max_length=LENGTH)
         for position in range(LENGTH):
             decoder.append(ids[:, position])
             if position % several == 0:
@@ -25,14 +59,16 @@ def test_rows_of_one_length_have_the_states_of_transformers(architecture: str, s
 
 
 @pytest.mark.parametrize("several", [1, 3])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_rows_that_skip_tokens_have_the_states_of_rows_without_them(architecture: str, several: int) -> None:
-    model, random = tiny_model(architecture, VOCABULARY), torch.Generator().manual_seed(1)
+@pytest.mark.parametrize(("architecture", "kind"), KINDS)
+def test_rows_that_skip_tokens_have_the_states_of_rows_without_them(architecture: str, kind: str, several: int) -> None:
+    model = tiny_model(architecture, VOCABULARY, **wide(architecture) if kind == "fused" else {})
+    random = torch.Generator().manual_seed(1)
     ids = torch.randint(VOCABULARY, (ROWS, LENGTH), generator=random)
     skip = torch.rand((ROWS, LENGTH), generator=random) < 0.4
     skip[:, 0] = False
+    ids, skip = with_prefixes(ids), with_prefixes(skip)
     with torch.inference_mode():
-        decoder = decoder_for(model, ROWS, ragged=True, max_length=LENGTH)
+        decoder = decoder_of(model, kind, ROWS, ragged=True, max_length=LENGTH)
         for position in range(LENGTH):
             decoder.append(ids[:, position], skip=skip[:, position])
             if position % several == 0:
@@ -44,15 +80,17 @@ def test_rows_that_skip_tokens_have_the_states_of_rows_without_them(architecture
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("architecture", ["llama", "gemma3_text"])
-def test_rows_that_begin_with_a_prompt_have_the_states_of_transformers(architecture: str, ragged: bool) -> None:
-    model = tiny_model(architecture, VOCABULARY)
+@pytest.mark.parametrize(("architecture", "kind"), [("llama", "chosen"), ("gemma3_text", "chosen"), ("llama", "fused")])
+def test_rows_that_begin_with_a_prompt_have_the_states_of_transformers(
+    architecture: str, kind: str, ragged: bool
+) -> None:
+    model = tiny_model(architecture, VOCABULARY, **wide(architecture) if kind == "fused" else {})
     random = torch.Generator().manual_seed(1)
     prompt = torch.randint(VOCABULARY, (MIN_PROMPT,), generator=random)
     ids = torch.randint(VOCABULARY, (ROWS, LENGTH), generator=random)
     skip = (torch.rand((ROWS, LENGTH), generator=random) < 0.4) & ragged
     with torch.inference_mode():
-        decoder = decoder_for(model, ROWS, ragged=ragged, max_length=MIN_PROMPT + LENGTH)
+        decoder = decoder_of(model, kind, ROWS, ragged=ragged, max_length=MIN_PROMPT + LENGTH)
         decoder.prefill(prompt.tolist())
         for position in range(LENGTH):
             decoder.append(ids[:, position], skip=skip[:, position])

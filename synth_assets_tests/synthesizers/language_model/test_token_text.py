@@ -77,7 +77,7 @@ def test_generated_characters_are_whole_and_texts_bounded(make: Any) -> None:
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_layer=1, n_head=2, n_embd=16))
     quantised, log_weights = Generator(model.eval(), row_encoder, TokenTrie.build(row_encoder, tokenizer)).generate(
-        300, {}, seed=1
+        300, {}, seeds=[1]
     )
     texts = row_encoder.to_frame(quantised)["note"]
     assert np.isfinite(log_weights).all()

@@ -12,13 +12,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.synthesizers.base import ModelError
-from synth_assets.synthesizers.language_model import compilation, training
-from synth_assets.synthesizers.language_model.compilation import (
-    COMPILE_S,
-    MAX_COMPILE_SHARE,
-    estimated_epoch_s,
-    first_compiled_epoch,
-)
+from synth_assets.synthesizers.language_model import graphs, training
 from synth_assets.synthesizers.language_model.loss import TokenBatch, negative_log_likelihood
 from synth_assets.synthesizers.language_model.memory import Sizes, capacity_for, require_room
 from synth_assets.synthesizers.language_model.training import (
@@ -285,6 +279,17 @@ def test_a_checkpoint_is_one_flat_safetensors(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path / "elsewhere", silent) is None
 
 
+def test_a_large_model_is_not_written_more_often_than_it_is_worth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "is_small", lambda _: False)
+    for name, bytes_s in (("slow", 1.0), ("fast", 1e15)):
+        monkeypatch.setattr(training, "CHECKPOINT_BYTES_S", bytes_s)
+        run(model_of(), [stage(rows_of(60, 1))], tmp_path / name)
+    assert latest_checkpoint(tmp_path / "slow", silent) is None
+    assert latest_checkpoint(tmp_path / "fast", silent) is not None
+
+
 def test_a_checkpoint_of_another_version_gets_one_clear_message(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
@@ -371,37 +376,28 @@ def close(one: Any, other: Any) -> bool:
     return all(torch.allclose(a, b, atol=1e-4) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("epoch_s", [0.5, 2.9, 30.0, 99.0, 400.0])
-def test_compilation_takes_a_tenth_of_what_is_trained_at_most(epoch_s: float) -> None:
-    first = first_compiled_epoch(epoch_s)
-    assert MAX_COMPILE_SHARE * (first + 1) * epoch_s >= COMPILE_S
-    assert first == 0 or MAX_COMPILE_SHARE * first * epoch_s < COMPILE_S
-
-
-def test_a_fit_of_half_a_minute_is_not_compiled_and_one_of_hours_at_once() -> None:
-    abalone = estimated_epoch_s(tokens=200_000, steps=43, layers=30, parameters=135_000_000)
-    assert 1 < abalone < 5
-    assert first_compiled_epoch(abalone) > 20
-    assert first_compiled_epoch(estimated_epoch_s(tokens=10**8, steps=10**4, layers=30, parameters=135_000_000)) == 0
-
-
-def test_a_model_is_compiled_as_one_layer_and_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graphed_step_has_the_loss_and_the_gradients_of_one_without(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
-    from torch._dynamo.utils import counters
 
-    rows = ragged_rows(100, 1)
-    expected = run(llama_of(), [stage(rows)] * 2, tmp_path / "as it is")
-    monkeypatch.setattr(compilation, "BACKEND", "eager")
-    monkeypatch.setattr(training, "is_small", lambda _: False)
-    monkeypatch.setattr(training, "can_compile", lambda _: True)
-    monkeypatch.setattr(training, "first_compiled_epoch", lambda _: 1)
-    torch._dynamo.reset()
-    counters.clear()
-    model = llama_of()
-    found = run(model, [stage(rows)] * 2, tmp_path / "compiled")
-    assert counters["stats"]["unique_graphs"] == 1
-    assert [each["eval_loss"] for each in found] == pytest.approx([each["eval_loss"] for each in expected], rel=1e-3)
-    assert all(layer._compiled_call_impl is None for layer in model.model.layers)
+    from synth_assets.synthesizers.language_model.optimizers import FlatWeights
+
+    monkeypatch.setattr(graphs, "captured", lambda run, pool: run)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    rows, model = ragged_rows(40, 1), llama_of()
+    gradients = FlatWeights(model).gradients
+    indices, share = torch.tensor([3, 0, 29, 14]), torch.tensor([1, 2])
+    graphed = graphs.GraphedLoss(model, gradients, rows, rows.lengths, batch_size=4, share=share)
+    assert graphed(indices[:3]) is None
+    loss = graphed(indices)
+    assert loss is not None
+    found = loss.item(), gradients.clone()
+    gradients.zero_()
+    n_predicted = (rows.select(indices).slots >= 0).sum()
+    expected = negative_log_likelihood(model, rows.select(indices[share]).trimmed())
+    (expected / n_predicted).backward()
+    assert found[0] == pytest.approx(expected.item(), rel=1e-4)
+    torch.testing.assert_close(found[1], gradients, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_of_similar_length_share_a_batch(tmp_path: Path) -> None:

@@ -1,0 +1,267 @@
+"""Incremental decoding on a GPU of a GPT-2, or of a Llama or one of its relatives, in few kernels a layer.
+
+The kernels are written in Triton (`triton_kernels`); on any other device, the same functions are operations of torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch.nn.functional import gelu, layer_norm, rms_norm
+
+from synth_assets.synthesizers.language_model.decoding import MIN_ROWS_PER_PREFIX, PackedDecoder
+
+Linear = tuple[torch.Tensor, torch.Tensor | None]
+"""Weights (in, out), and biases (out) if there are any."""
+
+LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+
+
+def can_fuse(model: Any) -> bool:
+    """Return whether `FusedDecoder` computes the states of a causal language model."""
+    config, name = model.config, type(model).__name__
+    if name == "GPT2LMHeadModel":
+        return bool(
+            config.activation_function == "gelu_new"
+            and config.scale_attn_weights
+            and not config.scale_attn_by_inverse_layer_idx
+            and not config.add_cross_attention
+            and _is_power_of_two(config.n_embd // config.n_head)
+        )
+    return bool(
+        name in LLAMAS
+        and config.hidden_act == "silu"
+        and config.rope_parameters.get("rope_type") == "default"
+        and not config.rope_parameters.get("partial_rotary_factor", 1.0) < 1.0
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and not (name == "MistralForCausalLM" and config.sliding_window)
+        and _is_power_of_two(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    )
+
+
+def has_triton() -> bool:
+    """Return whether Triton is installed."""
+    return find_spec("triton") is not None
+
+
+def _is_power_of_two(n: int) -> bool:
+    return n >= 16 and not n & (n - 1)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer: what it adds to the residual stream by attention, and by the MLP."""
+
+    attention_norm: Callable[[torch.Tensor], torch.Tensor]
+    qkv: Linear
+    attention_out: Linear
+    mlp_norm: Callable[[torch.Tensor], torch.Tensor]
+    mlp_in: Linear
+    activation: Callable[[torch.Tensor], torch.Tensor]
+    mlp_out: Linear
+
+    @classmethod
+    def of_gpt2(cls, block: Any) -> "_Layer":
+        attn, mlp = block.attn, block.mlp
+        return cls(
+            attention_norm=_layer_norm(block.ln_1),
+            qkv=(attn.c_attn.weight, attn.c_attn.bias),
+            attention_out=(attn.c_proj.weight, attn.c_proj.bias),
+            mlp_norm=_layer_norm(block.ln_2),
+            mlp_in=(mlp.c_fc.weight, mlp.c_fc.bias),
+            activation=lambda x: gelu(x, approximate="tanh"),
+            mlp_out=(mlp.c_proj.weight, mlp.c_proj.bias),
+        )
+
+    @classmethod
+    def of_llama(cls, layer: Any) -> "_Layer":
+        attn, mlp = layer.self_attn, layer.mlp
+        return cls(
+            attention_norm=_rms_norm(layer.input_layernorm),
+            qkv=_side_by_side(attn.q_proj, attn.k_proj, attn.v_proj),
+            attention_out=_side_by_side(attn.o_proj),
+            mlp_norm=_rms_norm(layer.post_attention_layernorm),
+            mlp_in=_side_by_side(mlp.gate_proj, mlp.up_proj),
+            activation=silu_and_multiply,
+            mlp_out=_side_by_side(mlp.down_proj),
+        )
+
+
+def _layer_norm(norm: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+
+
+def _rms_norm(norm: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: rms_norm(x, x.shape[-1:], norm.weight, norm.variance_epsilon)
+
+
+def _side_by_side(*modules: Any) -> Linear:
+    weight = torch.cat([module.weight for module in modules]).T
+    bias = None if modules[0].bias is None else torch.cat([module.bias for module in modules])
+    return weight, bias
+
+
+def _linear(x: torch.Tensor, linear: Linear) -> torch.Tensor:
+    weight, bias = linear
+    return x @ weight if bias is None else torch.addmm(bias, x, weight)
+
+
+def _add(x: torch.Tensor, y: torch.Tensor, linear: Linear) -> torch.Tensor:
+    weight, bias = linear
+    return torch.addmm(x, y, weight) if bias is None else torch.addmm(bias, y, weight).add_(x)
+
+
+class FusedLayers:
+    """The layers of a model for which `can_fuse` is true, in the precision and on the device of its weights."""
+
+    def __init__(self, model: Any) -> None:
+        body, config = model.base_model, model.config
+        self.hs: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.n_kv: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        self.embeddings = body.get_input_embeddings().weight
+        self.is_gpt2 = config.model_type == "gpt2"
+        if self.is_gpt2:
+            self.position_embeddings = body.wpe.weight
+            self.layers = [_Layer.of_gpt2(block) for block in body.h]
+            self.norm = _layer_norm(body.ln_f)
+        else:
+            self.frequencies = body.rotary_emb.inv_freq.float()
+            self.layers = [_Layer.of_llama(layer) for layer in body.layers]
+            self.norm = _rms_norm(body.norm)
+
+    def rotations(self, length: int) -> torch.Tensor | None:
+        """Return the cosines and the sines of each position, (T, hs), in single precision, if keys are rotated."""
+        if self.is_gpt2:
+            return None
+        positions = torch.arange(length, device=self.frequencies.device)
+        angles = positions[:, None] * self.frequencies
+        return torch.cat([angles.cos(), angles.sin()], 1)
+
+    def embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return the states that the first layer reads, (n, C), of n tokens."""
+        x: torch.Tensor = self.embeddings.index_select(0, ids)
+        if self.is_gpt2:
+            x = x + self.position_embeddings.index_select(0, positions)
+        return x
+
+
+class FusedDecoder(PackedDecoder):
+    """Decoder of a model for which `can_fuse` is true.
+
+    Rows with the same prefix go through the model once. The cache is (B, 2 * n_kv, max_length, hs) a layer, keys, then
+    values, of B rows or prefixes.
+    """
+
+    def __init__(self, model: Any, rows: int, device: torch.device, *, ragged: bool, max_length: int) -> None:
+        super().__init__(rows, device, ragged=ragged)
+        self.fused, self.max_length = FusedLayers(model), max_length
+        self.cos_sin = self.fused.rotations(max_length)
+        # (rows) the prefix of each row; None once every row is computed by itself.
+        self.prefix_index: torch.Tensor | None = torch.zeros(rows, dtype=torch.long, device=device)
+        # Zeros, since what is masked is multiplied by 0.
+        shape = 1, 2 * self.fused.n_kv, max_length, self.fused.hs
+        self.caches = [self.fused.embeddings.new_zeros(shape) for _ in self.fused.layers]
+
+    def _run(
+        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        T = ids.shape[1]
+        if positions is None or has_token is None:
+            positions = torch.arange(self.n_appended, self.n_appended + T, device=self.device).expand_as(ids)
+            has_token = torch.ones_like(ids, dtype=torch.bool)
+        self.n_appended += T
+        end = min(self.n_appended, self.max_length)
+        if self.prefix_index is not None:
+            rows = self._share_prefixes(self.prefix_index, ids.where(has_token, -1))
+            ids, positions, has_token = (each[rows] for each in (ids, positions, has_token))
+        x = self.fused.embed(ids.flatten(), positions.clamp(min=0).flatten())
+        positions = positions.where(has_token, -1).int()
+        for layer, cache in zip(self.fused.layers, self.caches, strict=True):
+            qkv = _linear(layer.attention_norm(x), layer.qkv)
+            store(qkv, cache, positions, self.cos_sin)
+            x = _add(x, attend(qkv, cache, positions, end, self.fused.hs**-0.5), layer.attention_out)
+            x = _add(x, layer.activation(_linear(layer.mlp_norm(x), layer.mlp_in)), layer.mlp_out)
+        states: torch.Tensor = self.fused.norm(x).view(*ids.shape, -1)
+        return states if self.prefix_index is None else states[self.prefix_index]
+
+    def _share_prefixes(self, before: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Return a row of each prefix that `ids` prolong, (rows, T), and reorder the cache to match."""
+        every_row = torch.arange(self.rows, device=self.device)
+        prefixes, index = torch.unique(torch.cat([before[:, None], ids], 1), dim=0, return_inverse=True)
+        if len(prefixes) * MIN_ROWS_PER_PREFIX > self.rows:
+            rows, self.prefix_index = every_row, None
+        else:
+            rows, self.prefix_index = every_row.new_empty(len(prefixes)).scatter_(0, index, every_row), index
+        for number, cache in enumerate(self.caches):
+            self.caches[number] = cache.index_select(0, before[rows])
+        return rows
+
+
+def store(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, cos_sin: torch.Tensor | None) -> None:
+    """Rotate the queries of tokens in place, and write their keys, rotated, and values to a cache.
+
+    Parameters
+    ----------
+    qkv : torch.Tensor
+        (B * T, (nh + 2 * n_kv) * hs) queries, keys and values.
+    cache : torch.Tensor
+        (B, 2 * n_kv, max_length, hs) keys and values.
+    positions : torch.Tensor
+        (B, T) positions; -1 for a token that is skipped, of which nothing is written.
+    cos_sin : torch.Tensor, optional
+        (max_length, hs) cosines and sines of each position, if keys are rotated (Su et al., *RoFormer*, 2021).
+    """
+    if qkv.is_cuda:
+        from synth_assets.synthesizers.language_model import triton_kernels
+
+        triton_kernels.store(qkv, cache, positions, cos_sin)
+        return
+    (B, T), (n_cached, _, hs) = positions.shape, cache.shape[1:]
+    heads = qkv.view(B, T, -1, hs)
+    n_heads = heads.shape[2]
+    if cos_sin is not None:
+        rotated = heads[:, :, : n_heads - n_cached // 2]
+        cos, sin = cos_sin[positions.clamp(min=0)][:, :, None].chunk(2, 3)  # (B, T, 1, hs / 2)
+        first, second = rotated.float().chunk(2, 3)
+        rotated.copy_(torch.cat([first * cos - second * sin, second * cos + first * sin], 3))
+    row, token = (positions >= 0).nonzero(as_tuple=True)
+    cache[row, :, positions[row, token]] = heads[row, token, n_heads - n_cached :]
+
+
+def attend(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, end: int, scaling: float) -> torch.Tensor:
+    """Attend from the queries of tokens to the keys of their row up to their own position, (B * T, nh * hs).
+
+    Parameters
+    ----------
+    qkv, cache, positions : torch.Tensor
+        As in `store`.
+    end : int
+        Number of positions that are used in any row.
+    scaling : float
+        What products of queries and keys are multiplied by.
+    """
+    if qkv.is_cuda:
+        from synth_assets.synthesizers.language_model import triton_kernels
+
+        return triton_kernels.attend(qkv, cache, positions, end, scaling)
+    (B, T), (n_cached, _, hs) = positions.shape, cache.shape[1:]
+    n_kv = n_cached // 2
+    q = qkv.view(B, T, -1, hs)[:, :, :-n_cached]
+    q = q.reshape(B, T, n_kv, -1, hs)  # the heads of a group are neighbours
+    keys, values = cache[:, :, :end].chunk(2, 1)
+    att = torch.einsum("btkgd,bksd->bkgts", q, keys) * scaling
+    is_hidden = torch.arange(end, device=positions.device) > positions.clamp(min=0)[:, :, None]  # (B, T, S)
+    att = att.masked_fill(is_hidden[:, None, None], float("-inf")).softmax(-1)
+    return torch.einsum("bkgts,bksd->btkgd", att, values).reshape(B * T, -1)
+
+
+def silu_and_multiply(x: torch.Tensor) -> torch.Tensor:
+    """Return the product of the second half of the columns and of the SiLU of the first half, (n, 2 * c) -> (n, c)."""
+    if x.is_cuda:
+        from synth_assets.synthesizers.language_model import triton_kernels
+
+        return triton_kernels.silu_and_multiply(x)
+    gate, up = x.chunk(2, 1)
+    return torch.nn.functional.silu(gate) * up

@@ -1,0 +1,170 @@
+"""Kernels of `fused_decoding` for a GPU, in Triton. What each computes stands there, in operations of torch.
+
+Importing this module imports Triton, which torch's builds for CUDA have on Linux.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+BLOCK = 64
+"""Keys that are read at once."""
+
+MAX_QUERIES = 64
+"""Queries of a program."""
+
+
+def store(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, cos_sin: torch.Tensor | None) -> None:
+    """Compute what `fused_decoding.store` states."""
+    n, T = positions.numel(), positions.shape[1]
+    n_cached, length, hs = cache.shape[1:]
+    n_heads = qkv.shape[1] // hs
+    _store[(n,)](
+        qkv,
+        cache,
+        positions,
+        qkv if cos_sin is None else cos_sin,
+        T,
+        length,
+        n_heads - n_cached,
+        n_heads - n_cached // 2,
+        n_heads,
+        triton.next_power_of_2(n_heads),
+        hs // 2,
+        cos_sin is not None,
+    )
+
+
+@triton.jit(do_not_specialize=["T", "length"])
+def _store(
+    qkv,
+    cache,
+    positions,
+    cos_sin,
+    T,
+    length,
+    n_queries: tl.constexpr,
+    n_rotated: tl.constexpr,
+    n_heads: tl.constexpr,
+    N_HEADS: tl.constexpr,
+    HALF: tl.constexpr,
+    IS_ROTATED: tl.constexpr,
+):
+    token = tl.program_id(0).to(tl.int64)
+    position = tl.load(positions + token)
+    place = tl.maximum(position, 0)
+    head = tl.arange(0, N_HEADS)[:, None]
+    d = tl.arange(0, HALF)[None, :]
+    source = qkv + token * n_heads * 2 * HALF + head * 2 * HALF + d
+    first = tl.load(source, mask=head < n_heads)
+    second = tl.load(source + HALF, mask=head < n_heads)
+    if IS_ROTATED:
+        cos = tl.load(cos_sin + place * 2 * HALF + d)
+        sin = tl.load(cos_sin + place * 2 * HALF + HALF + d)
+        cos = tl.where(head < n_rotated, cos, 1.0)
+        sin = tl.where(head < n_rotated, sin, 0.0)
+        x, y = first.to(tl.float32), second.to(tl.float32)
+        first = (x * cos - y * sin).to(first.dtype)
+        second = (y * cos + x * sin).to(second.dtype)
+        tl.store(source, first, mask=head < n_queries)
+        tl.store(source + HALF, second, mask=head < n_queries)
+    row = token // T
+    target = cache + ((row * (n_heads - n_queries) + head - n_queries) * length + place) * 2 * HALF + d
+    is_cached = (head >= n_queries) & (head < n_heads) & (position >= 0)
+    tl.store(target, first, mask=is_cached)
+    tl.store(target + HALF, second, mask=is_cached)
+
+
+def attend(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, end: int, scaling: float) -> torch.Tensor:
+    """Compute what `fused_decoding.attend` states."""
+    B, T = positions.shape
+    n_cached, length, hs = cache.shape[1:]
+    n_kv, n_heads = n_cached // 2, qkv.shape[1] // hs
+    group = (n_heads - n_cached) // n_kv
+    y = qkv.new_empty(B * T, group * n_kv * hs)
+    queries = min(max(16, triton.next_power_of_2(group * T)), MAX_QUERIES)
+    _attend[(B * n_kv, triton.cdiv(group * T, queries))](
+        qkv,
+        cache,
+        positions,
+        y,
+        T,
+        length,
+        end,
+        scaling,
+        n_heads,
+        n_kv,
+        group,
+        hs,
+        queries,
+        BLOCK,
+        triton.cdiv(end, BLOCK),
+    )
+    return y
+
+
+@triton.jit(do_not_specialize=["T", "length", "end"])
+def _attend(
+    qkv,
+    cache,
+    positions,
+    y,
+    T,
+    length,
+    end,
+    scaling,
+    n_heads: tl.constexpr,
+    n_kv: tl.constexpr,
+    group: tl.constexpr,
+    HS: tl.constexpr,
+    QUERIES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    N_BLOCKS: tl.constexpr,
+):
+    row = (tl.program_id(0) // n_kv).to(tl.int64)
+    kv_head = tl.program_id(0) % n_kv
+    query = tl.program_id(1) * QUERIES + tl.arange(0, QUERIES)  # of each head of the group, the tokens
+    is_query = query < group * T
+    token = row * T + query % T
+    head = kv_head * group + query // T
+    d = tl.arange(0, HS)
+    position = tl.load(positions + token, mask=is_query, other=0)
+    q = tl.load(qkv + (token * n_heads * HS + head * HS)[:, None] + d[None, :], mask=is_query[:, None], other=0.0)
+    keys = cache + (row * 2 * n_kv + kv_head) * length * HS
+    values = keys + n_kv * length * HS
+    greatest = tl.full([QUERIES], -1e30, tl.float32)
+    total = tl.zeros([QUERIES], tl.float32)
+    found = tl.zeros([QUERIES, HS], tl.float32)
+    for block in range(N_BLOCKS):
+        s = block * BLOCK + tl.arange(0, BLOCK)
+        is_key = (s < end)[:, None]
+        k = tl.load(keys + s[:, None] * HS + d[None, :], mask=is_key, other=0.0)
+        v = tl.load(values + s[:, None] * HS + d[None, :], mask=is_key, other=0.0)
+        scores = tl.dot(q, tl.trans(k)) * scaling
+        scores = tl.where(s[None, :] <= tl.maximum(position, 0)[:, None], scores, -1e30)
+        before = greatest
+        greatest = tl.maximum(before, tl.max(scores, 1))
+        weights = tl.exp(scores - greatest[:, None])
+        decay = tl.exp(before - greatest)
+        total = total * decay + tl.sum(weights, 1)
+        found = found * decay[:, None] + tl.dot(weights.to(v.dtype), v)
+    found = found / total[:, None]
+    target = y + (token * (group * n_kv) * HS + head * HS)[:, None] + d[None, :]
+    tl.store(target, found.to(q.dtype), mask=is_query[:, None])
+
+
+def silu_and_multiply(x: torch.Tensor) -> torch.Tensor:
+    """Compute what `fused_decoding.silu_and_multiply` states."""
+    n, width = x.shape[0], x.shape[1] // 2
+    y = x.new_empty(n, width)
+    _silu_and_multiply[(n, triton.cdiv(width, 1024))](x, y, width, 1024)
+    return y
+
+
+@triton.jit
+def _silu_and_multiply(x, y, width, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    gate = tl.load(x + row * 2 * width + i, mask=i < width).to(tl.float32)
+    up = tl.load(x + row * 2 * width + width + i, mask=i < width).to(tl.float32)
+    tl.store(y + row * width + i, (gate * tl.sigmoid(gate) * up).to(y.dtype.element_ty), mask=i < width)
