@@ -5,9 +5,7 @@ leaf of one of its trees, and gets the value of one of the train rows there (Rei
 synthetic public use microdata*, 2005, section 3, with a forest instead of a tree). The forest works on unrounded
 residuals: a number is the prediction for this row plus the residual of another, which is seldom a value of the train
 rows; and the residual is smoothed within its leaf (Silverman, *Density Estimation*, 1986, section 6.4.1: the smoothed
-bootstrap, which keeps the variance). Numbers of the first column are drawn from a distribution function that is linear
-between every few train values, which do not come back one by one. With one tree and no smoothing, it is sequential
-CART.
+bootstrap, which keeps the variance). With one tree and no smoothing, it is sequential CART.
 """
 
 from collections.abc import Iterator, Mapping
@@ -272,14 +270,7 @@ class SequentialForest:
         fitted = self.forests[i]
         if fitted is None:
             donors = rng.choice(len(residuals), len(features))
-            ordered = np.sort(residuals[self.has_digits[:, i]])
-            is_smooth = isinstance(column, NumericEncoder) and not (column.listed or column.is_sparse)
-            if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
-                return donors, residuals[donors]
-            # Between every few values the distribution function is linear: values that more rows share stay.
-            ranks = np.linspace(0, len(ordered) - 1, len(ordered) // self.settings.min_samples_leaf + 2).round()
-            drawn = np.interp(rng.uniform(0, len(ordered) - 1, len(donors)), ranks, ordered[ranks.astype(np.int64)])
-            return donors, drawn
+            return donors, residuals[donors]
         forest, train_leaves = fitted
         tree_index = rng.integers(0, len(forest.estimators_), len(features))
         donors, drawn = np.empty(len(features), np.int64), np.empty(len(features))
