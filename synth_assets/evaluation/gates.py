@@ -320,16 +320,19 @@ def _chance_limit(metric: Metric, reference: float, edge: float, count: int) -> 
 
     Each number has an equal part of the level (Bonferroni). `edge` is the worse end of its 95% interval, Student's with
     a degree of freedom less than there are real splits. A deviation from the best possible value, such as a difference
-    of shares, is skewed; its square root is nearly normal (Hawkins and Wixley, The American Statistician 40, 1986).
+    of shares, is skewed; its square root is nearly normal (Hawkins and Wixley, The American Statistician 40, 1986),
+    unless it varies more than the square of a normal variable of mean 0, as counts of rare rows do.
     """
     from scipy.special import stdtrit
 
-    ratio = stdtrit(SPLITS - 1, 1 - LEVEL / count) / stdtrit(SPLITS - 1, 0.975)
+    within = stdtrit(SPLITS - 1, 0.975)
+    ratio = stdtrit(SPLITS - 1, 1 - LEVEL / count) / within
     if ratio <= 1:
         return edge
     margin = (edge - reference) * float(ratio)
     deviation = abs(reference - metric.best)
-    if metric.best in metric.possible and not metric.signed and deviation > 0:
+    is_skewed = metric.best in metric.possible and not metric.signed and not metric.is_count
+    if is_skewed and 0 < abs(edge - reference) <= 2**0.5 * within * deviation:
         margin += np.sign(margin) * margin**2 / (4 * deviation)
     return float(reference + margin)
 

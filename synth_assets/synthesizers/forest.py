@@ -33,6 +33,7 @@ from synth_assets.synthesizers.language_model.encoders import (
     RowEncoder,
     ValueEncoder,
 )
+from synth_assets.synthesizers.language_model.encoders.numeric import find_atoms
 
 MIN_DIGIT_PREFERENCE = 0.1
 """Nats by which the entropy of the last two digits must fall short of the maximum for them to be resampled. Resampling
@@ -153,9 +154,33 @@ class SequentialForest:
             is_copied = column.listed or (not self.settings.kernel_bandwidth and column.predictor is None)
             is_kept = ~self.has_digits[donors, i] | bool(is_copied)
             quantised[is_kept, i] = self.quantised[donors[is_kept], i]
+            if not column.listed:
+                self._put_in_order(i, quantised, donors)
             is_missing = quantised[:, i] == MISSING
             residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
         return quantised
+
+    def _put_in_order(self, i: int, quantised: np.ndarray, donors: np.ndarray) -> None:
+        """Reflect numbers of a column that break its order with an earlier column; cells equal in the donor stay equal.
+
+        Reflection at a bound keeps a smoothed distribution (Silverman, 1986, section 2.10); clipping would add rows in
+        which both are equal.
+        """
+        column = self.row_encoder.columns[i]
+        for first, second in self.row_encoder.not_before:
+            other = first if second == i else second
+            if i not in (first, second) or other > i:
+                continue
+            present = np.flatnonzero((quantised[:, i] != MISSING) & (quantised[:, other] != MISSING))
+            cells, bounds = quantised[present, i], quantised[present, other]
+            gaps = cells - bounds
+            gaps[self.quantised[donors[present], i] == self.quantised[donors[present], other]] = 0
+            gaps = np.abs(gaps) if second == i else -np.abs(gaps)
+            least = column.low + (bounds - column.low + column.grid_step - 1) // column.grid_step * column.grid_step
+            most = column.low + (bounds - column.low) // column.grid_step * column.grid_step
+            cells = column.low + (bounds + gaps - column.low) // column.grid_step * column.grid_step
+            cells = np.maximum(cells, least) if second == i else np.minimum(cells, most)
+            quantised[present, i] = np.clip(cells, column.low, column.high)
 
     def resample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate n quantised rows, (n, m), and correct their distribution by an estimated density ratio.
@@ -311,7 +336,13 @@ class SequentialForest:
 
 
 def _has_digits(column: ValueEncoder, cells: np.ndarray) -> np.ndarray:
-    return column.has_digits(cells) if isinstance(column, NumericEncoder) else np.ones(len(cells), bool)
+    """Return which train values are smoothed: numbers that are no atoms, of columns of few values either."""
+    if not isinstance(column, NumericEncoder):
+        return np.ones(len(cells), bool)
+    has_digits = column.has_digits(cells)
+    if not column.atoms and has_digits.any():
+        has_digits &= ~np.isin(cells, find_atoms(cells[has_digits], column.grid_step))
+    return has_digits
 
 
 def _most_frequent(values: np.ndarray, n: int) -> np.ndarray:

@@ -10,8 +10,11 @@ import pytest
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import metrics
 from synth_assets.evaluation.gates import GATES, MAX_NAMED, Gate, evaluate_gate, evaluate_gates, gates_with
-from synth_assets.evaluation.metrics import RESULT_COLUMNS, Metric
+from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric, result_frame
 from synth_assets.evaluation.reference import SPLITS, reference_of
+from synth_assets.evaluation.samples import Samples
+from synth_assets.schema.columns import Float
+from synth_assets.schema.table import TableSchema
 
 LIKE = Metric("like", "Similarity", "maximize", 1.0, 0.0, (), "How alike.", "None.", list)
 COPIES = Metric("copies", "Share of copies", "minimize", 0.0, 1.0, (), "How many.", "None.", list)
@@ -74,6 +77,30 @@ def test_fresh_real_rows_fail_a_gate_as_rarely_as_stated(
         rows = [("copies", f"c{i}", real[i, 0], r.mean, r.low, r.high) for i, r in enumerate(found)]
         fails += not evaluate_gate(GATE, results(*rows)).passed
     assert fails <= 11  # of 100 at 5%, twelve or more are rarer than 0.5%
+
+
+@pytest.mark.parametrize(
+    ("copied", "fails"),
+    [
+        (0, range(4)),  # of 40 at 5%, four or more are as rare as 14%; they were 13
+        (13, range(40, 41)),  # 5% copies; 29 were found
+    ],
+)
+def test_rows_of_two_columns_that_are_equal_by_chance_are_no_copies(copied: int, fails: range) -> None:
+    def rows(count: int) -> pd.DataFrame:
+        x = rng.normal(50, 10, count)
+        return pd.DataFrame({"x": x.round(1), "y": (2 * x + rng.normal(0, 8, count)).round(1)})
+
+    schema = TableSchema(columns=(Float(name="x"), Float(name="y")))
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        train = rows(256)
+        synthetic = pd.concat([train.sample(copied, random_state=seed), rows(256 - copied)], ignore_index=True)
+        samples = Samples(train, rows(64), synthetic, schema)
+        computed = [row for name in ("exact_copies", "partial_copies") for row in METRICS[name].compute(samples)]
+        found.append(evaluate_gate(GATES["privacy"], result_frame(computed)).passed)
+    assert found.count(False) in fails
 
 
 def test_without_an_interval_the_reference_counts_and_without_a_reference_the_best_value() -> None:

@@ -256,6 +256,34 @@ def test_gaps_atoms_and_many_labels_keep_their_shares_and_what_they_depend_on(*,
     assert set(rows["town"]) <= set(table["town"])
 
 
+def test_dates_stay_in_order_and_equal_ones_equal() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.integers(0, 1000, 1500)
+    length = np.where(rng.random(1500) < 0.3, 0, rng.integers(1, 30, 1500))
+    day = np.datetime64("2020-01-01")
+    table = pd.DataFrame({"start": day + start, "end": day + start + length})
+    row_encoder = RowEncoder.fit(table)
+    assert row_encoder.not_before
+
+    rows = row_encoder.to_frame(forest_of(table, row_encoder, n_estimators=20).sample(3000, seed=0))
+
+    lengths = (rows["end"] - rows["start"]).dt.days
+    assert lengths.min() >= 0  # 10% were less
+    assert abs((lengths == 0).mean() - (length == 0).mean()) < 0.04  # 10% of 30% were left
+    assert abs(lengths.mean() - length.mean()) < 1
+
+
+def test_zeros_of_a_column_of_few_values_stay_zeros() -> None:
+    rng = np.random.default_rng(0)
+    other = np.where(rng.random(600) < 0.01, rng.integers(1, 250, 600), 0)
+    table = pd.DataFrame({"a": (rng.normal(size=600) + other / 100).round(2), "other": other})
+    row_encoder = RowEncoder.fit(table, column_order=("a",))
+
+    rows = row_encoder.to_frame(forest_of(table, row_encoder).sample(2000, seed=0))
+
+    assert abs((rows["other"] == 0).mean() - (other == 0).mean()) < 0.01  # with noise, 0.83 of 0.99
+
+
 def test_large_integers_and_dates_are_copied_exactly_without_smoothing() -> None:
     rng = np.random.default_rng(0)
     number = pd.array(10**18 + rng.integers(0, 10**18, 50), dtype="Int64")

@@ -63,6 +63,8 @@ class Metric:
         How much worse than real rows a sample may be, in the metric's unit; None where no gate uses the metric.
     signed : bool
         Whether values may lie as far on the other side of the best as on this one.
+    is_count : bool
+        Whether it counts rare rows, so that the interval of its reference is skewed already.
     heading : str
         What `column_name` of its results names.
     """
@@ -78,6 +80,7 @@ class Metric:
     compute: Callable[..., Iterable["ResultRow | NotComputed"]]
     tolerance: float | None = None
     signed: bool = False
+    is_count: bool = False
     heading: str = "Column"
 
     @property

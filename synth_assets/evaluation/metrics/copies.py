@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, ResultRow, result_row
-from synth_assets.evaluation.reference import SPLITS, real_splits, reference_of
+from synth_assets.evaluation.reference import SPLITS, Reference, real_splits, reference_of
 from synth_assets.evaluation.samples import Samples, cached
 from synth_assets.schema.table import TableSchema
 
@@ -18,6 +18,10 @@ SHARED_ROWS = 5
 
 AGREEMENT_SPLITS = 3
 """Real splits for the reference of the columns in which rows agree with train rows."""
+
+MIN_EQUAL_PAIRS = 20
+"""Pairs of real rows from which on a share of equal rows is estimated from real splits; of fewer, from the pairs that
+agree in some cells."""
 
 PAIRS_AT_ONCE = 2_000_000
 """Pairs of rows that are compared at once: about 10 MB, however long the tables are."""
@@ -113,11 +117,73 @@ def _exact_copies(samples: Samples) -> Iterator[ResultRow]:
     sets = samples.train, samples.holdout, samples.synthetic
     codes = pd.factorize(np.concatenate([_row_hashes(rows, samples.train, samples.schema) for rows in sets]))[0]
     n_train, n_real = len(samples.train), len(samples.real)
-    scores = [
-        _copied_share(codes[split.holdout[: len(samples.subsample)]], codes[split.train])
-        for split in real_splits(n_train, len(samples.holdout), n_splits=SPLITS, seed=samples.seed)
-    ]
-    yield result_row("exact_copies", None, _copied_share(codes[n_real:], codes[:n_train]), reference_of(scores))
+    reference = _coincidences(samples, len(samples.compared.columns), len(samples.synthetic)) or reference_of(
+        [
+            _copied_share(codes[split.holdout[: len(samples.subsample)]], codes[split.train])
+            for split in real_splits(n_train, len(samples.holdout), n_splits=SPLITS, seed=samples.seed)
+        ]
+    )
+    yield result_row("exact_copies", None, _copied_share(codes[n_real:], codes[:n_train]), reference)
+
+
+def _coincidences(samples: Samples, cells: int, n_rows: int) -> Reference | None:
+    """Return the share of rows that agree with a train row by chance, where so few do that real splits do not show it.
+
+    Two estimates of the probability that two rows agree are upper bounds; the lower one counts. One is from the pairs
+    of real rows that agree, and half a pair more (Jeffreys' prior). One is extrapolated from the more numerous pairs
+    that agree in fewer cells: if cells are independent, the number of those that agree has a log-concave distribution,
+    and each further cell agrees at most as often as the one before (Hoggar, Journal of Applied Probability 11, 1974).
+    The interval is of a Poisson count whose rate was estimated from a Poisson count: it is negative binomial.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    cells : int
+        Cells from which on two rows agree.
+    n_rows : int
+        Rows that are compared with the train rows.
+
+    Returns
+    -------
+    Reference
+        None, if at least `MIN_EQUAL_PAIRS` pairs of real rows agree.
+    """
+    from scipy.stats import nbinom
+
+    n_rows = min(n_rows, len(samples.train))
+    agreeing = _agreeing_pairs(samples.neighbours)
+    if agreeing[cells] >= MIN_EQUAL_PAIRS:
+        return None
+    known = int(np.flatnonzero(agreeing >= MIN_EQUAL_PAIRS).max(initial=0))
+    ratios = agreeing[1 : known + 2] / agreeing[: known + 1]
+    pairs = n_rows * len(samples.train) / agreeing[0]
+    bounds = []
+    for counted, equal in (
+        (agreeing[cells] + 0.5, agreeing[cells] + 0.5),
+        (agreeing[known], max(agreeing[cells], agreeing[known] * ratios[-2:].max() ** (cells - known))),
+    ):
+        low, high = nbinom.ppf((0.025, 0.975), counted, counted / (counted + pairs * equal))
+        bounds.append((max(high, pairs * equal), pairs * equal, min(low, pairs * equal)))
+    high, expected, low = min(bounds)
+    return Reference(expected / n_rows, low / n_rows, high / n_rows)
+
+
+@cached
+def _agreeing_pairs(samples: Samples) -> np.ndarray:
+    """Count the pairs that agree in at least 0, 1, ... cells, among as many real rows as there are train rows."""
+    rows = samples.real.sample(len(samples.train), random_state=samples.seed)
+    columns = [codes for codes, _ in _codes(rows, samples.train, samples.schema)]
+    found = np.zeros(len(columns) + 1, dtype=np.int64)
+    at_once = max(1, PAIRS_AT_ONCE // len(rows))
+    for start in range(0, len(rows), at_once):
+        block = slice(start, start + at_once)
+        agreeing = np.zeros((len(columns[0][block]), len(rows)), dtype=np.int16)
+        for codes in columns:
+            agreeing += codes[block, np.newaxis] == codes
+        found += np.bincount(agreeing.ravel(), minlength=len(found))
+    found[-1] -= len(rows)  # each row agrees with itself
+    return np.asarray(np.cumsum(found[::-1])[::-1] / 2)
 
 
 def _copied_share(rows: np.ndarray, train: np.ndarray) -> float:
@@ -129,11 +195,14 @@ def _partial_copies(samples: Samples) -> Iterator[ResultRow]:
     samples = samples.neighbours
     cells = partial_copy_cells(samples.schema)
     agreeing = _agreements(samples)[0]
-    scores = []
-    for split in samples.splits:
-        rows, train = samples.real.iloc[split.holdout[: len(samples.subsample)]], samples.real.iloc[split.train]
-        scores.append(float((agreeing_cells(rows, train, samples.schema) >= cells).mean()))
-    yield result_row("partial_copies", None, float((agreeing >= cells).mean()), reference_of(scores))
+    reference = _coincidences(samples, cells, len(samples.subsample))
+    if reference is None:
+        scores = []
+        for split in samples.splits:
+            rows, train = samples.real.iloc[split.holdout[: len(samples.subsample)]], samples.real.iloc[split.train]
+            scores.append(float((agreeing_cells(rows, train, samples.schema) >= cells).mean()))
+        reference = reference_of(scores)
+    yield result_row("partial_copies", None, float((agreeing >= cells).mean()), reference)
 
 
 @cached
@@ -254,6 +323,7 @@ METRICS = (
         _exact_copies,
         # Three rows of 3,000, which a sampler may generate by chance where columns have few values.
         tolerance=0.001,
+        is_count=True,
     ),
     Metric(
         "partial_copies",
@@ -261,11 +331,12 @@ METRICS = (
         *SHARE,
         ANY,
         "Share of the synthetic rows that agree with one train row in more than half of the cells. At most 5,000 rows "
-        "of a set are compared.",
+        "of a set are compared. Where hardly any real rows agree so, the reference is as for exact copies.",
         "A count",
         _partial_copies,
         # A fifth of the share of abalone's holdout rows, 7 to 8%.
         tolerance=0.015,
+        is_count=True,
     ),
     Metric(
         "copied_cells",

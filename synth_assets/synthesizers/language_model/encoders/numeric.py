@@ -135,7 +135,7 @@ class NumericEncoder:
         if grid.type == "date" and not encoder.listed:
             encoder = replace(encoder, listed=_days_of_months(distinct))
         if encoder.n_values >= MAX_HEADS:
-            atoms = _find_atoms(present, step)
+            atoms = find_atoms(present, step)
             exact: tuple[float, ...] = ()
             if grid.type == "float":
                 floats = values.to_numpy("float64", na_value=np.nan)[is_present]
@@ -369,7 +369,7 @@ def _days_of_months(days: np.ndarray) -> tuple[int, ...]:
     return ()
 
 
-def _find_atoms(quantised: np.ndarray, step: int) -> tuple[int, ...]:
+def find_atoms(quantised: np.ndarray, step: int) -> tuple[int, ...]:
     """Return the quantised values that many rows share, and far more rows than share the values around them.
 
     Among the values around are those with the same last digits, so that a preference for round numbers makes no atoms.
