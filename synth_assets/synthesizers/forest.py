@@ -5,7 +5,9 @@ leaf of one of its trees, and gets the value of one of the train rows there (Rei
 synthetic public use microdata*, 2005, section 3, with a forest instead of a tree). The forest works on unrounded
 residuals: a number is the prediction for this row plus the residual of another, which is seldom a value of the train
 rows; and the residual is smoothed within its leaf (Silverman, *Density Estimation*, 1986, section 6.4.1: the smoothed
-bootstrap, which keeps the variance). With one tree and no smoothing, it is sequential CART.
+bootstrap, which keeps the variance). Numbers of the first column are drawn from a distribution function that is linear
+between every few train values, which do not come back one by one. With one tree and no smoothing, it is sequential
+CART.
 """
 
 from collections.abc import Iterator, Mapping
@@ -57,9 +59,6 @@ MAX_SPLIT_FEATURES = 50
 
 MAX_INDICATORS = 16
 """Missing values and atoms of a column, the most frequent ones, that are predicted beside its numbers."""
-
-UNIQUE_SHARE = 0.5
-"""Numbers hardly repeat where there are more different ones than this share of the train rows."""
 
 
 class ForestSettings(SynthesizerSettings):
@@ -273,7 +272,14 @@ class SequentialForest:
         fitted = self.forests[i]
         if fitted is None:
             donors = rng.choice(len(residuals), len(features))
-            return donors, self._between(i, donors, rng)
+            ordered = np.sort(residuals[self.has_digits[:, i]])
+            is_smooth = isinstance(column, NumericEncoder) and not (column.listed or column.is_sparse)
+            if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
+                return donors, residuals[donors]
+            # Between every few values the distribution function is linear: values that more rows share stay.
+            ranks = np.linspace(0, len(ordered) - 1, len(ordered) // self.settings.min_samples_leaf + 2).round()
+            drawn = np.interp(rng.uniform(0, len(ordered) - 1, len(donors)), ranks, ordered[ranks.astype(np.int64)])
+            return donors, drawn
         forest, train_leaves = fitted
         tree_index = rng.integers(0, len(forest.estimators_), len(features))
         donors, drawn = np.empty(len(features), np.int64), np.empty(len(features))
@@ -300,20 +306,6 @@ class SequentialForest:
                 draws = mean + (draws - mean) * np.sqrt(1 - bandwidth**2) + noise
             donors[rows], drawn[rows] = chosen, draws
         return donors, drawn
-
-    def _between(self, i: int, donors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the residuals of donors; of numbers that hardly repeat, new ones between those of the train rows.
-
-        They are drawn from the quantile function, which is linear between the train rows' residuals. As they are, one
-        real value would stand in each generated row, and a model would learn these values by heart.
-        """
-        residuals, has_digits = self.residuals[:, i], self.has_digits[:, i]
-        present = np.sort(residuals[has_digits])
-        is_smoothed = isinstance(self.row_encoder.columns[i], NumericEncoder) and self.settings.kernel_bandwidth
-        if not is_smoothed or len(np.unique(present)) <= UNIQUE_SHARE * len(residuals):
-            return np.asarray(residuals[donors])
-        drawn = np.interp(rng.random(len(donors)) * (len(present) - 1), np.arange(len(present)), present)
-        return np.asarray(np.where(has_digits[donors], drawn, residuals[donors]))
 
     def _with_digit_preference(self, i: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""

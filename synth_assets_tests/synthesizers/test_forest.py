@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ks_2samp
 
 from synth_assets.schema.columns import Boolean, Categorical, Date, Float, Integer
 from synth_assets.schema.table import TableSchema
@@ -254,6 +255,20 @@ def test_gaps_atoms_and_many_labels_keep_their_shares_and_what_they_depend_on(*,
         assert is_high == pytest.approx(expected, abs=0.05)
     assert table["town"].nunique() > 64
     assert set(rows["town"]) <= set(table["town"])
+
+
+def test_the_first_column_does_not_repeat_the_train_rows() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2, 10, (2, 1200)).round(2)
+    train, fresh = (np.where(rng.random(1200) < 0.1, 20.0, each) for each in values)  # many rows share one value
+    table = pd.DataFrame({"v": train})
+    row_encoder = RowEncoder.fit(table)
+
+    rows = row_encoder.to_frame(forest_of(table, row_encoder).sample(3000, seed=0))["v"]
+
+    assert abs((rows == 20.0).mean() - (train == 20.0).mean()) < 0.02
+    assert np.isin(rows, train).mean() < np.isin(fresh, train).mean() + 0.05  # all were values of train rows
+    assert ks_2samp(rows, train).statistic < 0.03
 
 
 def test_dates_stay_in_order_and_equal_ones_equal() -> None:
