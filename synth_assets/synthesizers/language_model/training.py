@@ -233,7 +233,7 @@ class _StageTrainer:
         self.graphed = self._graphed()
 
     def _graphed(self) -> GraphedLoss | None:
-        """Return CUDA graphs of the steps where they fit in the memory, beside what a step without them takes."""
+        """Return CUDA graphs of the steps, if they fit in a GPU's memory beside what a step without them takes."""
         batch_size, rows = self.stage.batch_size, self.stage.rows
         lengths = rows.lengths.amax().expand(len(rows)) if self.lengths is None else self.lengths
         share = self.group.share(torch.arange(batch_size))
@@ -243,6 +243,7 @@ class _StageTrainer:
             or self.capacity.checkpoints_gradients
             or self.capacity.rows(int(lengths.max())) < 2 * batch_size
             or GraphedLoss.scored_bytes(rows, batch_size) > free_bytes() / 4
+            or len(rows) < batch_size
             or not len(share)
         ):
             return None
