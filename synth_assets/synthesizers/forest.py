@@ -273,7 +273,8 @@ class SequentialForest:
         if fitted is None:
             donors = rng.choice(len(residuals), len(features))
             ordered = np.sort(residuals[self.has_digits[:, i]])
-            is_smooth = isinstance(column, NumericEncoder) and not (column.listed or column.is_sparse)
+            # The values of a column of few, which has no further digits, are shared by many rows.
+            is_smooth = isinstance(column, NumericEncoder) and column.radices and not (column.listed or column.is_sparse)
             if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
                 return donors, residuals[donors]
             # Between every few values the distribution function is linear: values that more rows share stay.
