@@ -154,18 +154,17 @@ class SequentialForest:
             is_kept = ~self.has_digits[donors, i] | bool(is_copied)
             quantised[is_kept, i] = self.quantised[donors[is_kept], i]
             if not column.listed:
-                self._put_in_order(i, quantised, donors)
+                self._put_in_order(i, column, quantised, donors)
             is_missing = quantised[:, i] == MISSING
             residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
         return quantised
 
-    def _put_in_order(self, i: int, quantised: np.ndarray, donors: np.ndarray) -> None:
+    def _put_in_order(self, i: int, column: NumericEncoder, quantised: np.ndarray, donors: np.ndarray) -> None:
         """Reflect numbers of a column that break its order with an earlier column; cells equal in the donor stay equal.
 
         Reflection at a bound keeps a smoothed distribution (Silverman, 1986, section 2.10); clipping would add rows in
         which both are equal.
         """
-        column = self.row_encoder.columns[i]
         for first, second in self.row_encoder.not_before:
             other = first if second == i else second
             if i not in (first, second) or other > i:
@@ -274,7 +273,9 @@ class SequentialForest:
             donors = rng.choice(len(residuals), len(features))
             ordered = np.sort(residuals[self.has_digits[:, i]])
             # The values of a column of few, which has no further digits, are shared by many rows.
-            is_smooth = isinstance(column, NumericEncoder) and column.radices and not (column.listed or column.is_sparse)
+            is_smooth = isinstance(column, NumericEncoder) and not (
+                column.listed or column.is_sparse or not column.radices
+            )
             if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
                 return donors, residuals[donors]
             # Between every few values the distribution function is linear: values that more rows share stay.
