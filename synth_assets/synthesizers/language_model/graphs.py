@@ -24,7 +24,7 @@ class GraphedLoss:
     """The loss of a batch and its gradients, from CUDA graphs.
 
     The function is `loss.negative_log_likelihood`, but every position is scored, over the candidates of all slots, of
-    which those of other slots are masked: so that every batch takes the same operations.
+    which all but the slot's own are masked: so that every batch takes the same operations.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class GraphedLoss:
     rows : TokenBatch
         Train rows.
     lengths : torch.Tensor
-        (n) lengths of the rows that batches are padded to: those of the rows, or of the longest for all of them.
+        (n) lengths that batches are padded to: each row's own length, or the longest one for all rows.
     batch_size : int
         Rows of a batch.
     share : torch.Tensor
@@ -78,7 +78,7 @@ class GraphedLoss:
         return 4 * 4 * n_rows * rows.ids.shape[1] * sum(map(len, rows.candidates))
 
     def __call__(self, indices: torch.Tensor) -> torch.Tensor | None:
-        """Replace the gradients by those of a batch, by its rows; return its loss, or None if it is a smaller batch."""
+        """Compute the gradients of a batch, by its rows; return its loss, or None if it is a smaller batch."""
         if len(indices) != len(self.indices):
             return None
         length = int(self.lengths[indices].max())

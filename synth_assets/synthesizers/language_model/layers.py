@@ -1,6 +1,6 @@
 """Faster layers for models of transformers on a GPU: attention, norms and activations in fewer passes over its memory.
 
-The functions are those of transformers' own layers, up to rounding.
+They compute what the layers of transformers do, up to rounding.
 """
 
 from collections.abc import Callable

@@ -132,7 +132,7 @@ class LanguageModelSettings(BaseModelSettings):
         default=1,
         ge=1,
         description="Epochs between two checkpoints, at least: "
-        "writing those of a large model takes a tenth of the time at most.",
+        "a large model is written so rarely that this takes a tenth of the time at most.",
     )
 
     @model_validator(mode="after")
