@@ -102,7 +102,7 @@ $(VENV)/bin/python:
 # The pip of an older Python needs twice the time for all packages.
 	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
-# Of two builds of torch, pip prefers the one for CPUs where an index has it: `2.13.0+cpu` counts as the later version.
+# Where an index has a build of torch for CPUs, pip prefers it: `2.13.0+cpu` counts as the later version.
 define install
 	$(PIP) --editable '$(1)'
 	$(BIN)/python -m compileall -q synth_assets

@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let the tests of one file run in one process, as `--dist loadfile` does, and those of `TOGETHER` too."""
+    """Let the tests of one file run in one process, as `--dist loadfile` does, and so the files of `TOGETHER`."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):

@@ -58,7 +58,7 @@ class TextForm(BaseModel):
         return cls(characters=characters) if is_code and math.prod(map(len, characters)) <= MAX_CODES else None
 
     def to_numbers(self, texts: pd.Series) -> pd.Series:
-        """Return the numbers of texts by their order; -1 of those of another form, missing where one is missing."""
+        """Return the numbers of texts by their order; -1 for a text of another form, missing where one is missing."""
         numbers = np.full(len(texts), -1, np.int64)
         is_long = (texts.str.len() == len(self.characters)).fillna(False).to_numpy(bool)
         if is_long.any():
