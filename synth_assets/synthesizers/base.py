@@ -41,6 +41,9 @@ PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth
 BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
 
+MAX_BATCHES = 1000
+"""Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions."""
+
 ROWS_PER_PROCESS = 100_000
 """Rows for which another process is started by default: it takes some three seconds to begin."""
 
@@ -411,11 +414,40 @@ class Synthesizer(ABC):
         log: Log = silent,
     ) -> Iterator[pd.DataFrame]:
         """Draw some of the batches of n rows, by their numbers; see `sample_batches`."""
-        restricted = self.preparation.restrict(conditions or {})
-        drawn = self._sample_batches(n, batches, seed=seed, conditions=restricted, temperature=temperature, log=log)
+        stated = conditions or {}
+        arguments: dict[str, Any] = {"conditions": self.preparation.restrict(stated), "temperature": temperature}
+        drawn = self._sample_batches(n, batches, seed=seed, log=log, **arguments)
         for batch, learned in zip(batches, drawn, strict=False):
+            kept = self._acceptable(learned, stated, seed=seed, batch=batch, arguments=arguments)
             first = first_key + batch * BATCH_ROWS
-            yield self.preparation.restore(learned, seed=seed, batch=batch, first_key=first, fixed=restricted)
+            yield self.preparation.restore(kept, seed=seed, batch=batch, first_key=first)
+
+    def _acceptable(
+        self, learned: pd.DataFrame, conditions: Mapping[str, str], *, seed: int, batch: int, arguments: dict[str, Any]
+    ) -> pd.DataFrame:
+        """Replace the rows of a batch that are not acceptable, one after the other, by acceptable ones of more rows."""
+        is_acceptable = self.preparation.is_acceptable(learned, conditions)
+        if is_acceptable is None or is_acceptable.all():
+            return learned
+        missing = np.flatnonzero(~is_acceptable)
+        found, n_found = [], 0
+        more_seed = int(np.random.SeedSequence((seed, batch, 1)).generate_state(1)[0])
+        more = range(MAX_BATCHES)
+        for rows in self._sample_batches(MAX_BATCHES * BATCH_ROWS, more, seed=more_seed, log=silent, **arguments):
+            accepted = rows[self.preparation.is_acceptable(rows, conditions)]
+            n_found += len(accepted)
+            found.append(accepted)
+            if n_found >= len(missing):
+                break
+        else:
+            raise ModelError(
+                f"of {MAX_BATCHES * BATCH_ROWS:,} rows that the model generated, {n_found:,} met "
+                f"{dict(conditions) or 'the ranges of the train rows'} in columns that are computed from others: too "
+                "rare to be sampled. Loosen the conditions, or state them on the columns that these are computed from."
+            )
+        order = np.arange(len(learned))
+        order[missing] = len(learned) + np.arange(len(missing))
+        return pd.concat([learned, *found], ignore_index=True).iloc[order].reset_index(drop=True)
 
     def log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
         """Compute the log-likelihood of real rows under the fitted model, in nats.
@@ -444,8 +476,12 @@ class Synthesizer(ABC):
             raise ModelError(f"this {self.name} synthesizer is not fitted; call fit first.")
         if not self.supports_likelihood:
             raise ModelError(f"the {self.name} synthesizer computes no likelihood of a row; use 'language_model'.")
-        typed = self.schema.select(self.learned_schema.names).coerce(rows, origin="the rows")
-        return self._log_likelihood(self.preparation.prepare(typed))
+        formulas = self.preparation.formulas
+        typed = self.schema.select([*self.learned_schema.names, *formulas]).coerce(rows, origin="the rows")
+        likelihood = self._log_likelihood(self.preparation.prepare(typed))
+        for name, formula in formulas.items():
+            likelihood = np.where(formula.holds(typed, name), likelihood, -np.inf)
+        return likelihood
 
     def save(self, path: Path | str) -> None:
         """Save the fitted synthesizer to a folder; nothing is pickled.

@@ -5,7 +5,7 @@ It is the same for every synthesizer, and happens around it: a synthesizer sees 
 
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -13,10 +13,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError
-from synth_assets.schema.columns import Categorical, Column, Id, NumericColumn, Text
+from synth_assets.schema.columns import Categorical, Column, Id, NumericColumn, Text, TimeColumn
 from synth_assets.schema.number_formats import NumberFormat
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
+from synth_assets.synthesizers.formulas import Formula, find_durations, find_formulas, meets
 
 RARE = "(rare)"
 """What a synthesizer learns in place of a hidden label that is drawn; extended where the column has this label."""
@@ -96,6 +97,10 @@ class Preparation(BaseModel):
         The form of the texts that are codes, which are learned as numbers, by column.
     date_parts : dict of str to DatePart
         What columns state of dates, by column: a synthetic row states it of its own date.
+    durations : dict of str to Formula
+        The columns of numbers that are the time between two dates. They are learned, and then computed.
+    formulas : dict of str to Formula
+        The columns of numbers that are computed from others, each after its inputs. They are not learned.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -106,6 +111,8 @@ class Preparation(BaseModel):
     key_rows: dict[str, KeyRows]
     text_forms: dict[str, TextForm]
     date_parts: dict[str, DatePart]
+    durations: dict[str, Formula]
+    formulas: dict[str, Formula]
 
     @classmethod
     def fit(cls, train: pd.DataFrame, schema: TableSchema) -> Self:
@@ -153,20 +160,28 @@ class Preparation(BaseModel):
                 form = TextForm.fit(train[column.name])
                 forms.update({} if form is None else {column.name: form})
             columns.append(column)
+        date_parts = find_date_parts(train, [column for column in schema.columns if column.name not in hidden])
+        durations = find_durations(train, [column for column in schema.columns if column.name not in date_parts])
         return cls(
             schema=schema.model_copy(update={"columns": tuple(columns)}),
             hidden_labels=hidden,
             rare_labels=rare,
             key_rows=key_rows,
             text_forms=forms,
-            date_parts=find_date_parts(train, [column for column in schema.columns if column.name not in hidden]),
+            date_parts=date_parts,
+            durations=durations,
+            formulas=find_formulas(train, schema.columns, [*date_parts, *durations]),
         )
 
     @property
     def learned_schema(self) -> TableSchema:
         """The schema of the rows that a synthesizer learns."""
-        learned = self.table_schema.select(_learned_names(self.table_schema))
+        learned = self.table_schema.select(self._learned_names)
         return learned.model_copy(update={"columns": tuple(map(self._learned_column, learned.columns))})
+
+    @property
+    def _learned_names(self) -> list[str]:
+        return [name for name in _learned_names(self.table_schema) if name not in self.formulas]
 
     def _learned_column(self, column: Column) -> Column:
         if column.name in self.rare_labels:
@@ -188,7 +203,7 @@ class Preparation(BaseModel):
         pandas.DataFrame
             Rows of `learned_schema`.
         """
-        learned = rows[_learned_names(self.table_schema)].copy()
+        learned = rows[self._learned_names].copy()
         for name in self.hidden_labels:
             is_hidden = learned[name].notna() & ~learned[name].isin(self.table_schema.column(name).labels)
             learned[name] = learned[name].mask(is_hidden, self._replacement(name))
@@ -196,9 +211,7 @@ class Preparation(BaseModel):
             learned[name] = form.to_numbers(learned[name])
         return learned
 
-    def restore(
-        self, learned: pd.DataFrame, *, seed: int, batch: int, first_key: int, fixed: Collection[str] = ()
-    ) -> pd.DataFrame:
+    def restore(self, learned: pd.DataFrame, *, seed: int, batch: int, first_key: int) -> pd.DataFrame:
         """Make rows of the table from rows that a synthesizer sampled.
 
         Parameters
@@ -210,8 +223,6 @@ class Preparation(BaseModel):
             labels.
         first_key : int
             Number of keys that were made before.
-        fixed : collection of str
-            Columns on which there are conditions.
 
         Returns
         -------
@@ -221,7 +232,7 @@ class Preparation(BaseModel):
         cells = {}
         for column in self.table_schema.columns:
             name = column.name
-            if name not in self.table_schema.published:
+            if name not in self.table_schema.published or name in self.formulas:
                 continue
             if isinstance(column, Id):
                 values = column.generate(len(learned), offset=first_key, seed=seed)
@@ -239,11 +250,92 @@ class Preparation(BaseModel):
             # Most methods return the schema's dtypes; to check them again would take a fifth of sampling.
             is_converted = not column.nullable and values.dtype != object and column.has_dtype(values)
             cells[name] = values if is_converted else column.coerce(values, origin="the sample")
+        self._compute(cells)
+        return pd.DataFrame({name: cells[name] for name in self.table_schema.published})
+
+    def _compute(self, cells: dict[str, pd.Series]) -> None:
+        """Compute the columns of rows that others determine."""
         for name, stated in self.date_parts.items():
-            if name not in fixed:
-                values = stated.apply(cells[name], cells[stated.of])
-                cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
-        return pd.DataFrame(cells)
+            values = stated.apply(cells[name], cells[stated.of])
+            cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
+        for name, formula in (self.durations | self.formulas).items():
+            computed = pd.Series(formula.compute(cells), index=cells[formula.inputs[0]].index, name=name)
+            cells[name] = self._numeric(name).coerce(computed, origin="the sample")
+
+    def _numeric(self, name: str) -> Column:
+        """Return a column of numbers that takes plain numbers, and empty cells, as a division by zero leaves."""
+        return self.table_schema.column(name).model_copy(update={"format": None})
+
+    def is_acceptable(self, learned: pd.DataFrame, conditions: Mapping[str, str]) -> np.ndarray | None:
+        """Return which sampled rows are kept, given conditions on rows of the table; None if all are.
+
+        Rows are left out whose computed numbers are beyond the train rows, or do not meet a condition; and rows in
+        which the month, or a duration, that a condition is on is not the one of the dates. What remains are the model's
+        rows that meet the conditions, by rejection sampling.
+        """
+        stated = [name for name in self.date_parts if name in conditions]
+        if not (stated or self.durations or self.formulas):
+            return None
+        cells = {name: learned[name].reset_index(drop=True) for name in learned}
+        for column in self.table_schema.columns:
+            if column.name in cells and column.name not in self.text_forms:
+                if isinstance(column, NumericColumn | TimeColumn) and not column.has_dtype(cells[column.name]):
+                    cells[column.name] = column.model_copy(update={"format": None}).coerce(
+                        cells[column.name], origin="the sample"
+                    )
+        before = {name: cells[name] for name in (*stated, *self.durations)}
+        self._compute(cells)
+        kept = np.ones(len(learned), bool)
+        for name, formula in (self.durations | self.formulas).items():
+            values = cells[name].to_numpy("float64", na_value=np.nan)
+            kept &= np.isnan(values) | ((values >= formula.low) & (values <= formula.high))
+            if not self.table_schema.column(name).nullable:
+                kept &= ~np.isnan(values)
+            if name in conditions and name in self.formulas:
+                kept &= meets(values, self._plain(name, conditions[name]), name, formula)
+        for name in (*stated, *(each for each in self.durations if each in conditions)):
+            one, other = before[name].astype("object"), cells[name].astype("object")
+            kept &= ((one == other) | (one.isna() & other.isna())).to_numpy(bool)
+        return kept
+
+    def _plain(self, name: str, condition: str) -> str:
+        column = self.table_schema.column(name)
+        format_ = column.number_format if isinstance(column, NumericColumn) else None
+        return condition if format_ is None else _with_numbers(condition, format_)
+
+    def solve(self, rows: pd.DataFrame, *, given: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return rows in which cells that a formula and the rest of the row determine are filled in.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            Rows of the table; cells may be missing.
+        given : pandas.DataFrame, optional
+            The same rows with fewer cells: of the others, one is replaced where a formula does not hold.
+        """
+        solved = rows.copy()
+        for name, formula in reversed((self.durations | self.formulas).items()):
+            known = rows if given is None else given
+            for source in formula.inputs:
+                is_gap = known[source].isna() & known[name].notna()
+                is_wrong = is_gap & (solved[source].isna() if given is None else ~formula.holds(solved, name))
+                if not is_wrong.any():
+                    continue
+                found = pd.Series(formula.solve(solved, name, source), index=rows.index)
+                column = self.table_schema.column(source)
+                if isinstance(column, TimeColumn):
+                    values = pd.to_datetime(found, unit="s").dt.round("us")
+                    zone = getattr(column, "timezone", None)
+                    values = values.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else values
+                    tried = values.astype(solved[source].dtype)
+                else:
+                    tried = found.round(9)
+                    if column.type == "integer":
+                        tried = tried.mask(tried != tried.round()).astype("Float64").astype("Int64")
+                candidate = {each: solved[each] for each in (*formula.inputs, name)} | {source: tried}
+                is_solved = is_wrong & tried.notna() & formula.holds(candidate, name)
+                solved[source] = solved[source].mask(is_solved, tried)
+        return solved
 
     def restrict(self, conditions: Mapping[str, str]) -> dict[str, str]:
         """Return the conditions on learned rows that conditions on rows of the table amount to.
@@ -270,12 +362,15 @@ class Preparation(BaseModel):
                     f"conditions name {name!r}, a column of text, which is not published; state conditions on other "
                     "columns, or publish_text: true, and fit again."
                 )
+            if name in self.formulas:
+                del restricted[name]
+                meets(np.zeros(0), self._plain(name, conditions[name]), name, self.formulas[name])
+                continue
             if name in self.text_forms and not re.fullmatch(r"(?i)\s*is\s+(?:not\s+)?null\s*", conditions[name]):
                 raise ModelError(
                     f"condition {name} {conditions[name]} cannot be met: text takes `is null` and `is not null`."
                 )
-            if isinstance(column, NumericColumn) and column.number_format is not None:
-                restricted[name] = _with_numbers(conditions[name], column.number_format)
+            restricted[name] = self._plain(name, conditions[name])
             if name not in self.hidden_labels:
                 continue
             condition = conditions[name]
@@ -308,6 +403,8 @@ class Preparation(BaseModel):
         if self.date_parts:
             parts = (f"{name} of {stated.of}" for name, stated in self.date_parts.items())
             lines.append(f"parts of dates are computed: {', '.join(parts)}")
+        for name, formula in (self.durations | self.formulas).items():
+            lines.append(f"computed in every row: {name} = {formula.text}")
         instead = "written 'other'" if schema.rare_labels == "other" else "replaced by draws from the others"
         lines += [
             f"{name}: {count:,} label{'s' if count > 1 else ''} that fewer than {schema.label_threshold} train rows "

@@ -71,7 +71,7 @@ class LanguageModel(Synthesizer):
             )
         encoder = RowEncoder.fit(
             train,
-            self.settings.column_order,
+            [name for name in self.settings.column_order if name not in self.preparation.formulas],
             use_residuals=self.settings.use_residuals,
             texts=texts,
             tokenizer=tokenizer,
@@ -168,10 +168,18 @@ class LanguageModel(Synthesizer):
                 f"the rows lack the columns {', '.join(missing)}; expected {', '.join(self.schema.published)}."
             )
         nullable = [column.model_copy(update={"nullable": True}) for column in self.schema.columns]
-        learned = [column for column in nullable if column.name in self.learned_schema.names]
+        names = {*self.learned_schema.names, *self.preparation.formulas}
+        learned = [column for column in nullable if column.name in names]
         typed = pd.DataFrame({column.name: column.coerce(rows[column.name], origin="rows") for column in learned})
-        filled = self.row_model.impute(self.preparation.prepare(typed), seed=seed, temperature=temperature, log=log)
+        known = self.preparation.prepare(self.preparation.solve(typed))
+        filled = self.row_model.impute(known, seed=seed, temperature=temperature, log=log)
         restored = self.preparation.restore(filled, seed=seed, batch=0, first_key=0)
+        restored = self.preparation.solve(
+            restored.assign(
+                **{name: typed[name].fillna(restored[name]).to_numpy() for name in self.preparation.computed}
+            ),
+            given=typed,
+        )
         result = rows.copy()
         for column in learned:
             is_empty = typed[column.name].isna().to_numpy()

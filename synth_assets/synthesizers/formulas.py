@@ -1,0 +1,567 @@
+"""Columns of numbers that are computed from other columns in every train row: totals, conversions, ratios, durations.
+
+A model learns such a relation only nearly: `total = quantity * price` would break in some synthetic rows. So a number
+that is computed from numbers is not learned at all, but computed in each synthetic row. A duration between two dates is
+learned, since a model finds the dates' distances in it more easily than in the dates, and then computed as well.
+
+The search looks for products and ratios of two columns, straight lines of one, and sums of any number of columns with
+whole coefficients. A sample of rows proposes a formula; it must then hold in all rows, to the last digit that the
+column has, and be empty exactly where one of its inputs is.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import combinations, permutations
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from synth_assets.errors import ModelError
+from synth_assets.schema.columns import Column, Float, Integer, TimeColumn
+
+MIN_ROWS, MIN_VALUES = 50, 10
+"""Train rows, and different values of a computed column, that a formula is found from."""
+
+MIN_VARYING_ROWS = 20
+"""Train rows in which each input of a formula must differ from its most frequent value."""
+
+MAX_COLUMNS = 100
+"""Columns of numbers, the first ones, among which formulas are looked for."""
+
+MAX_DECIMALS = 9
+"""Numbers with more decimals are compared as floats."""
+
+MAX_COEFFICIENT = 100_000
+"""Greatest coefficient of a column in a sum."""
+
+_SAMPLE = 512
+"""Rows that propose formulas."""
+
+_PROBES = 16
+"""Rows that are looked at first."""
+
+_EXACT = 2.0**53
+_RELATIVE = 1e-9
+_DENOMINATORS = (1, 10, 100, 1000, *range(2, 10), *range(11, 100), *range(101, 1000), *(10**i for i in range(4, 10)))
+
+UNITS = {"day": 86_400.0, "hour": 3_600.0, "minute": 60.0, "second": 1.0, "week": 604_800.0}
+"""Units of a duration, in seconds."""
+
+Rounding = Literal["even", "half_up", "down", "up"]
+
+
+class Formula(BaseModel):
+    """How a column of numbers is computed from others.
+
+    Parameters
+    ----------
+    kind : {"sum", "product", "ratio", "duration"}
+        A sum of inputs with coefficients, a product or ratio of two, or the time from one date to another.
+    inputs : tuple of str
+        The columns that are read.
+    coefficients : tuple of float
+        One for each input of a sum; else one factor.
+    intercept : float
+        Constant term.
+    divisor : float
+        What everything is divided by; of a duration, its unit in seconds.
+    decimals : int or None
+        Decimals of the result; None if it is not rounded.
+    rounding : {"even", "half_up", "down", "up"}
+        How it is rounded.
+    low, high : float
+        Least and greatest value of the train rows: rows beyond are drawn again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["sum", "product", "ratio", "duration"]
+    inputs: tuple[str, ...]
+    coefficients: tuple[float, ...]
+    intercept: float = 0.0
+    divisor: float = 1.0
+    decimals: int | None = None
+    rounding: Rounding = "even"
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def text(self) -> str:
+        """The formula in words."""
+        if self.kind == "duration":
+            return f"{self.inputs[1]} - {self.inputs[0]}"
+        if self.kind != "sum":
+            factor = Fraction(self.coefficients[0]).limit_denominator(10**6) / Fraction(self.divisor)
+            sign = " * " if self.kind == "product" else " / "
+            return ("" if factor == 1 else f"{float(factor):.6g} * ") + sign.join(self.inputs)
+        terms = [
+            f"{'-' if c < 0 else '+'} {'' if abs(c) == self.divisor else f'{abs(c) / self.divisor:.6g} * '}{name}"
+            for c, name in zip(self.coefficients, self.inputs, strict=True)
+        ]
+        if self.intercept:
+            terms.append(f"{'-' if self.intercept < 0 else '+'} {abs(self.intercept) / self.divisor:.6g}")
+        return " ".join(terms).removeprefix("+ ")
+
+    def compute(self, rows: Mapping[str, pd.Series]) -> np.ndarray:
+        """Return the values for n rows, as floats; NaN where an input is missing, or a divisor is zero."""
+        return self._rounded(self._raw([_numbers(rows[name]) for name in self.inputs]))
+
+    def holds(self, rows: Mapping[str, pd.Series], target: str) -> np.ndarray:
+        """Return, for each row, whether the column `target` has the value of the formula, or both are missing."""
+        return _same(self.compute(rows), _numbers(rows[target]), self.decimals)
+
+    def solve(self, rows: Mapping[str, pd.Series], target: str, name: str) -> np.ndarray:
+        """Return the value of the input `name` for which the formula has the value of the column `target`."""
+        known = (_numbers(rows[target]) * self.divisor) - self.intercept
+        others = [_numbers(rows[each]) for each in self.inputs if each != name]
+        i = self.inputs.index(name)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.kind == "sum":
+                weights = [c for c, each in zip(self.coefficients, self.inputs, strict=True) if each != name]
+                rest = sum((c * x for c, x in zip(weights, others, strict=True)), start=np.zeros(len(known)))
+                return np.asarray((known - rest) / self.coefficients[i])
+            if self.kind == "product":
+                return np.asarray(known / (self.coefficients[0] * others[0]))
+            if self.kind == "ratio":
+                top = self.coefficients[0]
+                return np.asarray(known * others[0] / top if i == 0 else top * others[0] / known)
+        return np.asarray(others[0] - known if i == 0 else others[0] + known)
+
+    def _raw(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if self.kind == "sum":
+                total = sum((c * x for c, x in zip(self.coefficients, inputs, strict=True)), start=0.0)
+            elif self.kind == "product":
+                total = self.coefficients[0] * (inputs[0] * inputs[1])
+            elif self.kind == "ratio":
+                total = self.coefficients[0] * inputs[0] / inputs[1]
+            else:
+                total = inputs[1] - inputs[0]
+            values = np.asarray((total + self.intercept) / self.divisor)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def _rounded(self, values: np.ndarray) -> np.ndarray:
+        if self.decimals is None:
+            return values
+        if self.rounding == "even":
+            return np.round(values, self.decimals) + 0.0
+        scale = 10.0**self.decimals
+        scaled, nearest = values * scale, np.rint(values * scale)
+        is_whole = np.abs(scaled - nearest) <= _RELATIVE * np.maximum(1.0, np.abs(scaled))
+        if self.rounding == "half_up":
+            steps = np.sign(scaled) * np.floor(np.abs(scaled) + 0.5 + _RELATIVE)
+        else:
+            steps = np.floor(scaled) if self.rounding == "down" else np.ceil(scaled)
+        return np.asarray(np.where(is_whole, nearest, steps) / scale + 0.0)
+
+
+def find_formulas(train: pd.DataFrame, columns: Sequence[Column], computed: Sequence[str] = ()) -> dict[str, Formula]:
+    """Find the columns of numbers that are computed from other numbers in every train row.
+
+    A computed column may be an input of others. None depends on itself: of columns that determine each other, the one
+    with the most decimals, and then the most different values, is computed.
+
+    Parameters
+    ----------
+    train : pandas.DataFrame
+        Rows in the dtypes of the columns.
+    columns : sequence of Column
+        The columns.
+    computed : sequence of str
+        Columns that something else determines.
+
+    Returns
+    -------
+    dict of str to Formula
+        By column, its formula, each after the formulas of its inputs.
+    """
+    names = [column.name for column in columns if isinstance(column, Integer | Float)][:MAX_COLUMNS]
+    return _Search(train, names, computed).run() if len(names) > 1 and len(train) >= MIN_ROWS else {}
+
+
+def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Formula]:
+    """Find the columns of numbers that are the time between two columns of dates in every train row.
+
+    Parameters and result are as of `find_formulas`.
+    """
+    times = [column.name for column in columns if isinstance(column, TimeColumn)][: MAX_COLUMNS // 4]
+    numbers = [column.name for column in columns if isinstance(column, Integer | Float)]
+    found: dict[str, Formula] = {}
+    if len(times) < 2 or len(train) < MIN_ROWS:
+        return found
+    seconds = {name: _numbers(train[name]) for name in times}
+    for target in numbers:
+        y = _numbers(train[target])
+        present = np.flatnonzero(~np.isnan(y))
+        if len(present) < MIN_ROWS:
+            continue
+        decimals, probes = _decimals(y[present[:_SAMPLE]]), present[:: max(1, len(present) // _PROBES)]
+        candidates = (
+            Formula(kind="duration", inputs=pair, coefficients=(1.0,), divisor=divisor, intercept=n * divisor,
+                    decimals=decimals, rounding=rounding)
+            for pair in permutations(times, 2)
+            for divisor in UNITS.values()
+            if np.nanmax(np.abs((seconds[pair[1]] - seconds[pair[0]])[probes] / divisor - y[probes])) < 2.1
+            for n in (0, 1, -1)
+            for rounding in ("even", "down", "up", "half_up")
+        )  # fmt: skip
+        for each in candidates:
+            x = [seconds[name] for name in each.inputs]
+            is_equal = _same(each._rounded(each._raw([v[probes] for v in x])), y[probes], decimals).all()
+            if is_equal and _same(each._rounded(each._raw(x)), y, decimals).all() and len(np.unique(y[present])) > 1:
+                found[target] = each.model_copy(
+                    update={"low": float(y[present].min()), "high": float(y[present].max())}
+                )
+                break
+    return found
+
+
+def meets(values: np.ndarray, condition: str, name: str, formula: Formula) -> np.ndarray:
+    """Return which values of a computed column meet a condition, such as `>= 15 and < 20`, or `is null`.
+
+    Raises
+    ------
+    ModelError
+        If the condition cannot be read, or leaves no value of the train rows.
+    """
+    kept, low, high = np.ones(len(values), bool), formula.low, formula.high
+    for clause in re.split(r"(?i)\s+and\s+", condition.strip()):
+        if re.fullmatch(r"(?i)is\s+(not\s+)?null", clause):
+            kept &= np.isnan(values) != ("not" in clause.lower())
+            continue
+        found = re.fullmatch(r"(>=|<=|==|!=|>|<)\s*(['\"]?)(.+?)\2", clause)
+        try:
+            operator, number = (found.group(1), float(found.group(3))) if found else ("", math.nan)
+        except ValueError:
+            number = math.nan
+        if math.isnan(number):
+            raise ModelError(
+                f"the condition {condition!r} on {name!r} cannot be read; expected one of >=, <=, >, <, ==, != and a "
+                "number, such as >= 15, or `is null` or `is not null`; several are joined with ` and `."
+            )
+        is_equal = np.isclose(values, number, rtol=1e-12, atol=1e-12)
+        match operator:
+            case "==" | "!=":
+                kept &= is_equal == (operator == "==")
+            case ">=" | ">":
+                kept &= (is_equal & (operator == ">=")) | (~is_equal & (values > number))
+            case _:
+                kept &= (is_equal & (operator == "<=")) | (~is_equal & (values < number))
+        kept &= ~np.isnan(values)
+        low = max(low, number) if operator in ("==", ">=", ">") else low
+        high = min(high, number) if operator in ("==", "<=", "<") else high
+    if low > high:
+        raise ModelError(
+            f"condition {name} {condition} leaves no value: the train rows have {formula.low:.15g} to "
+            f"{formula.high:.15g}."
+        )
+    return kept
+
+
+class _Search:
+    """The search for formulas of some columns of n train rows."""
+
+    def __init__(self, train: pd.DataFrame, names: Sequence[str], computed: Sequence[str]) -> None:
+        values = {name: _numbers(train[name]) for name in names}
+        self.n = len(train)
+        rows = np.random.default_rng(0).permutation(self.n)[: 10 * _SAMPLE]
+        self.values: dict[str, np.ndarray] = {}
+        self.decimals: dict[str, int | None] = {}
+        self.n_values: dict[str, int] = {}
+        self.varies: dict[str, np.ndarray] = {}
+        for name, x in values.items():
+            present = x[rows][~np.isnan(x[rows])]
+            distinct, counts = np.unique(present, return_counts=True)
+            if len(distinct) < 2 or np.abs(present).max() >= _EXACT:
+                continue
+            self.values[name], self.decimals[name], self.n_values[name] = x, _decimals(present), len(distinct)
+            self.varies[name] = x != distinct[counts.argmax()]
+        self.names = list(self.values)
+        self.fixed = set(computed)
+        self.found: dict[str, Formula] = {}
+        # Columns with the same gaps are looked at together, in the rows that have them.
+        gaps = {name: np.isnan(x) for name, x in self.values.items()}
+        groups: dict[bytes, list[str]] = {}
+        for name in self.names:
+            groups.setdefault(np.packbits(gaps[name]).tobytes(), []).append(name)
+        self.groups = []
+        for members in groups.values():
+            present = np.flatnonzero(~gaps[members[0]])
+            if len(present) >= MIN_ROWS:
+                chosen = np.random.default_rng(1).permutation(present)[:_SAMPLE]
+                pool = [name for name in self.names if not gaps[name][present].any()]
+                self.groups.append((members, pool, chosen))
+
+    def run(self) -> dict[str, Formula]:
+        """Return the formulas in the order in which they are computed."""
+        for find in (self._products_and_ratios, self._exact_lines, self._sums, self._rounded_lines):
+            for members, pool, rows in self.groups:
+                find(members, pool, rows)
+        ordered: dict[str, Formula] = {}
+        while len(ordered) < len(self.found):
+            ordered |= {
+                name: formula
+                for name, formula in self.found.items()
+                if name not in ordered and all(each in ordered or each not in self.found for each in formula.inputs)
+            }
+        return ordered
+
+    def _is_open(self, target: str) -> bool:
+        return target not in self.found and target not in self.fixed and self.n_values[target] >= MIN_VALUES
+
+    def _depends(self, name: str, on: str) -> bool:
+        return name == on or (name in self.found and any(self._depends(each, on) for each in self.found[name].inputs))
+
+    def _accept(self, target: str, formula: Formula) -> bool:
+        """Keep a formula if it holds in all rows, every input matters, and none is computed from the target."""
+        y, inputs = self.values[target], [self.values[name] for name in formula.inputs]
+        present = ~np.isnan(y)
+        if not self._is_open(target) or any(self._depends(name, target) for name in formula.inputs):
+            return False
+        matters = present & (y != 0) if formula.kind != "sum" else present
+        if any((self.varies[name] & matters).sum() < MIN_VARYING_ROWS for name in formula.inputs):
+            return False
+        raw = formula._raw(inputs)
+        if not np.array_equal(np.isnan(raw), ~present):
+            return False
+        for rounding in ("even", "half_up"):
+            each = formula.model_copy(update={"rounding": rounding})
+            if _same(each._rounded(raw), y, formula.decimals).all():
+                break
+        else:
+            # Floats next to half a unit may be rounded either way.
+            if formula.decimals is None or not (np.abs(raw - y)[present] <= self._half(target, y)[present]).all():
+                return False
+            each = formula
+        limits = {"low": float(y[present].min()), "high": float(y[present].max())}
+        self.found[target] = each.model_copy(update=limits)
+        return True
+
+    def _half(self, target: str, y: np.ndarray) -> np.ndarray:
+        """Return by how much values may differ from what they are rounded from."""
+        decimals = self.decimals[target]
+        least = 0.0 if decimals is None else 0.5 * 10.0**-decimals
+        return np.asarray(least + _RELATIVE * np.maximum(np.abs(y), least))
+
+    def _products_and_ratios(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
+        """Accept one formula of any three columns: a product that needs no rounding, or else of the most values.
+
+        The other ones would lead to inputs that, rounded, break it: price = total / quantity.
+        """
+        candidates: list[tuple[str, Formula]] = []
+        for target in members:
+            others = [x for x in pool if x != target]
+            candidates += self._pairs(target, "product", list(combinations(others, 2)), rows)
+            candidates += self._pairs(target, "ratio", list(permutations(others, 2)), rows)
+
+        def rank(candidate: tuple[str, Formula]) -> tuple[bool, int]:
+            target, formula = candidate
+            decimals = [self.decimals[name] for name in (target, *formula.inputs)]
+            steps = 10.0 ** (_rank(decimals[0]) - sum(_rank(each) for each in decimals[1:]))
+            steps *= formula.coefficients[0] / formula.divisor
+            is_exact = None in decimals or abs(steps - round(steps)) < 1e-6 * abs(steps)
+            return formula.kind == "ratio" or not is_exact, -self.n_values[target]
+
+        seen: set[frozenset[str]] = set()
+        for target, formula in sorted(candidates, key=rank):
+            three = frozenset((target, *formula.inputs))
+            if three not in seen and self._accept(target, formula):
+                seen.add(three)
+
+    def _pairs(
+        self, target: str, kind: Literal["product", "ratio"], pairs: Sequence[tuple[str, str]], rows: np.ndarray
+    ) -> Iterator[tuple[str, Formula]]:
+        """Yield products or ratios of two columns, times a factor, that a sample of rows has as the target."""
+        if not pairs or not self._is_open(target):
+            return
+        y = self.values[target]
+        by_size = rows[np.argsort(-np.abs(y[rows]), kind="stable")]
+        by_size = by_size[y[by_size] != 0]
+        if len(by_size) < MIN_VARYING_ROWS:
+            return
+        names = list(dict.fromkeys(name for pair in pairs for name in pair))
+        index = np.array([[names.index(a), names.index(b)] for a, b in pairs])
+        left = np.arange(len(pairs))
+        for probes in (by_size[: 4 * _PROBES : _PROBES], by_size[: 4 * _PROBES : 4], by_size):
+            x = np.stack([self.values[name][probes] for name in names])
+            left = left[self._factors(y[probes], target, kind, x, index[left])[2]]
+            if not len(left):
+                return
+        is_used = (y != 0) & ~np.isnan(y)
+        for i in left.tolist():
+            x = np.stack([self.values[name][is_used] for name in pairs[i]])
+            low, high, is_possible = self._factors(y[is_used], target, kind, x, np.array([[0, 1]]))
+            factor = _simplest(low[0], high[0]) if is_possible[0] else None
+            if factor is not None:
+                yield target, Formula(
+                    kind=kind, inputs=pairs[i], coefficients=(float(factor.numerator),),
+                    divisor=float(factor.denominator), decimals=self.decimals[target],
+                )  # fmt: skip
+
+    def _factors(
+        self, y: np.ndarray, target: str, kind: str, x: np.ndarray, index: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the range of factors for which each pair of the rows of x, (m, n), is y, (n), and whether it is one."""
+        half = self._half(target, y)
+        one, other = x[index[:, 0]], x[index[:, 1]]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            base = one * other if kind == "product" else one / other
+            ends = (y - half) / base, (y + half) / base
+        low, high = np.minimum(*ends).max(axis=1), np.maximum(*ends).min(axis=1)
+        return low, high, np.isfinite(low) & np.isfinite(high) & (low <= high)
+
+    def _exact_lines(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
+        self._lines(members, pool, rows, is_exact=True)
+
+    def _rounded_lines(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
+        self._lines(members, pool, rows, is_exact=False)
+
+    def _lines(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray, *, is_exact: bool) -> None:
+        """Accept straight lines of one column; exact ones have values that need not be rounded.
+
+        Of two columns, each a line of the other, the finer one is computed: the coarser one, computed, would not lead
+        back to it.
+        """
+        for target in members:
+            others = [name for name in pool if name != target and self.n_values[name] >= MIN_VALUES]
+            if not others or not self._is_open(target):
+                continue
+            y, decimals = self.values[target], self.decimals[target]
+            x = np.stack([self.values[name][rows] for name in others])
+            first, last = x.argmin(axis=1), x.argmax(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                slope = (y[rows][last] - y[rows][first]) / (np.ptp(x, axis=1))
+            offset = y[rows][first] - slope * x[np.arange(len(x)), first]
+            half = self._half(target, y)
+            is_near = (np.abs(slope[:, None] * x + offset[:, None] - y[rows]) <= 2.1 * half[rows]).all(axis=1)
+            for i in np.flatnonzero(is_near & np.isfinite(slope) & (slope != 0)).tolist():
+                name = others[i]
+                formula = self._line(target, name)
+                if formula is None:
+                    continue
+                of = self.decimals[name]
+                is_on_grid = decimals is not None and of is not None
+                if is_on_grid:
+                    steps = [c / formula.divisor * 10.0 ** (decimals or 0) for c in
+                             (formula.coefficients[0] * 10.0 ** -(of or 0), formula.intercept)]  # fmt: skip
+                    needs_none = all(abs(step - round(step)) < 1e-6 for step in steps) and abs(steps[0]) > 0.5
+                    is_finer = abs(steps[0]) > 1 - 1e-6 or self._line(name, target) is None
+                else:
+                    needs_none = decimals is None
+                    is_finer = decimals is None or self._line(name, target) is None
+                if is_finer and (needs_none or not is_exact):
+                    self._accept(target, formula)
+
+    def _line(self, target: str, name: str) -> Formula | None:
+        """Return the line of a column that another one is in all rows, with the simplest slope and intercept."""
+        present = ~np.isnan(self.values[target])
+        x, y = self.values[name][present], self.values[target][present]
+        if np.isnan(x).any():
+            return None
+        half = self._half(target, y)
+        first, last = int(x.argmin()), int(x.argmax())
+        span = x[last] - x[first]
+        slope = (y[last] - y[first]) / span
+        margin = (half[first] + half[last]) / span
+        for denominator in _DENOMINATORS:
+            numerator = _whole_within(slope - margin, slope + margin, denominator)
+            if not numerator:
+                continue
+            rest = y - numerator / denominator * x
+            low, high = (rest - half).max(), (rest + half).min()
+            if low > high:
+                continue
+            whole = _whole_within(low, high, denominator)
+            intercept = 0.0 if low <= 0 <= high else None if whole is None else float(whole)
+            if intercept is None:
+                simple = _simplest(low, high)
+                intercept = float(simple) * denominator if simple is not None else (low + high) / 2 * denominator
+            return Formula(
+                kind="sum", inputs=(name,), coefficients=(float(numerator),), divisor=float(denominator),
+                intercept=intercept, decimals=self.decimals[target],
+            )  # fmt: skip
+        return None
+
+    def _sums(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
+        """Accept sums of several columns with whole coefficients, by linear algebra.
+
+        Columns are taken one after the other; one that those before it determine is a sum of them, or none. What lines
+        compute is left out, since it would stand for the column that it is computed from.
+        """
+        is_line = {name for name, each in self.found.items() if each.kind == "sum"}
+        ranked = sorted(
+            (name for name in pool if name not in is_line),
+            key=lambda name: (self._is_open(name) and name in members, _rank(self.decimals[name]), self.n_values[name]),
+        )
+        if len(ranked) < 3 or len(rows) < MIN_ROWS:
+            return
+        x = np.column_stack([self.values[name][rows] for name in ranked])
+        centers, scales = x.mean(axis=0), x.std(axis=0)
+        scaled = (x - centers) / np.where(scales > 0, scales, 1.0)
+        left = np.abs(np.diag(np.linalg.qr(scaled, mode="r"))) / math.sqrt(len(rows))
+        left = np.append(left, np.ones(len(ranked) - len(left)))
+        basis: list[int] = []
+        for i, target in enumerate(ranked):
+            decimals = self.decimals[target]
+            noise = max(1e-7, 0.0 if decimals is None else 0.5 * 10.0**-decimals / (scales[i] or 1.0))
+            if len(basis) > 1 and left[i] <= noise and len(rows) >= len(basis) + MIN_VARYING_ROWS:
+                weights = np.linalg.lstsq(scaled[:, basis], scaled[:, i], rcond=1e-10)[0] * scales[i] / scales[basis]
+                whole = np.rint(weights)
+                is_sum = np.abs(weights - whole).max() < 0.01 and np.abs(whole).max() <= MAX_COEFFICIENT
+                if is_sum and np.count_nonzero(whole) > 1:
+                    used = [(basis[j], whole[j]) for j in np.flatnonzero(whole)]
+                    rest = float(np.median(x[:, i] - sum(c * x[:, j] for j, c in used)))
+                    intercept = round(rest, MAX_DECIMALS if decimals is None else decimals) + 0.0
+                    formula = Formula(
+                        kind="sum", inputs=tuple(ranked[j] for j, _ in used), intercept=intercept,
+                        coefficients=tuple(float(c) for _, c in used), decimals=decimals,
+                    )  # fmt: skip
+                    if target in members and self._accept(target, formula):
+                        continue
+            if left[i] > 1e-7:
+                basis.append(i)
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    """Return numbers as floats, or times as seconds since 1970; NaN where missing."""
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        times = values if values.dt.tz is None else values.dt.tz_convert("UTC").dt.tz_localize(None)
+        stamps = times.to_numpy("datetime64[us]")
+        return np.asarray(np.where(np.isnat(stamps), np.nan, stamps.astype("int64") / 1e6))
+    return np.asarray(values.to_numpy("float64", na_value=np.nan))
+
+
+def _decimals(values: np.ndarray) -> int | None:
+    """Return the decimals that all values keep; None if they keep none."""
+    return next((d for d in range(MAX_DECIMALS + 1) if (np.round(values, d) == values).all()), None)
+
+
+def _rank(decimals: int | None) -> int:
+    return MAX_DECIMALS + 1 if decimals is None else decimals
+
+
+def _same(one: np.ndarray, other: np.ndarray, decimals: int | None) -> np.ndarray:
+    """Return which values are equal, or missing in both."""
+    tolerance = 1e-12 if decimals is not None else _RELATIVE
+    is_equal = np.abs(one - other) <= tolerance * np.maximum(np.abs(one), np.abs(other))
+    return np.asarray(is_equal | (np.isnan(one) & np.isnan(other)))
+
+
+def _whole_within(low: float, high: float, denominator: int) -> int | None:
+    """Return the whole number of parts of `denominator` that is nearest to the middle of a range; None if none is in."""
+    slack = 1e-12 * max(abs(low), abs(high))
+    nearest = round((low + high) / 2 * denominator)
+    return nearest if low - slack <= nearest / denominator <= high + slack else None
+
+
+def _simplest(low: float, high: float) -> Fraction | None:
+    """Return the number of a range with the simplest denominator, decimal if it can be; None if it has none or zero."""
+    for denominator in _DENOMINATORS:
+        whole = _whole_within(low, high, denominator)
+        if whole:
+            return Fraction(whole, denominator)
+    return None
