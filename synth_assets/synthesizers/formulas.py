@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
@@ -93,7 +93,9 @@ class Formula(BaseModel):
     def text(self) -> str:
         """The formula in words."""
         if self.kind == "duration":
-            return f"{self.inputs[1]} - {self.inputs[0]}"
+            unit = next(unit for unit, seconds in UNITS.items() if seconds == self.divisor)
+            more = self.intercept / self.divisor
+            return f"{unit}s from {self.inputs[0]} to {self.inputs[1]}" + (f" {more:+.0f}" if more else "")
         if self.kind != "sum":
             factor = Fraction(self.coefficients[0]).limit_denominator(10**6) / Fraction(self.divisor)
             sign = " * " if self.kind == "product" else " / "
@@ -355,8 +357,10 @@ class _Search:
         candidates: list[tuple[str, Formula]] = []
         for target in members:
             others = [x for x in pool if x != target]
-            candidates += self._pairs(target, "product", list(combinations(others, 2)), rows)
-            candidates += self._pairs(target, "ratio", list(permutations(others, 2)), rows)
+            if len(others) > 1 and self._is_open(target):
+                pairs = np.argwhere(~np.eye(len(others), dtype=bool))
+                candidates += self._pairs(target, "product", others, pairs[pairs[:, 0] < pairs[:, 1]], rows)
+                candidates += self._pairs(target, "ratio", others, pairs, rows)
 
         def rank(candidate: tuple[str, Formula]) -> tuple[bool, int]:
             target, formula = candidate
@@ -373,39 +377,39 @@ class _Search:
                 seen.add(three)
 
     def _pairs(
-        self, target: str, kind: Literal["product", "ratio"], pairs: Sequence[tuple[str, str]], rows: np.ndarray
+        self,
+        target: str,
+        kind: Literal["product", "ratio"],
+        names: Sequence[str],
+        pairs: np.ndarray,
+        rows: np.ndarray,
     ) -> Iterator[tuple[str, Formula]]:
         """Yield products or ratios of two columns, times a factor, that a sample of rows has as the target."""
-        if not pairs or not self._is_open(target):
-            return
         y = self.values[target]
         by_size = rows[np.argsort(-np.abs(y[rows]), kind="stable")]
         by_size = by_size[y[by_size] != 0]
         if len(by_size) < MIN_VARYING_ROWS:
             return
-        names = list(dict.fromkeys(name for pair in pairs for name in pair))
-        index = np.array([[names.index(a), names.index(b)] for a, b in pairs])
-        left = np.arange(len(pairs))
         for probes in (by_size[: 4 * _PROBES : _PROBES], by_size[: 4 * _PROBES : 4], by_size):
             x = np.stack([self.values[name][probes] for name in names])
-            left = left[self._factors(y[probes], target, kind, x, index[left])[2]]
-            if not len(left):
+            pairs = pairs[self._factors(y[probes], target, kind, x, pairs)[2]]
+            if not len(pairs):
                 return
         is_used = (y != 0) & ~np.isnan(y)
-        for i in left.tolist():
-            x = np.stack([self.values[name][is_used] for name in pairs[i]])
+        for i, j in pairs.tolist():
+            x = np.stack([self.values[name][is_used] for name in (names[i], names[j])])
             low, high, is_possible = self._factors(y[is_used], target, kind, x, np.array([[0, 1]]))
             factor = _simplest(low[0], high[0]) if is_possible[0] else None
             if factor is not None:
                 yield target, Formula(
-                    kind=kind, inputs=pairs[i], coefficients=(float(factor.numerator),),
+                    kind=kind, inputs=(names[i], names[j]), coefficients=(float(factor.numerator),),
                     divisor=float(factor.denominator), decimals=self.decimals[target],
                 )  # fmt: skip
 
     def _factors(
         self, y: np.ndarray, target: str, kind: str, x: np.ndarray, index: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the range of factors for which each pair of the rows of x, (m, n), is y, (n), and whether it is one."""
+        """Return the range of factors for which each pair of rows of x, (m, n), is y, (n), and whether it is any."""
         half = self._half(target, y)
         one, other = x[index[:, 0]], x[index[:, 1]]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -552,7 +556,7 @@ def _same(one: np.ndarray, other: np.ndarray, decimals: int | None) -> np.ndarra
 
 
 def _whole_within(low: float, high: float, denominator: int) -> int | None:
-    """Return the whole number of parts of `denominator` that is nearest to the middle of a range; None if none is in."""
+    """Return the whole number of parts of `denominator` that is nearest to the middle of a range, if it is in."""
     slack = 1e-12 * max(abs(low), abs(high))
     nearest = round((low + high) / 2 * denominator)
     return nearest if low - slack <= nearest / denominator <= high + slack else None

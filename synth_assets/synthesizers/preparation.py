@@ -180,6 +180,11 @@ class Preparation(BaseModel):
         return learned.model_copy(update={"columns": tuple(map(self._learned_column, learned.columns))})
 
     @property
+    def computed(self) -> dict[str, Formula]:
+        """The formulas of all columns of numbers that are computed, in their order."""
+        return self.durations | self.formulas
+
+    @property
     def _learned_names(self) -> list[str]:
         return [name for name in _learned_names(self.table_schema) if name not in self.formulas]
 
@@ -258,13 +263,9 @@ class Preparation(BaseModel):
         for name, stated in self.date_parts.items():
             values = stated.apply(cells[name], cells[stated.of])
             cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
-        for name, formula in (self.durations | self.formulas).items():
-            computed = pd.Series(formula.compute(cells), index=cells[formula.inputs[0]].index, name=name)
-            cells[name] = self._numeric(name).coerce(computed, origin="the sample")
-
-    def _numeric(self, name: str) -> Column:
-        """Return a column of numbers that takes plain numbers, and empty cells, as a division by zero leaves."""
-        return self.table_schema.column(name).model_copy(update={"format": None})
+        for name, formula in self.computed.items():
+            values = pd.Series(formula.compute(cells), index=cells[formula.inputs[0]].index, name=name)
+            cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
 
     def is_acceptable(self, learned: pd.DataFrame, conditions: Mapping[str, str]) -> np.ndarray | None:
         """Return which sampled rows are kept, given conditions on rows of the table; None if all are.
@@ -278,15 +279,13 @@ class Preparation(BaseModel):
             return None
         cells = {name: learned[name].reset_index(drop=True) for name in learned}
         for column in self.table_schema.columns:
-            if column.name in cells and column.name not in self.text_forms:
-                if isinstance(column, NumericColumn | TimeColumn) and not column.has_dtype(cells[column.name]):
-                    cells[column.name] = column.model_copy(update={"format": None}).coerce(
-                        cells[column.name], origin="the sample"
-                    )
+            name, is_value = column.name, isinstance(column, NumericColumn | TimeColumn)
+            if name in cells and is_value and not column.has_dtype(cells[name]):
+                cells[name] = column.model_copy(update={"format": None}).coerce(cells[name], origin="the sample")
         before = {name: cells[name] for name in (*stated, *self.durations)}
         self._compute(cells)
         kept = np.ones(len(learned), bool)
-        for name, formula in (self.durations | self.formulas).items():
+        for name, formula in self.computed.items():
             values = cells[name].to_numpy("float64", na_value=np.nan)
             kept &= np.isnan(values) | ((values >= formula.low) & (values <= formula.high))
             if not self.table_schema.column(name).nullable:
@@ -314,7 +313,7 @@ class Preparation(BaseModel):
             The same rows with fewer cells: of the others, one is replaced where a formula does not hold.
         """
         solved = rows.copy()
-        for name, formula in reversed((self.durations | self.formulas).items()):
+        for name, formula in reversed(self.computed.items()):
             known = rows if given is None else given
             for source in formula.inputs:
                 is_gap = known[source].isna() & known[name].notna()
@@ -403,7 +402,7 @@ class Preparation(BaseModel):
         if self.date_parts:
             parts = (f"{name} of {stated.of}" for name, stated in self.date_parts.items())
             lines.append(f"parts of dates are computed: {', '.join(parts)}")
-        for name, formula in (self.durations | self.formulas).items():
+        for name, formula in self.computed.items():
             lines.append(f"computed in every row: {name} = {formula.text}")
         instead = "written 'other'" if schema.rare_labels == "other" else "replaced by draws from the others"
         lines += [

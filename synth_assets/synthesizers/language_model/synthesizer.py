@@ -171,8 +171,8 @@ class LanguageModel(Synthesizer):
         names = {*self.learned_schema.names, *self.preparation.formulas}
         learned = [column for column in nullable if column.name in names]
         typed = pd.DataFrame({column.name: column.coerce(rows[column.name], origin="rows") for column in learned})
-        known = self.preparation.prepare(self.preparation.solve(typed))
-        filled = self.row_model.impute(known, seed=seed, temperature=temperature, log=log)
+        prepared = self.preparation.prepare(self.preparation.solve(typed))
+        filled = self.row_model.impute(prepared, seed=seed, temperature=temperature, log=log)
         restored = self.preparation.restore(filled, seed=seed, batch=0, first_key=0)
         restored = self.preparation.solve(
             restored.assign(
