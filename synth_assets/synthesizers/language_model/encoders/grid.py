@@ -145,8 +145,13 @@ class Grid:
         return cls("float", max(decimals, 0), rounded_share=_rounded_share(numbers, max(decimals, 0)))
 
     def is_comparable(self, other: "Grid") -> bool:
-        """Return whether both are of dates, or of times in one unit, so that quantised values are of one order."""
-        if self.type not in ("date", "datetime") or self.type != other.type:
+        """Return whether quantised values are of one order: both of dates, of times in one unit, or of numbers of
+        as many decimals.
+        """
+        if self.type in ("integer", "float"):
+            is_number = other.type in ("integer", "float") and not (self.digits or other.digits)
+            return is_number and (self.decimals, self.origin) == (other.decimals, other.origin)
+        if self.type != other.type:
             return False
         return self.unit == other.unit and (self.timezone is None) == (other.timezone is None)
 

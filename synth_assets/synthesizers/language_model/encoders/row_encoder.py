@@ -35,7 +35,13 @@ MAX_COLUMNS = 400
 """Maximum number of columns that are learned."""
 
 MIN_ORDERED_ROWS = 20
-"""Train rows in which a date must be no later than another one, and none in which it is, for this to be a rule."""
+"""Train rows in which a date must be no later than another one, and none in which it is, for this to be a rule. Of
+numbers, so many must differ by at most `NEAR` times the median difference."""
+
+NEAR = 0.1
+
+ORDER_SAMPLE = 1000
+"""Rows that are looked at before all are."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class RowEncoder:
     forbidden : tuple of ForbiddenPairs
         Values that no row has together.
     not_before : tuple of (int, int)
-        Pairs of columns of dates, of which the second is never before the first.
+        Pairs of columns of dates, or of numbers, of which the second is never before, or below, the first.
     """
 
     names: tuple[str, ...]
@@ -147,7 +153,7 @@ class RowEncoder:
                 for name, length in texts.items()
             ),
             find_forbidden_pairs(quantised, single),
-            _ordered_dates(columns, quantised),
+            _ordered(columns, quantised),
         )
 
     @property
@@ -299,19 +305,50 @@ def _in_one_unit(train: pd.DataFrame, encoders: Mapping[str, ValueEncoder]) -> d
     return {name: NumericEncoder.fit(train[name], finest) for name in coarser}
 
 
-def _ordered_dates(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of columns of dates of which the second is never before the first, though it could be."""
-    dates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and c.grid.type in ("date", "datetime")]
+def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of columns of dates, or of numbers, of which the second is never below the first.
+
+    It could be: their ranges overlap. Of numbers, this is no coincidence: of the rows in which one cell is within the
+    range of the other, as many as for dates come near the border, and as many would cross it if the columns were
+    independent.
+    """
+    candidates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and not c.is_sparse and c.n_values]
+    head = quantised[:ORDER_SAMPLE]
     pairs = []
-    for one in dates:
-        for other in dates:
+    for one in candidates:
+        is_present = (head != MISSING) & (head[:, [one]] != MISSING)
+        is_broken = ((head[:, [one]] > head) & is_present).any(axis=0)
+        for other in candidates:
             first, second = columns[one], columns[other]
-            if one == other or not first.grid.is_comparable(second.grid) or first.high <= second.low:  # type: ignore[union-attr]
+            assert isinstance(first, NumericEncoder) and isinstance(second, NumericEncoder)  # noqa: S101, PT018
+            if one == other or is_broken[other] or not first.grid.is_comparable(second.grid):
+                continue
+            if first.high <= second.low:
                 continue
             both = (quantised[:, [one, other]] != MISSING).all(axis=1)
-            if both.sum() >= MIN_ORDERED_ROWS and (quantised[both, one] <= quantised[both, other]).all():
+            low, high = quantised[both, one], quantised[both, other]
+            if len(low) < MIN_ORDERED_ROWS or (low > high).any():
+                continue
+            if first.grid.type in ("date", "datetime") or _is_no_coincidence(low, high, second.low, first.high):
                 pairs.append((one, other))
     return tuple(pairs)
+
+
+def _is_no_coincidence(low: np.ndarray, high: np.ndarray, least: int, greatest: int) -> bool:
+    """Return whether numbers that are never in the other order keep it by a rule: many come near the border.
+
+    So do they in relation to their size, if none is negative: of small things, all weights are near each other.
+    """
+    could_cross = (low > least) & (high < greatest)
+    gaps, sizes = (high - low)[could_cross], high[could_cross]
+    if len(gaps) < 2 * MIN_ORDERED_ROWS:
+        return False
+    for each in (gaps, gaps / np.maximum(sizes, 1)) if least >= 0 and low.min() >= 0 else (gaps,):
+        ordered = np.sort(each)
+        if ordered[MIN_ORDERED_ROWS - 1] > NEAR * ordered[len(ordered) // 2]:
+            return False
+    shuffled = np.random.default_rng(0).permutation(low)
+    return int((shuffled > high).sum()) >= MIN_ORDERED_ROWS
 
 
 def _check(train: pd.DataFrame, column_order: Sequence[str], texts: Mapping[str, int]) -> None:
