@@ -164,8 +164,8 @@ class Formula(BaseModel):
 def find_formulas(train: pd.DataFrame, columns: Sequence[Column], computed: Sequence[str] = ()) -> dict[str, Formula]:
     """Find the columns of numbers that are computed from other numbers in every train row.
 
-    A computed column may be an input of others. None depends on itself: of columns that determine each other, the one
-    with the most decimals, and then the most different values, is computed.
+    A computed column may be an input of others, and none depends on itself. Of columns that determine each other, one
+    is computed for which no rounding breaks the relation: a product, the finer one of two, the sum of most decimals.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ class _Search:
         Of two columns, each a line of the other, the finer one is computed: the coarser one, computed, would not lead
         back to it.
         """
-        for target in members:
+        for target in reversed(members):
             others = [name for name in pool if name != target and self.n_values[name] >= MIN_VALUES]
             if not others or not self._is_open(target):
                 continue

@@ -314,7 +314,7 @@ class Preparation(BaseModel):
         """
         solved = rows.copy()
         for name, formula in reversed(self.computed.items()):
-            known = rows if given is None else given
+            known = solved if given is None else given
             for source in formula.inputs:
                 is_gap = known[source].isna() & known[name].notna()
                 is_wrong = is_gap & (solved[source].isna() if given is None else ~formula.holds(solved, name))

@@ -66,12 +66,13 @@ def test_parts_of_dates_are_found_and_hold_in_every_row() -> None:
     }
     shuffled = learned.assign(month=learned["month"].sample(frac=1, random_state=0).to_numpy())
 
-    def restored(fixed: list[str]) -> pd.DataFrame:
-        return preparation.restore(shuffled, seed=0, batch=0, first_key=0, fixed=fixed)
-
-    assert (restored([])["month"] == rows["month"]).all()
-    assert restored([])["year"].dtype == "int64"
-    assert (restored(["month"])["month"] == shuffled["month"]).all()  # there is a condition on it
+    restored = preparation.restore(shuffled, seed=0, batch=0, first_key=0)
+    assert (restored["month"] == rows["month"]).all()
+    assert restored["year"].dtype == "int64"
+    kept = preparation.is_acceptable(shuffled, {"month": "== 'May'"})  # which the synthesizer met
+    assert kept is not None
+    assert (kept == (shuffled["month"] == rows["month"])).all()
+    assert preparation.is_acceptable(shuffled, {"kind": "== 'a'"}) is None
 
 
 def test_a_part_that_some_rows_do_not_state_is_not_computed() -> None:

@@ -288,6 +288,22 @@ def test_dates_stay_in_order_and_equal_ones_equal() -> None:
     assert abs(lengths.mean() - length.mean()) < 1
 
 
+def test_numbers_stay_in_order_unless_that_is_a_coincidence() -> None:
+    rng = np.random.default_rng(0)
+    low = rng.normal(20, 5, 1000).round(1)
+    near, far = rng.exponential(3, 1000).round(1), rng.gamma(20, 1, 1000).round(1)
+    table = pd.DataFrame({"low": low, "high": (low + near).round(1), "far": (low + far).round(1)})
+    rare = pd.DataFrame({"rare": (rng.random(1000) < 0.01).astype(int), "n": rng.poisson(9, 1000)})
+    row_encoder = RowEncoder.fit(table, ("low",))
+    names = [column.name for column in row_encoder.columns]
+    assert [(names[one], names[other]) for one, other in row_encoder.not_before] == [("low", "high")]
+    assert RowEncoder.fit(rare).not_before == ()
+
+    rows = row_encoder.to_frame(forest_of(table, row_encoder, n_estimators=20).sample(3000, seed=0))
+
+    assert (rows["low"] <= rows["high"]).all()  # 4% were not
+
+
 def test_zeros_of_a_column_of_few_values_stay_zeros() -> None:
     rng = np.random.default_rng(0)
     other = np.where(rng.random(600) < 0.01, rng.integers(1, 250, 600), 0)

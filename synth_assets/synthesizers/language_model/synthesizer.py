@@ -171,15 +171,11 @@ class LanguageModel(Synthesizer):
         names = {*self.learned_schema.names, *self.preparation.formulas}
         learned = [column for column in nullable if column.name in names]
         typed = pd.DataFrame({column.name: column.coerce(rows[column.name], origin="rows") for column in learned})
-        prepared = self.preparation.prepare(self.preparation.solve(typed))
-        filled = self.row_model.impute(prepared, seed=seed, temperature=temperature, log=log)
+        solved = self.preparation.solve(typed)
+        filled = self.row_model.impute(self.preparation.prepare(solved), seed=seed, temperature=temperature, log=log)
         restored = self.preparation.restore(filled, seed=seed, batch=0, first_key=0)
-        restored = self.preparation.solve(
-            restored.assign(
-                **{name: typed[name].fillna(restored[name]).to_numpy() for name in self.preparation.computed}
-            ),
-            given=typed,
-        )
+        known = {name: solved[name].where(solved[name].notna(), restored[name]) for name in self.preparation.computed}
+        restored = self.preparation.solve(restored.assign(**known), given=solved)
         result = rows.copy()
         for column in learned:
             is_empty = typed[column.name].isna().to_numpy()

@@ -145,9 +145,7 @@ class Grid:
         return cls("float", max(decimals, 0), rounded_share=_rounded_share(numbers, max(decimals, 0)))
 
     def is_comparable(self, other: "Grid") -> bool:
-        """Return whether quantised values are of one order: both of dates, of times in one unit, or of numbers of
-        as many decimals.
-        """
+        """Return whether quantised values are of one order: of dates, times in one unit, numbers of equal decimals."""
         if self.type in ("integer", "float"):
             is_number = other.type in ("integer", "float") and not (self.digits or other.digits)
             return is_number and (self.decimals, self.origin) == (other.decimals, other.origin)

@@ -1,0 +1,173 @@
+"""Columns of numbers that are computed from others."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synth_assets.errors import ModelError
+from synth_assets.schema.columns import Integer
+from synth_assets.schema.infer import infer_schema
+from synth_assets.synthesizers.base import Log
+from synth_assets.synthesizers.forest import Forest, ForestSettings
+from synth_assets.synthesizers.formulas import find_formulas
+from synth_assets.synthesizers.preparation import Preparation
+from synth_assets_tests.stub_synthesizer import Stub
+
+N = 600
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _fitted(rows: pd.DataFrame) -> Preparation:
+    schema = infer_schema(rows, private=False)
+    return Preparation.fit(schema.coerce(rows, origin="x"), schema)
+
+
+def _texts(**columns: object) -> dict[str, str]:
+    return {name: formula.text for name, formula in _fitted(pd.DataFrame(columns)).computed.items()}
+
+
+def orders() -> pd.DataFrame:
+    """Return orders: a total with gaps, what is left of it, and days between two dates."""
+    rng = _rng()
+    quantity, start = rng.integers(1, 9, N), pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 400, N), "D")
+    price = np.where(rng.random(N) < 0.1, np.nan, np.floor(np.exp(rng.normal(3, 1, N))) + 0.99)
+    days = rng.integers(0, 40, N)
+    rows = pd.DataFrame({"quantity": quantity, "price": price, "discount": (quantity * rng.random(N)).round(2)})
+    rows["total"] = (rows["quantity"] * rows["price"]).round(2)
+    rows["net"] = (rows["total"] - rows["discount"]).round(2)
+    return rows.assign(start=start, end=start + pd.to_timedelta(days, "D"), days=days)
+
+
+def assert_computed(rows: pd.DataFrame) -> None:
+    """Assert that all formulas of `orders` hold in all rows."""
+    total = (rows["quantity"] * rows["price"]).round(2)
+    pd.testing.assert_series_equal(rows["total"], total, check_names=False)
+    pd.testing.assert_series_equal(rows["net"], (total - rows["discount"]).round(2), check_names=False)
+    assert (rows["days"] == (rows["end"] - rows["start"]).dt.days).all()
+
+
+def test_formulas_are_found() -> None:
+    rng = _rng()
+    a, b, c = rng.poisson(5, N), rng.integers(0, 60, N), rng.normal(50, 20, N).round(2)
+    assert _texts(a=a, b=b, c=a + b, d=c, e=(c - 5).round(2)) == {"c": "a + b", "e": "d - 5"}
+    assert _texts(minutes=60 * a + b, a=a, b=b) == {"minutes": "60 * a + b"}
+    assert _texts(inch=c.round(1), cm=(c.round(1) * 2.54).round(1)) == {"cm": "2.54 * inch"}
+    assert _texts(f=b, c=((b - 32) * 5 / 9).round(1)) == {"c": "0.555556 * f - 17.7778"}
+    assert _texts(cent=(c * 100).round().astype(int), euro=c) == {"euro": "0.01 * cent"}
+    played = a + rng.integers(1, 30, N)
+    assert _texts(won=a, played=played, percent=(100 * a / played).round(1)) == {"percent": "100 * won / played"}
+    rate, net = rng.integers(1, 25, N), (rng.gamma(2, 50, N) + 10).round(2)
+    taxed = {"net": net, "rate": rate, "tax": (net * rate / 100).round(2)}
+    assert _texts(**taxed) == {"tax": "0.01 * net * rate"}
+
+
+def test_hours_between_times_are_found_whichever_way_they_are_rounded() -> None:
+    rng = _rng()
+    start = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 10**6, N), "min")
+    minutes = rng.integers(1, 3000, N)
+    times = {"start": start, "end": start + pd.to_timedelta(minutes, "min")}
+    assert _texts(**times, hours=minutes // 60) == {"hours": "hours from start to end"}
+    assert _texts(**times, hours=(minutes / 60).round(2)) == {"hours": "hours from start to end"}
+    assert _texts(**times, hours=-(-minutes // 60) + 1) == {"hours": "hours from start to end +1"}
+
+
+def test_no_formula_is_found_by_coincidence() -> None:
+    rng = _rng()
+    for n, most in ((20, 4), (60, 30), (600, 3)):  # few rows, few rows of many columns, few values
+        rows = pd.DataFrame(rng.integers(0, most, (n, 40)), columns=[f"c{i}" for i in range(40)])
+        assert not find_formulas(rows, [Integer(name=name) for name in rows])
+    few = np.where(rng.random(N) < 0.01, 5, 0)
+    a, b = rng.integers(0, 99, N), rng.integers(0, 99, N)
+    assert not _texts(a=a, extra=few, c=a + few)  # the extra is nearly never there
+    assert not _texts(a=a, b=b, c=np.where(np.arange(N) == 7, 0, a + b))  # one row breaks it
+    gaps = pd.Series(a + b, dtype="Int64").mask(np.arange(N) == 7)
+    assert not _texts(a=a, b=b, c=gaps)  # one cell is empty and its inputs are not
+
+
+def test_computed_columns_hold_in_every_synthetic_row() -> None:
+    train = orders()
+    schema = infer_schema(train, private=False)
+    model = Forest(ForestSettings(n_estimators=5)).fit(train, schema, seed=0)
+
+    assert model.learned_schema.names == ["quantity", "price", "discount", "start", "end", "days"]
+    rows = model.sample(1500, seed=1)
+    assert list(rows.columns) == list(train.columns)
+    assert_computed(rows)
+    for name in ("total", "net", "days"):
+        assert rows[name].between(train[name].min(), train[name].max()).sum() == rows[name].notna().sum()
+    pd.testing.assert_frame_equal(model.sample(700, seed=1), rows.head(700))
+
+
+class Conditional(Stub):
+    """Draws train rows in which the months are shuffled, and meets equalities of labels."""
+
+    supports_conditions = True
+
+    def _sample_batches(
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+    ) -> Iterator[pd.DataFrame]:
+        for rows in super()._sample_batches(n, batches, seed=seed, conditions={}, temperature=temperature, log=log):
+            rng = np.random.default_rng(seed)
+            for name, condition in conditions.items():
+                pool = self.train.loc[self.train[name] == condition.split("'")[1], name]
+                rows = rows.assign(**{name: rng.choice(pool, len(rows))})
+            yield rows
+
+
+def test_conditions_on_computed_columns_are_met() -> None:
+    train = orders()
+    train["month"] = train["start"].dt.month_name()
+    model = Conditional().fit(train, infer_schema(train, private=False))
+
+    rows = model.sample(300, seed=0, conditions={"total": ">= 100 and < 400", "net": "!= 0", "month": "== 'May'"})
+    assert len(rows) == 300
+    assert rows["total"].between(100, 399.99).all()
+    assert (rows["start"].dt.month_name() == "May").all()
+    assert (rows["month"] == "May").all()
+    assert_computed(rows)
+    assert model.sample(50, seed=0, conditions={"total": "is null"})["price"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (">= 1e9", "leaves no value: the train rows have"),
+        ("like 5", "cannot be read; expected one of"),
+        (">= many", "cannot be read; expected one of"),
+    ],
+)
+def test_conditions_that_cannot_be_met_are_refused(condition: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        _fitted(orders()).restrict({"total": condition})
+
+
+def test_cells_that_formulas_determine_are_solved() -> None:
+    train = orders().dropna().reset_index(drop=True)
+    preparation = _fitted(train)
+    gaps = train.astype({"quantity": "Int64"})
+    for i, name in enumerate(("quantity", "price", "discount", "start", "end")):
+        gaps.loc[gaps.index % 7 == i, name] = None
+    gaps.loc[gaps.index % 7 == 1, "total"] = None  # is known from the net
+
+    solved = preparation.solve(gaps)
+
+    assert solved.drop(columns=["start", "end"]).notna().all(axis=None)
+    pd.testing.assert_frame_equal(solved, train, check_dtype=False)
+
+
+def test_a_row_that_breaks_a_formula_has_no_likelihood() -> None:
+    class Flat(Stub):
+        supports_likelihood = True
+
+        def _log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
+            return np.zeros(len(rows))
+
+    train = orders()
+    model = Flat().fit(train, infer_schema(train, private=False))
+    train.loc[3, "net"] = 7.77
+    assert (np.flatnonzero(np.isinf(model.log_likelihood(train))) == [3]).all()
