@@ -6,7 +6,7 @@ Importing this module imports torch: do so inside functions only.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ class Bounds:
     missing: np.ndarray
     excluded: tuple[int, ...] = ()
     pieces: np.ndarray | None = None
+
+    def select(self, rows: np.ndarray) -> "Bounds":
+        """Return the bounds of some rows, by their indices."""
+        pieces = None if self.pieces is None else self.pieces[rows]
+        return replace(self, low=self.low[rows], high=self.high[rows], missing=self.missing[rows], pieces=pieces)
 
     @classmethod
     def of_text(cls, n: int, *, low: int, missing: bool) -> "Bounds":

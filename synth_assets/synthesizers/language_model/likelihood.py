@@ -3,6 +3,7 @@
 Importing this module imports torch: do so inside functions only.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ MAX_STATES = 4_000_000
 def log_likelihood(row_model: RowModel, rows: pd.DataFrame) -> np.ndarray:
     """Compute the log-likelihood of rows, as the training loss does: over the tokens of each slot, without bounds.
 
+    Of several models, the probability is the mean.
+
     Parameters
     ----------
     row_model : RowModel
@@ -42,14 +45,15 @@ def log_likelihood(row_model: RowModel, rows: pd.DataFrame) -> np.ndarray:
     encodable = np.flatnonzero((indices != UNENCODABLE).all(axis=1))
     # Sorted, since neighbouring rows with the same prefix share its computation.
     order = encodable[np.lexsort(indices[encodable].T[::-1])]
-    row_model.model.eval()
     device = next(row_model.model.parameters()).device
     batch = TokenBatch.build(row_model.trie, indices[order]).to(device)
     n_states = batch.ids.shape[1] * int(row_model.model.get_output_embeddings().weight.shape[1])
     parts = []
     with threads_for(row_model.model):
         for chunk in torch.arange(len(batch)).split(max(1, MAX_STATES // n_states)):  # type: ignore[no-untyped-call]
-            parts.append(_log_likelihood(row_model.model, batch.select(chunk)).cpu().numpy())
+            selected = batch.select(chunk)
+            of_models = torch.stack([_log_likelihood(model.eval(), selected) for model in row_model.models])
+            parts.append((of_models.logsumexp(0) - math.log(len(of_models))).cpu().numpy())
     found[order] = np.concatenate(parts) if parts else 0.0
     return found
 

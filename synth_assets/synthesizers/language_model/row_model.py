@@ -6,23 +6,28 @@ Importing this module imports torch: do so inside functions only.
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 
+from synth_assets.execution.processes import cores
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
 from synth_assets.synthesizers.forest import ForestSettings, SequentialForest
 from synth_assets.synthesizers.language_model.bounds import Bounds
 from synth_assets.synthesizers.language_model.conditions import bounds_of, known_bounds
 from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder, TextEncoder
-from synth_assets.synthesizers.language_model.generation import Generator
+from synth_assets.synthesizers.language_model.generation import EnsembleGenerator, Generator
 from synth_assets.synthesizers.language_model.loss import TokenBatch
 from synth_assets.synthesizers.language_model.memory import rows_cached
+from synth_assets.synthesizers.language_model.parallel import current_group
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 from synth_assets.synthesizers.language_model.token_trie import TokenTrie
 from synth_assets.synthesizers.language_model.training import (
@@ -30,6 +35,7 @@ from synth_assets.synthesizers.language_model.training import (
     Stage,
     derive_seed,
     is_large_on_cpu,
+    is_small,
     latest_checkpoint,
     step_of,
     threads_for,
@@ -83,6 +89,16 @@ PARTICLES = 64
 """Completions drawn for a row with missing cells, of which one is chosen by its weight."""
 
 
+def default_n_models(base: str, n_train: int) -> int:
+    """Return how many models are trained where the settings state no number."""
+    return 2 if base == SCRATCH and n_train >= MANY_ROWS else 1
+
+
+def seed_of_model(seed: int, number: int) -> int:
+    """Return the seed of a model, by its number from 0, of several that are trained on the same rows."""
+    return derive_seed(seed, "model", number) if number else seed
+
+
 def best_device() -> torch.device:
     """Return the CUDA device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -90,7 +106,7 @@ def best_device() -> torch.device:
 
 @dataclass
 class RowModel:
-    """A causal language model, and how rows are encoded for it.
+    """A causal language model, or several that share the rows of a sample, and how rows are encoded for it.
 
     Parameters
     ----------
@@ -100,11 +116,19 @@ class RowModel:
         Its tokenizer.
     row_encoder : RowEncoder
         The encoder of the table's rows.
+    others : tuple of transformers.PreTrainedModel
+        Further models of the same shape and tokenizer. Rows are draws of the mean of all models' distributions.
     """
 
     model: Any
     tokenizer: Any
     row_encoder: RowEncoder
+    others: tuple[Any, ...] = ()
+
+    @property
+    def models(self) -> tuple[Any, ...]:
+        """All models."""
+        return (self.model, *self.others)
 
     @cached_property
     def trie(self) -> TokenTrie:
@@ -120,7 +144,7 @@ class RowModel:
         checkpoints: Path | None = None,
         log: Log = silent,
     ) -> tuple[list[dict[str, float]], int]:
-        """Train the model.
+        """Train the model, or each of them on the same rows.
 
         A share of the rows is held back to choose the best epoch. Neither the model nor the forest of the pretraining
         is trained on it.
@@ -135,9 +159,9 @@ class RowModel:
         Returns
         -------
         losses : list of dict
-            One for each epoch, as `training.train` returns it.
+            One for each epoch of the first model, as `training.train` returns it.
         resumed_from_step : int
-            The step of the checkpoint that training was resumed from; 0 if there was none.
+            The step of the checkpoint that the first model's training was resumed from; 0 if there was none.
 
         Raises
         ------
@@ -196,17 +220,55 @@ class RowModel:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) if checkpoints is None else checkpoints
             checkpoint = latest_checkpoint(folder, log)
-            with threads_for(self.model):
-                losses = train(
-                    self.model,
+            losses = self._train(stages, self._batch(validation), settings, seed=seed, checkpoints_dir=folder, log=log)
+        return losses, 0 if checkpoint is None else step_of(checkpoint)
+
+    def _train(
+        self,
+        stages: list[Stage],
+        validation: TokenBatch,
+        settings: LanguageModelSettings,
+        *,
+        seed: int,
+        checkpoints_dir: Path,
+        log: Log,
+    ) -> list[dict[str, float]]:
+        """Train each model, and return the losses of the first. Small ones are trained at the same time, in threads."""
+        is_cancelled, n_models = Event(), len(self.models)
+
+        def train_one(number: int, log: Log) -> list[dict[str, float]]:
+            with threads_for(self.models[number]):
+                return train(
+                    self.models[number],
                     stages,
-                    self._batch(validation),
-                    seed=seed,
-                    checkpoints_dir=folder,
+                    validation,
+                    seed=seed_of_model(seed, number),
+                    checkpoints_dir=checkpoints_dir / f"model-{number + 1}" if number else checkpoints_dir,
                     checkpoint_every=settings.checkpoint_every,
                     log=log,
+                    is_cancelled=is_cancelled.is_set,
                 )
-        return losses, 0 if checkpoint is None else step_of(checkpoint)
+
+        if n_models == 1:
+            return train_one(0, log)
+        log(f"training {n_models} models, each of which will draw an equal share of a sample")
+        # Threads have one random state of torch, on which dropout depends, and one place among the group's processes.
+        is_apart = is_small(self.model) and not settings.scratch.dropout and current_group().size == 1
+        lines: SimpleQueue[str | None] = SimpleQueue()  # and None where a model is trained
+        with ThreadPoolExecutor(min(cores(), n_models) if is_apart else 1) as threads:
+            fits = [threads.submit(train_one, number, partial(_put, lines, number + 1)) for number in range(n_models)]
+            for fit in fits:
+                fit.add_done_callback(lambda _: lines.put(None))
+            try:
+                for _ in fits:
+                    for line in iter(lines.get, None):
+                        log(line)
+                    for fit in filter(Future.done, fits):
+                        fit.result()
+            except BaseException:
+                is_cancelled.set()
+                raise
+        return fits[0].result()
 
     def _pretrain_rows(self, stated: int | None, n_train: int) -> int:
         """Return how many rows of the forest the model is pretrained on."""
@@ -280,7 +342,6 @@ class RowModel:
             If a condition cannot be read or met, or `MAX_DRAWS` rows were drawn for each row of a batch and were not
             enough.
         """
-        self.model.eval()
         drawn_rows = min(batch_rows, LARGE_MODEL_ROWS) if is_large_on_cpu(self.model) else batch_rows
         batches = range(-(-n // batch_rows)) if batches is None else batches
         together = self._batches_at_once(drawn_rows)
@@ -288,7 +349,7 @@ class RowModel:
         started = reported = time.monotonic()
         done = 0
         with threads_for(self.model):
-            generator = Generator(self.model, self.row_encoder, self.trie, temperature=temperature)
+            generator = self._generator(temperature)
             for start in range(0, len(batches), together):
                 numbers = batches[start : start + together]
                 wanted = [min(batch_rows, n - number * batch_rows) for number in numbers]
@@ -303,6 +364,12 @@ class RowModel:
                         rate = done / (now - started)
                         log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
 
+    def _generator(self, temperature: float) -> Generator | EnsembleGenerator:
+        generators = [
+            Generator(model.eval(), self.row_encoder, self.trie, temperature=temperature) for model in self.models
+        ]
+        return generators[0] if len(generators) == 1 else EnsembleGenerator(generators)
+
     def _batches_at_once(self, batch_rows: int) -> int:
         """Return how many batches are generated together: on a GPU, as many as keep it busy and fit in its memory."""
         if next(self.model.parameters()).device.type != "cuda":
@@ -311,7 +378,7 @@ class RowModel:
 
     def _accepted(
         self,
-        generator: Generator,
+        generator: Generator | EnsembleGenerator,
         n_drawn: int,
         wanted: list[int],
         bounds: dict[int, Bounds],
@@ -371,7 +438,6 @@ class RowModel:
                 f"impute was given the columns {', '.join(map(str, rows.columns))}; the model's are "
                 f"{', '.join(encoder.names)}."
             )
-        self.model.eval()
         filled = rows.copy()
         incomplete = np.flatnonzero(rows.isna().any(axis="columns").to_numpy())
         if not len(incomplete):
@@ -381,7 +447,7 @@ class RowModel:
         is_open |= known.isna()[[column.name for column in encoder.all_columns]].to_numpy()
         per_batch = max(1, batch_rows // PARTICLES)
         with threads_for(self.model):
-            generator = Generator(self.model, encoder, self.trie, temperature=temperature)
+            generator = self._generator(temperature)
             for start in range(0, len(quantised), per_batch):
                 part = slice(start, start + per_batch)
                 quantised[part] = self._complete(generator, quantised[part], is_open[part], derive_seed(seed, start))
@@ -396,7 +462,9 @@ class RowModel:
             filled[name] = pd.Series(values, index=rows.index).astype(complete[name].dtype)
         return filled
 
-    def _complete(self, generator: Generator, quantised: np.ndarray, is_open: np.ndarray, seed: int) -> np.ndarray:
+    def _complete(
+        self, generator: Generator | EnsembleGenerator, quantised: np.ndarray, is_open: np.ndarray, seed: int
+    ) -> np.ndarray:
         """Return completed rows. Where no completion fits the known cells, those of numbers, then all, are opened."""
         is_number = np.array([not isinstance(column, CategoricalEncoder) for column in self.row_encoder.all_columns])
         completed = quantised.copy()
@@ -410,6 +478,10 @@ class RowModel:
             if not len(failed):
                 return completed
         raise ModelError(f"{len(failed)} rows cannot be filled in: the model draws no valid row.")
+
+
+def _put(lines: "SimpleQueue[str | None]", number: int, line: str) -> None:
+    lines.put(f"model {number}: {line}")
 
 
 def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -434,7 +506,7 @@ def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _completions(
-    generator: Generator, encoder: RowEncoder, quantised: np.ndarray, is_open: np.ndarray, seed: int
+    generator: Generator | EnsembleGenerator, encoder: RowEncoder, quantised: np.ndarray, is_open: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a completion of each row, and whether it fits the known cells."""
     known, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_open, PARTICLES, axis=0)

@@ -118,6 +118,12 @@ class LanguageModelSettings(BaseModelSettings):
     column_order: tuple[str, ...] = Field(
         default=(), description="Columns that come first in a row, in order; the others are ordered automatically."
     )
+    n_models: int | None = Field(
+        default=None,
+        ge=1,
+        description="Models that are trained, each from random weights and an order of rows of its own; each draws an "
+        "equal share of a sample. By default 2 for a 'scratch' base with 20,000 train rows or more, else 1.",
+    )
     use_residuals: bool = Field(
         default=True, description="Encode a number as a residual where the columns before it predict it well."
     )

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,7 +50,12 @@ class LanguageModel(Synthesizer):
         from synth_assets.synthesizers.language_model.base_models import load_base
         from synth_assets.synthesizers.language_model.memory import Sizes, free_bytes, require_room
         from synth_assets.synthesizers.language_model.parallel import current_group
-        from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
+        from synth_assets.synthesizers.language_model.row_model import (
+            RowModel,
+            best_device,
+            default_n_models,
+            seed_of_model,
+        )
 
         if current_group().size == 1 and self.settings.devices > 1:
             self._fit_in_processes(train, seed=seed, checkpoints=checkpoints, log=log)
@@ -78,21 +83,34 @@ class LanguageModel(Synthesizer):
         )
         if is_scratch:
             model, tokenizer = load_base(self.settings, train, encoder, seed=seed, base_models_dir=self.base_models_dir)
+        seeds = [
+            seed_of_model(seed, number)
+            for number in range(self.settings.n_models or default_n_models(self.settings.base, len(train)))
+        ]
+        models = [model]
+        for each in seeds[1:]:
+            models.append(
+                load_base(self.settings, train, encoder, seed=each, base_models_dir=self.base_models_dir, **in_4_bits)[
+                    0
+                ]
+            )
         if self.settings.lora:
-            model = _with_adapters(model, seed)
+            models = [_with_adapters(model, each) for model, each in zip(models, seeds, strict=True)]
         if not in_4_bits:
-            if device.type == "cuda":
-                require_room(Sizes.of(model), free_bytes(), self.settings.base)
-            model = model.to(device)
-        self.row_model = RowModel(model, tokenizer, encoder)
+            for number, model in enumerate(models):
+                if device.type == "cuda":
+                    require_room(Sizes.of(model), free_bytes(), self.settings.base)
+                models[number] = model.to(device)
+        self.row_model = RowModel(models[0], tokenizer, encoder, tuple(models[1:]))
         self.losses, self.resumed_from_step = self.row_model.fit(
             train, self.settings, seed=seed, checkpoints=checkpoints, log=log
         )
         if in_4_bits:
-            self.row_model.model = _in_16_bits(self.row_model.model)
+            models = [_in_16_bits(model) for model in models]
         if self.settings.lora:
-            self.row_model.model = self.row_model.model.merge_and_unload()
-        self.n_parameters = self.row_model.model.num_parameters()
+            models = [model.merge_and_unload() for model in models]
+        self.row_model = RowModel(models[0], tokenizer, encoder, tuple(models[1:]))
+        self.n_parameters = sum(model.num_parameters() for model in models)
 
     def _fit_in_processes(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
         """Fit in a process for each device, and load what the first of them saved."""
@@ -189,8 +207,10 @@ class LanguageModel(Synthesizer):
     def _save(self, folder: Path) -> dict[str, Any]:
         from synth_assets.synthesizers.language_model.base_models import save_base
 
-        save_base(self.row_model.model, self.row_model.tokenizer, folder)
-        return {"row_encoder": self.row_model.row_encoder.to_json()}
+        for model, path in zip(self.row_model.models, _folders(folder, len(self.row_model.models)), strict=True):
+            path.mkdir(exist_ok=True)
+            save_base(model, self.row_model.tokenizer, path)
+        return {"row_encoder": self.row_model.row_encoder.to_json(), "n_models": len(self.row_model.models)}
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
@@ -199,13 +219,21 @@ class LanguageModel(Synthesizer):
         if self.settings.base == SCRATCH and device.type == "cpu":
             from synth_assets.synthesizers.language_model.scratch_inference import load_scratch
 
-            model, tokenizer = load_scratch(folder)
+            load: Callable[[Path], tuple[Any, Any]] = load_scratch
         else:
             from synth_assets.synthesizers.language_model.base_models import load_folder
 
-            model, tokenizer = load_folder(folder)
+            load = load_folder
+        loaded = [load(each) for each in _folders(folder, learned["n_models"])]
+        model, *others = (model.to(device) for model, _ in loaded)
+        tokenizer = loaded[0][1]
         encoder = RowEncoder.from_json(learned["row_encoder"], tokenizer)
-        self.row_model = RowModel(model.to(device), tokenizer, encoder)
+        self.row_model = RowModel(model, tokenizer, encoder, tuple(others))
+
+
+def _folders(folder: Path, n_models: int) -> list[Path]:
+    """Return the folders of a synthesizer's models: its own, where be_great finds the first, and below it."""
+    return [folder / f"model-{number}" if number > 1 else folder for number in range(1, n_models + 1)]
 
 
 def _fit_in_group(

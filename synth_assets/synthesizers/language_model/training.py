@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,7 @@ def train(
     checkpoints_dir: Path,
     checkpoint_every: int,
     log: Log,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, float]]:
     """Train a model in place, stage by stage, from the latest checkpoint if there is one.
 
@@ -144,12 +146,19 @@ def train(
         Epochs between checkpoints.
     log : callable
         Receives lines of progress.
+    is_cancelled : callable
+        Asked before each step whether training is to end.
 
     Returns
     -------
     list of dict
         One for each epoch: 'stage' (from 0), 'epoch' (numbered over all stages), 'step', 'loss' and 'eval_loss' in
         nats a row, 'learning_rate'.
+
+    Raises
+    ------
+    concurrent.futures.CancelledError
+        If training was cancelled. Checkpoints stay.
     """
     group = current_group()
     for parameter in model.parameters():
@@ -169,7 +178,14 @@ def train(
                 continue
             first_step = int(history[-1]["step"]) if history else 0
             trainer = _StageTrainer(
-                model, stage, group, capacity, seed=f"{seed}/{number}", first_step=first_step, log=log
+                model,
+                stage,
+                group,
+                capacity,
+                seed=f"{seed}/{number}",
+                first_step=first_step,
+                log=log,
+                is_cancelled=is_cancelled,
             )
             if checkpoint:
                 trainer.restore(*checkpoint)
@@ -215,9 +231,18 @@ class _StageTrainer:
     """The state of a stage that is being trained."""
 
     def __init__(
-        self, model: Any, stage: Stage, group: Group, capacity: Capacity, *, seed: str, first_step: int, log: Log
+        self,
+        model: Any,
+        stage: Stage,
+        group: Group,
+        capacity: Capacity,
+        *,
+        seed: str,
+        first_step: int,
+        log: Log,
+        is_cancelled: Callable[[], bool],
     ) -> None:
-        self.model, self.stage, self.seed, self.log = model, stage, seed, log
+        self.model, self.stage, self.seed, self.log, self.is_cancelled = model, stage, seed, log, is_cancelled
         self.group, self.capacity = group, capacity
         self.weights = FlatWeights(model)
         group.copy_from_first(self.weights.values)
@@ -280,28 +305,28 @@ class _StageTrainer:
             return 0.0
         return sum(tensor.nbytes for tensor in self.tensors().values()) / CHECKPOINT_BYTES_S / CHECKPOINT_SHARE
 
-    def _batches(self) -> Iterator[torch.Tensor]:
-        """Yield the rows of each step of an epoch, in the order that torch's seed determines."""
-        order: torch.Tensor = torch.randperm(len(self.stage.rows))
+    def _batches(self, random: torch.Generator) -> Iterator[torch.Tensor]:
+        """Yield the rows of each step of an epoch, in random order."""
+        order: torch.Tensor = torch.randperm(len(self.stage.rows), generator=random)
         batches = _split(order, self.stage.batch_size)
         if self.lengths is not None:
             pools = _split(order, POOL_BATCHES * self.stage.batch_size)
             by_length = (pool[self.lengths[pool].argsort(stable=True)] for pool in pools)
             batches = tuple(batch for pool in by_length for batch in _split(pool, self.stage.batch_size))
-            batches = tuple(batches[i] for i in torch.randperm(len(batches)).tolist())
+            batches = tuple(batches[i] for i in torch.randperm(len(batches), generator=random).tolist())
         for batch in batches:
             yield batch.sort().values  # so that neighbours share prefixes
 
     def run_epoch(self) -> float:
         """Train for one epoch, and return the mean loss of its batches in nats a row."""
-        torch.manual_seed(derive_seed(self.seed, self.epoch))
         self.model.train()
         rows, weights = self.stage.rows, self.weights
-        batches = list(self._batches())
-        if self.group.rank:
-            torch.manual_seed(derive_seed(self.seed, self.epoch, self.group.rank))  # of dropout
+        batches = list(self._batches(torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))))
+        torch.manual_seed(derive_seed(self.seed, self.epoch, self.group.rank))  # of dropout
         total = torch.zeros((), device=weights.values.device)
         for indices in batches:
+            if self.is_cancelled():
+                raise CancelledError
             learning_rate = self.learning_rate()
             for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = learning_rate

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,14 @@ from pydantic import ValidationError
 
 from synth_assets.schema.columns import Categorical, Float, Integer, Text
 from synth_assets.schema.table import TableSchema
+from synth_assets.synthesizers import load
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.forest import ForestSettings
 from synth_assets.synthesizers.language_model import synthesizer as module
 from synth_assets.synthesizers.language_model.base_models import sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.likelihood import log_likelihood
+from synth_assets.synthesizers.language_model.row_model import RowModel
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, PretrainSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
 from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
@@ -51,6 +55,11 @@ def fitted(table: pd.DataFrame) -> LanguageModel:
 
 def probabilities(fitted: LanguageModel) -> pd.DataFrame:
     """Compute the exact probability of each size and kind, step by step over the values that the trie allows."""
+    of_models = [_probabilities(fitted, model) for model in fitted.row_model.models]
+    return of_models[0].assign(share=np.mean([each["share"] for each in of_models], axis=0))
+
+
+def _probabilities(fitted: LanguageModel, model: Any) -> pd.DataFrame:
     import torch
 
     encoder = fitted.row_model.row_encoder
@@ -61,7 +70,7 @@ def probabilities(fitted: LanguageModel) -> pd.DataFrame:
     with torch.no_grad():
         for one, other in itertools.product(range(3), range(2)):
             ids = torch.tensor([[*first.prefix, *one_part.values[one], *second.prefix, *other_part.values[other]]])
-            logits = fitted.row_model.model(input_ids=ids).logits[0]
+            logits = model(input_ids=ids).logits[0]
             share = 1.0
             for at, part, code in ((len(first.prefix) - 1, one_part, one), (ids.shape[1] - 2, other_part, other)):
                 scores = logits[at, part.values[:-1, 0]]
@@ -200,6 +209,56 @@ def test_a_fit_that_was_stopped_and_resumed_gives_the_same_weights(table: pd.Dat
     assert resumed.resumed_from_step == 10
     for one, other in zip(resumed.row_model.model.parameters(), whole.row_model.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def ensemble(table: pd.DataFrame) -> LanguageModel:
+    # After one epoch, the two models still differ much.
+    settings = SETTINGS.model_copy(update={"n_models": 2, "epochs": 1, "pretrain": PretrainSettings(rows=0)})
+    return LanguageModel(settings).fit(table, SCHEMA, seed=5)
+
+
+def test_rows_of_two_models_are_draws_of_their_mean(ensemble: LanguageModel) -> None:
+    exact = probabilities(ensemble)
+    one, other = (_probabilities(ensemble, model)["share"].to_numpy() for model in ensemble.row_model.models)
+    assert np.abs(one - other).max() > 0.05
+    assert close(shares_of(ensemble.sample(8000, seed=2), exact), exact["share"].to_numpy(), 8000)
+    given = exact[exact["kind"] == "b"]
+    expected = (given["share"] / given["share"].sum()).to_numpy()
+    assert close(shares_of(ensemble.sample(6000, seed=3, conditions={"kind": "== 'b'"}), given), expected, 6000)
+    filled = ensemble.impute(pd.DataFrame({"total": np.nan, "size": np.nan, "kind": ["b"] * 600}), seed=1)
+    assert close(shares_of(filled, given), expected, len(filled))
+
+
+def test_a_row_of_two_models_has_the_mean_of_their_probabilities(ensemble: LanguageModel, table: pd.DataFrame) -> None:
+    row_model = ensemble.row_model
+    alone = [
+        log_likelihood(RowModel(model, row_model.tokenizer, row_model.row_encoder), ensemble.preparation.prepare(table))
+        for model in row_model.models
+    ]
+    assert np.exp(ensemble.log_likelihood(table)) == pytest.approx(np.exp(alone).mean(0), rel=1e-5)
+
+
+def test_two_models_are_stored_and_depend_on_the_seed_alone(
+    ensemble: LanguageModel, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    rows = ensemble.sample(100, seed=1)
+    ensemble.save(tmp_path)
+    loaded = load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.sample(100, seed=1), rows)
+    assert loaded.n_parameters == 2 * ensemble.row_model.model.num_parameters()
+
+    class Stopped(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        if "epoch 1 of" in line:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        LanguageModel(ensemble.settings).fit(table, SCHEMA, seed=5, checkpoints=tmp_path / "checkpoints", log=stop)
+    resumed = LanguageModel(ensemble.settings).fit(table, SCHEMA, seed=5, checkpoints=tmp_path / "checkpoints")
+    pd.testing.assert_frame_equal(resumed.sample(100, seed=1), rows)
 
 
 @pytest.fixture
