@@ -81,9 +81,9 @@ class Split(BaseModel):
         Returns
         -------
         pandas.Series or None
-            n labels of the column `stratify`, or else of the target if it has labels or two values. Empty cells are a label. Labels
-            of a single row go with the most frequent one. None if there is no such column, one label alone, or more
-            labels than rows of a part.
+            n labels of the column `stratify`, or else of the target if it has labels or two values. Empty cells
+            are a label. Labels of a single row go with the most frequent one. None if there is no such column, one
+            label alone, or more labels than rows of a part.
 
         Raises
         ------
