@@ -1,6 +1,7 @@
 """Estimators that predict the target from the other columns, and the scores of their predictions.
 
-Regressors for a numeric target, classifiers for a categorical one; callers treat both alike. Boosting and forests take
+Regressors for a numeric target, classifiers for a categorical one and for a number of two values, such as 0 and 1;
+callers treat both alike. Boosting and forests take
 missing numbers as they are; linear models and nearest neighbours get the median of the training rows and an indicator.
 A missing label is a label of its own. Of a column of more than 100 labels, linear models and nearest neighbours
 distinguish the most frequent ones, and trees split the codes as numbers where boosting accepts no more categories. Of
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.intervals import roc_areas
 from synth_assets.evaluation.samples import MOST_LABELS, all_categories, encode_features
+from synth_assets.schema.columns import Categorical
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ MOST_CLASSES = 10
 
 OTHER_CLASS = "(other labels)"
 
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Raise by hand whenever an estimator here would predict something else from the same rows."""
 
 Estimator = Callable[[int, int], Any]
@@ -93,8 +96,9 @@ class PredictionTask:
         """
         if schema.target is None:
             raise ForeseenError("the schema has no target column to predict; pass its name as `target`.")
-        schema = schema.select(schema.compared)
+        schema = _with_classes(schema.select(schema.compared), *sets)
         target = str(schema.target)
+        sets = tuple(_with_labels(rows, schema) for rows in sets)
         labels = {name: all_categories(name, schema, *sets) for name in schema.categorical}
         if target in labels:
             occurring = {str(label) for rows in sets for label in rows[target].dropna().unique()}
@@ -129,7 +133,7 @@ class PredictionTask:
 
     def encode(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Encode the rows that have a target as numbers, in the schema's columns; labels as codes."""
-        rows = rows.loc[rows[self.target].notna(), self.schema.names]
+        rows = _with_labels(rows.loc[rows[self.target].notna(), self.schema.names], self.schema)
         if OTHER_CLASS in self.classes:
             known = rows[self.target].isin(self.classes)
             rows = rows.assign(**{self.target: rows[self.target].where(known, OTHER_CLASS)})
@@ -164,6 +168,27 @@ class PredictionTask:
             probabilities: np.ndarray = np.zeros((len(rows), len(self.classes)))
             probabilities[:, fitted.classes_] = fitted.predict_proba(rows[features])
             return probabilities
+
+
+def _with_classes(schema: TableSchema, *sets: pd.DataFrame) -> TableSchema:
+    """Return a schema in which a target of two numbers, such as 0 and 1, is one of labels."""
+    target = schema.column(str(schema.target))
+    values = sorted({value for rows in sets for value in rows[target.name].dropna().unique()})
+    if target.type not in ("integer", "float") or len(values) != 2:
+        return schema
+    labels = Categorical(
+        name=target.name, categories=tuple(f"{value:.17g}" for value in values), nullable=target.nullable
+    )
+    columns = tuple(labels if column is target else column for column in schema.columns)
+    return schema.model_copy(update={"columns": columns})
+
+
+def _with_labels(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+    """Return rows with the numbers of a target that has classes as labels."""
+    target = str(schema.target)
+    if target not in schema.categorical or not types.is_numeric_dtype(rows[target].dtype):
+        return rows
+    return rows.assign(**{target: rows[target].map("{:.17g}".format, na_action="ignore").astype("str")})
 
 
 def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray) -> Any:

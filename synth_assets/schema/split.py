@@ -81,9 +81,9 @@ class Split(BaseModel):
         Returns
         -------
         pandas.Series or None
-            n labels of the column `stratify`, or else of the target if it has labels. Empty cells are a label. Labels
-            of a single row go with the most frequent one. None if there is no such column, one label alone, or more
-            labels than rows of a part.
+            n labels of the column `stratify`, or else of the target if it has labels or two values. Empty cells
+            are a label. Labels of a single row go with the most frequent one. None if there is no such column, one
+            label alone, or more labels than rows of a part.
 
         Raises
         ------
@@ -91,12 +91,13 @@ class Split(BaseModel):
             If `stratify` is not a column of labels.
         """
         name = self.stratify or schema.target
-        if name is None or name not in schema.categorical:
+        is_binary = name is not None and name in schema.numeric and frame[name].nunique() == 2
+        if name is None or (name not in schema.categorical and (self.stratify is not None or not is_binary)):
             if self.stratify is not None:
                 known = ", ".join(schema.categorical) or "none"
                 raise TableError(f"split.stratify is {name!r}; expected a column of labels: {known}.")
             return None
-        labels = schema.column(name).comparable(frame[name]).fillna("")
+        labels = schema.column(name).comparable(frame[name]).astype("str").fillna("")
         counts = labels.value_counts()
         labels = labels.mask(labels.map(counts) < 2, counts.index[0])
         n_train = self.count(len(frame))

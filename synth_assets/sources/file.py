@@ -13,11 +13,13 @@ from synth_assets.schema.columns import TableError
 from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable, refuse_names
 from synth_assets.sources.delimited import dialect_of, read_csv
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.formats import FORMATS, format_of, read_table
+from synth_assets.sources.formats import FORMATS, PACKED, format_of, read_table, unpacked
 from synth_assets.sources.frames import to_frame
 
 SUFFIXES = (".csv", ".parquet")
 """The suffixes of files that are written."""
+
+_ONE_HEADER = " If titles or several lines of names are above the rows, keep one line with a name for each column."
 
 HASHED_BYTES = 100 * 2**20
 """Larger files are not hashed for a fingerprint: their size and time of modification count."""
@@ -62,7 +64,7 @@ class FileSource(Source):
         if path.is_dir():
             found = path.iterdir()
             known = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-            return sorted(p for p in found if p.is_file() and p.name.lower().removesuffix(".gz").endswith(known))
+            return sorted(p for p in found if p.is_file() and _unpacked_name(p).endswith(known + PACKED))
         return sorted(p for p in data_dir.glob(self.path) if p.is_file()) if set(self.path) & set("*?[") else []
 
     def _found(self, data_dir: Path) -> list[Path]:
@@ -83,14 +85,19 @@ class FileSource(Source):
         return paths
 
 
+def _unpacked_name(path: Path) -> str:
+    """Return the name of a file in lower case, without the suffix of a compression that is read as it is."""
+    return path.name.lower().removesuffix(".gz").removesuffix(".zst")
+
+
 def read_file(path: Path, *, dialect: Dialect | None = None, sheet: str | None = None) -> pd.DataFrame:
     """Read a table from a file; the suffix tells the format.
 
     Parameters
     ----------
     path : pathlib.Path
-        A file of CSV, Parquet, JSON (lines, or an array of objects) or Excel. A file with any other suffix is read as
-        CSV, unless its content is of another of these formats.
+        A file of CSV, Parquet, JSON (lines, or an array of objects), Excel or Arrow (Feather), or a ZIP archive of
+        one. A file with any other suffix is read as CSV, unless its content is of another of these formats.
     dialect : Dialect, optional
         What is known of the dialect of a CSV file; the rest is found.
     sheet : str, optional
@@ -111,18 +118,23 @@ def read_file(path: Path, *, dialect: Dialect | None = None, sheet: str | None =
     try:
         if not path.stat().st_size:
             raise SourceError(f"{path} is empty; expected a header and at least one row.")
-        kind = format_of(path)
-        if sheet is not None and kind != "Excel":
-            raise SourceError(f"{path} has no sheets, and {sheet!r} is stated; remove `sheet` from the source.")
-        if kind == "CSV":
-            return read_csv(path, dialect)
-        if dialect is not None:
-            raise SourceError(f"{path} is no CSV file, and a dialect is stated; remove `dialect` from the source.")
-        table = read_table(path, kind, sheet=sheet)
+        with unpacked(path) as inner:
+            return _read(inner, dialect, sheet)
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{path} cannot be read: {reason.rstrip('.')}.") from error
-    refuse_names(table.column_names, origin=str(path))
+
+
+def _read(path: Path, dialect: Dialect | None, sheet: str | None) -> pd.DataFrame:
+    kind = format_of(path)
+    if sheet is not None and kind != "Excel":
+        raise SourceError(f"{path} has no sheets, and {sheet!r} is stated; remove `sheet` from the source.")
+    if kind == "CSV":
+        return read_csv(path, dialect)
+    if dialect is not None:
+        raise SourceError(f"{path} is no CSV file, and a dialect is stated; remove `dialect` from the source.")
+    table = read_table(path, kind, sheet=sheet)
+    refuse_names(table.column_names, origin=str(path), hint=_ONE_HEADER if kind == "Excel" else "")
     return to_frame(table)
 
 
@@ -188,12 +200,18 @@ def _fingerprint_of(path: Path) -> str:
 
 def found_dialect(path: Path, stated: Dialect | None) -> Dialect | None:
     """Return the complete dialect of a file that can be read; None if it is no CSV file."""
-    return dialect_of(path, stated) if format_of(path) == "CSV" else None
+    with unpacked(path) as inner:
+        return dialect_of(inner, stated) if format_of(inner) == "CSV" else None
+
+
+def _format_inside(path: Path) -> str:
+    with unpacked(path) as inner:
+        return format_of(inner)
 
 
 def read_together(paths: list[Path], dialect: Dialect | None, sheet: str | None) -> pd.DataFrame:
     """Read files of one format with the same columns; arguments and errors are as in `read_file`."""
-    formats = {path: format_of(path) for path in paths} if len(paths) > 1 else {}
+    formats = {path: _format_inside(path) for path in paths} if len(paths) > 1 else {}
     other = next((path for path in formats if formats[path] != formats[paths[0]]), None)
     if other is not None:
         raise SourceError(

@@ -1,11 +1,19 @@
 """File formats: which one a file has, and how it is read."""
 
+import bz2
 import glob
-from pathlib import Path
+import lzma
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from synth_assets.sources.base import SourceError, missing_extra, reason_of
 from synth_assets.sources.delimited import compression_of
+from synth_assets.sources.dialects import MAX_ABOVE
 from synth_assets.sources.frames import table_of_rows
 from synth_assets.storage.sql import quoted
 
@@ -14,8 +22,15 @@ FORMATS = {
     "Parquet": (".parquet",),
     "JSON": (".jsonl", ".ndjson", ".json"),
     "Excel": (".xlsx", ".xls", ".xlsb", ".ods"),
+    "Arrow": (".arrow", ".feather", ".ipc"),
 }
 """The formats that are read, with the suffixes that tell them; CSV and JSON may also be compressed (.gz, .zst)."""
+
+PACKED = (".zip", ".bz2", ".xz")
+"""Suffixes of files that are unpacked before they are read."""
+
+_OF_THE_SYSTEM = ("__MACOSX", ".")
+"""What the names of files of an archive begin with that hold no table."""
 
 _FIRST_BYTES = {
     b"PAR1": ("Parquet file", ".parquet"),
@@ -23,13 +38,61 @@ _FIRST_BYTES = {
     b"\xd0\xcf\x11\xe0": ("Excel workbook", ".xls"),
     b"SQLite format 3": ("SQLite database", ""),
     b"%PDF": ("PDF document", ""),
-    b"BZh": ("bzip2 archive", ""),
-    b"\xfd7zXZ": ("xz archive", ""),
+    b"ARROW1": ("Arrow file", ".arrow"),
 }
 
 
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a file, or where it is compressed by zip, bzip2 or xz, a temporary copy of what it contains.
+
+    Raises
+    ------
+    SourceError
+        If an archive is damaged, has a password, or contains other than one file.
+    """
+    with path.open("rb") as file:
+        head = file.read(6)
+    is_zip = head.startswith(b"PK\x03\x04") and path.suffix.lower() not in FORMATS["Excel"]
+    opener: Any = bz2.open if head.startswith(b"BZh") else lzma.open if head == b"\xfd7zXZ\0" else None
+    if not is_zip and opener is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            inner = _unzipped(path, Path(folder)) if is_zip else Path(folder, path.stem)
+            if not is_zip:
+                with opener(path) as source, inner.open("wb") as target:
+                    shutil.copyfileobj(source, target, 2**20)
+        except (zipfile.BadZipFile, lzma.LZMAError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+            raise SourceError(f"{path} cannot be unpacked: {reason_of(error)}. Unpack it by hand.") from error
+        try:
+            yield inner
+        except SourceError as error:  # name the file, not the copy
+            raise SourceError(str(error).replace(str(inner), str(path))) from error
+
+
+def _unzipped(path: Path, folder: Path) -> Path:
+    """Write the only file of a ZIP archive to a folder; return its path, or that of a workbook, which is one itself."""
+    with zipfile.ZipFile(path) as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if "[Content_Types].xml" in names or "mimetype" in names:
+            return path
+        names = [name for name in names if not any(p.startswith(_OF_THE_SYSTEM) for p in PurePosixPath(name).parts)]
+        if len(names) != 1:
+            found = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+            raise SourceError(
+                f"{path} contains {len(names)} files{': ' + found if found else ''}; expected one table. Unpack it: "
+                "several files of the same columns can be a source together, as a folder."
+            )
+        inner = folder / PurePosixPath(names[0]).name
+        with archive.open(names[0]) as source, inner.open("wb") as target:
+            shutil.copyfileobj(source, target, 2**20)
+        return inner
+
+
 def format_of(path: Path) -> str:
-    """Return the format of a file by its suffix: CSV, Parquet, JSON or Excel; without a known suffix, by its content.
+    """Return the format of a file by its suffix, one of `FORMATS`; without a known suffix, by its content.
 
     Raises
     ------
@@ -52,8 +115,6 @@ def format_of(path: Path) -> str:
         if "database" in content:
             kind = content.split()[0].lower()
             use = f" For a table in it, write a defs.yaml with the source `{{ type: {kind}, path: ..., table: ... }}`."
-        elif "archive" in content:
-            use = " Unpack it, or compress it by gzip or zstd."
         raise SourceError(f"{path} is a {content}; expected a file of {_listed(list(FORMATS))}.{use}")
     if named not in (None, by_content):
         article = "an" if content[0] in "AEIOU" else "a"
@@ -76,13 +137,13 @@ def _content_of(path: Path) -> tuple[str | None, str]:
 
 
 def read_table(path: Path, format_: str, *, sheet: str | None = None) -> Any:
-    """Read a file of Parquet, JSON or Excel as an Arrow table.
+    """Read a file of Parquet, JSON, Excel or Arrow as an Arrow table.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
-    format_ : {"Parquet", "JSON", "Excel"}
+    format_ : {"Parquet", "JSON", "Excel", "Arrow"}
         Its format.
     sheet : str, optional
         Name of the sheet of an Excel workbook; by default the first.
@@ -99,6 +160,8 @@ def read_table(path: Path, format_: str, *, sheet: str | None = None) -> Any:
     """
     if format_ == "Parquet":
         return _read_parquet(path)
+    if format_ == "Arrow":
+        return _read_arrow(path)
     return _read_json(path) if format_ == "JSON" else _read_excel(path, sheet)
 
 
@@ -110,6 +173,16 @@ def _read_parquet(path: Path) -> Any:
         return parquet.ParquetFile(path).read()
     except pa.ArrowException as error:
         raise SourceError(f"{path} is not a Parquet file: {reason_of(error)}.") from error
+
+
+def _read_arrow(path: Path) -> Any:
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_file(str(path)) as file:
+            return file.read_all()
+    except pa.ArrowException as error:
+        raise SourceError(f"{path} is not an Arrow file: {reason_of(error)}.") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -164,11 +237,20 @@ def _read_excel(path: Path, sheet: str | None) -> Any:
     rows = [[None if row[i] == "" else row[i] for i in used] for row in cells if any(cell != "" for cell in row)]
     if not rows:
         raise SourceError(f"{path}: the sheet {sheet or names[0]!r} is empty; expected a header and at least one row.")
+    rows = rows[_titles_above(rows) :]
     header = [
         "" if name is None else str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
         for name in rows[0]
     ]
     return _with_whole_numbers(table_of_rows(header, [rows[1:]] if rows[1:] else []))
+
+
+def _titles_above(rows: list[list[Any]]) -> int:
+    """Return the number of rows above the header: titles, with fewer cells than the row of names below them."""
+    filled = [sum(cell is not None for cell in row) for row in rows[:MAX_ABOVE]]
+    first = next((i for i, count in enumerate(filled) if count == len(rows[0])), 0)
+    is_title = max(filled[:first], default=0) <= len(rows[0]) / 2
+    return first if is_title and all(isinstance(cell, str) for cell in rows[first]) else 0
 
 
 def _with_whole_numbers(table: Any) -> Any:

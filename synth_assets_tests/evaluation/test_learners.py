@@ -81,6 +81,18 @@ def test_the_kind_of_the_target_decides_what_learns_and_how_it_is_scored() -> No
     assert list(CATEGORY.scores) == ["roc_auc", "accuracy", "balanced_accuracy"]
 
 
+def test_a_number_of_two_values_has_classes() -> None:
+    columns = (*SCHEMA.columns[:2], Float(name="fraud", nullable=True))
+    schema = TableSchema(columns=columns, target="fraud")
+    rows = RAW.assign(fraud=(RAW["Size"] > 8).astype("float64").mask(RAW["Size"] < 2))
+    task = PredictionTask.of(schema, rows[schema.names])
+    encoded = task.encode(rows[schema.names])
+
+    assert (task.classes, next(iter(task.scores))) == (("0", "1"), "roc_auc")
+    assert task.y_true(encoded).tolist() == rows["fraud"].dropna().tolist()
+    assert set(encoded) == {"Colour", "Size", "fraud"}
+
+
 @pytest.mark.parametrize("task", [NUMBER, CATEGORY], ids=["number", "category"])
 def test_the_same_seed_predicts_the_same(task: PredictionTask) -> None:
     for name, learner in task.estimators.items():

@@ -97,6 +97,16 @@ def test_a_rare_label_of_the_target_is_in_both_parts() -> None:
     assert _train_counts(Split(train_size=0.75), frame, schema) == {"no": 444, "yes": 6}
 
 
+def test_a_rare_number_of_a_target_of_two_is_in_both_parts() -> None:
+    frame = pd.DataFrame({"fraud": [0] * 592 + [1] * 8, "x": range(600)})
+    schema = TableSchema(columns=(Integer(name="fraud"), Integer(name="x")), target="fraud")
+    split = Split(train_size=0.75)
+
+    membership = split.membership(len(frame), split.strata(frame, schema))
+
+    assert select(frame, membership, "train")["fraud"].sum() == 6
+
+
 def test_a_label_of_one_row_goes_with_the_most_frequent_one() -> None:
     frame, schema = _labels(no=60, yes=8, perhaps=1)
 

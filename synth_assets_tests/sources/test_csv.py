@@ -288,7 +288,7 @@ def test_a_compressed_file_is_read(tmp_path: Path, compressed: Any) -> None:
         (b"\n\n", r"t\.csv is empty; expected a header"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\xff\xfe", r"t\.csv is not text"),
         (b"PAR1\x15\x04\xff", r"t\.csv is a Parquet file; rename it to t\.parquet\.$"),
-        (b"PK\x03\x04\x14", r"t\.csv is an Excel workbook or other ZIP archive; rename it to t\.xlsx\.$"),
+        (b"PK\x03\x04\x14", r"t\.csv cannot be unpacked: File is not a zip file\."),
         (b'[{"a": 1}]', r"t\.csv is a JSON file; rename it to t\.json\.$"),
         (b"SQLite format 3\0", r"t\.csv is a SQLite database; .*the source `{ type: sqlite,"),
         (b"<!DOCTYPE html>", r"t\.csv is a web page"),

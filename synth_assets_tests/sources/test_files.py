@@ -1,9 +1,12 @@
 """Parquet, JSON and Excel files, folders and patterns of files."""
 
+import bz2
 import datetime
 import json
+import lzma
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +273,54 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 
     with pytest.raises(SourceError, match=r"python-calamine\. Run `pip install 'synth-assets\[excel\]'`"):
         read_file(tmp_path / "t.xlsx")
+
+
+def _zip(path: Path, **files: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+def test_a_packed_table_is_read_with_its_dialect(tmp_path: Path) -> None:
+    text = "a;b\n1,5;x\n2,5;y\n"
+    _zip(tmp_path / "t.zip", **{"data/t.csv": text, "__MACOSX/data/._t.csv": "?"})
+    (tmp_path / "t.csv.bz2").write_bytes(bz2.compress(text.encode()))
+    (tmp_path / "t.csv.xz").write_bytes(lzma.compress(text.encode()))
+
+    for name in ("t.zip", "t.csv.bz2", "t.csv.xz"):
+        loaded = load(tmp_path, name)
+        assert loaded.frame.to_dict("list") == {"a": ["1.5", "2.5"], "b": ["x", "y"]}
+        assert loaded.dialect is not None
+        assert (loaded.origin, loaded.dialect.delimiter) == (name, ";")
+
+
+def test_an_archive_of_several_files_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    two = _zip(tmp_path / "two.zip", **{"a.csv": "a\n1\n", "b.csv": "a\n1\n"})
+    with pytest.raises(SourceError, match=r"two\.zip contains 2 files: 'a\.csv', 'b\.csv'; expected one table"):
+        read_file(two)
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes(two.read_bytes()[:40])
+    with pytest.raises(SourceError, match=r"damaged\.zip cannot be unpacked: File is not a zip file"):
+        read_file(damaged)
+    ragged = _zip(tmp_path / "ragged.zip", **{"t.csv": "a,b\n1,2\n3\n"})
+    with pytest.raises(SourceError, match=r"ragged\.zip: line 3 has 1 cell"):
+        read_file(ragged)
+
+
+def test_an_arrow_file_is_read(tmp_path: Path, typed: pd.DataFrame) -> None:
+    typed.to_feather(tmp_path / "t.feather")
+
+    pd.testing.assert_frame_equal(read_file(tmp_path / "t.feather"), typed, check_dtype=False)
+
+
+def test_titles_above_the_header_of_a_sheet_are_skipped(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Report 2024"], [], ["region", "sales", "staff"], ["north", 3, 1], ["south", 4, 2]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+
+    assert read_file(tmp_path / "t.xlsx").to_dict("list") == {
+        **{"region": ["north", "south"], "sales": [3, 4], "staff": [1, 2]}
+    }
