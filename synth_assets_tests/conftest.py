@@ -33,8 +33,8 @@ PROJECT = Path(__file__).parents[1]
 
 LONG = (
     "live/test_live.py",
+    "synth_assets_tests/faults/",
     "evaluation/test_gates_of_abalone.py",
-    "faults/test_kills.py",
     "orchestration/test_lineage.py",
     "publishing/test_publisher.py",
     "synthesizers/test_model_store.py",
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long files start first, the longest of all before the others; otherwise the order stays."""
 
     def rank(item: pytest.Item) -> int:
-        return next((i for i, name in enumerate(LONG) if item.path.as_posix().endswith(name)), len(LONG))
+        return next((i for i, name in enumerate(LONG) if name in item.path.as_posix()), len(LONG))
 
     items.sort(key=rank)
 

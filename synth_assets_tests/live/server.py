@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psutil
 import yaml
 
@@ -137,6 +138,9 @@ def tiny_server(folder: Path, data_folder: Path, **environment: str) -> Iterator
         # The threads of several processes on few cores wait for each other: a tiny model is several times faster so.
         "OMP_NUM_THREADS": "1",
     }
+    # As the Makefile does. Dagster makes a pool when it first queues for it, and of what waits then it bounds nothing.
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.event_log_storage.set_concurrency_slots("language_model", 1)
     with dagster_dev(workspace, folder, {**settings, **environment}) as running:
         # Dagster asks once for an e-mail address, over whatever page is open. This is what its button "Skip" does.
         running.ask("mutation { setNuxSeen }")

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from synth_assets_tests.live import tiny_location
 from synth_assets_tests.live.runs import ENDED, all_ended, at_once, runs
@@ -40,7 +40,6 @@ PAGE_MS = 60_000.0
 """How long a page may take to show something, on a machine that is busy."""
 DAYS = [(date.fromisoformat(DAY) - timedelta(days=number)).isoformat() for number in (1, 2)]
 SAMPLE = {"path": ["abalone", "synthetic_sample"]}
-TWIN = "of-one-day"
 
 
 @dataclass(frozen=True)
@@ -77,24 +76,32 @@ def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tick: da
         yield running
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
+    """Return a browser in which the server's scripts are loaded once for all pages."""
+    expect.set_options(timeout=PAGE_MS)
+    with browser.new_context(base_url=server.url, viewport={"width": 1600, "height": 1000}) as context:
+        context.set_default_timeout(PAGE_MS)
+        yield context
+
+
 @pytest.fixture
-def page(browser: Browser, server: Server, tmp_path: Path) -> Iterator[Page]:
+def page(context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
     """Return a page of the server, and leave a picture of it behind."""
-    page = _new_page(browser, server)
-    yield page
-    page.screenshot(path=tmp_path / "page.png")
-    page.context.close()
+    with context.new_page() as page:
+        yield page
+        page.screenshot(path=tmp_path / "page.png")
 
 
 @pytest.fixture(scope="module")
 def lineage_run(
-    browser: Browser, server: Server, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    context: BrowserContext, server: Server, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> LineageRun:
     """Materialize the whole lineage at its latest day, by clicks; from another table, so that a model is fitted."""
     csv = data_folder / "abalone.csv"
     pd.read_csv(csv).iloc[1:].to_csv(csv, index=False)
     pictures = tmp_path_factory.mktemp("lineage_run")
-    page = _new_page(browser, server)
+    page = context.new_page()
     page.goto(f"/locations/{LOCATION}/asset-groups/abalone/lineage")
     page.get_by_role("button", name="Materialize all").click()
     dialog = page.get_by_role("dialog").filter(has_text=f"Launch runs to materialize {len(KINDS)} assets")
@@ -104,7 +111,7 @@ def lineage_run(
     page.get_by_role("link", name="View", exact=True).click()  # in the note that the run was launched
     page.wait_for_url("**/runs/*")
     run_id = page.url.rsplit("/", 1)[1]
-    page.context.close()
+    page.close()
     wait_for("the run to end", lambda: _run(server, run_id)["status"] in ENDED, seconds=RUN_S, every=1.0)
     tags = {tag["key"]: tag["value"] for tag in _run(server, run_id)["tags"]}
     return LineageRun(run_id, tags["dagster/partition"])
@@ -142,11 +149,7 @@ def test_the_daily_schedule_runs_without_being_switched_on(server: Server) -> No
     ]
 
 
-def test_a_backfill_ends_and_runs_of_one_day_at_once_do_no_harm(server: Server, data_folder: Path) -> None:
-    twins = {_launch(server, DAY) for _ in range(2)}
-    # Dagster makes a pool when it first queues for it: of what waits at that moment, the pool bounds nothing yet. On a
-    # new instance, as here, both runs of the day may start at once.
-    wait_for("both runs of a day", lambda: all_ended(server, 2, twin=TWIN), seconds=RUN_S, every=1.0)
+def test_a_backfill_ends(server: Server, data_folder: Path) -> None:
     asked = _backfill(server, DAYS)
     wait_for(
         "the backfill",
@@ -156,9 +159,8 @@ def test_a_backfill_ends_and_runs_of_one_day_at_once_do_no_harm(server: Server, 
     )
 
     assert _state(server, asked) == "COMPLETED_SUCCESS"
-    of_backfill, of_day = runs(server, backfill=asked), runs(server, twin=TWIN)
-    assert {run["id"] for run in of_day} == twins
-    assert {run["status"] for run in (*of_backfill, *of_day)} == {"SUCCESS"}
+    of_backfill = runs(server, backfill=asked)
+    assert {run["status"] for run in of_backfill} == {"SUCCESS"}
     days = [tag["value"] for run in of_backfill for tag in run["tags"] if tag["key"] == "dagster/partition"]
     assert sorted(days) == sorted(DAYS)  # each once
     assert at_once(of_backfill) == 1  # the pool of the language model
@@ -243,13 +245,6 @@ def test_the_page_of_an_asset_shows_its_picture(page: Page, lineage_run: Lineage
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
 
-def _new_page(browser: Browser, server: Server) -> Page:
-    page = browser.new_page(base_url=server.url, viewport={"width": 1600, "height": 1000})
-    page.set_default_timeout(PAGE_MS)
-    expect.set_options(timeout=PAGE_MS)
-    return page
-
-
 def _run(server: Server, run_id: str) -> dict[str, Any]:
     answer = server.ask(
         """query Run($id: ID!) { runOrError(runId: $id) { ... on Run {
@@ -285,31 +280,6 @@ def _state(server: Server, backfill_id: str) -> str:
         id=backfill_id,
     )
     return str(found["partitionBackfillOrError"]["status"])
-
-
-def _launch(server: Server, day: str) -> str:
-    """Launch a run that samples a day again, and return its id."""
-    launched = server.ask(
-        """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
-            __typename ... on LaunchRunSuccess { run { id } } ... on PythonError { message }
-        } }""",
-        params={
-            "selector": {
-                "repositoryLocationName": LOCATION,
-                "repositoryName": "__repository__",
-                "pipelineName": "abalone_resample",
-                "assetSelection": [SAMPLE],
-                "assetCheckSelection": [],
-            },
-            "mode": "default",
-            "runConfigData": {},
-            "executionMetadata": {
-                "tags": [{"key": "dagster/partition", "value": day}, {"key": "dagster/twin", "value": TWIN}]
-            },
-        },
-    )["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    return str(launched["run"]["id"])
 
 
 def _samples(data_folder: Path) -> list[tuple[str, int, int]]:

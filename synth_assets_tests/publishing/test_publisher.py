@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -17,6 +16,7 @@ from synth_assets.publishing.publications import HISTORY, PublicationError
 from synth_assets.publishing.publisher import Publisher
 from synth_assets.publishing.retention import Retention
 from synth_assets.schema.table import content_hash
+from synth_assets.storage import warehouse as warehouse_module
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import Provenance, Warehouse, WarehouseError
 from synth_assets_tests.storage.processes import (
@@ -27,6 +27,7 @@ from synth_assets_tests.storage.processes import (
     files_limited_to,
     on_a_small_disk,
     read_only,
+    released_when_waited_for,
     result_of,
     started,
 )
@@ -461,12 +462,11 @@ def test_a_consumer_in_another_process_does_not_stop_publishing(
 
 
 def test_publishing_waits_for_a_warehouse_that_is_written_to(
-    warehouse: Warehouse, publisher: Publisher, published: Path
+    warehouse: Warehouse, publisher: Publisher, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with started(HOLD, warehouse.path, 0.5, "write") as writer:
-        start = time.monotonic()
+    monkeypatch.setattr(warehouse_module, "TELL_AFTER_S", 0.2)
+    with started(HOLD, warehouse.path, 600, "write") as writer, released_when_waited_for(writer):
         publisher.publish(spec())
-        assert 0.3 < time.monotonic() - start < 6
         assert writer.wait(timeout=10) == 0
 
 

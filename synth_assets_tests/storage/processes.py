@@ -6,6 +6,7 @@ prints its result as JSON.
 
 import inspect
 import json
+import logging
 import os
 import resource
 import shutil
@@ -22,18 +23,18 @@ import pytest
 from synth_assets_tests.conftest import PROJECT
 
 HOLD = """
-import sys, time
+import select, sys
 import duckdb
 
 path, seconds, read_only = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "read"
 connection = duckdb.connect(path, read_only=read_only)
 print("ready", flush=True)
-time.sleep(seconds)
+select.select([sys.stdin], [], [], seconds)
 if not read_only:
     connection.execute("CREATE TABLE made_while_held AS SELECT 1 AS x")
 connection.close()
 """
-"""Keeps a DuckDB file open; a writer makes a table at the end."""
+"""Keeps a DuckDB file open, for some seconds or until a line comes on stdin; a writer makes a table at the end."""
 
 
 def leave_free(folder: str | Path, kilobytes: int) -> None:
@@ -65,6 +66,24 @@ def started(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def released_when_waited_for(holder: subprocess.Popen[str]) -> Iterator[None]:
+    """Let a process that runs `HOLD` go on once a warehouse logs that it waits."""
+
+    def release(_: logging.LogRecord) -> bool:
+        assert holder.stdin is not None
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        return True
+
+    logger = logging.getLogger("synth_assets.storage.warehouse")
+    logger.addFilter(release)
+    try:
+        yield
+    finally:
+        logger.removeFilter(release)
 
 
 def result_of(code: str, *arguments: object, prefix: Sequence[str] = ()) -> Any:
