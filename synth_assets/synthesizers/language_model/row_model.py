@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -240,7 +240,7 @@ class RowModel:
             with threads_for(self.models[number]):
                 return train(
                     self.models[number],
-                    stages,
+                    [_share_of_pretraining(stage, number, n_models) for stage in stages],
                     validation,
                     seed=seed_of_model(seed, number),
                     checkpoints_dir=checkpoints_dir / f"model-{number + 1}" if number else checkpoints_dir,
@@ -478,6 +478,13 @@ class RowModel:
             if not len(failed):
                 return completed
         raise ModelError(f"{len(failed)} rows cannot be filled in: the model draws no valid row.")
+
+
+def _share_of_pretraining(stage: Stage, number: int, n_models: int) -> Stage:
+    """Return a stage as one of several models trains it: each is pretrained on rows of its own."""
+    if stage.name != "pretrain" or n_models == 1:
+        return stage
+    return replace(stage, rows=stage.rows.select(torch.arange(number, len(stage.rows), n_models)))
 
 
 def _put(lines: "SimpleQueue[str | None]", number: int, line: str) -> None:
