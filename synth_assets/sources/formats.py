@@ -73,7 +73,7 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def _unzipped(path: Path, folder: Path) -> Path:
-    """Extract the only file of a ZIP archive, and return its path. A workbook, itself a ZIP archive, is left as it is."""
+    """Extract the only file of a ZIP archive, and return its path. A workbook, which is one too, is left as it is."""
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if "[Content_Types].xml" in names or "mimetype" in names:
