@@ -388,6 +388,16 @@ class OrderedColumn(BaseColumn):
     role: ClassVar[Role] = "number"
     spaces_are_missing: ClassVar[bool] = True
 
+    def _without_missing_texts(self, values: pd.Series) -> pd.Series:
+        """Return values in which missing texts are missing, and others have no spaces around them."""
+        values = super()._without_missing_texts(values)
+        if isinstance(values.dtype, pd.StringDtype):
+            return values.str.strip()
+        if values.dtype != object:
+            return values
+        bare = [value.strip() if isinstance(value, str) else value for value in values]
+        return pd.Series(bare, index=values.index, name=values.name, dtype="object")
+
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is present and within the limits."""
         return _within(self.comparable(values).to_numpy("float64"), self.limit("minimum"), self.limit("maximum"))
@@ -823,12 +833,16 @@ def describe_type(values: pd.Series) -> str:
 
 
 def without_arrow(values: pd.Series) -> pd.Series:
-    """Return values of a dtype of Arrow that pandas does not convert, decimals and zoned times, in another dtype."""
+    """Return values of a dtype of Arrow that pandas does not convert, such as decimals, in another dtype."""
     arrow = getattr(values.dtype, "pyarrow_dtype", None)
     zone = getattr(arrow, "tz", None)
     if zone is not None:
         return values.astype(pd.DatetimeTZDtype("us", zone))
-    return values.astype("object").where(values.notna(), None) if str(arrow).startswith("decimal") else values
+    if str(arrow).startswith("duration"):
+        return values.astype(f"timedelta64[{arrow.unit}]")  # type: ignore[union-attr]
+    if str(arrow) == "halffloat":
+        return values.astype("float32")
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith(("decimal", "time")) else values
 
 
 def _may_hold_text(values: pd.Series) -> bool:

@@ -97,6 +97,12 @@ MISSING_TEXTS = (
 )
 """Texts, in lower case, that stand for an empty cell where every other value is a number, a date, or true or false."""
 
+MISSING_WORDS = (
+    *("—", "–", "..", "...", "*", "\\n", "(null)", "(blank)", "#ref!", "#name?"),
+    *("n.a.", "n.a", "n.d.", "unknown", "not available", "not applicable", "no data", "tbd"),
+)
+"""Texts, in lower case, that do so where there are `MIN_RUN` different other values: beside a few, they are labels."""
+
 _SAMPLE = 1000
 """Values that are looked at before all are, to rule a type out."""
 
@@ -221,7 +227,13 @@ class Inference:
         """The columns that are left out and why, as a sentence; empty if there are none."""
         if not self.left_out:
             return ""
-        found = "; ".join(f"{name!r} {reason}" for name, reason in self.left_out.items())
+        names: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            names.setdefault(reason, []).append(repr(name))
+        found = "; ".join(
+            f"{', '.join(each)} {reason if len(each) == 1 else reason.replace('holds', 'hold', 1)}"
+            for reason, each in names.items()
+        )
         return f"Left out: {found}. Convert them to numbers, dates or text to have them."
 
 
@@ -357,14 +369,13 @@ def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
         return _from_numbers(name, values, kind, is_target=is_target, origin=origin)
     if kind in ("datetime", "datetime64", "date"):
         return _from_times(name, values)
-    nested = None if kind == "string" else next(filter(_is_nested, values.dropna().head(_SAMPLE)), None)
-    if nested is not None:
-        raise _Unsupported(f"holds values of the type {type(nested).__name__}")
+    if kind != "string" and any(map(_is_nested, values.dropna().head(_SAMPLE))):
+        raise _Unsupported("holds lists or other nested values")
     return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
 
 
 def _is_nested(value: object) -> bool:
-    return isinstance(value, list | tuple | dict | set | np.ndarray | bytes)
+    return isinstance(value, list | tuple | dict | set | np.ndarray)
 
 
 # typed values
@@ -434,6 +445,9 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     unique = pd.Series(distinct, dtype="str")
     bare = unique.str.strip()
     is_gap = bare.str.lower().isin(MISSING_TEXTS).to_numpy()
+    is_word = bare.str.lower().isin(MISSING_WORDS).to_numpy()
+    if (~is_gap & ~is_word).sum() >= MIN_RUN:
+        is_gap = is_gap | is_word
     gaps = tuple(unique[is_gap & (bare != "").to_numpy()])  # cells of spaces alone are empty anyway
     has_gaps = bool((codes < 0).any())
     counts = np.bincount(codes[codes >= 0], minlength=len(unique))
@@ -449,7 +463,7 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return numbers
         if (formatted := _formatted_numbers(kept, common, is_unique=is_unique)) is not None:
             return formatted
-        readings = _times_as_text(unique[~is_gap], common)
+        readings = _times_as_text(kept, common)
         if len(readings) == 1:
             return readings[0]
         if set(kept.str.lower()) <= {"true", "false"}:
@@ -546,13 +560,14 @@ def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...
     head = kept.head(_SAMPLE)
     if head.str.fullmatch(_ISO_DATE).all() and kept.str.fullmatch(_ISO_DATE).all():
         return (_Guess(Date(**common), f"dates{said}"),) if _reads(kept, "%Y-%m-%d") else ()
-    if head.str.fullmatch(f"{_ISO_TIME}(?:{_OFFSET})?").all():
-        naive, zoned = kept.str.fullmatch(_ISO_TIME).all(), kept.str.fullmatch(_ISO_TIME + _OFFSET).all()
+    if head.str.fullmatch(f"{_ISO_DATE}|{_ISO_TIME}(?:{_OFFSET})?").all():
+        naive = kept.str.fullmatch(f"{_ISO_DATE}|{_ISO_TIME}").all()
+        zoned = kept.str.fullmatch(_ISO_TIME + _OFFSET).all()
         if not (naive or zoned) or not _reads(kept, "ISO8601"):
             return ()
         if zoned:
             return (_Guess(Datetime(**common, timezone="UTC"), f"datetimes with an offset from UTC{said}"),)
-        if kept.str.fullmatch(r".{10}[T ]00:00(?::00(?:\.0+)?)?").all():
+        if kept.str.fullmatch(r".{10}(?:[T ]00:00(?::00(?:\.0+)?)?)?").all():
             return (_Guess(Date(**common), f"dates, written with the time 00:00{said}"),)
         return (_Guess(Datetime(**common), f"dates with a time{said}"),)
     for date_pattern, date_formats in _DATE_FORMATS:
@@ -642,22 +657,42 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
 
 
 def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
-    """Return a sentence on labels or text that are dates but for a few other texts; else None."""
+    """Return a sentence on labels or text that are dates but for a few other texts, or in several formats; else None."""
     shapes = unique.str.replace(r"[0-9]+", "0", regex=True)
-    is_usual = (shapes == shapes.mode()[0]).to_numpy()
-    others = unique[~is_usual]
-    if not 0 < len(others) <= MAX_NAMES or is_usual.mean() < NEARLY_ALL:
-        return None
-    found = _times_as_text(unique[is_usual], {"name": column.name, "missing_values": ()})
-    if not found:
-        return None
-    formats = " or ".join(repr(_format(each)) for each in found)
-    with_format = "" if found[0].column.format is None else f", format: {formats}"  # type: ignore[union-attr]
-    return (
-        f"{column.name!r} is read as {column.type}, and holds dates but for {_quoted(list(others))}: correct the "
-        f"source, or state type: {found[0].column.type}{with_format} and missing_values: "
-        f"[{_quoted(list(others))}] for the column."
-    )
+    usual = unique[shapes == shapes.mode()[0]]
+    found = {}
+    for kind, format_ in _formats_of(usual.iloc[0]):
+        is_other = pd.to_datetime(with_numeric_offset(unique), errors="coerce", format=format_, utc=True).isna()
+        if 0 < is_other.sum() <= MAX_NAMES and is_other.mean() <= 1 - NEARLY_ALL:
+            found[format_] = (kind, _quoted(list(unique[is_other])))
+    if found:
+        kind, others = next(iter(found.values()))
+        formats = " or ".join(repr(each) for each in found if each != "ISO8601")
+        return (
+            f"{column.name!r} is read as {column.type}, and holds dates but for {others}: correct the source, or state "
+            f"type: {kind}{f', format: {formats}' if formats else ''} and missing_values: [{others}] for the column."
+        )
+    groups = [texts for _, texts in unique.groupby(shapes)]
+    common = {"name": column.name, "missing_values": ()}
+    if 1 < len(groups) <= MAX_NAMES and all(_times_as_text(texts, common) for texts in groups):
+        return (
+            f"{column.name!r} is read as {column.type}, and holds dates in several formats, such as "
+            f"{_quoted([texts.iloc[0] for texts in groups])}: write them in one format in the source."
+        )
+    return None
+
+
+def _formats_of(text: str) -> list[tuple[str, str]]:
+    """Return the formats that a text of a date may have, each with the type of its column."""
+    if re.fullmatch(f"{_ISO_DATE}|{_ISO_TIME}(?:{_OFFSET})?", text):
+        return [("date" if re.fullmatch(_ISO_DATE, text) else "datetime", "ISO8601")]
+    return [
+        ("datetime" if time_format else "date", f"{date_format}{time_format}")
+        for date_pattern, date_formats in _DATE_FORMATS
+        for time_pattern, time_format in _TIME_FORMATS
+        if re.fullmatch(date_pattern + time_pattern, text)
+        for date_format in date_formats
+    ]
 
 
 def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None:

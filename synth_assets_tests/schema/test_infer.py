@@ -69,6 +69,10 @@ GAP = {"nullable": True}
         (["31/01/2024", "01/02/2024"], "date", {"format": "%d/%m/%Y"}),
         (["01/02/2024", "02/01/2024"], "text", {"max_length": 10}),  # day and month could be either
         (["2024-01-31 00:00:00", "2024-02-01 00:00:00"], "date", {}),
+        (["2024-01-31 00:00:00", "2024-02-01"], "date", {}),
+        (["2024-01-31 08:30:00", "2024-02-01"], "datetime", {}),
+        ([" 2024-01-31", "2024-02-01\u00a0"], "date", {}),
+        ([*map(str, range(10)), "n.d.", "unknown"], "integer", GAP | {"missing_values": ("n.d.", "unknown")}),
         (["2024-01-31 08:30", "2024-02-01T09:15:01.5"], "datetime", {}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
@@ -226,8 +230,16 @@ def test_names_that_look_like_values_are_noticed(rows: list[list[str]], is_notic
         ([f"{'$€'[i % 2]}{i}" for i in range(40)], "holds numbers with signs, such as '$0': remove the signs"),
         ([f"{i}:20{':30' * (i % 2)}" for i in range(40)], "holds times of day or durations, such as '0:20'"),
         (
-            [*(f"{i + 1}.7.2024" for i in range(30)), "unknown"],
-            "holds dates but for 'unknown': correct the source, or state type: date, format: '%d.%m.%Y' and missing_",
+            [*(f"{i + 1}.7.2024" for i in range(30)), "pending"],
+            "holds dates but for 'pending': correct the source, or state type: date, format: '%d.%m.%Y' and missing_",
+        ),
+        (
+            [*(f"2024-01-{i + 1:02d}" for i in range(30)), "2023-02-29"],
+            "holds dates but for '2023-02-29': correct the source, or state type: date and missing_",
+        ),
+        (
+            [f"{i + 1}.7.2024" if i % 2 else f"2024-07-{i + 1:02d}" for i in range(30)],
+            "holds dates in several formats, such as '2024-07-01', '2.7.2024': write them in one format",
         ),
         ([f"A{i}" for i in range(40)], None),
         ([f"{i:04d}" for i in range(0, 400, 9)] + ["x"], None),
@@ -341,10 +353,10 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
 
     assert found.schema.names == list(found.reasons) == ["a"]
     assert found.left_out == {
-        "all": "holds values of the type list",
+        "all": "holds lists or other nested values",
         "month": "holds periods",
     }
-    assert found.left_out_text.startswith("Left out: 'all' holds values of the type list; ")
+    assert found.left_out_text.startswith("Left out: 'all' holds lists or other nested values; ")
 
 
 def test_each_reason_is_a_phrase() -> None:
