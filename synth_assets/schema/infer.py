@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,11 @@ MAX_SPAN = 2**62
 MIN_LONG_DIGITS = 19
 """Digits of whole numbers that may be so far apart."""
 
-FIRST_LONG = 10**15
-"""Numbers of keys that are all greater leave the smaller ones to new keys."""
+KEY_ROOM = 10**10
+"""Consecutive numbers that new keys need to have as many digits as the real ones: those of 10,000 days."""
+
+MAX_KEY_DIGITS = 18
+"""Digits of a number that is counted; of a longer one, the first digits stay as they are."""
 
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
@@ -98,7 +102,7 @@ MISSING_TEXTS = (
 """Texts, in lower case, that stand for an empty cell where every other value is a number, a date, or true or false."""
 
 MISSING_WORDS = (
-    *("—", "–", "..", "...", "*", "\\n", "(null)", "(blank)", "#ref!", "#name?"),
+    *("—", "\u2013", "..", "...", "*", "\\n", "(null)", "(blank)", "#ref!", "#name?"),
     *("n.a.", "n.a", "n.d.", "unknown", "not available", "not applicable", "no data", "tbd"),
 )
 """Texts, in lower case, that do so where there are `MIN_RUN` different other values: beside a few, they are labels."""
@@ -531,8 +535,7 @@ def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -
     numbers = [int(text) for text in kept]
     low, high = min(numbers), max(numbers)
     is_stored = low >= -(2**63) and high < 2**63
-    pattern = "integer" if is_stored else "#" * int(kept.str.len().min())
-    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    pattern, start = ("integer", _first_new(numbers)) if is_stored else _pattern_of(kept.str.lstrip("+-"))
     column = Id(**common, pattern=pattern, start=start, repeats=not is_unique)
     reason = "whole numbers that differ by more than 62 bits" if high - low >= MAX_SPAN else "very long whole numbers"
     return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
@@ -657,7 +660,7 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
 
 
 def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
-    """Return a sentence on labels or text that are dates but for a few other texts, or in several formats; else None."""
+    """Return a sentence on labels or text that are dates but for a few texts, or in several formats; else None."""
     shapes = unique.str.replace(r"[0-9]+", "0", regex=True)
     usual = unique[shapes == shapes.mode()[0]]
     found = {}
@@ -793,7 +796,7 @@ def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool
         return whole
     if len(np.unique(numbers)) < len(numbers):
         return whole
-    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    start = _first_new(numbers)
     where = "unique where not empty" if has_gaps else "unique in every row"
     return _Guess(Id(name=name, pattern="integer", start=start, nullable=has_gaps), f"{where}, {why}")
 
@@ -830,7 +833,7 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
         is_number = words[-1] in _REPEATED_NUMBER_WORDS
         if low < 0 or (is_number and not MIN_KEY_LENGTH <= len(str(low)) == len(str(high))):
             return guess
-        key = Id(**common, pattern="integer", start=high + 1 if high + 1 < 2**62 else 1)
+        key = Id(**common, pattern="integer", start=_first_new(numbers))
         return _Guess(key, reason, instead="integer")
     if not unique.str.fullmatch(_WORD).all() or unique.str.contains("[0-9]").mean() <= 0.5:
         return guess
@@ -895,14 +898,40 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     is_numbered = len(unique) >= MIN_RUN and before + after
     if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
         return None
-    width = int(lengths.min()) if has_one_length else 1
-    pattern = f"{before}{'#' * width}{after}"
-    start = int(numbers.max()) + 1
-    if start >= MAX_SPAN:  # longer than keys are counted: the new ones begin below the real ones
-        if numbers.min() < FIRST_LONG:
-            return None
-        start = 1
-    return _Guess(Id(name=name, pattern=pattern, start=start), f"unique in every row, numbered as {least!r}")
+    run, start = _pattern_of(digits)
+    return _Guess(
+        Id(name=name, pattern=f"{before}{run}{after}", start=start), f"unique in every row, numbered as {least!r}"
+    )
+
+
+def _pattern_of(digits: pd.Series) -> tuple[str, int]:
+    """Return the pattern of new keys for different texts of digits, and the first number of the new ones."""
+    lengths = digits.str.len()
+    length = int(lengths.mode()[0])
+    if length <= MAX_KEY_DIGITS:
+        counted = digits[lengths <= MAX_KEY_DIGITS].astype("object").map(int)
+        return "#" * (length if (lengths == length).all() else 1), _first_new(counted)
+    usual = digits[lengths == length]
+    first = usual.str.slice(0, length - MAX_KEY_DIGITS).mode()[0]
+    rest = usual[usual.str.startswith(first)].str.slice(length - MAX_KEY_DIGITS)
+    return first + "#" * MAX_KEY_DIGITS, _first_new(rest.astype("object").map(int))
+
+
+def _first_new(numbers: Sequence[int] | pd.Series | np.ndarray) -> int:
+    """Return the first of the numbers that new keys have, of which no real key has one.
+
+    It follows the greatest. If those after it would have more digits, or are too great, it is the first of the widest
+    gap between numbers with as many digits, should one have room for keys of many days.
+    """
+    greatest = int(max(numbers))
+    low, high = 10 ** (len(str(abs(greatest))) - 1), min(10 ** len(str(abs(greatest))), MAX_SPAN)
+    if 0 <= greatest + 1 < MAX_SPAN and (high - greatest > KEY_ROOM or high - low <= KEY_ROOM):
+        return greatest + 1
+    real = sorted({int(number) for number in numbers if low <= number < high})
+    gap, last = max((after - before, before) for before, after in pairwise([low - 1, *real, high]))
+    if gap > KEY_ROOM:
+        return int(last) + 1
+    return greatest + 1 if 0 <= greatest + 1 < MAX_SPAN else 1
 
 
 def _common_beginning(one: str, other: str) -> str:

@@ -94,7 +94,7 @@ GAP = {"nullable": True}
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
         (["x" * 201, "y"], "text", {}),
         (["", ""], "float", GAP),
-        (["12345678901234567890123", "1", "2"], "id", {"pattern": "#"}),
+        (["12345678901234567890123", "1", "2"], "id", {"pattern": "#", "start": 3}),
     ],
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
@@ -163,7 +163,14 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
         ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
         ("x", [f"user{i}@mail" for i in range(12)], {"pattern": "user#@mail", "start": 12}),
-        ("iban", [f"DE{10**19 + i**9}" for i in range(20)], {"pattern": f"DE{'#' * 20}"}),
+        ("iban", [f"DE{10**19 + i**9}" for i in range(20)], {"pattern": f"DE10{'#' * 18}", "start": 19**9 + 1}),
+        ("x", [2**62 + 10**15 * i for i in range(10)], {"start": 10**18}),
+        ("x", [999_999_999_990 - i * 10**11 for i in range(9)], {"start": 899_999_999_991}),
+        (
+            "u",
+            [str(2**63 + 10**17 * i) for i in range(10)],
+            {"pattern": f"9{'#' * 18}", "start": 923_372_036_854_775_809},
+        ),
         ("order_id", pd.array([7, 3, None, None], dtype="Int64"), {"start": 8, **GAP}),
         ("order_id", [7.0, 3.0, None], {"start": 8, **GAP}),
         ("order_id", ["7", "3", "NA", "NA", None], {"start": 8, "missing_values": ("NA",), **GAP}),
@@ -256,7 +263,10 @@ def test_whole_numbers_too_far_apart_to_be_learned_are_keys(as_text: bool, repea
     hashes = np.random.default_rng(0).integers(-(2**63), 2**63, 60).tolist() * repeated
     frame = pd.DataFrame({"hash": hashes, "x": np.linspace(0, 1, len(hashes))})
     schema = infer_schema(frame.astype({"hash": "str"}) if as_text else frame)
-    assert schema.column("hash") == Id(name="hash", start=1, repeats=repeated > 1)
+    key = schema.column("hash")
+    assert key == Id(name="hash", start=key.start, repeats=repeated > 1)
+    assert not any(key.start <= each < key.start + 10**10 for each in hashes)
+    assert {len(str(each)) for each in key.generate(5, offset=10**9)} == {19}
     assert schema.coerce(frame, origin="x")["hash"].tolist() == hashes
 
 
@@ -268,7 +278,9 @@ def test_whole_numbers_too_far_apart_are_labels_if_they_are_few() -> None:
 
 def test_longer_whole_numbers_are_keys_as_long() -> None:
     frame = pd.DataFrame({"n": [f"{i % 9 + 1}{i * 7919:024d}" for i in range(60)] * 2, "x": range(120)})
-    assert infer_schema(frame).column("n") == Id(name="n", pattern="#" * 25, repeats=True)
+    assert infer_schema(frame).column("n") == Id(
+        name="n", pattern=f"1000000{'#' * 18}", start=54 * 7919 + 1, repeats=True
+    )
 
 
 @pytest.mark.parametrize(
