@@ -41,8 +41,9 @@ PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth
 BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
 
-MAX_BATCHES = 1000
-"""Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions."""
+MAX_BATCHES, MAX_BATCHES_OF_NONE = 1000, 50
+"""Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions; and while
+no row meets them."""
 
 ROWS_PER_PROCESS = 100_000
 """Rows for which another process is started by default: it takes some three seconds to begin."""
@@ -430,18 +431,19 @@ class Synthesizer(ABC):
         if is_acceptable is None or is_acceptable.all():
             return learned
         missing = np.flatnonzero(~is_acceptable)
-        found, n_found = [], 0
+        found, n_found, n_drawn = [], 0, 0
         more_seed = int(np.random.SeedSequence((seed, batch, 1)).generate_state(1)[0])
         more = range(MAX_BATCHES)
         for rows in self._sample_batches(MAX_BATCHES * BATCH_ROWS, more, seed=more_seed, log=silent, **arguments):
             accepted = rows[self.preparation.is_acceptable(rows, conditions)]
             n_found += len(accepted)
+            n_drawn += len(rows)
             found.append(accepted)
-            if n_found >= len(missing):
+            if n_found >= len(missing) or (not n_found and n_drawn >= MAX_BATCHES_OF_NONE * BATCH_ROWS):
                 break
-        else:
+        if n_found < len(missing):
             raise ModelError(
-                f"of {MAX_BATCHES * BATCH_ROWS:,} rows that the model generated, {n_found:,} met "
+                f"of {n_drawn:,} rows that the model generated, {n_found:,} met "
                 f"{dict(conditions) or 'the ranges of the train rows'} in columns that are computed from others: too "
                 "rare to be sampled. Loosen the conditions, or state them on the columns that these are computed from."
             )

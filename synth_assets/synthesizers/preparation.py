@@ -362,6 +362,11 @@ class Preparation(BaseModel):
                     "columns, or publish_text: true, and fit again."
                 )
             if name in self.formulas:
+                if not column.nullable and re.fullmatch(r"(?i)\s*is\s+null\s*", conditions[name]):
+                    raise ModelError(
+                        f"condition {name} {conditions[name]} cannot be met: no train row has a missing value in this "
+                        "column."
+                    )
                 del restricted[name]
                 meets(np.zeros(0), self._plain(name, conditions[name]), name, self.formulas[name])
                 continue
