@@ -644,7 +644,7 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
         return None
     bare = others.str.replace(_SIGNS, "", regex=True)
     units = others.str.extract(_UNIT, expand=False)
-    if units.nunique(dropna=False) == 1 and len(others) == len(unique):
+    if units.notna().all() and units.nunique() == 1 and len(others) == len(unique):
         bare = bare.str.replace(_UNIT, "", regex=True)
     if pd.to_numeric(bare, errors="coerce").notna().all():
         return (

@@ -41,7 +41,7 @@ PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth
 BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
 
-MAX_BATCHES, MAX_BATCHES_OF_NONE = 1000, 50
+MAX_BATCHES, MAX_BATCHES_OF_NONE = 1000, 20
 """Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions; and while
 no row meets them."""
 

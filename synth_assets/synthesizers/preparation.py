@@ -94,7 +94,7 @@ class Preparation(BaseModel):
     key_rows : dict of str to KeyRows
         How often keys repeat, by column; of the columns where they may.
     text_forms : dict of str to TextForm
-        The form of the texts that are codes, which are learned as numbers, by column.
+        The forms of the texts that are codes, which are learned as numbers, by column.
     date_parts : dict of str to DatePart
         What columns state of dates, by column: a synthetic row states it of its own date.
     durations : dict of str to Formula
@@ -403,7 +403,7 @@ class Preparation(BaseModel):
             )
             lines.append(f"text is left out: {', '.join(names)}; {how}")
         if self.text_forms:
-            lines.append(f"text that has one form is learned as numbers: {', '.join(self.text_forms)}")
+            lines.append(f"text that has a few forms is learned as numbers: {', '.join(self.text_forms)}")
         if self.date_parts:
             parts = (f"{name} of {stated.of}" for name, stated in self.date_parts.items())
             lines.append(f"parts of dates are computed: {', '.join(parts)}")

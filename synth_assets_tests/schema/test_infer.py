@@ -249,6 +249,7 @@ def test_names_that_look_like_values_are_noticed(rows: list[list[str]], is_notic
             "holds dates in several formats, such as '2024-07-01', '2.7.2024': write them in one format",
         ),
         ([f"A{i}" for i in range(40)], None),
+        ([f"{i} Main St" for i in range(40)], None),
         ([f"{i:04d}" for i in range(0, 400, 9)] + ["x"], None),
     ],
 )
