@@ -181,7 +181,7 @@ def _stated(values: pd.Series, times: pd.Series, part: str) -> dict[int, int | s
 
 
 def _forms(texts: pd.Series, letters: str) -> tuple[tuple[tuple[str, ...], ...], ...] | None:
-    """Return the forms of different texts in which letters are one place each, or sequences of them; None for no codes."""
+    """Return the forms of texts in which letters, one or a sequence of them, are a place; None if they are no codes."""
     if len(texts) < MIN_CODES or _shapes(texts[:_SAMPLE], letters).nunique() > MAX_FORMS:
         return None
     shapes = _shapes(texts, letters)
