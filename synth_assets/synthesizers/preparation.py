@@ -13,7 +13,17 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError
-from synth_assets.schema.columns import Categorical, Column, Id, NumericColumn, Text, TimeColumn
+from synth_assets.schema.columns import (
+    FALSE_TEXTS,
+    TRUE_TEXTS,
+    Boolean,
+    Categorical,
+    Column,
+    Id,
+    NumericColumn,
+    Text,
+    TimeColumn,
+)
 from synth_assets.schema.number_formats import NumberFormat
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
@@ -375,6 +385,8 @@ class Preparation(BaseModel):
                     f"condition {name} {conditions[name]} cannot be met: text takes `is null` and `is not null`."
                 )
             restricted[name] = self._plain(name, conditions[name])
+            if isinstance(column, Boolean):
+                restricted[name] = _with_booleans(conditions[name])
             if name not in self.hidden_labels:
                 continue
             condition = conditions[name]
@@ -441,6 +453,17 @@ def _with_numbers(condition: str, format_: NumberFormat) -> str:
         return f"{operator} {format_.read(pd.Series([value.strip(_QUOTES)]))[0]}"
 
     return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
+
+
+def _with_booleans(condition: str) -> str:
+    """Return a condition in which true and false are written so, whatever the source writes."""
+
+    def plain(match: re.Match[str]) -> str:
+        operator, value = match.groups()
+        text = value.strip(_QUOTES).lower()
+        return f"{operator} {'true' if text in TRUE_TEXTS else 'false' if text in FALSE_TEXTS else value}"
+
+    return re.sub(r"(==|!=)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
 
 
 def _learned_names(schema: TableSchema) -> list[str]:
