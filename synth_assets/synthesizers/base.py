@@ -41,9 +41,9 @@ PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth
 BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
 
-MAX_BATCHES, MAX_BATCHES_OF_NONE = 1000, 20
-"""Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions; and while
-no row meets them."""
+FIRST_MORE_ROWS, MAX_MORE_ROWS, MAX_ROWS_OF_NONE = 16, 1_000_000, 20_000
+"""Rows that are drawn to replace those of a batch whose computed columns do not meet conditions: at first, then twice as
+many again and again; at most; and at most while none meets them."""
 
 ROWS_PER_PROCESS = 100_000
 """Rows for which another process is started by default: it takes some three seconds to begin."""
@@ -431,16 +431,18 @@ class Synthesizer(ABC):
         if is_acceptable is None or is_acceptable.all():
             return learned
         missing = np.flatnonzero(~is_acceptable)
-        found, n_found, n_drawn = [], 0, 0
-        more_seed = int(np.random.SeedSequence((seed, batch, 1)).generate_state(1)[0])
-        more = range(MAX_BATCHES)
-        for rows in self._sample_batches(MAX_BATCHES * BATCH_ROWS, more, seed=more_seed, log=silent, **arguments):
-            accepted = rows[self.preparation.is_acceptable(rows, conditions)]
-            n_found += len(accepted)
-            n_drawn += len(rows)
-            found.append(accepted)
-            if n_found >= len(missing) or (not n_found and n_drawn >= MAX_BATCHES_OF_NONE * BATCH_ROWS):
-                break
+        found, n_found, n_drawn, n_more = [], 0, 0, FIRST_MORE_ROWS
+        while n_found < len(missing) and n_drawn < (MAX_MORE_ROWS if n_found else MAX_ROWS_OF_NONE):
+            more_seed = int(np.random.SeedSequence((seed, batch, 1, n_drawn)).generate_state(1)[0])
+            more = range(-(-n_more // BATCH_ROWS))
+            for rows in self._sample_batches(n_more, more, seed=more_seed, log=silent, **arguments):
+                accepted = rows[self.preparation.is_acceptable(rows, conditions)]
+                n_found += len(accepted)
+                n_drawn += len(rows)
+                found.append(accepted)
+                if n_found >= len(missing):
+                    break
+            n_more = min(2 * n_more, MAX_ROWS_OF_NONE)
         if n_found < len(missing):
             raise ModelError(
                 f"of {n_drawn:,} rows that the model generated, {n_found:,} met "

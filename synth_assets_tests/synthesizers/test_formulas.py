@@ -136,8 +136,8 @@ def test_conditions_on_computed_columns_are_met() -> None:
 def test_conditions_that_no_row_meets_are_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     train = orders().dropna().reset_index(drop=True)
     model = Conditional().fit(train, infer_schema(train, private=False))
-    monkeypatch.setattr("synth_assets.synthesizers.base.MAX_BATCHES_OF_NONE", 2)
-    with pytest.raises(ModelError, match=r"of 2,000 rows that the model generated, 0 met .*too rare to be sampled"):
+    monkeypatch.setattr("synth_assets.synthesizers.base.MAX_ROWS_OF_NONE", 100)
+    with pytest.raises(ModelError, match=r"of 112 rows that the model generated, 0 met .*too rare to be sampled"):
         model.sample(5, seed=0, conditions={"total": "== 100.001"})
     with pytest.raises(ModelError, match="total is null cannot be met: no train row has a missing value"):
         model.sample(5, seed=0, conditions={"total": "is null"})
