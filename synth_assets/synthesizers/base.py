@@ -42,8 +42,8 @@ BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
 
 FIRST_MORE_ROWS, MAX_MORE_ROWS, MAX_ROWS_OF_NONE = 16, 1_000_000, 20_000
-"""Rows that are drawn to replace those of a batch whose computed columns do not meet conditions: at first, then twice as
-many again and again; at most; and at most while none meets them."""
+"""Rows that are drawn to replace those of a batch whose computed columns do not meet conditions: at first, then twice
+as many again and again; at most; and at most while none meets them."""
 
 ROWS_PER_PROCESS = 100_000
 """Rows for which another process is started by default: it takes some three seconds to begin."""

@@ -5,7 +5,8 @@ It is the same for every synthesizer, and happens around it: a synthesizer sees 
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -24,7 +25,6 @@ from synth_assets.schema.columns import (
     Text,
     TimeColumn,
 )
-from synth_assets.schema.number_formats import NumberFormat
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
 from synth_assets.synthesizers.formulas import Formula, find_durations, find_formulas, meets
@@ -310,7 +310,11 @@ class Preparation(BaseModel):
     def _plain(self, name: str, condition: str) -> str:
         column = self.table_schema.column(name)
         format_ = column.number_format if isinstance(column, NumericColumn) else None
-        return condition if format_ is None else _with_numbers(condition, format_)
+        return (
+            condition
+            if format_ is None
+            else _with_values(condition, lambda text: str(format_.read(pd.Series([text]))[0]))
+        )
 
     def solve(self, rows: pd.DataFrame, *, given: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return rows in which cells that a formula and the rest of the row determine are filled in.
@@ -386,7 +390,9 @@ class Preparation(BaseModel):
                 )
             restricted[name] = self._plain(name, conditions[name])
             if isinstance(column, Boolean):
-                restricted[name] = _with_booleans(conditions[name])
+                restricted[name] = _with_values(conditions[name], _boolean)
+            if isinstance(column, TimeColumn):
+                restricted[name] = _with_values(conditions[name], partial(_iso_time, column))
             if name not in self.hidden_labels:
                 continue
             condition = conditions[name]
@@ -445,25 +451,34 @@ def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
         )
 
 
-def _with_numbers(condition: str, format_: NumberFormat) -> str:
-    """Return a condition whose values in the format of a column are plain numbers."""
+def _with_values(condition: str, plain: Callable[[str], str]) -> str:
+    """Return a condition in which each value, without its quotes, is replaced by a plain one."""
 
-    def plain(match: re.Match[str]) -> str:
+    def replaced(match: re.Match[str]) -> str:
         operator, value = match.groups()
-        return f"{operator} {format_.read(pd.Series([value.strip(_QUOTES)]))[0]}"
+        return f"{operator} {plain(value.strip(_QUOTES))}"
 
-    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
+    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", replaced, condition, flags=re.IGNORECASE)
 
 
-def _with_booleans(condition: str) -> str:
-    """Return a condition in which true and false are written so, whatever the source writes."""
+def _boolean(text: str) -> str:
+    """Return true or false for the text of one, whatever the source writes."""
+    is_true, is_false = (text.lower() in texts for texts in (TRUE_TEXTS, FALSE_TEXTS))
+    return "true" if is_true else "false" if is_false else text
 
-    def plain(match: re.Match[str]) -> str:
-        operator, value = match.groups()
-        text = value.strip(_QUOTES).lower()
-        return f"{operator} {'true' if text in TRUE_TEXTS else 'false' if text in FALSE_TEXTS else value}"
 
-    return re.sub(r"(==|!=)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
+def _iso_time(column: TimeColumn, text: str) -> str:
+    """Return a date in the format of a column in ISO 8601, and any other one as it is."""
+    time = pd.to_datetime(text, format=column.format, errors="coerce") if column.format else pd.NaT
+    if time is not pd.NaT:
+        return str(time.isoformat())
+    if re.fullmatch(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}.*", text):
+        format_ = f", or in the format {column.format!r}" if column.format else ""
+        raise ModelError(
+            f"a condition on {column.name!r} has {text!r}, which may have the day or the month first; expected a date "
+            f"such as 2024-01-31{format_}."
+        )
+    return text
 
 
 def _learned_names(schema: TableSchema) -> list[str]:

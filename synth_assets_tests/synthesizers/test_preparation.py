@@ -303,6 +303,18 @@ def test_booleans_are_asked_for_as_the_source_writes_them() -> None:
     assert preparation.restrict({"paid": "== maybe"}) == {"paid": "== maybe"}
 
 
+def test_dates_are_asked_for_in_the_format_of_the_source() -> None:
+    days = pd.date_range("2024-01-31", periods=30)
+    rows = pd.DataFrame({"a": days.strftime("%d.%m.%Y"), "b": days.strftime("%Y-%m-%d"), "x": [1, 2] * 15})
+    schema = infer_schema(rows, private=False)
+    preparation = Preparation.fit(schema.coerce(rows, origin="x"), schema)
+
+    stated = {"a": ">= 01.02.2024 and < '2024-02-07'", "b": "== 2024-02-01"}
+    assert preparation.restrict(stated) == {"a": ">= 2024-02-01T00:00:00 and < 2024-02-07", "b": "== 2024-02-01"}
+    with pytest.raises(ModelError, match=r"'01\.02\.2024', which may have the day or the month first; expected a date"):
+        preparation.restrict({"b": "> 01.02.2024"})
+
+
 def test_codes_and_parts_of_dates_are_kept_by_a_saved_model(tmp_path: Path) -> None:
     days = pd.Series(pd.date_range("2023-01-01", periods=200, freq="D"))
     rows = pd.DataFrame({"day": days, "month": days.dt.month, "code": [f"{i * 37:04d}-{i % 7}" for i in range(200)]})

@@ -134,6 +134,7 @@ class Grid:
         distinct, counts = np.unique(numbers, return_counts=True)
         rest = numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers  # 90% may be zero
         spread = float(np.subtract(*np.quantile(rest, [0.75, 0.25]))) or _span(numbers) or size or 1.0
+        spread = min(spread, float(np.finfo("float64").max))  # a difference may be infinite
         decimals = min(math.ceil(-math.log10(spread * RELATIVE_STEP)), 15)
         nonzero = np.abs(numbers[numbers != 0])
         is_coarse = len(nonzero) and np.mean(nonzero < MIN_STEPS * 10.0**-decimals) > MAX_COARSE_SHARE
