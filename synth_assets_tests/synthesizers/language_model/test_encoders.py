@@ -20,6 +20,7 @@ from synth_assets.synthesizers.language_model.encoders import (
     RowEncoder,
     TextEncoder,
 )
+from synth_assets.synthesizers.language_model.encoders.grid import Grid
 
 DTYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "int": ("int64", st.integers(-2000, 5000)),
@@ -155,6 +156,12 @@ def test_values_over_many_orders_of_magnitude_keep_their_first_digits() -> None:
     assert values_of(column, values) == pytest.approx(values, rel=5.1e-4, abs=0)
     assert (values_of(column, values) == 0).sum() == 300
     assert column.grid.rounded_share == 1.0
+
+
+def test_numbers_whose_range_is_infinite_are_kept() -> None:
+    values = pd.Series([1.7e308, -1.7e308, 2.5] * 20)
+    grid = Grid.fit(values)
+    np.testing.assert_allclose(grid.to_values(grid.quantise(values)), values)
 
 
 def test_numbers_that_never_repeat_are_rounded_and_the_share_is_recorded() -> None:
