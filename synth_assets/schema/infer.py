@@ -330,6 +330,8 @@ def infer(
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
     if total := _total_row(frame, guesses):
         notices = (total, *notices)
+    if undivided := _undivided(frame):
+        notices = (undivided, *notices)
     if repeated := _repeated_header(frame):
         notices = (repeated, *notices)
     elif _has_values_as_names(frame, guesses):
@@ -730,6 +732,26 @@ def _repeated_header(frame: pd.DataFrame) -> str | None:
         f"{_counted(count, 'row')} {'repeats' if count == 1 else 'repeat'} the names of the columns, such as data row "
         f"{row}: they would be learned as values. Remove them from the source, and run `synth-assets init` again."
     )
+
+
+def _undivided(frame: pd.DataFrame) -> str | None:
+    """Return a sentence on a single column of text that seems to be several, between other delimiters; else None."""
+    if len(frame.columns) > 1 or not isinstance(frame.dtypes.iloc[0], pd.StringDtype):
+        return None
+    name, cells = str(frame.columns[0]).strip(), frame.iloc[:_SAMPLE, 0].dropna().str.strip()
+    for delimiter in (" ", ":", "^", "~"):
+        parts = cells.str.split(r"\s+" if delimiter == " " else delimiter, regex=delimiter == " ", expand=True)
+        names = re.split(r"\s+", name) if delimiter == " " else name.split(delimiter)
+        if len(names) == parts.shape[1] > 1 and parts.notna().all(axis=None):
+            is_number = [pd.to_numeric(parts[i], errors="coerce").notna().all() for i in parts]
+            if any(is_number) and not re.search(r"\d{4}-\d\d", str(cells.iloc[0])):
+                first = "separate them by one space, and " if "  " in cells.iloc[0] else ""
+                return (
+                    f"The source has one column, {name!r}, whose cells seem to be {len(names)}: {first}state "
+                    f"`dialect: {{ delimiter: {delimiter!r} }}` under `source` in defs.yaml, and run "
+                    "`synth-assets init` on it."
+                )
+    return None
 
 
 def _ends_with_sum(values: pd.Series) -> bool:

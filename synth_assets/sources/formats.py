@@ -128,7 +128,7 @@ def _content_of(path: Path) -> tuple[str | None, str]:
         head = file.read(64)
     if head[8:12] == b"DUCK":
         return "DuckDB database", ""
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<table", b"<?xml")):
         return "web page or XML document", ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith((b"[{", b'{"')) or (text[:1] == b"[" and text[1:].lstrip().startswith(b"{")):

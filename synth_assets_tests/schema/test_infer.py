@@ -475,6 +475,22 @@ def test_rows_that_repeat_the_header_are_noticed() -> None:
     assert infer(frame).notices[0].startswith("9 rows repeat the names of the columns, such as data row 2: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "cells", "found"),
+    [
+        ("a b", ["1 x", "2 y"], "seem to be 2: state `dialect: { delimiter: ' ' }`"),
+        ("a   b", ["1   x", "10  y"], "seem to be 2: separate them by one space, and state"),
+        ("a^b^c", ["1^x^y", "2^y^z"], "seem to be 3: state `dialect: { delimiter: '^' }`"),
+        ("full name", ["Ann Lee", "Bob Ray"], None),
+        ("a b", ["1 x", "2"], None),
+        ("time", ["10:30", "11:30"], None),
+    ],
+)
+def test_one_column_that_is_several_is_noticed(name: str, cells: list[str], found: str | None) -> None:
+    notices = infer(pd.DataFrame({name: _text(cells * 9)})).notices
+    assert [found in notice for notice in notices] == ([] if found is None else [True])
+
+
 def test_codes_with_an_e_are_no_numbers() -> None:
     assert _inferred(_text([f"{i % 9 + 1}E{i % 5}" for i in range(900)]))[0] == "categorical"
     for number in ("9E+3", "9e3", "9.0E3"):
