@@ -122,7 +122,10 @@ _UNSUPPORTED = {
 _KEY_WORDS = {"id", "ids", "uuid", "guid"}
 """Words of a name that say that unique values are keys."""
 
-_LAST_KEY_WORDS = {"key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "phone", "ssn"}
+_LAST_KEY_WORDS = {
+    *("key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "ssn", "passport"),
+    *("phone", "telephone", "tel", "mobile", "isbn", "ean"),
+}
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
 _REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
@@ -882,7 +885,7 @@ def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
         return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
-    return _numbered_key(name, unique) or _key_of_tokens(name, unique)
+    return _numbered_key(name, unique) or _key_of_digits(name, unique) or _key_of_tokens(name, unique)
 
 
 def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
@@ -900,6 +903,18 @@ def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
         return None
     why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
     return _Guess(Id(name=name, pattern="uuid"), f"unique in every row, {why}; new ones are UUIDs")
+
+
+def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts have digits at the same places alone, such as 120-28-5286, and the name says so."""
+    key_word, pattern = _key_word(name), re.sub("[0-9]", "#", unique.iloc[0])
+    if key_word is None or "#" not in pattern or "#" in unique.iloc[0] or pattern.count("#") > MAX_KEY_DIGITS:
+        return None
+    if not (unique.str.replace("[0-9]", "#", regex=True) == pattern).all():
+        return None
+    numbers = unique.str.replace("[^0-9]", "", regex=True).astype("object").map(int)
+    key = Id(name=name, pattern=pattern, start=_first_new(numbers))
+    return _Guess(key, f"unique in every row, and its name says {key_word!r}")
 
 
 def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:

@@ -176,6 +176,8 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("order_id", ["7", "3", "NA", "NA", None], {"start": 8, "missing_values": ("NA",), **GAP}),
         ("x", [f"{i:05d}" for i in range(20)], {"pattern": "#####", "start": 20}),
         ("customer_id", ["X7K2", "9", "abc-d"], {"pattern": "uuid"}),
+        ("SSN", ["120-28-5286", "078-05-1120"], {"pattern": "###-##-####", "start": 120_285_287}),
+        ("Phone", ["(555) 010-9998", "(312) 010-9999"], {"pattern": "(###) ###-####", "start": 5_550_109_999}),
         ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
     ],
 )
