@@ -39,7 +39,7 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) 
             if isinstance(column, NumericColumn) and column.name in rows
         }
     )
-    restored = {names.get(name, name): _restored(written[name], like.get(names.get(name))) for name in rows.columns}
+    restored = {names.get(name, name): restore_dtype(written[name], like.get(names.get(name))) for name in rows.columns}
     return pd.DataFrame(restored, index=rows.index)
 
 
@@ -49,7 +49,8 @@ def as_in_source(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     return rows.assign(**{column.name: column.as_in_source(rows[column.name]) for column in columns})
 
 
-def _restored(values: pd.Series, like: pd.Series | None) -> pd.Series:
+def restore_dtype(values: pd.Series, like: pd.Series | None) -> pd.Series:
+    """Convert values to the dtype of a column, where no value is lost; return them as they are if not."""
     if like is None or values.dtype == like.dtype:
         return values
     try:
