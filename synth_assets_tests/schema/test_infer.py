@@ -84,6 +84,9 @@ GAP = {"nullable": True}
         ([f"{year}-{year + 1 - 2000:02d}" for year in range(2000, 2012)], "text", {"max_length": 10}),  # seasons
         (["2024-01-31", "0000-00-00"], "date", GAP | {"missing_values": ("0000-00-00",)}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
+        (["Jan 31 2024", "Dec 1 1999"], "date", {"format": "%b %d %Y"}),
+        (["31. January 2024", "1. May 1999"], "date", {"format": "%d. %B %Y"}),
+        (["2024-Jan-31", "1999-Dec-01"], "date", {"format": "%Y-%b-%d"}),
         (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
         (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
         (["31-DEC-24", "1-Jan-99"], "date", {"format": "%d-%b-%y"}),
