@@ -134,6 +134,13 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
     }
 
 
+def _warehouse(paths: DataPaths) -> "duckdb.DuckDBPyConnection":
+    import duckdb
+
+    # Or else DuckDB takes a table that is not there yet for an object of Python that has its name.
+    return duckdb.connect(str(paths.warehouse), read_only=True, config={"python_enable_replacements": False})
+
+
 def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict[str, Any]] | None:
     # Failed gates of samples after the latest published one, or of all if none is published. None while a run holds
     # the warehouse.
@@ -142,7 +149,7 @@ def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict
     if not paths.warehouse.exists():
         return []
     try:
-        with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+        with _warehouse(paths) as connection:
             return _rows(
                 connection,
                 "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
@@ -166,7 +173,7 @@ def _failed_checks(paths: DataPaths, table: str, latest: str | None) -> list[dic
         return found
     for asset, day in (("raw", "NULL"), ("synthetic_sample", "resample_date")):
         try:
-            with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+            with _warehouse(paths) as connection:
                 found += _rows(
                     connection,
                     f"SELECT '{asset}' AS asset, CAST({day} AS VARCHAR) AS resample_date, check_name, message "
@@ -201,7 +208,7 @@ def _explain_why_nothing_is_published(paths: DataPaths) -> None:
     if not paths.warehouse.exists():
         return
     try:
-        with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+        with _warehouse(paths) as connection:
             tables = [
                 row[0] for row in connection.execute("SELECT DISTINCT schema_name FROM duckdb_tables()").fetchall()
             ]

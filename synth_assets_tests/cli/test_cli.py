@@ -395,6 +395,7 @@ def test_status_says_what_stopped_the_first_run(warehouse: Warehouse) -> None:
     warehouse.write("other", "raw_checks", checks, provenance=None)
     verdict = pd.DataFrame({"gate": ["privacy"], "blocking": [True], "passed": [False], "message": ["It copies."]})
     warehouse.write("other", "report", verdict, provenance=None, resample_date=MONDAY)
+    warehouse.write("running", "raw_checks", checks.assign(passed=True), provenance=None)  # it has no report yet
     done = CliRunner().invoke(main, ["--data", str(warehouse.paths.root), "status"])
     assert done.exit_code == 1
     assert done.stderr == "Error: nothing is published yet.\nother/raw: the check keys found: 2 keys occur.\n" + (
