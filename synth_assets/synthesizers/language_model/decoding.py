@@ -89,29 +89,31 @@ class PackedDecoder(Decoder):
 
     def forward(self) -> torch.Tensor:
         """Run the model on the tokens appended since the last call; see `Decoder.forward`."""
-        ids = torch.stack(self.pending, 1)  # (B, T)
-        has_token = ~torch.stack(self.skipped, 1) if self.ragged else None
+        ids, has_token = torch.stack(self.pending, 1), ~torch.stack(self.skipped, 1)  # (B, T)
         self.pending, self.skipped = [], []
-        if has_token is None:
-            return self._run(ids)[:, -1]
-        T = ids.shape[1]
         positions = self.lengths[:, None] + has_token.cumsum(1) - 1  # (B, T); of the token before, where one is skipped
         self.lengths = positions[:, -1] + 1
-        states = self._run(ids, positions, has_token)
-        place = (has_token * torch.arange(1, T + 1, device=self.device)).argmax(1)
-        last: torch.Tensor = states[torch.arange(self.rows, device=self.device), place]
-        if self.last is not None:
-            last = torch.where(has_token.any(1)[:, None], last, self.last)
-        self.last = last
+        place = (has_token * torch.arange(1, ids.shape[1] + 1, device=self.device)).argmax(1)
+        last = self._run(ids, positions, has_token, place)
+        if self.ragged:
+            last = last if self.last is None else torch.where(has_token.any(1)[:, None], last, self.last)
+            self.last = last
         return last
 
     @abstractmethod
     def _run(
-        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+        self, ids: torch.Tensor, positions: torch.Tensor, has_token: torch.Tensor, place: torch.Tensor
     ) -> torch.Tensor:
-        """Return the states of tokens, (B, T, C), from their ids; for ragged rows from their positions, (B, T), too.
+        """Return the states of one token of each row, (B, C).
 
-        Nothing is kept of a token that a row has not.
+        Parameters
+        ----------
+        ids, positions : torch.Tensor
+            (B, T) tokens, and their positions in their row.
+        has_token : torch.Tensor
+            (B, T) whether a row has the token; of one that it has not, nothing is kept.
+        place : torch.Tensor
+            (B) which of the T tokens the state is of.
         """
 
 
@@ -129,34 +131,32 @@ class CachedDecoder(PackedDecoder):
         is_beginning = not self.n_appended and not self.pending
         if is_beginning and len(ids) >= MIN_PROMPT and _has_attention_alone(cache):
             *shared, last = ids
-            self._run(torch.tensor([shared], device=self.device))
+            prompt = torch.tensor([shared], device=self.device)
+            positions = torch.arange(len(shared), device=self.device)[None]
+            self._run(prompt, positions, torch.ones_like(prompt, dtype=torch.bool), positions[:, -1])
             cache.batch_repeat_interleave(self.rows)
             self.lengths += len(shared)
             ids = [last]
         super().prefill(ids)
 
     def _run(
-        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+        self, ids: torch.Tensor, positions: torch.Tensor, has_token: torch.Tensor, place: torch.Tensor
     ) -> torch.Tensor:
-        T = ids.shape[1]
-        if not isinstance(self.cache, _PackedCache):
-            self.n_appended += T
+        self.n_appended += ids.shape[1]
+        if isinstance(self.cache, _PackedCache):
+            self.cache.place(positions.where(has_token, -1), self.n_appended)
+            positions = positions.clamp(min=0)
+            output = self.model(
+                input_ids=ids,
+                past_key_values=self.cache.layers,
+                use_cache=True,
+                position_ids=positions,
+                attention_mask=self._masks(positions),
+            )
+        else:
             output = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True)
-            return output.last_hidden_state  # type: ignore[no-any-return]
-        if positions is None or has_token is None:  # a prompt
-            positions = torch.arange(T, device=self.device)[None]
-            has_token = torch.ones_like(positions, dtype=torch.bool)
-        self.n_appended += T
-        self.cache.place(positions.where(has_token, -1), self.n_appended)
-        positions = positions.clamp(min=0)
-        output = self.model(
-            input_ids=ids,
-            past_key_values=self.cache.layers,
-            use_cache=True,
-            position_ids=positions,
-            attention_mask=self._masks(positions),
-        )
-        return output.last_hidden_state  # type: ignore[no-any-return]
+        states: torch.Tensor = output.last_hidden_state
+        return states[torch.arange(len(ids), device=self.device), place]
 
     def _masks(self, positions: torch.Tensor) -> Any:
         """Return what is added to attention scores, (B, 1, T, S); by the type of a layer where a model has several."""

@@ -9,12 +9,16 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch.nn.functional import gelu, layer_norm, rms_norm
+from torch.nn.functional import gelu, layer_norm, rms_norm, silu
 
-from synth_assets.synthesizers.language_model.decoding import MIN_ROWS_PER_PREFIX, PackedDecoder
+from synth_assets.synthesizers.language_model.decoding import PackedDecoder
 
 Linear = tuple[torch.Tensor, torch.Tensor | None]
 """Weights (in, out), and biases (out) if there are any."""
+
+MIN_ROWS_PER_PREFIX = 1.25
+"""Prefixes are shared while there are at least this many rows for each distinct one: fewer than on a CPU, since a GPU
+reorders its cache faster."""
 
 LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
@@ -51,50 +55,60 @@ def _is_power_of_two(n: int) -> bool:
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A layer: what it adds to the residual stream by attention, and by the MLP."""
+class _Norm:
+    """A norm of what earlier layers have written, to which it adds their biases."""
 
-    attention_norm: Callable[[torch.Tensor], torch.Tensor]
+    shift: torch.Tensor | None  # (C) the biases, in single precision
+    weight: torch.Tensor
+    bias: torch.Tensor | None  # of a layer norm
+    epsilon: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return normalise(x, self.shift, self.weight, self.bias, self.epsilon)
+
+    @classmethod
+    def of_gpt2(cls, norm: Any, shift: torch.Tensor | None) -> "_Norm":
+        return cls(shift, norm.weight, norm.bias, norm.eps)
+
+    @classmethod
+    def of_llama(cls, norm: Any, shift: torch.Tensor | None) -> "_Norm":
+        return cls(shift, norm.weight, None, norm.variance_epsilon)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer: what it adds to the residual stream by attention, and by the MLP, but for the biases."""
+
+    attention_norm: _Norm
     qkv: Linear
     attention_out: Linear
-    mlp_norm: Callable[[torch.Tensor], torch.Tensor]
-    mlp_in: Linear
-    activation: Callable[[torch.Tensor], torch.Tensor]
+    mlp_in: Callable[[torch.Tensor], torch.Tensor]  # up to its activation
     mlp_out: Linear
 
     @classmethod
-    def of_gpt2(cls, block: Any) -> "_Layer":
+    def of_gpt2(cls, block: Any, shift: torch.Tensor | None) -> "_Layer":
         attn, mlp = block.attn, block.mlp
+        mlp_norm = _Norm.of_gpt2(block.ln_2, _sum(shift, attn.c_proj.bias))
         return cls(
-            attention_norm=_layer_norm(block.ln_1),
+            attention_norm=_Norm.of_gpt2(block.ln_1, shift),
             qkv=(attn.c_attn.weight, attn.c_attn.bias),
             attention_out=(attn.c_proj.weight, attn.c_proj.bias),
-            mlp_norm=_layer_norm(block.ln_2),
-            mlp_in=(mlp.c_fc.weight, mlp.c_fc.bias),
-            activation=lambda x: gelu(x, approximate="tanh"),
+            mlp_in=lambda x: linear_and_gelu(mlp_norm(x), mlp.c_fc.weight, mlp.c_fc.bias),
             mlp_out=(mlp.c_proj.weight, mlp.c_proj.bias),
         )
 
     @classmethod
-    def of_llama(cls, layer: Any) -> "_Layer":
+    def of_llama(cls, layer: Any, shift: torch.Tensor | None) -> "_Layer":
         attn, mlp = layer.self_attn, layer.mlp
+        mlp_norm = _Norm.of_llama(layer.post_attention_layernorm, _sum(shift, attn.o_proj.bias))
+        gate_up = _side_by_side(mlp.gate_proj, mlp.up_proj)
         return cls(
-            attention_norm=_rms_norm(layer.input_layernorm),
+            attention_norm=_Norm.of_llama(layer.input_layernorm, shift),
             qkv=_side_by_side(attn.q_proj, attn.k_proj, attn.v_proj),
             attention_out=_side_by_side(attn.o_proj),
-            mlp_norm=_rms_norm(layer.post_attention_layernorm),
-            mlp_in=_side_by_side(mlp.gate_proj, mlp.up_proj),
-            activation=silu_and_multiply,
+            mlp_in=lambda x: silu_and_multiply(_linear(mlp_norm(x), gate_up)),
             mlp_out=_side_by_side(mlp.down_proj),
         )
-
-
-def _layer_norm(norm: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
-
-
-def _rms_norm(norm: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: rms_norm(x, x.shape[-1:], norm.weight, norm.variance_epsilon)
 
 
 def _side_by_side(*modules: Any) -> Linear:
@@ -103,14 +117,14 @@ def _side_by_side(*modules: Any) -> Linear:
     return weight, bias
 
 
+def _sum(*biases: torch.Tensor | None) -> torch.Tensor | None:
+    found = [bias.float() for bias in biases if bias is not None]
+    return torch.stack(found).sum(0) if found else None
+
+
 def _linear(x: torch.Tensor, linear: Linear) -> torch.Tensor:
     weight, bias = linear
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
-
-
-def _add(x: torch.Tensor, y: torch.Tensor, linear: Linear) -> torch.Tensor:
-    weight, bias = linear
-    return torch.addmm(x, y, weight) if bias is None else torch.addmm(bias, y, weight).add_(x)
 
 
 class FusedLayers:
@@ -124,12 +138,15 @@ class FusedLayers:
         self.is_gpt2 = config.model_type == "gpt2"
         if self.is_gpt2:
             self.position_embeddings = body.wpe.weight
-            self.layers = [_Layer.of_gpt2(block) for block in body.h]
-            self.norm = _layer_norm(body.ln_f)
         else:
             self.frequencies = body.rotary_emb.inv_freq.float()
-            self.layers = [_Layer.of_llama(layer) for layer in body.layers]
-            self.norm = _rms_norm(body.norm)
+        self.layers: list[_Layer] = []
+        shift = None
+        for each in body.h if self.is_gpt2 else body.layers:
+            layer = _Layer.of_gpt2(each, shift) if self.is_gpt2 else _Layer.of_llama(each, shift)
+            shift = _sum(shift, layer.attention_out[1], layer.mlp_out[1])
+            self.layers.append(layer)
+        self.norm = _Norm.of_gpt2(body.ln_f, shift) if self.is_gpt2 else _Norm.of_llama(body.norm, shift)
 
     def rotations(self, length: int) -> torch.Tensor | None:
         """Return the cosines and the sines of each position, (T, hs), in single precision, if keys are rotated."""
@@ -165,25 +182,26 @@ class FusedDecoder(PackedDecoder):
         self.caches = [self.fused.embeddings.new_zeros(shape) for _ in self.fused.layers]
 
     def _run(
-        self, ids: torch.Tensor, positions: torch.Tensor | None = None, has_token: torch.Tensor | None = None
+        self, ids: torch.Tensor, positions: torch.Tensor, has_token: torch.Tensor, place: torch.Tensor
     ) -> torch.Tensor:
-        T = ids.shape[1]
-        if positions is None or has_token is None:
-            positions = torch.arange(self.n_appended, self.n_appended + T, device=self.device).expand_as(ids)
-            has_token = torch.ones_like(ids, dtype=torch.bool)
-        self.n_appended += T
+        self.n_appended += ids.shape[1]
         end = min(self.n_appended, self.max_length)
         if self.prefix_index is not None:
             rows = self._share_prefixes(self.prefix_index, ids.where(has_token, -1))
-            ids, positions, has_token = (each[rows] for each in (ids, positions, has_token))
+            ids, positions, has_token, place = (each[rows] for each in (ids, positions, has_token, place))
+        B, T = ids.shape
         x = self.fused.embed(ids.flatten(), positions.clamp(min=0).flatten())
         positions = positions.where(has_token, -1).int()
         for layer, cache in zip(self.fused.layers, self.caches, strict=True):
             qkv = _linear(layer.attention_norm(x), layer.qkv)
             store(qkv, cache, positions, self.cos_sin)
-            x = _add(x, attend(qkv, cache, positions, end, self.fused.hs**-0.5), layer.attention_out)
-            x = _add(x, layer.activation(_linear(layer.mlp_norm(x), layer.mlp_in)), layer.mlp_out)
-        states: torch.Tensor = self.fused.norm(x).view(*ids.shape, -1)
+            if cache is self.caches[-1] and T > 1:  # of other tokens, no state is needed
+                wanted = torch.arange(0, B * T, T, device=self.device) + place
+                x, qkv, positions = x[wanted], qkv[wanted], positions.flatten()[wanted, None]
+            y = attend(qkv, cache, positions, end, self.fused.hs**-0.5)
+            x.addmm_(y, layer.attention_out[0])  # biases are added by the norms
+            x.addmm_(layer.mlp_in(x), layer.mlp_out[0])
+        states: torch.Tensor = self.fused.norm(x)
         return states if self.prefix_index is None else states[self.prefix_index]
 
     def _share_prefixes(self, before: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -257,6 +275,27 @@ def attend(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, end:
     return torch.einsum("bkgts,bksd->btkgd", att, values).reshape(B * T, -1)
 
 
+def normalise(
+    x: torch.Tensor, shift: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None, epsilon: float
+) -> torch.Tensor:
+    """Return the norm of states, (n, C), to which `shift` is added: a layer norm if it has a bias, else an RMS norm."""
+    if x.is_cuda:
+        from synth_assets.synthesizers.language_model import triton_kernels
+
+        return triton_kernels.normalise(x, shift, weight, bias, epsilon)
+    x = x if shift is None else x + shift.to(x.dtype)
+    if bias is None:
+        return rms_norm(x, x.shape[-1:], weight, epsilon)
+    return layer_norm(x, x.shape[-1:], weight, bias, epsilon)
+
+
+def linear_and_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return the GELU, by its approximation with tanh, of a linear layer: (n, in) -> (n, out)."""
+    if x.is_cuda:
+        return torch._addmm_activation(bias, x, weight, use_gelu=True)  # one kernel
+    return gelu(torch.addmm(bias, x, weight), approximate="tanh")
+
+
 def silu_and_multiply(x: torch.Tensor) -> torch.Tensor:
     """Return the product of the second half of the columns and of the SiLU of the first half, (n, 2 * c) -> (n, c)."""
     if x.is_cuda:
@@ -264,4 +303,4 @@ def silu_and_multiply(x: torch.Tensor) -> torch.Tensor:
 
         return triton_kernels.silu_and_multiply(x)
     gate, up = x.chunk(2, 1)
-    return torch.nn.functional.silu(gate) * up
+    return silu(gate) * up

@@ -81,7 +81,7 @@ class Generator:
             cannot keep them, and is not to be used. The first token does not count: it has the same probability in all
             rows with the same bounds.
         """
-        randoms = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+        randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
         quantised = np.full((n, self.row_encoder.n_cells), MISSING, np.int64)
         log_weights = torch.zeros(n, device=self.device)
         decoder = decoder_for(self.model, n, ragged=self.trie.is_ragged, max_length=self.trie.max_length)
@@ -123,17 +123,21 @@ class Generator:
         index = torch.zeros(n, dtype=torch.long, device=self.device)
         kept = torch.zeros(n, device=self.device)
         is_complete = has_ended
-        for depth, level in enumerate(self.levels[part.first_slot]):
-            # A token without an alternative is appended without a look at the states before it.
-            logits = (
-                torch.zeros(n, 1, device=self.device) if level.is_forced else level.logits(decoder.forward())
-            )  # (n, u)
-            masked = torch.where(level.leads_to(allowed, node), logits, NEG_INF)
-            choice, is_stuck = _stratified_choice(masked, randoms)
-            if allowed is not in_train and depth >= n_uncounted:
-                valid = torch.where(level.leads_to(in_train, node), logits, NEG_INF)
-                share = (masked.logsumexp(1) - valid.logsumexp(1)).nan_to_num(nan=NEG_INF, neginf=NEG_INF)
-                kept += torch.where(is_complete, 0.0, share)
+        levels = self.levels[part.first_slot]
+        n_allowed = _cumulative(allowed, levels)
+        n_in_train = n_allowed if allowed is in_train else _cumulative(in_train, levels)
+        for depth, level in enumerate(levels):
+            leads_on = level.leads_to(allowed, n_allowed, node)
+            if level.is_forced:  # appended without a look at the states before it
+                choice, is_stuck = torch.zeros_like(node), ~leads_on[:, 0]
+            else:
+                logits = level.logits(decoder.forward())  # (n, u)
+                masked = torch.where(leads_on, logits, NEG_INF)
+                choice, is_stuck = _stratified_choice(masked, randoms)
+                if allowed is not in_train and depth >= n_uncounted:
+                    valid = torch.where(level.leads_to(in_train, n_in_train, node), logits, NEG_INF)
+                    share = (masked.logsumexp(1) - valid.logsumexp(1)).nan_to_num(nan=NEG_INF, neginf=NEG_INF)
+                    kept += torch.where(is_complete, 0.0, share)
             kept = kept.masked_fill(is_stuck & ~is_complete, NEG_INF)
             # A row that is stuck continues with any token, since all rows of a batch advance together.
             choice = torch.where(is_stuck, level.any_token[node], choice)
@@ -242,16 +246,29 @@ class _Level:
         hidden = hidden.to(self.weight.dtype)
         return (hidden @ self.weight if self.bias is None else torch.addmm(self.bias, hidden, self.weight)).float()
 
-    def leads_to(self, allowed: torch.Tensor, node: torch.Tensor) -> torch.Tensor:
-        """Return, for each row's node, whether each token leads to an index that is allowed: (n, u) or (1, u)."""
+    def leads_to(self, allowed: torch.Tensor, counts: torch.Tensor, node: torch.Tensor) -> torch.Tensor:
+        """Return, for each row's node, whether each token leads to an index that is allowed: (n, u) or (1, u).
+
+        Parameters
+        ----------
+        allowed, counts : torch.Tensor
+            (n, K) or (1, K) whether each index is allowed; and, of a part with several levels, how many of those before
+            each are, (n, K + 1) or (1, K + 1).
+        node : torch.Tensor
+            (n) each row's node of the level.
+        """
         if self.is_last:
             # Each token leads to one index.
             return allowed[:, self.child_first[0]]
-        counts = torch.nn.functional.pad(allowed.cumsum(1), (1, 0)).expand(len(node), -1)  # (n, K + 1)
+        counts = counts.expand(len(node), -1)
         first, last = self.child_first[node], self.child_last[node]  # (n, u)
         exists = last >= 0
         last = last.clamp(min=0) + 1
         return exists & (counts.gather(1, last) > counts.gather(1, first.clamp(max=counts.shape[1] - 1)))
+
+
+def _cumulative(allowed: torch.Tensor, levels: Sequence[_Level]) -> torch.Tensor:
+    return allowed if levels[0].is_last else torch.nn.functional.pad(allowed.cumsum(1), (1, 0))
 
 
 def _stratified_choice(logits: torch.Tensor, randoms: Sequence[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -265,9 +282,12 @@ def _stratified_choice(logits: torch.Tensor, randoms: Sequence[torch.Generator])
     Returns the index of each row's token, (n), and whether the row has no token to choose, (n).
     """
     m = len(logits) // len(randoms)
-    strata = [torch.randperm(m, generator=random, device=logits.device) for random in randoms]
-    within = [torch.rand(m, generator=random, device=logits.device, dtype=torch.float64) for random in randoms]
+    # Drawn by the CPU, which needs less time for a few numbers than a GPU for its launches.
+    strata = [torch.randperm(m, generator=random) for random in randoms]
+    within = [torch.rand(m, generator=random, dtype=torch.float64) for random in randoms]
     uniform = (torch.cat(strata) + torch.cat(within)) / m
+    if logits.is_cuda:
+        uniform = uniform.pin_memory().to(logits.device, non_blocking=True)
     cumulative = logits.softmax(1).cumsum(1, dtype=torch.float64)
     # Scaled by the last sum, which rounding may leave short of 1: a token of zero probability is never chosen.
     total = cumulative[:, -1]

@@ -5,7 +5,7 @@ Importing this module imports torch: do so inside functions only.
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -82,9 +82,8 @@ LARGE_MODEL_ROWS = 100
 """Rows that a large model generates in parallel on a CPU, whatever is asked for: one of 135 million weights keeps 5 MB
 of keys and values for a row of 100 tokens, and products over more rows are a sixth faster at most."""
 
-GPU_ROWS = 10_000
-"""Maximum number of rows that a GPU generates in parallel."""
-
+GPU_ROWS = 20_000
+"""Maximum number of rows that a GPU generates in parallel. The more, the more of them share their beginnings."""
 PARTICLES = 64
 """Completions drawn for a row with missing cells, of which one is chosen by its weight."""
 
@@ -233,7 +232,7 @@ class RowModel:
         checkpoints_dir: Path,
         log: Log,
     ) -> list[dict[str, float]]:
-        """Train each model, and return the losses of the first. Small ones are trained at the same time, in threads."""
+        """Train each model, and return the losses of the first. On a CPU, small ones are trained in threads."""
         is_cancelled, n_models = Event(), len(self.models)
 
         def train_one(number: int, log: Log) -> list[dict[str, float]]:
@@ -253,7 +252,9 @@ class RowModel:
             return train_one(0, log)
         log(f"training {n_models} models, each of which will draw an equal share of a sample")
         # Threads have one random state of torch, on which dropout depends, and one place among the group's processes.
-        is_apart = is_small(self.model) and not settings.scratch.dropout and current_group().size == 1
+        # On a GPU, nothing else may run while the graph of a step is captured.
+        is_apart = self.model.device.type == "cpu" and is_small(self.model) and not settings.scratch.dropout
+        is_apart &= current_group().size == 1
         lines: SimpleQueue[str | None] = SimpleQueue()  # and None where a model is trained
         with ThreadPoolExecutor(min(cores(), n_models) if is_apart else 1) as threads:
             fits = [threads.submit(train_one, number, partial(_put, lines, number + 1)) for number in range(n_models)]
@@ -350,12 +351,16 @@ class RowModel:
         done = 0
         with threads_for(self.model):
             generator = self._generator(temperature)
-            for start in range(0, len(batches), together):
-                numbers = batches[start : start + together]
+
+            def draw(numbers: range) -> list[np.ndarray]:
                 wanted = [min(batch_rows, n - number * batch_rows) for number in numbers]
                 seeds = [derive_seed(seed, number) for number in numbers]
                 bounds = bounds_for(drawn_rows * len(numbers))
-                for quantised in self._accepted(generator, drawn_rows, wanted, bounds, seeds, conditions or {}):
+                return self._accepted(generator, drawn_rows, wanted, bounds, seeds, conditions or {})
+
+            groups = [batches[start : start + together] for start in range(0, len(batches), together)]
+            for group in _one_ahead(draw, groups) if self._is_on_gpu else map(draw, groups):
+                for quantised in group:
                     yield self.row_encoder.to_frame(quantised)
                     done += len(quantised)
                     now = time.monotonic()
@@ -370,9 +375,13 @@ class RowModel:
         ]
         return generators[0] if len(generators) == 1 else EnsembleGenerator(generators)
 
+    @property
+    def _is_on_gpu(self) -> bool:
+        return bool(next(self.model.parameters()).device.type == "cuda")
+
     def _batches_at_once(self, batch_rows: int) -> int:
         """Return how many batches are generated together: on a GPU, as many as keep it busy and fit in its memory."""
-        if next(self.model.parameters()).device.type != "cuda":
+        if not self._is_on_gpu:
             return 1
         return max(1, min(GPU_ROWS, rows_cached(self.model, self.trie.max_length)) // batch_rows)
 
@@ -489,6 +498,19 @@ def _share_of_pretraining(stage: Stage, number: int, n_models: int) -> Stage:
 
 def _put(lines: "SimpleQueue[str | None]", number: int, line: str) -> None:
     lines.put(f"model {number}: {line}")
+
+
+def _one_ahead(function: Callable[[range], list[np.ndarray]], items: Sequence[range]) -> Iterator[list[np.ndarray]]:
+    """Yield results in order; a thread computes the next one while the caller works on the one before."""
+    with ThreadPoolExecutor(1) as thread:
+        pending = None
+        for item in items:
+            following = thread.submit(function, item)
+            if pending is not None:
+                yield pending.result()
+            pending = following
+        if pending is not None:
+            yield pending.result()
 
 
 def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

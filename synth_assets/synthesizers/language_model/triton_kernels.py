@@ -7,11 +7,17 @@ import torch
 import triton
 import triton.language as tl
 
-BLOCK = 64
+BLOCK = 32
 """Keys that are read at once."""
 
 MAX_QUERIES = 64
 """Queries of a program."""
+
+ATTENTION_WARPS, NORM_WARPS, GATE_WARPS = 1, 4, 4
+"""Warps of a program. On an H200, attention so takes a quarter less time than with four of them and 64 keys."""
+
+NORM_ROWS, GATES = 2, 2048
+"""States, and channels of one, that a program reads."""
 
 
 def store(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, cos_sin: torch.Tensor | None) -> None:
@@ -99,6 +105,7 @@ def attend(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, end:
         queries,
         BLOCK,
         triton.cdiv(end, BLOCK),
+        num_warps=ATTENTION_WARPS,
     )
     return y
 
@@ -153,18 +160,73 @@ def _attend(
     tl.store(target, found.to(q.dtype), mask=is_query[:, None])
 
 
+def normalise(
+    x: torch.Tensor, shift: torch.Tensor | None, weight: torch.Tensor, bias: torch.Tensor | None, epsilon: float
+) -> torch.Tensor:
+    """Compute what `fused_decoding.normalise` states."""
+    n, width = x.shape
+    y = torch.empty_like(x)
+    _normalise[(triton.cdiv(n, NORM_ROWS),)](
+        x,
+        weight if shift is None else shift,
+        weight,
+        weight if bias is None else bias,
+        y,
+        n,
+        epsilon,
+        width,
+        shift is not None,
+        bias is not None,
+        NORM_ROWS,
+        triton.next_power_of_2(width),
+        num_warps=NORM_WARPS,
+    )
+    return y
+
+
+@triton.jit(do_not_specialize=["n"])
+def _normalise(
+    x,
+    shift,
+    weight,
+    bias,
+    y,
+    n,
+    epsilon,
+    width: tl.constexpr,
+    HAS_SHIFT: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    i = tl.arange(0, WIDTH)[None, :]
+    is_channel = i < width
+    is_state = (row < n) & is_channel
+    states = tl.load(x + row * width + i, mask=is_state, other=0.0).to(tl.float32)
+    if HAS_SHIFT:
+        states += tl.load(shift + i, mask=is_channel, other=0.0)
+    if HAS_BIAS:
+        states = tl.where(is_channel, states - (tl.sum(states, 1) / width)[:, None], 0.0)
+    states *= tl.rsqrt(tl.sum(states * states, 1) / width + epsilon)[:, None]
+    states *= tl.load(weight + i, mask=is_channel, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        states += tl.load(bias + i, mask=is_channel, other=0.0).to(tl.float32)
+    tl.store(y + row * width + i, states.to(y.dtype.element_ty), mask=is_state)
+
+
 def silu_and_multiply(x: torch.Tensor) -> torch.Tensor:
     """Compute what `fused_decoding.silu_and_multiply` states."""
     n, width = x.shape[0], x.shape[1] // 2
     y = x.new_empty(n, width)
-    _silu_and_multiply[(n, triton.cdiv(width, 1024))](x, y, width, 1024)
+    _silu_and_multiply[(n, triton.cdiv(width, GATES))](x, y, width, GATES, num_warps=GATE_WARPS)
     return y
 
 
 @triton.jit
-def _silu_and_multiply(x, y, width, BLOCK: tl.constexpr):
+def _silu_and_multiply(x, y, width, GATES: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
-    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    i = tl.program_id(1) * GATES + tl.arange(0, GATES)
     gate = tl.load(x + row * 2 * width + i, mask=i < width).to(tl.float32)
     up = tl.load(x + row * 2 * width + width + i, mask=i < width).to(tl.float32)
     tl.store(y + row * width + i, (gate * tl.sigmoid(gate) * up).to(y.dtype.element_ty), mask=i < width)

@@ -4,7 +4,8 @@ Each operation first goes through torch's `FakeTensorMode`, whose tensors have a
 where the tensors of an operation lie on different devices. Autocast is the one for CPUs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +20,7 @@ from synth_assets.synthesizers.language_model import graphs
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 ATEN = torch.ops.aten
 TO, TENSOR, AS_TENSOR, AUTOCAST = torch.Tensor.to, torch.tensor, torch.as_tensor, torch.autocast
+SUBMIT = ThreadPoolExecutor.submit
 UNDECIDABLE = (
     fake_tensor.DataDependentOutputException,
     fake_tensor.DynamicOutputShapeException,
@@ -134,6 +136,16 @@ class _Pretending(TorchDispatchMode):
         return run(func, args, kwargs or {})
 
 
+def submit(threads: ThreadPoolExecutor, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+    """Take the place of `ThreadPoolExecutor.submit`: a mode of torch holds in one thread."""
+
+    def pretending() -> Any:
+        with _Pretending():
+            return function(*args, **kwargs)
+
+    return SUBMIT(threads, pretending)
+
+
 @contextmanager
 def fake_cuda() -> Iterator[None]:
     """Pretend that this machine has a GPU."""
@@ -150,6 +162,7 @@ def fake_cuda() -> Iterator[None]:
             (torch, "autocast", lambda device_type, *args, **kwargs: AUTOCAST("cpu", *args, **kwargs)),
             (torch, "Generator", Generator),
             (torch.Tensor, "to", to),
+            (ThreadPoolExecutor, "submit", submit),
         ):
             stack.enter_context(patch.object(owner, name, value))
         stack.enter_context(_Pretending())

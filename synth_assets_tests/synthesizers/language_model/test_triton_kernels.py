@@ -40,6 +40,15 @@ def test_keys_and_values_are_stored_and_attended_to(
     torch.testing.assert_close(found, fused_decoding.attend(qkv, cache, positions, end, 0.3), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_states_are_normalised(kernels: Any, has_bias: bool) -> None:
+    random = torch.Generator().manual_seed(1)
+    x, weight, bias = (torch.randn(*shape, generator=random) for shape in ((6, 24), (24,), (24,)))
+    for options in ((None, weight, None), (bias, weight, bias if has_bias else None)):
+        expected = fused_decoding.normalise(x, *options, 0.1)
+        torch.testing.assert_close(kernels.normalise(x, *options, 0.1), expected)
+
+
 def test_gates_are_multiplied(kernels: Any) -> None:
     x = torch.randn(5, 2 * 1500, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(kernels.silu_and_multiply(x), fused_decoding.silu_and_multiply(x))
