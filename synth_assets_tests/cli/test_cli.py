@@ -369,7 +369,8 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     checks = pd.DataFrame(
         {"check_name": ["labels", "is_real"], "blocking": [True, False], "passed": False, "message": "'X' is new."}
     )
-    toy.warehouse.write("other", "raw_checks", checks, provenance=None)
+    for table in ("other", "unpublished"):
+        toy.warehouse.write(table, "raw_checks", checks, provenance=None)
     for day in (MONDAY, TUESDAY):
         toy.warehouse.write("other", "synthetic_sample_checks", checks, provenance=None, resample_date=day)
     toy.publish(spec("other", [*TABLES, "regression_comparison"]))
@@ -384,6 +385,7 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     assert [line for line in lines if "the check" in line] == [
         "other/raw: the check labels found: 'X' is new.",
         f"other/synthetic_sample of {TUESDAY}: the check labels found: 'X' is new.",
+        "unpublished/raw: the check labels found: 'X' is new.",
     ]
     assert "a       0.100  0.250" in lines
     assert "forest     real        r2      0.500  0.375   0.625" in lines
