@@ -339,6 +339,16 @@ def test_residuals_keep_the_last_two_digits() -> None:
     assert written.str[-2:].tolist() == [f"{value:.4f}"[-2:] for value in table["whole"]]
 
 
+def test_residuals_that_are_far_shorter_than_the_last_two_digits_are_codes_themselves() -> None:
+    rng = np.random.default_rng(0)
+    net = rng.normal(200, 70, 500).round()
+    gross = (net * 1.19 + np.abs(rng.normal(0, 4, 500))).round()
+    column = RowEncoder.fit(pd.DataFrame({"net": net, "gross": gross}), ["net", "gross"]).columns[1]
+    assert isinstance(column, NumericEncoder)
+    assert column.predictor is not None
+    assert column.cardinality < 40
+
+
 def test_column_order_comes_first() -> None:
     table = sums().assign(kind="x")
     row_encoder = RowEncoder.fit(table, ["whole", "kind"])
