@@ -85,7 +85,9 @@ def synthesize(
     rows = _integer(rows, "rows", "the number of synthetic rows, at least 1", least=1)
     seed = _integer(seed, "seed", "an integer from 0 to 4294967295", least=0, most=2**32 - 1)
     _require_frame(frame, "the frame")
-    given, frame = frame, _with_text_names(frame)
+    given, frame, target = frame, _with_text_names(frame), None if target is None else str(target)
+    if named := [repr(name) for name in frame.index.names if name is not None]:
+        _LOGGER.warning("Left out: the index, %s. Call reset_index() to have it learned.", ", ".join(named))
     chosen = _create(synthesizer)
     is_inferred = schema is None
     schema = chosen.written_schema(_resolve_schema(frame, schema, target, private=private, origin="the frame"))
@@ -170,6 +172,7 @@ def evaluate(
     --------
     >>> evaluate(synthetic, train, holdout, target="Rings").save_html("report.html")  # doctest: +SKIP
     """
+    target = None if target is None else str(target)
     frames = {"train": train, "holdout": holdout, "synthetic": synthetic}
     for name, frame in frames.items():
         _require_frame(frame, f"the {name} frame")

@@ -64,6 +64,9 @@ def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture, capsys: pyte
         "Left out of the synthetic rows: 'note'. The text of a table that is private is not written.",
     ]
     caplog.clear()
+    synthesize(frame[["x", "month"]].set_index("month"), 5, synthesizer=Stub(), progress=False)
+    assert caplog.messages == ["Left out: the index, 'month'. Call reset_index() to have it learned."]
+    caplog.clear()
     synthesize(frame[["x", "note"]], 5, synthesizer=Stub())
     assert "text is left out: note" in capsys.readouterr().err
     assert not caplog.records  # it is said once
@@ -113,6 +116,7 @@ def test_columns_without_text_as_names_keep_them() -> None:
     assert list(synthesize(frame, 5, target="label", synthesizer=Stub(), progress=False)) == [7, "label"]
     levels = frame.set_axis(pd.MultiIndex.from_tuples([("a", 7), ("b", "label")]), axis="columns")
     assert list(synthesize(levels, 5, synthesizer=Stub(), progress=False)) == [("a", 7), ("b", "label")]
+    assert list(synthesize(frame, 5, target=7, synthesizer=Stub(), progress=False)) == [7, "label"]  # type: ignore[arg-type]
 
 
 def _real(seed: int, n: int = 80) -> pd.DataFrame:

@@ -28,6 +28,9 @@ DEFS = Path(__file__).parents[1] / "defs"
 
 SETTINGS = "defs.yaml"
 
+MAX_NAME_LENGTH = 60
+"""Characters of a column's name that are printed."""
+
 _USUAL: dict[str, tuple[Any, ...]] = {
     "thousands": ("",),
     "quote": ('"',),
@@ -209,7 +212,11 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
 
     columns = inference.schema.columns
     rows = [
-        (column.name, column.type, inference.reasons[column.name] + ("; may be empty" if column.nullable else ""))
+        (
+            _shortened(column.name),
+            column.type,
+            inference.reasons[column.name] + ("; may be empty" if column.nullable else ""),
+        )
         for column in columns
     ]
     write_text(("column", "type", "why"), [rows], sys.stdout)
@@ -268,6 +275,11 @@ def _table_name(name: str, *, is_stated: bool) -> str:
             param_hint="--table",
         )
     return made
+
+
+def _shortened(name: str) -> str:
+    """Return a name, of a long one the beginning and the end."""
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 20]}…{name[-19:]}"
 
 
 def _say(line: str) -> None:

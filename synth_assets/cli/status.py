@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ def status(paths: DataPaths, as_json: bool) -> None:
         "publication": publication.id,
         "published_at": publication.manifest["published_at"],
         "tables": [_summary(paths, publication, table) for table in publication.manifest["tables"]],
+        "not_published": _failures_of_others(paths, publication.manifest["tables"]),
         "paths": {
             "published": str(paths.published),
             "parquet": {
@@ -53,6 +55,8 @@ def status(paths: DataPaths, as_json: bool) -> None:
         return
     for table in found["tables"]:
         _print(table)
+    for line in found["not_published"]:
+        click.echo(line)
     click.echo(f"publication {publication.id}, of {found['published_at'][:19]} UTC")
     click.echo(f"published: {_short(paths.published)}")
     for table, folder in found["paths"]["parquet"].items():
@@ -134,6 +138,13 @@ def _summary(paths: DataPaths, publication: Publication, table: str) -> dict[str
     }
 
 
+def _warehouse(paths: DataPaths) -> "duckdb.DuckDBPyConnection":
+    import duckdb
+
+    # Or else DuckDB takes a table that is not there yet for an object of Python that has its name.
+    return duckdb.connect(str(paths.warehouse), read_only=True, config={"python_enable_replacements": False})
+
+
 def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict[str, Any]] | None:
     # Failed gates of samples after the latest published one, or of all if none is published. None while a run holds
     # the warehouse.
@@ -142,7 +153,7 @@ def _failed_later(paths: DataPaths, table: str, latest: str | None) -> list[dict
     if not paths.warehouse.exists():
         return []
     try:
-        with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+        with _warehouse(paths) as connection:
             return _rows(
                 connection,
                 "SELECT CAST(resample_date AS VARCHAR) AS resample_date, gate, message "
@@ -166,7 +177,7 @@ def _failed_checks(paths: DataPaths, table: str, latest: str | None) -> list[dic
         return found
     for asset, day in (("raw", "NULL"), ("synthetic_sample", "resample_date")):
         try:
-            with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+            with _warehouse(paths) as connection:
                 found += _rows(
                     connection,
                     f"SELECT '{asset}' AS asset, CAST({day} AS VARCHAR) AS resample_date, check_name, message "
@@ -196,23 +207,28 @@ def _check_sentences(table: str, checks: list[dict[str, Any]]) -> list[str]:
 
 def _explain_why_nothing_is_published(paths: DataPaths) -> None:
     """Raise a `ReadError` with the checks and gates that failed, if some did."""
+    if found := _failures_of_others(paths, ()):
+        raise client.ReadError("\n".join(["nothing is published yet.", *found]))
+
+
+def _failures_of_others(paths: DataPaths, published: Iterable[str]) -> list[str]:
+    """Return the failed checks and gates of tables that are not published, as sentences; none while a run writes."""
     import duckdb
 
     if not paths.warehouse.exists():
-        return
+        return []
     try:
-        with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+        with _warehouse(paths) as connection:
             tables = [
                 row[0] for row in connection.execute("SELECT DISTINCT schema_name FROM duckdb_tables()").fetchall()
             ]
     except duckdb.Error:
-        return
+        return []
     found = []
-    for table in tables:
+    for table in sorted(set(tables) - set(published)):
         found += _check_sentences(table, _failed_checks(paths, table, None))
         found += [f"{table}: {line}" for line in _gate_sentences(_failed_later(paths, table, None))]
-    if found:
-        raise client.ReadError("\n".join(["nothing is published yet.", *found]))
+    return found
 
 
 def _print(summary: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ A column is a pydantic model: YAML, JSON and the Python object are the same.
 
 import hashlib
 import math
-import re
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -388,6 +387,16 @@ class OrderedColumn(BaseColumn):
     role: ClassVar[Role] = "number"
     spaces_are_missing: ClassVar[bool] = True
 
+    def _without_missing_texts(self, values: pd.Series) -> pd.Series:
+        """Return values in which missing texts are missing, and others have no spaces around them."""
+        values = super()._without_missing_texts(values)
+        if isinstance(values.dtype, pd.StringDtype):
+            return values.str.strip()
+        if values.dtype != object:
+            return values
+        bare = [value.strip() if isinstance(value, str) else value for value in values]
+        return pd.Series(bare, index=values.index, name=values.name, dtype="object")
+
     def in_range(self, values: pd.Series) -> np.ndarray:
         """Return, for each value, whether it is present and within the limits."""
         return _within(self.comparable(values).to_numpy("float64"), self.limit("minimum"), self.limit("maximum"))
@@ -730,7 +739,8 @@ class Id(StringColumn):
 
     type: Literal["id"] = "id"
     pattern: str = Field(
-        default="integer", description="'integer', 'uuid', or a text with one run of '#' for a number, such as AB-####."
+        default="integer",
+        description="'integer', 'uuid', or a text with '#' for the digits of a number, such as AB-#### or ###-##-####.",
     )
     start: int = Field(
         default=1, ge=0, lt=2**62, description="First number of the synthetic keys; greater than the real ones."
@@ -744,8 +754,10 @@ class Id(StringColumn):
     @field_validator("pattern")
     @classmethod
     def _is_pattern(cls, value: str) -> str:
-        if value not in ("integer", "uuid") and len(re.findall("#+", value)) != 1:
-            raise ValueError(f"found {value!r}; expected 'integer', 'uuid', or a text with one run of '#'")
+        if value not in ("integer", "uuid") and "#" not in value:
+            raise ValueError(
+                f"found {value!r}; expected 'integer', 'uuid', or a text with '#' for the digits of a number"
+            )
         return value
 
     @property
@@ -787,8 +799,12 @@ class Id(StringColumn):
         if self.pattern == "uuid":
             digests = (hashlib.blake2b(f"{self.name}/{seed}/{i}".encode(), digest_size=16).digest() for i in numbers)
             return pd.Series([str(uuid.UUID(bytes=d, version=4)) for d in digests], dtype="str", name=self.name)
-        before, run, after = re.split("(#+)", self.pattern)
-        return pd.Series([f"{before}{i:0{len(run)}d}{after}" for i in numbers], dtype="str", name=self.name)
+        before, after, *rest = self.pattern.split("#")
+        keys = []
+        for digits in (f"{i:0{len(rest) + 1}d}" for i in numbers):
+            first, others = digits[: len(digits) - len(rest)], digits[len(digits) - len(rest) :]
+            keys.append(f"{before}{first}{after}{''.join(map(''.join, zip(others, rest, strict=True)))}")
+        return pd.Series(keys, dtype="str", name=self.name)
 
     def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
         seed = int(rng.integers(2**32))
@@ -823,12 +839,16 @@ def describe_type(values: pd.Series) -> str:
 
 
 def without_arrow(values: pd.Series) -> pd.Series:
-    """Return values of a dtype of Arrow that pandas does not convert, decimals and zoned times, in another dtype."""
+    """Return values of a dtype of Arrow that pandas does not convert, such as decimals, in another dtype."""
     arrow = getattr(values.dtype, "pyarrow_dtype", None)
     zone = getattr(arrow, "tz", None)
     if zone is not None:
         return values.astype(pd.DatetimeTZDtype("us", zone))
-    return values.astype("object").where(values.notna(), None) if str(arrow).startswith("decimal") else values
+    if str(arrow).startswith("duration"):
+        return values.astype(f"timedelta64[{arrow.unit}]")  # type: ignore[union-attr]
+    if str(arrow) == "halffloat":
+        return values.astype("float32")
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith(("decimal", "time")) else values
 
 
 def _may_hold_text(values: pd.Series) -> bool:

@@ -39,7 +39,7 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) 
             if isinstance(column, NumericColumn) and column.name in rows
         }
     )
-    restored = {names.get(name, name): _restored(written[name], like.get(names.get(name))) for name in rows.columns}
+    restored = {names.get(name, name): restore_dtype(written[name], like.get(names.get(name))) for name in rows.columns}
     return pd.DataFrame(restored, index=rows.index)
 
 
@@ -49,7 +49,8 @@ def as_in_source(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     return rows.assign(**{column.name: column.as_in_source(rows[column.name]) for column in columns})
 
 
-def _restored(values: pd.Series, like: pd.Series | None) -> pd.Series:
+def restore_dtype(values: pd.Series, like: pd.Series | None) -> pd.Series:
+    """Convert values to the dtype of a column, where no value is lost; return them as they are if not."""
     if like is None or values.dtype == like.dtype:
         return values
     try:
@@ -70,10 +71,14 @@ def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
         return values.astype(dtype) if isinstance(values.dtype, pd.StringDtype) else values
     if isinstance(dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert(dtype.tz).astype(dtype) if values.dt.tz is not None else values
-    if types.is_timedelta64_dtype(dtype):
-        return pd.to_timedelta(values.astype("float64"), unit="s").dt.round(np.datetime_data(dtype)[0]).astype(dtype)
-    converted = values.astype(dtype)
+    arrow = getattr(dtype, "pyarrow_dtype", None)
+    if types.is_timedelta64_dtype(dtype) or str(arrow).startswith("duration"):
+        unit = np.datetime_data(dtype)[0] if arrow is None else arrow.unit
+        return pd.to_timedelta(values.astype("float64"), unit="s").dt.round(unit).astype(dtype)
     is_whole = types.is_integer_dtype(dtype)
+    if is_whole and isinstance(values.dtype, pd.StringDtype):  # keys beyond 64 bits with a sign
+        values = values.astype("object").map(int, na_action="ignore")
+    converted = values.astype(dtype)
     return values if is_whole and (converted != values).any() else converted  # NumPy drops digits that do not fit
 
 

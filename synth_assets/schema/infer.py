@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,11 @@ MAX_SPAN = 2**62
 MIN_LONG_DIGITS = 19
 """Digits of whole numbers that may be so far apart."""
 
-FIRST_LONG = 10**15
-"""Numbers of keys that are all greater leave the smaller ones to new keys."""
+KEY_ROOM = 10**10
+"""Consecutive numbers that new keys need to have as many digits as the real ones: those of 10,000 days."""
+
+MAX_KEY_DIGITS = 18
+"""Digits of a number that is counted; of a longer one, the first digits stay as they are."""
 
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
@@ -97,6 +101,12 @@ MISSING_TEXTS = (
 )
 """Texts, in lower case, that stand for an empty cell where every other value is a number, a date, or true or false."""
 
+MISSING_WORDS = (
+    *("—", "\u2013", "..", "...", "*", "\\n", "(null)", "(blank)", "#ref!", "#name?"),
+    *("n.a.", "n.a", "n.d.", "unknown", "not available", "not applicable", "no data", "tbd"),
+)
+"""Texts, in lower case, that do so where there are `MIN_RUN` different other values: beside a few, they are labels."""
+
 _SAMPLE = 1000
 """Values that are looked at before all are, to rule a type out."""
 
@@ -112,7 +122,10 @@ _UNSUPPORTED = {
 _KEY_WORDS = {"id", "ids", "uuid", "guid"}
 """Words of a name that say that unique values are keys."""
 
-_LAST_KEY_WORDS = {"key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "phone", "ssn"}
+_LAST_KEY_WORDS = {
+    *("key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "ssn", "passport"),
+    *("phone", "telephone", "tel", "mobile", "isbn", "ean"),
+}
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
 _REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
@@ -166,6 +179,9 @@ _DATE_FORMATS = (
             (r"\d{1,2}-MONTH-\d{4}", "%d-MONTH-%Y"),
             (r"\d{1,2}-MONTH-\d{2}", "%d-MONTH-%y"),
             (r"\d{1,2} MONTH \d{4}", "%d MONTH %Y"),
+            (r"\d{1,2}\. MONTH \d{4}", "%d. MONTH %Y"),
+            (r"\d{4}-MONTH-\d{1,2}", "%Y-MONTH-%d"),
+            (r"MONTH \d{1,2} \d{4}", "MONTH %d %Y"),
             (r"MONTH \d{1,2}, \d{4}", "MONTH %d, %Y"),
             (r"[A-Za-z]{3}, \d{1,2} MONTH \d{4}", "%a, %d MONTH %Y"),
             (r"[A-Za-z]+, \d{1,2} MONTH \d{4}", "%A, %d MONTH %Y"),
@@ -221,7 +237,13 @@ class Inference:
         """The columns that are left out and why, as a sentence; empty if there are none."""
         if not self.left_out:
             return ""
-        found = "; ".join(f"{name!r} {reason}" for name, reason in self.left_out.items())
+        names: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            names.setdefault(reason, []).append(repr(name))
+        found = "; ".join(
+            f"{', '.join(each)} {reason if len(each) == 1 else reason.replace('holds', 'hold', 1)}"
+            for reason, each in names.items()
+        )
         return f"Left out: {found}. Convert them to numbers, dates or text to have them."
 
 
@@ -314,6 +336,8 @@ def infer(
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
     if total := _total_row(frame, guesses):
         notices = (total, *notices)
+    if undivided := _undivided(frame):
+        notices = (undivided, *notices)
     if repeated := _repeated_header(frame):
         notices = (repeated, *notices)
     elif _has_values_as_names(frame, guesses):
@@ -357,14 +381,13 @@ def _infer_column(values: pd.Series, *, is_target: bool, origin: str) -> _Guess:
         return _from_numbers(name, values, kind, is_target=is_target, origin=origin)
     if kind in ("datetime", "datetime64", "date"):
         return _from_times(name, values)
-    nested = None if kind == "string" else next(filter(_is_nested, values.dropna().head(_SAMPLE)), None)
-    if nested is not None:
-        raise _Unsupported(f"holds values of the type {type(nested).__name__}")
+    if kind != "string" and any(map(_is_nested, values.dropna().head(_SAMPLE))):
+        raise _Unsupported("holds lists or other nested values")
     return _from_text(name, values.astype("str").where(values.notna()), is_target=is_target, origin=origin)
 
 
 def _is_nested(value: object) -> bool:
-    return isinstance(value, list | tuple | dict | set | np.ndarray | bytes)
+    return isinstance(value, list | tuple | dict | set | np.ndarray)
 
 
 # typed values
@@ -434,6 +457,9 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     unique = pd.Series(distinct, dtype="str")
     bare = unique.str.strip()
     is_gap = bare.str.lower().isin(MISSING_TEXTS).to_numpy()
+    is_word = bare.str.lower().isin(MISSING_WORDS).to_numpy()
+    if (~is_gap & ~is_word).sum() >= MIN_RUN:
+        is_gap = is_gap | is_word
     gaps = tuple(unique[is_gap & (bare != "").to_numpy()])  # cells of spaces alone are empty anyway
     has_gaps = bool((codes < 0).any())
     counts = np.bincount(codes[codes >= 0], minlength=len(unique))
@@ -449,7 +475,7 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return numbers
         if (formatted := _formatted_numbers(kept, common, is_unique=is_unique)) is not None:
             return formatted
-        readings = _times_as_text(unique[~is_gap], common)
+        readings = _times_as_text(kept, common)
         if len(readings) == 1:
             return readings[0]
         if set(kept.str.lower()) <= {"true", "false"}:
@@ -517,8 +543,7 @@ def _long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -
     numbers = [int(text) for text in kept]
     low, high = min(numbers), max(numbers)
     is_stored = low >= -(2**63) and high < 2**63
-    pattern = "integer" if is_stored else "#" * int(kept.str.len().min())
-    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    pattern, start = ("integer", _first_new(numbers)) if is_stored else _pattern_of(kept.str.lstrip("+-"))
     column = Id(**common, pattern=pattern, start=start, repeats=not is_unique)
     reason = "whole numbers that differ by more than 62 bits" if high - low >= MAX_SPAN else "very long whole numbers"
     return _Guess(column, f"{reason}, taken for keys{_said_of_gaps(common)}")
@@ -546,13 +571,14 @@ def _times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[_Guess, ...
     head = kept.head(_SAMPLE)
     if head.str.fullmatch(_ISO_DATE).all() and kept.str.fullmatch(_ISO_DATE).all():
         return (_Guess(Date(**common), f"dates{said}"),) if _reads(kept, "%Y-%m-%d") else ()
-    if head.str.fullmatch(f"{_ISO_TIME}(?:{_OFFSET})?").all():
-        naive, zoned = kept.str.fullmatch(_ISO_TIME).all(), kept.str.fullmatch(_ISO_TIME + _OFFSET).all()
+    if head.str.fullmatch(f"{_ISO_DATE}|{_ISO_TIME}(?:{_OFFSET})?").all():
+        naive = kept.str.fullmatch(f"{_ISO_DATE}|{_ISO_TIME}").all()
+        zoned = kept.str.fullmatch(_ISO_TIME + _OFFSET).all()
         if not (naive or zoned) or not _reads(kept, "ISO8601"):
             return ()
         if zoned:
             return (_Guess(Datetime(**common, timezone="UTC"), f"datetimes with an offset from UTC{said}"),)
-        if kept.str.fullmatch(r".{10}[T ]00:00(?::00(?:\.0+)?)?").all():
+        if kept.str.fullmatch(r".{10}(?:[T ]00:00(?::00(?:\.0+)?)?)?").all():
             return (_Guess(Date(**common), f"dates, written with the time 00:00{said}"),)
         return (_Guess(Datetime(**common), f"dates with a time{said}"),)
     for date_pattern, date_formats in _DATE_FORMATS:
@@ -626,7 +652,7 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
         return None
     bare = others.str.replace(_SIGNS, "", regex=True)
     units = others.str.extract(_UNIT, expand=False)
-    if units.nunique(dropna=False) == 1 and len(others) == len(unique):
+    if units.notna().all() and units.nunique() == 1 and len(others) == len(unique):
         bare = bare.str.replace(_UNIT, "", regex=True)
     if pd.to_numeric(bare, errors="coerce").notna().all():
         return (
@@ -642,22 +668,42 @@ def _nearly_numbers(column: Column, values: pd.Series) -> str | None:
 
 
 def _nearly_dates(column: Column, unique: pd.Series) -> str | None:
-    """Return a sentence on labels or text that are dates but for a few other texts; else None."""
+    """Return a sentence on labels or text that are dates but for a few texts, or in several formats; else None."""
     shapes = unique.str.replace(r"[0-9]+", "0", regex=True)
-    is_usual = (shapes == shapes.mode()[0]).to_numpy()
-    others = unique[~is_usual]
-    if not 0 < len(others) <= MAX_NAMES or is_usual.mean() < NEARLY_ALL:
-        return None
-    found = _times_as_text(unique[is_usual], {"name": column.name, "missing_values": ()})
-    if not found:
-        return None
-    formats = " or ".join(repr(_format(each)) for each in found)
-    with_format = "" if found[0].column.format is None else f", format: {formats}"  # type: ignore[union-attr]
-    return (
-        f"{column.name!r} is read as {column.type}, and holds dates but for {_quoted(list(others))}: correct the "
-        f"source, or state type: {found[0].column.type}{with_format} and missing_values: "
-        f"[{_quoted(list(others))}] for the column."
-    )
+    usual = unique[shapes == shapes.mode()[0]]
+    found = {}
+    for kind, format_ in _formats_of(usual.iloc[0]):
+        is_other = pd.to_datetime(with_numeric_offset(unique), errors="coerce", format=format_, utc=True).isna()
+        if 0 < is_other.sum() <= MAX_NAMES and is_other.mean() <= 1 - NEARLY_ALL:
+            found[format_] = (kind, _quoted(list(unique[is_other])))
+    if found:
+        kind, others = next(iter(found.values()))
+        formats = " or ".join(repr(each) for each in found if each != "ISO8601")
+        return (
+            f"{column.name!r} is read as {column.type}, and holds dates but for {others}: correct the source, or state "
+            f"type: {kind}{f', format: {formats}' if formats else ''} and missing_values: [{others}] for the column."
+        )
+    groups = [texts for _, texts in unique.groupby(shapes)]
+    common = {"name": column.name, "missing_values": ()}
+    if 1 < len(groups) <= MAX_NAMES and all(_times_as_text(texts, common) for texts in groups):
+        return (
+            f"{column.name!r} is read as {column.type}, and holds dates in several formats, such as "
+            f"{_quoted([texts.iloc[0] for texts in groups])}: write them in one format in the source."
+        )
+    return None
+
+
+def _formats_of(text: str) -> list[tuple[str, str]]:
+    """Return the formats that a text of a date may have, each with the type of its column."""
+    if re.fullmatch(f"{_ISO_DATE}|{_ISO_TIME}(?:{_OFFSET})?", text):
+        return [("date" if re.fullmatch(_ISO_DATE, text) else "datetime", "ISO8601")]
+    return [
+        ("datetime" if time_format else "date", f"{date_format}{time_format}")
+        for date_pattern, date_formats in _DATE_FORMATS
+        for time_pattern, time_format in _TIME_FORMATS
+        if re.fullmatch(date_pattern + time_pattern, text)
+        for date_format in date_formats
+    ]
 
 
 def _total_row(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> str | None:
@@ -692,6 +738,26 @@ def _repeated_header(frame: pd.DataFrame) -> str | None:
         f"{_counted(count, 'row')} {'repeats' if count == 1 else 'repeat'} the names of the columns, such as data row "
         f"{row}: they would be learned as values. Remove them from the source, and run `synth-assets init` again."
     )
+
+
+def _undivided(frame: pd.DataFrame) -> str | None:
+    """Return a sentence on a single column of text that seems to be several, between other delimiters; else None."""
+    if len(frame.columns) > 1 or not isinstance(frame.dtypes.iloc[0], pd.StringDtype):
+        return None
+    name, cells = str(frame.columns[0]).strip(), frame.iloc[:_SAMPLE, 0].dropna().str.strip()
+    for delimiter in (" ", ":", "^", "~"):
+        parts = cells.str.split(r"\s+" if delimiter == " " else delimiter, regex=delimiter == " ", expand=True)
+        names = re.split(r"\s+", name) if delimiter == " " else name.split(delimiter)
+        if len(names) == parts.shape[1] > 1 and parts.notna().all(axis=None):
+            is_number = [pd.to_numeric(parts[i], errors="coerce").notna().all() for i in parts]
+            if any(is_number) and not re.search(r"\d{4}-\d\d", str(cells.iloc[0])):
+                first = "separate them by one space, and " if "  " in cells.iloc[0] else ""
+                return (
+                    f"The source has one column, {name!r}, whose cells seem to be {len(names)}: {first}state "
+                    f"`dialect: {{ delimiter: {delimiter!r} }}` under `source` in defs.yaml, and run "
+                    "`synth-assets init` on it."
+                )
+    return None
 
 
 def _ends_with_sum(values: pd.Series) -> bool:
@@ -758,7 +824,7 @@ def _integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target: bool
         return whole
     if len(np.unique(numbers)) < len(numbers):
         return whole
-    start = high + 1 if 0 <= high + 1 < 2**62 else 1
+    start = _first_new(numbers)
     where = "unique where not empty" if has_gaps else "unique in every row"
     return _Guess(Id(name=name, pattern="integer", start=start, nullable=has_gaps), f"{where}, {why}")
 
@@ -795,7 +861,7 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
         is_number = words[-1] in _REPEATED_NUMBER_WORDS
         if low < 0 or (is_number and not MIN_KEY_LENGTH <= len(str(low)) == len(str(high))):
             return guess
-        key = Id(**common, pattern="integer", start=high + 1 if high + 1 < 2**62 else 1)
+        key = Id(**common, pattern="integer", start=_first_new(numbers))
         return _Guess(key, reason, instead="integer")
     if not unique.str.fullmatch(_WORD).all() or unique.str.contains("[0-9]").mean() <= 0.5:
         return guess
@@ -822,7 +888,7 @@ def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
         return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
-    return _numbered_key(name, unique) or _key_of_tokens(name, unique)
+    return _numbered_key(name, unique) or _key_of_digits(name, unique) or _key_of_tokens(name, unique)
 
 
 def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
@@ -840,6 +906,18 @@ def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
         return None
     why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
     return _Guess(Id(name=name, pattern="uuid"), f"unique in every row, {why}; new ones are UUIDs")
+
+
+def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:
+    """Return a key if unique texts have digits at the same places alone, such as 120-28-5286, and the name says so."""
+    key_word, pattern = _key_word(name), re.sub("[0-9]", "#", unique.iloc[0])
+    if key_word is None or "#" not in pattern or "#" in unique.iloc[0] or pattern.count("#") > MAX_KEY_DIGITS:
+        return None
+    if not (unique.str.replace("[0-9]", "#", regex=True) == pattern).all():
+        return None
+    numbers = unique.str.replace("[^0-9]", "", regex=True).astype("object").map(int)
+    key = Id(name=name, pattern=pattern, start=_first_new(numbers))
+    return _Guess(key, f"unique in every row, and its name says {key_word!r}")
 
 
 def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
@@ -860,14 +938,40 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     is_numbered = len(unique) >= MIN_RUN and before + after
     if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
         return None
-    width = int(lengths.min()) if has_one_length else 1
-    pattern = f"{before}{'#' * width}{after}"
-    start = int(numbers.max()) + 1
-    if start >= MAX_SPAN:  # longer than keys are counted: the new ones begin below the real ones
-        if numbers.min() < FIRST_LONG:
-            return None
-        start = 1
-    return _Guess(Id(name=name, pattern=pattern, start=start), f"unique in every row, numbered as {least!r}")
+    run, start = _pattern_of(digits)
+    return _Guess(
+        Id(name=name, pattern=f"{before}{run}{after}", start=start), f"unique in every row, numbered as {least!r}"
+    )
+
+
+def _pattern_of(digits: pd.Series) -> tuple[str, int]:
+    """Return the pattern of new keys for different texts of digits, and the first number of the new ones."""
+    lengths = digits.str.len()
+    length = int(lengths.mode()[0])
+    if length <= MAX_KEY_DIGITS:
+        counted = digits[lengths <= MAX_KEY_DIGITS].astype("object").map(int)
+        return "#" * (length if (lengths == length).all() else 1), _first_new(counted)
+    usual = digits[lengths == length]
+    first = usual.str.slice(0, length - MAX_KEY_DIGITS).mode()[0]
+    rest = usual[usual.str.startswith(first)].str.slice(length - MAX_KEY_DIGITS)
+    return first + "#" * MAX_KEY_DIGITS, _first_new(rest.astype("object").map(int))
+
+
+def _first_new(numbers: Sequence[int] | pd.Series | np.ndarray) -> int:
+    """Return the first of the numbers that new keys have, of which no real key has one.
+
+    It follows the greatest. If those after it would have more digits, or are too great, it is the first of the widest
+    gap between numbers with as many digits, should one have room for keys of many days.
+    """
+    greatest = int(max(numbers))
+    low, high = 10 ** (len(str(abs(greatest))) - 1), min(10 ** len(str(abs(greatest))), MAX_SPAN)
+    if 0 <= greatest + 1 < MAX_SPAN and (high - greatest > KEY_ROOM or high - low <= KEY_ROOM):
+        return greatest + 1
+    real = sorted({int(number) for number in numbers if low <= number < high})
+    gap, last = max((after - before, before) for before, after in pairwise([low - 1, *real, high]))
+    if gap > KEY_ROOM:
+        return int(last) + 1
+    return greatest + 1 if 0 <= greatest + 1 < MAX_SPAN else 1
 
 
 def _common_beginning(one: str, other: str) -> str:

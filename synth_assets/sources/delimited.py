@@ -53,8 +53,9 @@ def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Text columns; an empty cell is missing. Where the dialect has a decimal comma or a thousands separator, columns
-        in which every cell is a number are rewritten with a decimal point: `1.092,5` becomes `1092.5`.
+        Text columns; an empty cell is missing. A first column without a name that numbers the rows is left out. Where
+        the dialect has a decimal comma or a thousands separator, columns in which every cell is a number are rewritten
+        with a decimal point: `1.092,5` becomes `1092.5`.
 
     Raises
     ------
@@ -68,7 +69,9 @@ def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
     named = names
     while len(named) > 1 and not named[-1].strip():  # every line may end with delimiters
         named = named[:-1]
-    refuse_names(named if all(named) else names, origin=str(path), hint=hint)
+    is_numbered = len(named) > 1 and not named[0] and all(named[1:])  # perhaps, as pandas writes its index
+    if not is_numbered:
+        refuse_names(named if all(named) else names, origin=str(path), hint=hint)
     with _as_utf8(path, dialect) as (file, compression):
         try:
             table = _rows(file, dialect, len(names), skip=skip, compression=compression)
@@ -79,7 +82,12 @@ def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
             raise _located(path, dialect, len(names), str(error)) from error
     if any(column.null_count < len(column) for column in table.columns[len(named) :]):
         refuse_names(names, origin=str(path), hint=hint)
-    table = table.select(range(len(named)))
+    if is_numbered:
+        if not _counts_rows(table.column(0)):
+            refuse_names(named, origin=str(path), hint=hint)
+        refuse_names(named[1:], origin=str(path), hint=hint)
+    table = table.select(range(int(is_numbered), len(named)))
+    named = named[int(is_numbered) :]
     if dialect.rewrites_numbers:
         table = _with_decimal_points(table, dialect)
     frame = to_frame(table)
@@ -303,6 +311,12 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
         f"{path} cannot be split into rows: {reason_of(Exception(reason))}. State its dialect in the source; "
         f"the delimiter {dialect.delimiter!r} and the quote {dialect.quote!r} were used."
     )
+
+
+def _counts_rows(column: Any) -> bool:
+    """Return whether texts are the numbers of the rows, from 0 or 1 on."""
+    first = str(column[0]) if len(column) else ""
+    return first in ("0", "1") and column.to_pylist() == [str(int(first) + i) for i in range(len(column))]
 
 
 def _with_decimal_points(table: Any, dialect: Dialect) -> Any:

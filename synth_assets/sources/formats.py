@@ -128,7 +128,7 @@ def _content_of(path: Path) -> tuple[str | None, str]:
         head = file.read(64)
     if head[8:12] == b"DUCK":
         return "DuckDB database", ""
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<table", b"<?xml")):
         return "web page or XML document", ""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith((b"[{", b'{"')) or (text[:1] == b"[" and text[1:].lstrip().startswith(b"{")):
@@ -194,24 +194,27 @@ def _read_json(path: Path) -> Any:
             found = connection.read_json(glob.escape(str(path)), format="auto", sample_size=-1, compression=compression)
             if len(found.columns) == 1 and found.columns[0] == "json":
                 raise SourceError(f"{path} has values that are no objects; expected one JSON object a row.")
-            # A text that looks like a date stays text, and a nested value comes as JSON.
+            # A text that looks like a date stays text. Values of type JSON are nested, or of several types.
             typed = ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "BOOLEAN")
-            types = [str(each) for each in found.types]
+            types = {name: str(each) for name, each in zip(found.columns, found.types, strict=True)}
+            nested = {name for name, each in types.items() if any(part in each for part in ("STRUCT", "MAP", "[]"))}
             columns = {
-                name: kind
-                if kind in typed
-                else "JSON"
-                if "STRUCT" in kind or "[]" in kind or "MAP" in kind
-                else "VARCHAR"
-                for name, kind in zip(found.columns, types, strict=True)
+                name: each if each in typed else "JSON" if each == "JSON" or name in nested else "VARCHAR"
+                for name, each in types.items()
             }
-            if set(columns.values()) == {"JSON"} and len(found.limit(2).fetchall()) == 1:
+            if nested == set(columns) and len(found.limit(2).fetchall()) == 1:
                 raise SourceError(f"{path} is one JSON object of lists; expected an array of objects, or one a line.")
             rows = connection.read_json(glob.escape(str(path)), columns=columns, format="auto", compression=compression)
-            texts = ", ".join(
-                f"{quoted(n)}::VARCHAR AS {quoted(n)}" if k == "JSON" else quoted(n) for n, k in columns.items()
-            )
-            return rows.project(texts).to_arrow_table()
+            mixed = [name for name, each in types.items() if each == "JSON"]
+            if mixed:
+                objects = ", ".join(f"bool_or(json_type({quoted(n)}) IN ('OBJECT', 'ARRAY'))" for n in mixed)
+                nested |= {name for name, has in zip(mixed, rows.aggregate(objects).fetchall()[0], strict=True) if has}
+            values = {name: quoted(name) for name in columns}
+            values |= {name: f"{quoted(name)} ->> '$'" for name in mixed}
+            values |= {
+                name: f"CASE WHEN {quoted(name)} IS NOT NULL THEN [{quoted(name)}::VARCHAR] END" for name in nested
+            }
+            return rows.project(", ".join(f"{each} AS {quoted(n)}" for n, each in values.items())).to_arrow_table()
         except duckdb.Error as error:
             raise SourceError(
                 f"{path} is not a JSON table: {reason_of(error)}. Expected an array of objects, or one object a line."

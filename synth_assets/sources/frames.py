@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 _PLAIN = (bool, int, float, str, decimal.Decimal, datetime.date)
+_NESTED = (list, tuple, dict, set)
 
 
 def to_frame(table: Any) -> pd.DataFrame:
@@ -24,8 +25,8 @@ def to_frame(table: Any) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Integers and booleans with missing values in pandas' nullable dtypes, dates as `datetime64[s]`, decimals without
-        fraction as integers, other decimals as floats. Values that no column type holds, such as times and lists, come
-        as text.
+        fraction as integers, other decimals as floats. Times of day come as text; lists, structs, maps and bytes, which
+        no column type holds, as Python objects.
     """
     frame = pd.DataFrame({i: _series(table.column(i)) for i in range(table.num_columns)}, index=range(table.num_rows))
     frame.columns = pd.Index(table.column_names)
@@ -62,6 +63,11 @@ def _array(values: Sequence[Any]) -> Any:
     kinds = set(map(type, values)) - {type(None)}
     if datetime.datetime in kinds and datetime.date in kinds:
         values = [_as_datetime(value) for value in values]
+    if any(issubclass(kind, _NESTED) for kind in kinds):  # as lists, since values of one column may differ in structure
+        return pa.array([None if value is None else [_text(value)] for value in values], pa.list_(pa.large_string()))
+    if kinds == {bytes}:  # MySQL's BIT(1) is a byte that is 0 or 1
+        is_bit = set(values) <= {None, b"\0", b"\1"}
+        return pa.array([None if value is None else value == b"\1" for value in values] if is_bit else values)
     if any(not issubclass(kind, _PLAIN) for kind in kinds) or (len(kinds & {bool, str}) and len(kinds) > 1):
         return _texts(values)
     if decimal.Decimal in kinds:
@@ -129,6 +135,8 @@ def _series(column: Any) -> pd.Series:
         return column.to_pandas()
     if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
         return column.to_pandas()
+    if pa.types.is_nested(kind) or "binary" in str(kind):
+        return pd.Series(column.to_pylist(), dtype="object")
     return pd.Series(_texts(column.to_pylist()), dtype="str")
 
 

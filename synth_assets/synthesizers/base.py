@@ -42,8 +42,9 @@ BATCH_ROWS = 1000
 """Rows of a batch of `sample_batches`, unless a synthesizer states another number, which gives other rows for the same
 seed."""
 
-MAX_BATCHES = 1000
-"""Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions."""
+FIRST_MORE_ROWS, MAX_MORE_ROWS, MAX_ROWS_OF_NONE = 16, 1_000_000, 20_000
+"""Rows that are drawn to replace those of a batch whose computed columns do not meet conditions: at first, then twice
+as many again and again; at most; and at most while none meets them."""
 
 ROWS_PER_PROCESS = 100_000
 """Rows for which another process is started by default: it takes some three seconds to begin."""
@@ -436,18 +437,21 @@ class Synthesizer(ABC):
         if is_acceptable is None or is_acceptable.all():
             return learned
         missing = np.flatnonzero(~is_acceptable)
-        found, n_found = [], 0
-        more_seed = int(np.random.SeedSequence((seed, batch, 1)).generate_state(1)[0])
-        more = range(MAX_BATCHES)
-        for rows in self._sample_batches(MAX_BATCHES * self.batch_rows, more, seed=more_seed, log=silent, **arguments):
-            accepted = rows[self.preparation.is_acceptable(rows, conditions)]
-            n_found += len(accepted)
-            found.append(accepted)
-            if n_found >= len(missing):
-                break
-        else:
+        found, n_found, n_drawn, n_more = [], 0, 0, FIRST_MORE_ROWS
+        while n_found < len(missing) and n_drawn < (MAX_MORE_ROWS if n_found else MAX_ROWS_OF_NONE):
+            more_seed = int(np.random.SeedSequence((seed, batch, 1, n_drawn)).generate_state(1)[0])
+            more = range(-(-n_more // self.batch_rows))
+            for rows in self._sample_batches(n_more, more, seed=more_seed, log=silent, **arguments):
+                accepted = rows[self.preparation.is_acceptable(rows, conditions)]
+                n_found += len(accepted)
+                n_drawn += len(rows)
+                found.append(accepted)
+                if n_found >= len(missing):
+                    break
+            n_more = min(2 * n_more, MAX_ROWS_OF_NONE)
+        if n_found < len(missing):
             raise ModelError(
-                f"of {MAX_BATCHES * self.batch_rows:,} rows that the model generated, {n_found:,} met "
+                f"of {n_drawn:,} rows that the model generated, {n_found:,} met "
                 f"{dict(conditions) or 'the ranges of the train rows'} in columns that are computed from others: too "
                 "rare to be sampled. Loosen the conditions, or state them on the columns that these are computed from."
             )

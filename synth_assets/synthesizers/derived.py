@@ -1,6 +1,7 @@
-"""What a table states in another way: codes of one form, which are numbers, and columns that are parts of dates."""
+"""What a table states in another way: codes of a few forms, which are numbers, and columns that are parts of dates."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -11,10 +12,16 @@ from pydantic import BaseModel, ConfigDict
 from synth_assets.schema.columns import Categorical, Column, Integer, Text, TimeColumn
 
 MIN_CODES = 50
-"""Different texts of one form from which on they are learned as numbers."""
+"""Different texts of a few forms from which on they are learned as numbers."""
+
+MAX_FORMS, CODES_PER_FORM = 100, 5
+"""Forms that codes have, at most, and codes that a form has on average; one with fewer may have any digits."""
+
+MAX_WORDS = 50
+"""Different sequences of letters at one place, up to which each stays as it is."""
 
 MAX_CODES = 2**60
-"""Texts that a form has, at most."""
+"""Texts that forms have, at most."""
 
 ROWS_PER_PART = 5
 """Train rows that each part of a date has on average, such as each month, for a column to be found to state it."""
@@ -26,64 +33,64 @@ PARTS = ("year", "quarter", "month", "day_of_week", "day", "hour", "minute")
 
 
 class TextForm(BaseModel):
-    """A form that texts have, such as 12345-0123: at each position, one of a few characters.
+    """The forms that texts have, such as 12345-0123, or A-12 and AB-123: at each place, one of a few strings.
 
     Parameters
     ----------
-    characters : tuple of str
-        By position, the characters that there are, ascending.
+    forms : tuple of tuple of tuple of str
+        By form and place, the strings that there are, ascending: digits, letters, sequences of letters, or a character
+        that is always the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    characters: tuple[str, ...]
+    forms: tuple[tuple[tuple[str, ...], ...], ...]
 
     @classmethod
     def fit(cls, texts: pd.Series) -> Self | None:
-        """Find the form of codes; None if texts are none.
+        """Find the forms of codes; None if texts are none.
 
-        Codes have one length. At each position all have the same character, or digits, or letters, and there are at
-        least as many positions of digits as of letters, so that words of one length are no codes.
+        Texts have one form if they have digits, sequences of letters and other characters at the same places; letters
+        by themselves, if the sequences are many. A form of codes has at least as many places of digits as of letters,
+        so that words are no codes.
         """
-        unique = texts.dropna().unique()
-        if len(unique) < MIN_CODES or len({len(text) for text in unique[:_SAMPLE]}) > 1:
-            return None
-        if len({len(text) for text in unique}) > 1:
-            return None
-        characters = tuple("".join(np.unique(column)) for column in _characters(unique).T)
-        varying = [each for each in characters if len(each) > 1]
-        n_digits = sum(each.isascii() and each.isdigit() for each in varying)
-        n_letters = sum(each.isascii() and each.isalpha() for each in varying)
-        is_code = n_digits + n_letters == len(varying) > 1 and n_digits >= n_letters
-        return cls(characters=characters) if is_code and math.prod(map(len, characters)) <= MAX_CODES else None
+        unique = pd.Series(texts.dropna().unique(), dtype="str")
+        for letters in ("[A-Za-z]+", "[A-Za-z]"):
+            forms = _forms(unique, letters)
+            if forms and any(sum(len(place) > 1 for place in places) > 1 for places in forms):
+                return cls(forms=forms) if sum(map(_size, forms)) <= MAX_CODES else None
+        return None
 
     def to_numbers(self, texts: pd.Series) -> pd.Series:
-        """Return the numbers of texts by their order; -1 for a text of another form, missing where one is missing."""
-        numbers = np.full(len(texts), -1, np.int64)
-        is_long = (texts.str.len() == len(self.characters)).fillna(False).to_numpy(bool)
-        if is_long.any():
-            cells = _characters(texts[is_long].to_numpy())
-            known, found = np.ones(len(cells), bool), np.zeros(len(cells), np.int64)
-            for position, characters in enumerate(self.characters):
-                order = np.array(list(characters))
-                index = np.minimum(np.searchsorted(order, cells[:, position]), len(order) - 1)
-                known &= order[index] == cells[:, position]
-                found = found * len(order) + index
-            numbers[is_long] = np.where(known, found, -1)
-        values = pd.Series(numbers, index=texts.index, name=texts.name)
-        return values.astype("Int64").mask(texts.isna()) if texts.isna().any() else values
+        """Return the numbers of texts; -1 for a text of another form, missing where one is missing."""
+        numbers, first = pd.Series(-1, index=texts.index, name=texts.name, dtype="int64"), 0
+        for places in self.forms:
+            cells = texts.str.extract(_pattern(places))
+            cells = cells[cells[0].notna()]
+            found = np.full(len(cells), first, np.int64)
+            scale = 1
+            for position in _ascending(places):
+                found += scale * pd.Index(places[position]).get_indexer(cells[position])
+                scale *= len(places[position])
+            numbers[cells.index] = found
+            first += _size(places)
+        return numbers.astype("Int64").mask(texts.isna()) if texts.isna().any() else numbers
 
     def to_texts(self, numbers: pd.Series) -> pd.Series:
         """Return the texts of numbers; missing where one is missing."""
-        is_missing = numbers.isna().to_numpy()
         left = numbers.fillna(0).to_numpy("int64")
-        cells = np.empty((len(left), len(self.characters)), "U1")
-        for position in range(len(self.characters) - 1, -1, -1):
-            order = np.array(list(self.characters[position]))
-            left, index = np.divmod(left, len(order))
-            cells[:, position] = order[index]
-        texts = cells.view(f"U{len(self.characters)}").ravel() if len(cells) else np.empty(0, "U1")
-        return pd.Series(texts, index=numbers.index, name=numbers.name, dtype="str").mask(is_missing)
+        written, first = np.full(len(left), "", dtype=object), 0
+        for places in self.forms:
+            is_of_form = (left >= first) & (left < first + _size(places))
+            rest, cells = left[is_of_form] - first, np.empty((len(places), int(is_of_form.sum())), dtype=object)
+            for position in _ascending(places):
+                rest, index = np.divmod(rest, len(places[position]))
+                cells[position] = np.array(places[position], dtype=object)[index]
+            written[is_of_form] = cells.sum(axis=0)
+            first += _size(places)
+        return pd.Series(written, index=numbers.index, name=numbers.name, dtype="str").mask(
+            numbers.isna().to_numpy(bool)
+        )
 
 
 class DatePart(BaseModel):
@@ -173,7 +180,50 @@ def _stated(values: pd.Series, times: pd.Series, part: str) -> dict[int, int | s
     return dict(zip(pairs["part"].tolist(), pairs["value"].tolist(), strict=True))
 
 
-def _characters(texts: np.ndarray) -> np.ndarray:
-    """Return the characters of n texts of one length, (n, length)."""
-    cells = np.asarray(texts.tolist(), dtype="U")
-    return cells.view("U1").reshape(len(texts), -1)
+def _forms(texts: pd.Series, letters: str) -> tuple[tuple[tuple[str, ...], ...], ...] | None:
+    """Return the forms of texts in which letters, one or a sequence of them, are a place; None if they are no codes."""
+    if len(texts) < MIN_CODES or _shapes(texts[:_SAMPLE], letters).nunique() > MAX_FORMS:
+        return None
+    shapes = _shapes(texts, letters)
+    counts = shapes.value_counts().sort_index()
+    if len(counts) > min(MAX_FORMS, len(texts) / CODES_PER_FORM):
+        return None
+    found = [_places(shape, texts[shapes == shape], letters) for shape in counts.index]
+    forms = tuple(places for places in found if places is not None)
+    return forms if len(forms) == len(found) else None
+
+
+def _shapes(texts: pd.Series, letters: str) -> pd.Series:
+    """Return texts in which a digit is 0 and letters, one or a sequence of them, are a."""
+    return texts.str.replace("[0-9]", "0", regex=True).str.replace(letters, "a", regex=True)
+
+
+def _places(shape: str, texts: pd.Series, letters: str) -> tuple[tuple[str, ...], ...] | None:
+    """Return the strings at each place of texts of a shape; None if they are no codes."""
+    kinds = {"a": f"({letters})", "0": "([0-9])"}
+    cells = texts.str.extract("".join(kinds.get(each, f"({re.escape(each)})") for each in shape))
+    places = [tuple(np.unique(cells[position].to_numpy("str")).tolist()) for position in range(len(shape))]
+    varying = [kind for kind, place in zip(shape, places, strict=True) if len(place) > 1]
+    if max(map(len, places), default=0) > MAX_WORDS or varying.count("0") < varying.count("a"):
+        return None
+    if len(texts) < CODES_PER_FORM:
+        places = [
+            tuple("0123456789" if "0" in place else "123456789") if kind == "0" else place
+            for kind, place in zip(shape, places, strict=True)
+        ]
+    return tuple(places)
+
+
+def _ascending(places: tuple[tuple[str, ...], ...]) -> list[int]:
+    """Return positions by their weight in a number, the least first: digits, which other columns hardly depend on."""
+    return sorted(range(len(places)), key=lambda position: (not places[position][0].isdigit(), -position))
+
+
+def _size(places: tuple[tuple[str, ...], ...]) -> int:
+    """Return the number of texts of a form."""
+    return math.prod(map(len, places))
+
+
+def _pattern(places: tuple[tuple[str, ...], ...]) -> str:
+    """Return the regular expression of a form, with a group for each place."""
+    return "^" + "".join(f"({'|'.join(map(re.escape, place))})" for place in places) + r"\Z"

@@ -57,6 +57,11 @@ MAX_CLASSES, PROJECTIONS = 64, 8
 MAX_SPLIT_FEATURES = 50
 """Features that a split considers, at most; of more, as many are drawn for each split."""
 
+MAX_FEATURES = 150
+"""Features of a column's forest; of more, only the `MAX_SPLIT_FEATURES` that are most associated with the column are
+used. Draws from all of them would seldom have one of the few that matter: in 100 mixed columns, Spearman correlations
+of 0.55 came out as 0.22."""
+
 MAX_INDICATORS = 16
 """Missing values and atoms of a column, the most frequent ones, that are predicted beside its numbers."""
 
@@ -109,10 +114,15 @@ class SequentialForest:
         self.residuals = self._residuals(quantised)
         self.shown = [_most_frequent(quantised[:, i], MAX_SHOWN_LABELS) for i in range(len(columns))]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
+        self.selected: list[np.ndarray | slice] = [slice(None)] * len(columns)
         for i, column in enumerate(columns[1:], start=1):
             features = self._features(quantised, self.residuals, i)
             target = self._target(i, np.random.default_rng(seed))
             is_class = target.ndim == 1 and isinstance(column, CategoricalEncoder)
+            if features.shape[1] > MAX_FEATURES:
+                outputs = target[:, None] == np.unique(target) if is_class else target.reshape(len(target), -1)
+                self.selected[i] = most_associated(features, outputs, MAX_SPLIT_FEATURES)
+                features = features[:, self.selected[i]]
             forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
                 settings.n_estimators,
                 min_samples_leaf=min(settings.min_samples_leaf, len(quantised)),
@@ -251,7 +261,7 @@ class SequentialForest:
         return np.column_stack([standardised, *(each / (each.std() or 1.0) for each in indicators)])
 
     def _features(self, quantised: np.ndarray, residuals: np.ndarray, i: int) -> np.ndarray:
-        """Return the features of a column's forest: the columns before it, and their residuals."""
+        """Return the features of a column's forest: the columns before it and their residuals, as far as selected."""
         parts = []
         for j, column in enumerate(self.row_encoder.columns[:i]):
             cells = quantised[:, j]
@@ -263,7 +273,7 @@ class SequentialForest:
                 parts.append(residuals[:, [j]])
             if column.has_missing:
                 parts.append((cells == MISSING)[:, None])
-        return np.hstack(parts or [np.zeros((len(quantised), 0))]).astype("float32")
+        return np.hstack(parts or [np.zeros((len(quantised), 0))]).astype("float32")[:, self.selected[i]]
 
     def _draw(self, i: int, features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a train row for each row, given the features of a column's forest, and its residual, smoothed."""
@@ -327,6 +337,26 @@ class SequentialForest:
         drawn = rng.choice(digits, len(codes))
         resampled: np.ndarray = codes + (drawn - codes + period // 2) % period - period // 2
         return resampled
+
+
+def most_associated(features: np.ndarray, outputs: np.ndarray, n: int) -> np.ndarray:
+    """Return the indices, ascending, of the n of (rows, p) features that are most associated with (rows, k) outputs.
+
+    By the greatest correlation with an output: of the feature itself or of its distance from its mean, with the output
+    or with its distance from its mean. The last three find even relations, and differences of variance.
+    """
+    from threadpoolctl import threadpool_limits
+
+    sides = []
+    for values in (features.astype("float64"), outputs.astype("float64")):
+        centered = values - values.mean(axis=0)
+        both = np.hstack([centered, np.abs(centered) - np.abs(centered).mean(axis=0)])
+        norms = np.sqrt((both**2).sum(axis=0))
+        sides.append(both / np.where(norms > 0, norms, 1.0))
+    with threadpool_limits(1, "blas"):  # sums of products would depend on the number of threads
+        correlations = np.abs(sides[0].T @ sides[1]).max(axis=1).reshape(2, -1).max(axis=0)
+    selected: np.ndarray = np.sort(np.argsort(-correlations, kind="stable")[:n])
+    return selected
 
 
 def _has_digits(column: ValueEncoder, cells: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Literal
 
 import numpy as np
@@ -48,8 +48,11 @@ _EXACT = 2.0**53
 _RELATIVE = 1e-9
 _DENOMINATORS = (1, 10, 100, 1000, *range(2, 10), *range(11, 100), *range(101, 1000), *(10**i for i in range(4, 10)))
 
-UNITS = {"day": 86_400.0, "hour": 3_600.0, "minute": 60.0, "second": 1.0, "week": 604_800.0}
-"""Units of a duration, in seconds."""
+UNITS = {
+    **{"day": 86_400.0, "hour": 3_600.0, "minute": 60.0, "second": 1.0, "week": 604_800.0},
+    "mean year": 31_557_600.0,
+}
+"""Units of a duration, in seconds; a mean year has 365.25 days."""
 
 Rounding = Literal["even", "half_up", "down", "up"]
 
@@ -59,8 +62,9 @@ class Formula(BaseModel):
 
     Parameters
     ----------
-    kind : {"sum", "product", "ratio", "duration"}
-        A sum of inputs with coefficients, a product or ratio of two, or the time from one date to another.
+    kind : {"sum", "product", "ratio", "duration", "age"}
+        A sum of inputs with coefficients, a product or ratio of two, or the time from one date to another: in a unit,
+        or in years of the calendar that are over.
     inputs : tuple of str
         The columns that are read.
     coefficients : tuple of float
@@ -79,7 +83,7 @@ class Formula(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["sum", "product", "ratio", "duration"]
+    kind: Literal["sum", "product", "ratio", "duration", "age"]
     inputs: tuple[str, ...]
     coefficients: tuple[float, ...]
     intercept: float = 0.0
@@ -92,6 +96,8 @@ class Formula(BaseModel):
     @property
     def text(self) -> str:
         """The formula in words."""
+        if self.kind == "age":
+            return f"full years from {self.inputs[0]} to {self.inputs[1]}"
         if self.kind == "duration":
             unit = next(unit for unit, seconds in UNITS.items() if seconds == self.divisor)
             more = self.intercept / self.divisor
@@ -117,7 +123,12 @@ class Formula(BaseModel):
         return _same(self.compute(rows), _numbers(rows[target]), self.decimals)
 
     def solve(self, rows: Mapping[str, pd.Series], target: str, name: str) -> np.ndarray:
-        """Return the value of the input `name` for which the formula has the value of the column `target`."""
+        """Return the value of the input `name` for which the formula has the value of the column `target`.
+
+        It is NaN of a date, which an age does not determine.
+        """
+        if self.kind == "age":
+            return np.full(len(rows[target]), np.nan)
         known = (_numbers(rows[target]) * self.divisor) - self.intercept
         others = [_numbers(rows[each]) for each in self.inputs if each != name]
         i = self.inputs.index(name)
@@ -141,6 +152,8 @@ class Formula(BaseModel):
                 total = self.coefficients[0] * (inputs[0] * inputs[1])
             elif self.kind == "ratio":
                 total = self.coefficients[0] * inputs[0] / inputs[1]
+            elif self.kind == "age":
+                total = _full_years(*inputs)
             else:
                 total = inputs[1] - inputs[0]
             values = np.asarray((total + self.intercept) / self.divisor)
@@ -202,7 +215,12 @@ def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, 
         if len(present) < MIN_ROWS:
             continue
         decimals, probes = _decimals(y[present[:_SAMPLE]]), present[:: max(1, len(present) // _PROBES)]
-        candidates = (
+        ages = (
+            Formula(kind="age", inputs=pair, coefficients=(1.0,), decimals=0)
+            for pair in permutations(times, 2)
+            if decimals == 0 and _same(_full_years(*(seconds[name][probes] for name in pair)), y[probes], 0).all()
+        )
+        durations = (
             Formula(kind="duration", inputs=pair, coefficients=(1.0,), divisor=divisor, intercept=n * divisor,
                     decimals=decimals, rounding=rounding)
             for pair in permutations(times, 2)
@@ -211,7 +229,7 @@ def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, 
             for n in (0, 1, -1)
             for rounding in ("even", "down", "up", "half_up")
         )  # fmt: skip
-        for each in candidates:
+        for each in chain(durations, ages):
             x = [seconds[name] for name in each.inputs]
             is_equal = _same(each._rounded(each._raw([v[probes] for v in x])), y[probes], decimals).all()
             if is_equal and _same(each._rounded(each._raw(x)), y, decimals).all() and len(np.unique(y[present])) > 1:
@@ -537,6 +555,21 @@ def _numbers(values: pd.Series) -> np.ndarray:
         stamps = times.to_numpy("datetime64[us]")
         return np.asarray(np.where(np.isnat(stamps), np.nan, stamps.astype("int64") / 1e6))
     return np.asarray(values.to_numpy("float64", na_value=np.nan))
+
+
+def _full_years(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the years of the calendar between times in seconds since 1970; NaN where one is missing."""
+    is_missing = np.isnan(start) | np.isnan(end)
+    first, last = (np.where(is_missing, 0.0, each).astype("datetime64[s]") for each in (start, end))
+    years = last.astype("datetime64[Y]").astype("int64") - first.astype("datetime64[Y]").astype("int64")
+    # The place in the year as month and day: a year after 29 February is over on 1 March.
+    months = [each.astype("datetime64[M]") for each in (first, last)]
+    places = [
+        32 * (month - each.astype("datetime64[Y]")).astype("int64")
+        + (each.astype("datetime64[D]") - month).astype("int64")
+        for each, month in zip((first, last), months, strict=True)
+    ]
+    return np.where(is_missing, np.nan, years - (places[1] < places[0]))
 
 
 def _decimals(values: np.ndarray) -> int | None:

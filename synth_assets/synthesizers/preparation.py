@@ -5,7 +5,8 @@ It is the same for every synthesizer, and happens around it: a synthesizer sees 
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -13,8 +14,17 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ModelError
-from synth_assets.schema.columns import Categorical, Column, Id, NumericColumn, Text, TimeColumn
-from synth_assets.schema.number_formats import NumberFormat
+from synth_assets.schema.columns import (
+    FALSE_TEXTS,
+    TRUE_TEXTS,
+    Boolean,
+    Categorical,
+    Column,
+    Id,
+    NumericColumn,
+    Text,
+    TimeColumn,
+)
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
 from synth_assets.synthesizers.formulas import Formula, find_durations, find_formulas, meets
@@ -94,7 +104,7 @@ class Preparation(BaseModel):
     key_rows : dict of str to KeyRows
         How often keys repeat, by column; of the columns where they may.
     text_forms : dict of str to TextForm
-        The form of the texts that are codes, which are learned as numbers, by column.
+        The forms of the texts that are codes, which are learned as numbers, by column.
     date_parts : dict of str to DatePart
         What columns state of dates, by column: a synthetic row states it of its own date.
     durations : dict of str to Formula
@@ -300,7 +310,11 @@ class Preparation(BaseModel):
     def _plain(self, name: str, condition: str) -> str:
         column = self.table_schema.column(name)
         format_ = column.number_format if isinstance(column, NumericColumn) else None
-        return condition if format_ is None else _with_numbers(condition, format_)
+        return (
+            condition
+            if format_ is None
+            else _with_values(condition, lambda text: str(format_.read(pd.Series([text]))[0]))
+        )
 
     def solve(self, rows: pd.DataFrame, *, given: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return rows in which cells that a formula and the rest of the row determine are filled in.
@@ -362,6 +376,11 @@ class Preparation(BaseModel):
                     "columns, or publish_text: true, and fit again."
                 )
             if name in self.formulas:
+                if not column.nullable and re.fullmatch(r"(?i)\s*is\s+null\s*", conditions[name]):
+                    raise ModelError(
+                        f"condition {name} {conditions[name]} cannot be met: no train row has a missing value in this "
+                        "column."
+                    )
                 del restricted[name]
                 meets(np.zeros(0), self._plain(name, conditions[name]), name, self.formulas[name])
                 continue
@@ -370,6 +389,10 @@ class Preparation(BaseModel):
                     f"condition {name} {conditions[name]} cannot be met: text takes `is null` and `is not null`."
                 )
             restricted[name] = self._plain(name, conditions[name])
+            if isinstance(column, Boolean):
+                restricted[name] = _with_values(conditions[name], _boolean)
+            if isinstance(column, TimeColumn):
+                restricted[name] = _with_values(conditions[name], partial(_iso_time, column))
             if name not in self.hidden_labels:
                 continue
             condition = conditions[name]
@@ -398,7 +421,7 @@ class Preparation(BaseModel):
             )
             lines.append(f"text is left out: {', '.join(names)}; {how}")
         if self.text_forms:
-            lines.append(f"text that has one form is learned as numbers: {', '.join(self.text_forms)}")
+            lines.append(f"text that has a few forms is learned as numbers: {', '.join(self.text_forms)}")
         if self.date_parts:
             parts = (f"{name} of {stated.of}" for name, stated in self.date_parts.items())
             lines.append(f"parts of dates are computed: {', '.join(parts)}")
@@ -428,14 +451,34 @@ def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
         )
 
 
-def _with_numbers(condition: str, format_: NumberFormat) -> str:
-    """Return a condition whose values in the format of a column are plain numbers."""
+def _with_values(condition: str, plain: Callable[[str], str]) -> str:
+    """Return a condition in which each value, without its quotes, is replaced by a plain one."""
 
-    def plain(match: re.Match[str]) -> str:
+    def replaced(match: re.Match[str]) -> str:
         operator, value = match.groups()
-        return f"{operator} {format_.read(pd.Series([value.strip(_QUOTES)]))[0]}"
+        return f"{operator} {plain(value.strip(_QUOTES))}"
 
-    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", plain, condition, flags=re.IGNORECASE)
+    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", replaced, condition, flags=re.IGNORECASE)
+
+
+def _boolean(text: str) -> str:
+    """Return true or false for the text of one, whatever the source writes."""
+    is_true, is_false = (text.lower() in texts for texts in (TRUE_TEXTS, FALSE_TEXTS))
+    return "true" if is_true else "false" if is_false else text
+
+
+def _iso_time(column: TimeColumn, text: str) -> str:
+    """Return a date in the format of a column in ISO 8601, and any other one as it is."""
+    time = pd.to_datetime(text, format=column.format, errors="coerce") if column.format else pd.NaT
+    if time is not pd.NaT:
+        return str(time.isoformat())
+    if re.fullmatch(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}.*", text):
+        format_ = f", or in the format {column.format!r}" if column.format else ""
+        raise ModelError(
+            f"a condition on {column.name!r} has {text!r}, which may have the day or the month first; expected a date "
+            f"such as 2024-01-31{format_}."
+        )
+    return text
 
 
 def _learned_names(schema: TableSchema) -> list[str]:

@@ -369,7 +369,8 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     checks = pd.DataFrame(
         {"check_name": ["labels", "is_real"], "blocking": [True, False], "passed": False, "message": "'X' is new."}
     )
-    toy.warehouse.write("other", "raw_checks", checks, provenance=None)
+    for table in ("other", "unpublished"):
+        toy.warehouse.write(table, "raw_checks", checks, provenance=None)
     for day in (MONDAY, TUESDAY):
         toy.warehouse.write("other", "synthetic_sample_checks", checks, provenance=None, resample_date=day)
     toy.publish(spec("other", [*TABLES, "regression_comparison"]))
@@ -384,6 +385,7 @@ def test_status_shows_verdicts_metrics_and_what_failed_since(toy: Publisher) -> 
     assert [line for line in lines if "the check" in line] == [
         "other/raw: the check labels found: 'X' is new.",
         f"other/synthetic_sample of {TUESDAY}: the check labels found: 'X' is new.",
+        "unpublished/raw: the check labels found: 'X' is new.",
     ]
     assert "a       0.100  0.250" in lines
     assert "forest     real        r2      0.500  0.375   0.625" in lines
@@ -395,6 +397,7 @@ def test_status_says_what_stopped_the_first_run(warehouse: Warehouse) -> None:
     warehouse.write("other", "raw_checks", checks, provenance=None)
     verdict = pd.DataFrame({"gate": ["privacy"], "blocking": [True], "passed": [False], "message": ["It copies."]})
     warehouse.write("other", "report", verdict, provenance=None, resample_date=MONDAY)
+    warehouse.write("running", "raw_checks", checks.assign(passed=True), provenance=None)  # it has no report yet
     done = CliRunner().invoke(main, ["--data", str(warehouse.paths.root), "status"])
     assert done.exit_code == 1
     assert done.stderr == "Error: nothing is published yet.\nother/raw: the check keys found: 2 keys occur.\n" + (

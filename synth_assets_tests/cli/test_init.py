@@ -226,6 +226,18 @@ def test_a_table_of_too_many_columns_is_said() -> None:
     assert "takes at most" not in run("Big Sales.2024.csv").stderr
 
 
+def test_long_names_are_shortened_in_print_alone() -> None:
+    name = "a" * 150 + "b" * 150
+    pd.DataFrame({name: [1, 2], "x": [[1], [2]]}).to_parquet("t.parquet")
+
+    done = run("t.parquet")
+
+    assert f"{'a' * 40}…{'b' * 19}  integer" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < 100
+    assert "Left out: 'x' holds lists or other nested values." in done.stderr
+    assert [column.name for column in settings("t").columns] == [name]
+
+
 @pytest.mark.slow
 def test_dg_accepts_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"

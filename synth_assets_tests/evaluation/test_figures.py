@@ -294,7 +294,7 @@ def test_a_table_of_dates_booleans_and_columns_without_values_is_drawn() -> None
     )
     rows = pd.DataFrame(
         {
-            "opened": pd.date_range("2019-03-01", periods=200, freq="7D").astype("str"),
+            "opened": pd.date_range("2019-03-01", periods=200, freq="6D").astype("str"),
             "seen": pd.date_range("2024-03-01 08:00", periods=200, freq="37min", tz="UTC"),
             "member": ["yes", "no"] * 100,
             "nothing": np.nan,

@@ -183,6 +183,7 @@ def test_a_label_that_yaml_has_changed_is_refused_with_the_remedy(label: object,
     [
         (Id(name="x", start=601), [603, 604, 605]),
         (Id(name="x", pattern="AB-####/c", start=9997), ["AB-9999/c", "AB-10000/c", "AB-10001/c"]),
+        (Id(name="x", pattern="##-#/c", start=997), ["99-9/c", "100-0/c", "100-1/c"]),
     ],
 )
 def test_keys_count_on_from_the_keys_before(column: Id, expected: list[object]) -> None:

@@ -1,6 +1,6 @@
 """Rows come back in the dtypes of the frame that they were learned from, where no value is lost."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,7 @@ def _objects(*values: object) -> pd.Series:
         pd.array([True, None, False], dtype="boolean"),
         np.array([1, 2, 1], dtype="uint8"),
         pd.array([1, None, 2], dtype="Int16"),
+        np.arange(2**64 - 12, 2**64 - 1, dtype="uint64"),
         [1.0, None, 2.0],
         np.array([1.5, 2, 1], dtype="float32"),
         pd.array([1.5, None, 2], dtype="Float64"),
@@ -45,6 +46,8 @@ def _objects(*values: object) -> pd.Series:
         pd.array([1, None, 2], dtype="int64[pyarrow]"),
         pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
         pd.array([date(2024, 1, 31), None, date(1999, 12, 31)], dtype="date32[pyarrow]"),
+        pd.array([timedelta(seconds=90), None, timedelta(days=1)], dtype=pd.ArrowDtype(pa.duration("ms"))),
+        pd.array([*(time(hour, 30) for hour in range(24)), None], dtype=pd.ArrowDtype(pa.time64("us"))),
         pd.array([datetime(2024, 1, 31, 8, tzinfo=UTC), None] * 2, dtype="timestamp[us, tz=Europe/Berlin][pyarrow]"),
     ],
 )

@@ -69,6 +69,10 @@ GAP = {"nullable": True}
         (["31/01/2024", "01/02/2024"], "date", {"format": "%d/%m/%Y"}),
         (["01/02/2024", "02/01/2024"], "text", {"max_length": 10}),  # day and month could be either
         (["2024-01-31 00:00:00", "2024-02-01 00:00:00"], "date", {}),
+        (["2024-01-31 00:00:00", "2024-02-01"], "date", {}),
+        (["2024-01-31 08:30:00", "2024-02-01"], "datetime", {}),
+        ([" 2024-01-31", "2024-02-01\u00a0"], "date", {}),
+        ([*map(str, range(10)), "n.d.", "unknown"], "integer", GAP | {"missing_values": ("n.d.", "unknown")}),
         (["2024-01-31 08:30", "2024-02-01T09:15:01.5"], "datetime", {}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
@@ -80,6 +84,9 @@ GAP = {"nullable": True}
         ([f"{year}-{year + 1 - 2000:02d}" for year in range(2000, 2012)], "text", {"max_length": 10}),  # seasons
         (["2024-01-31", "0000-00-00"], "date", GAP | {"missing_values": ("0000-00-00",)}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
+        (["Jan 31 2024", "Dec 1 1999"], "date", {"format": "%b %d %Y"}),
+        (["31. January 2024", "1. May 1999"], "date", {"format": "%d. %B %Y"}),
+        (["2024-Jan-31", "1999-Dec-01"], "date", {"format": "%Y-%b-%d"}),
         (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
         (["January 31, 2024", "May 1, 1999"], "date", {"format": "%B %d, %Y"}),
         (["31-DEC-24", "1-Jan-99"], "date", {"format": "%d-%b-%y"}),
@@ -90,7 +97,7 @@ GAP = {"nullable": True}
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
         (["x" * 201, "y"], "text", {}),
         (["", ""], "float", GAP),
-        (["12345678901234567890123", "1", "2"], "id", {"pattern": "#"}),
+        (["12345678901234567890123", "1", "2"], "id", {"pattern": "#", "start": 3}),
     ],
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
@@ -159,12 +166,21 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
         ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
         ("x", [f"user{i}@mail" for i in range(12)], {"pattern": "user#@mail", "start": 12}),
-        ("iban", [f"DE{10**19 + i**9}" for i in range(20)], {"pattern": f"DE{'#' * 20}"}),
+        ("iban", [f"DE{10**19 + i**9}" for i in range(20)], {"pattern": f"DE10{'#' * 18}", "start": 19**9 + 1}),
+        ("x", [2**62 + 10**15 * i for i in range(10)], {"start": 10**18}),
+        ("x", [999_999_999_990 - i * 10**11 for i in range(9)], {"start": 899_999_999_991}),
+        (
+            "u",
+            [str(2**63 + 10**17 * i) for i in range(10)],
+            {"pattern": f"9{'#' * 18}", "start": 923_372_036_854_775_809},
+        ),
         ("order_id", pd.array([7, 3, None, None], dtype="Int64"), {"start": 8, **GAP}),
         ("order_id", [7.0, 3.0, None], {"start": 8, **GAP}),
         ("order_id", ["7", "3", "NA", "NA", None], {"start": 8, "missing_values": ("NA",), **GAP}),
         ("x", [f"{i:05d}" for i in range(20)], {"pattern": "#####", "start": 20}),
         ("customer_id", ["X7K2", "9", "abc-d"], {"pattern": "uuid"}),
+        ("SSN", ["120-28-5286", "078-05-1120"], {"pattern": "###-##-####", "start": 120_285_287}),
+        ("Phone", ["(555) 010-9998", "(312) 010-9999"], {"pattern": "(###) ###-####", "start": 5_550_109_999}),
         ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
     ],
 )
@@ -226,10 +242,19 @@ def test_names_that_look_like_values_are_noticed(rows: list[list[str]], is_notic
         ([f"{'$€'[i % 2]}{i}" for i in range(40)], "holds numbers with signs, such as '$0': remove the signs"),
         ([f"{i}:20{':30' * (i % 2)}" for i in range(40)], "holds times of day or durations, such as '0:20'"),
         (
-            [*(f"{i + 1}.7.2024" for i in range(30)), "unknown"],
-            "holds dates but for 'unknown': correct the source, or state type: date, format: '%d.%m.%Y' and missing_",
+            [*(f"{i + 1}.7.2024" for i in range(30)), "pending"],
+            "holds dates but for 'pending': correct the source, or state type: date, format: '%d.%m.%Y' and missing_",
+        ),
+        (
+            [*(f"2024-01-{i + 1:02d}" for i in range(30)), "2023-02-29"],
+            "holds dates but for '2023-02-29': correct the source, or state type: date and missing_",
+        ),
+        (
+            [f"{i + 1}.7.2024" if i % 2 else f"2024-07-{i + 1:02d}" for i in range(30)],
+            "holds dates in several formats, such as '2024-07-01', '2.7.2024': write them in one format",
         ),
         ([f"A{i}" for i in range(40)], None),
+        ([f"{i} Main St" for i in range(40)], None),
         ([f"{i:04d}" for i in range(0, 400, 9)] + ["x"], None),
     ],
 )
@@ -244,7 +269,10 @@ def test_whole_numbers_too_far_apart_to_be_learned_are_keys(as_text: bool, repea
     hashes = np.random.default_rng(0).integers(-(2**63), 2**63, 60).tolist() * repeated
     frame = pd.DataFrame({"hash": hashes, "x": np.linspace(0, 1, len(hashes))})
     schema = infer_schema(frame.astype({"hash": "str"}) if as_text else frame)
-    assert schema.column("hash") == Id(name="hash", start=1, repeats=repeated > 1)
+    key = schema.column("hash")
+    assert key == Id(name="hash", start=key.start, repeats=repeated > 1)
+    assert not any(key.start <= each < key.start + 10**10 for each in hashes)
+    assert {len(str(each)) for each in key.generate(5, offset=10**9)} == {19}
     assert schema.coerce(frame, origin="x")["hash"].tolist() == hashes
 
 
@@ -256,7 +284,9 @@ def test_whole_numbers_too_far_apart_are_labels_if_they_are_few() -> None:
 
 def test_longer_whole_numbers_are_keys_as_long() -> None:
     frame = pd.DataFrame({"n": [f"{i % 9 + 1}{i * 7919:024d}" for i in range(60)] * 2, "x": range(120)})
-    assert infer_schema(frame).column("n") == Id(name="n", pattern="#" * 25, repeats=True)
+    assert infer_schema(frame).column("n") == Id(
+        name="n", pattern=f"1000000{'#' * 18}", start=54 * 7919 + 1, repeats=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -341,10 +371,10 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
 
     assert found.schema.names == list(found.reasons) == ["a"]
     assert found.left_out == {
-        "all": "holds values of the type list",
+        "all": "holds lists or other nested values",
         "month": "holds periods",
     }
-    assert found.left_out_text.startswith("Left out: 'all' holds values of the type list; ")
+    assert found.left_out_text.startswith("Left out: 'all' holds lists or other nested values; ")
 
 
 def test_each_reason_is_a_phrase() -> None:
@@ -448,6 +478,22 @@ def test_a_row_of_totals_is_noticed(last: dict[str, str], found: str | None) -> 
 def test_rows_that_repeat_the_header_are_noticed() -> None:
     frame = pd.DataFrame([["1", "x"], ["a", "b"], ["2", "y"]] * 9, columns=["a", "b"], dtype="str")
     assert infer(frame).notices[0].startswith("9 rows repeat the names of the columns, such as data row 2: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "found"),
+    [
+        ("a b", ["1 x", "2 y"], "seem to be 2: state `dialect: { delimiter: ' ' }`"),
+        ("a   b", ["1   x", "10  y"], "seem to be 2: separate them by one space, and state"),
+        ("a^b^c", ["1^x^y", "2^y^z"], "seem to be 3: state `dialect: { delimiter: '^' }`"),
+        ("full name", ["Ann Lee", "Bob Ray"], None),
+        ("a b", ["1 x", "2"], None),
+        ("time", ["10:30", "11:30"], None),
+    ],
+)
+def test_one_column_that_is_several_is_noticed(name: str, cells: list[str], found: str | None) -> None:
+    notices = infer(pd.DataFrame({name: _text(cells * 9)})).notices
+    assert [found in notice for notice in notices] == ([] if found is None else [True])
 
 
 def test_codes_with_an_e_are_no_numbers() -> None:

@@ -182,6 +182,16 @@ def test_delimiters_at_the_end_of_every_line_make_no_column(tmp_path: Path) -> N
         read(tmp_path, "a,b,,\n1,x,,\n2,y,,z\n")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_of_row_numbers_without_a_name_is_left_out(tmp_path: Path, first: int) -> None:
+    frame = read(tmp_path, f",a,b\n{first},x,1\n{first + 1},y,2\n")
+
+    assert list(frame) == ["a", "b"]
+    assert cells(frame) == [["x", "1"], ["y", "2"]]
+    with pytest.raises(SourceError, match="column 1 has no name"):
+        read(tmp_path, f",a,b\n{first},x,1\n{first + 2},y,2\n")
+
+
 # Numbers
 
 

@@ -229,7 +229,7 @@ def test_postgresql(postgresql: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert frame["id"].tolist() == [1, 2**53 + 1]  # in the order of the key
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} | {"at": ""} == {
         "id": "int64", "zip": "str", "paid": "boolean", "day": "datetime64[s]", "at": "", "price": "float64",
-        "load (%)": "float64", "key": "str", "tags": "str", "lot": "Int64", "n": "Int64",
+        "load (%)": "float64", "key": "str", "tags": "object", "lot": "Int64", "n": "Int64",
     }  # fmt: skip
     assert frame["at"][1] == pd.Timestamp("2020-01-31 10:00", tz="UTC")
     assert frame["key"][1] == "6f2d5b1e-0000-4000-8000-000000000001"
@@ -258,11 +258,11 @@ def test_mysql(mysql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     _execute(
         mysql,
         """CREATE TABLE `my orders` (id bigint PRIMARY KEY, zip varchar(9), day date, at datetime(6),
-           price decimal(9, 2), kind enum('a', 'ß'), n int, t time, big bigint unsigned)""",
+           price decimal(9, 2), kind enum('a', 'ß'), n int, t time, big bigint unsigned, paid bit(1))""",
         """INSERT INTO `my orders` VALUES
            (9007199254740993, '02116', '2020-01-31', '2020-01-31 10:00', 1.25, 'ß', NULL, '01:00',
-            18446744073709551615),
-           (1, NULL, NULL, NULL, NULL, NULL, 3, NULL, 2)""",
+            18446744073709551615, b'1'),
+           (1, NULL, NULL, NULL, NULL, NULL, 3, NULL, 2, b'0')""",
     )
     orders = source(type="mysql", url_variable="SHOP", table="my orders")
 
@@ -273,6 +273,7 @@ def test_mysql(mysql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert frame["id"].tolist() == [1, 2**53 + 1]
     assert frame["big"].tolist() == [2, 2**64 - 1]
     assert frame["kind"][1] == "ß"
+    assert frame["paid"].tolist() == [False, True]
     assert frame["at"][1] == datetime.datetime(2020, 1, 31, 10)
     assert [str(frame[name].dtype) for name in ("id", "zip", "day", "price", "n")] == [
         "int64", "str", "datetime64[s]", "float64", "Int64",

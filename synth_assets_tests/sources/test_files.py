@@ -65,7 +65,7 @@ def test_csv_gives_every_cell_as_text(tmp_path: Path, typed: pd.DataFrame) -> No
     assert frame.iloc[1].isna().tolist() == typed.iloc[1].isna().tolist()
 
 
-def test_values_of_other_types_come_as_numbers_or_text(tmp_path: Path) -> None:
+def test_values_of_other_types_come_as_numbers_text_or_objects(tmp_path: Path) -> None:
     from decimal import Decimal
 
     table = pa.table(
@@ -74,6 +74,8 @@ def test_values_of_other_types_come_as_numbers_or_text(tmp_path: Path) -> None:
             "lot": pa.array([Decimal(7), None], pa.decimal128(20, 0)),
             "kind": pa.array(["a", None]).dictionary_encode(),
             "list": [[1, 2], None],
+            "struct": [{"a": 1}, None],
+            "bytes": [b"ab", None],
             "clock": [datetime.time(3, 4), None],
             "nothing": pa.nulls(2),
         }
@@ -82,7 +84,7 @@ def test_values_of_other_types_come_as_numbers_or_text(tmp_path: Path) -> None:
 
     frame = read_file(tmp_path / "t.parquet")
 
-    assert frame.iloc[0, :-1].tolist() == [6.27, 7, "a", "[1, 2]", "03:04:00"]
+    assert frame.iloc[0, :-1].tolist() == [6.27, 7, "a", [1, 2], {"a": 1}, b"ab", "03:04:00"]
     assert frame.iloc[1].isna().all()
 
 
@@ -101,8 +103,17 @@ def test_names_that_differ_by_case_stay_and_equal_ones_are_refused(tmp_path: Pat
 @pytest.mark.parametrize("name", ["t.jsonl", "t.ndjson", "t.json"])
 def test_json_gives_typed_columns_and_leaves_text_alone(tmp_path: Path, name: str) -> None:
     rows = [
-        {"zip": "02116", "day": "2020-01-31", "n": 2**60 + 1, "x": 1.5, "ok": True, "tags": ["a"]},
-        {"zip": "NA", "day": None, "x": 2, "odd name": "1e5"},
+        {
+            "zip": "02116",
+            "day": "2020-01-31",
+            "n": 2**60 + 1,
+            "x": 1.5,
+            "ok": True,
+            "tags": ["a"],
+            "any": {"b": 1},
+            "of": 1,
+        },
+        {"zip": "NA", "day": None, "x": 2, "any": [1], "of": "a", "odd name": "1e5"},
     ]
     text = json.dumps(rows) if name == "t.json" else "\n".join(map(json.dumps, rows))
     (tmp_path / name).write_text(text)
@@ -110,9 +121,18 @@ def test_json_gives_typed_columns_and_leaves_text_alone(tmp_path: Path, name: st
     frame = read_file(tmp_path / name)
 
     assert {column: str(dtype) for column, dtype in frame.dtypes.items()} == {
-        "zip": "str", "day": "str", "n": "Int64", "x": "float64", "ok": "boolean", "tags": "str", "odd name": "str",
+        "zip": "str", "day": "str", "n": "Int64", "x": "float64", "ok": "boolean", "tags": "object", "any": "object",
+        "of": "str", "odd name": "str",
     }  # fmt: skip
-    assert frame.iloc[0, :-1].tolist() == ["02116", "2020-01-31", 2**60 + 1, 1.5, True, '["a"]']
+    assert frame.drop(columns=["tags", "any", "odd name"]).iloc[0].tolist() == [
+        "02116",
+        "2020-01-31",
+        2**60 + 1,
+        1.5,
+        True,
+        "1",
+    ]
+    assert frame["tags"].isna().tolist() == [False, True]
 
 
 # Excel

@@ -1,7 +1,12 @@
 """Files that are fetched: from a server that speaks the protocol of S3, and from a web server; both are local."""
 
+import bz2
+import gzip
 import http.server
+import io
+import lzma
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,18 @@ from synth_assets.sources import AnySource, Dialect, Source, SourceError
 
 def source(**stated: Any) -> Source:
     return TypeAdapter(AnySource).validate_python(stated)
+
+
+def zipped(**files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+TEXT = b"a;b\n1,5;x\n"
+PACKED = (zipped(**{"data/t.csv": TEXT}), bz2.compress(TEXT), lzma.compress(TEXT), gzip.compress(TEXT))
 
 
 # S3
@@ -91,6 +108,18 @@ def test_init_reads_an_object_of_s3(bucket: Any, tmp_path: Path, monkeypatch: py
     assert "4 rows, 2 columns." in done.stderr
 
 
+def test_packed_objects_of_a_pattern_are_read(bucket: Any, tmp_path: Path) -> None:
+    for i, packed in enumerate(PACKED):
+        bucket.put_object(Bucket="shop", Key=f"packed/part-{i}", Body=packed)
+
+    loaded = source(type="s3", url="s3://shop/packed/part-*").load(tmp_path)
+
+    assert loaded.frame.to_dict("list") == {"a": ["1.5"] * len(PACKED), "b": ["x"] * len(PACKED)}
+    assert isinstance(loaded.dialect, Dialect)
+    assert loaded.dialect.delimiter == ";"
+    assert list(tmp_path.iterdir()) == []
+
+
 # Web servers
 
 
@@ -125,6 +154,26 @@ def test_a_file_of_a_web_server_is_fetched(tmp_path: Path, web_server: str, name
     assert loaded.label == f"{web_server}/{name}"
     assert orders.fingerprint(tmp_path) == loaded.fingerprint
     assert loaded.fingerprint.startswith(prefix)
+
+
+@pytest.mark.parametrize(("name", "packed"), list(zip(("t.zip", "t.csv.bz2", "t.csv.xz", "t"), PACKED, strict=True)))
+def test_a_packed_file_of_a_web_server_is_read(tmp_path: Path, web_server: str, name: str, packed: bytes) -> None:
+    (tmp_path / "served" / name).write_bytes(packed)
+
+    loaded = source(type="url", url=f"{web_server}/{name}").load(tmp_path)
+
+    assert loaded.frame.to_dict("list") == {"a": ["1.5"], "b": ["x"]}
+    assert loaded.label == f"{web_server}/{name}"
+
+
+def test_an_archive_of_a_web_server_is_refused_by_its_address(tmp_path: Path, web_server: str) -> None:
+    (tmp_path / "served" / "two.zip").write_bytes(zipped(a=TEXT, b=TEXT))
+    (tmp_path / "served" / "cut.csv.xz").write_bytes(lzma.compress(TEXT)[:-9])
+
+    for name, message in (("two.zip", "contains 2 files: 'a', 'b'"), ("cut.csv.xz", "cannot be unpacked: ")):
+        with pytest.raises(SourceError) as caught:
+            source(type="url", url=f"{web_server}/{name}").load(tmp_path)
+        assert str(caught.value).startswith(f"{web_server}/{name} {message}")
 
 
 def test_what_is_missing_or_a_web_page_is_an_error_without_the_token(tmp_path: Path, web_server: str) -> None:

@@ -315,6 +315,15 @@ def test_zeros_of_a_column_of_few_values_stay_zeros() -> None:
     assert abs((rows["other"] == 0).mean() - (other == 0).mean()) < 0.01  # with noise, 0.83 of 0.99
 
 
+def test_of_many_features_those_that_matter_are_used() -> None:
+    rng, names = np.random.default_rng(0), list("abcdef")
+    table = pd.DataFrame({f"label {i}": rng.integers(0, 40, 600).astype("str") for i in range(10)})
+    factor = rng.normal(size=600)
+    table = table.assign(**{name: np.abs(factor + rng.normal(size=600) / 1.2).round(2) for name in names})
+    real, generated = (each[names].corr("spearman").to_numpy() for each in (table, rows_of(table, 600)))
+    assert generated[np.triu_indices(6, 1)].mean() > 0.6 * real[np.triu_indices(6, 1)].mean()
+
+
 def test_large_integers_and_dates_are_copied_exactly_without_smoothing() -> None:
     rng = np.random.default_rng(0)
     number = pd.array(10**18 + rng.integers(0, 10**18, 50), dtype="Int64")

@@ -76,6 +76,27 @@ def test_hours_between_times_are_found_whichever_way_they_are_rounded() -> None:
     assert _texts(**times, hours=-(-minutes // 60) + 1) == {"hours": "hours from start to end +1"}
 
 
+def test_ages_in_years_are_found() -> None:
+    rng = _rng()
+    born = pd.Series(pd.Timestamp("1940-02-28") + pd.to_timedelta(rng.integers(0, 25_000, N), "D"))
+    born[0] = pd.Timestamp("2000-02-29")
+    seen = pd.Series(pd.Timestamp("2023-01-01") + pd.to_timedelta(rng.integers(0, 700, N), "D"))
+    seen[0] = pd.Timestamp("2023-02-28")
+    full = [s.year - b.year - ((s.month, s.day) < (b.month, b.day)) for b, s in zip(born, seen, strict=True)]
+    assert _texts(born=born, seen=seen, age=full) == {"age": "full years from born to seen"}
+    years = (seen - born).dt.days / 365.25
+    assert _texts(born=born, seen=seen, age=years.round(1)) == {"age": "mean years from born to seen"}
+
+    rows = pd.DataFrame({"born": born, "seen": seen, "age": full})
+    preparation = _fitted(rows)
+    restored = preparation.restore(preparation.prepare(rows).assign(age=0), seed=0, batch=0, first_key=0)
+    assert restored["age"].tolist() == full
+    gaps = rows.astype({"age": "Int64"})
+    gaps.loc[1, "age"], gaps.loc[2, "born"] = None, None
+    solved = preparation.solve(gaps)
+    assert solved["born"].isna().sum() == 1
+
+
 def test_no_formula_is_found_by_coincidence() -> None:
     rng = _rng()
     for n, most in ((20, 4), (60, 30), (600, 3)):  # few rows, few rows of many columns, few values
@@ -131,6 +152,16 @@ def test_conditions_on_computed_columns_are_met() -> None:
     assert (rows["month"] == "May").all()
     assert_computed(rows)
     assert model.sample(50, seed=0, conditions={"total": "is null"})["price"].isna().all()
+
+
+def test_conditions_that_no_row_meets_are_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = orders().dropna().reset_index(drop=True)
+    model = Conditional().fit(train, infer_schema(train, private=False))
+    monkeypatch.setattr("synth_assets.synthesizers.base.MAX_ROWS_OF_NONE", 100)
+    with pytest.raises(ModelError, match=r"of 112 rows that the model generated, 0 met .*too rare to be sampled"):
+        model.sample(5, seed=0, conditions={"total": "== 100.001"})
+    with pytest.raises(ModelError, match="total is null cannot be met: no train row has a missing value"):
+        model.sample(5, seed=0, conditions={"total": "is null"})
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,10 @@ from synth_assets.schema.columns import (
     TableError,
     Text,
 )
+from synth_assets.schema.infer import infer_schema
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import Log
+from synth_assets.synthesizers.preparation import Preparation
 from synth_assets_tests.stub_synthesizer import Stub
 
 TOWNS = ["Aachen", "Bonn", "Xanten", "Ypern"]  # 120, 60, 4 and 2 of 186 rows
@@ -289,6 +291,28 @@ def test_numbers_of_a_format_are_learned_and_asked_for_as_numbers() -> None:
     assert [column.format for column in stub.preparation.learned_schema.columns] == [None, None]  # type: ignore[union-attr]
     assert stub.conditions == {"fare": "<= 1300.00", "opens": ">= 510 and < 1080"}
     assert sample["fare"].isin([1200.5, 3.0]).all()
+
+
+def test_booleans_are_asked_for_as_the_source_writes_them() -> None:
+    rows = pd.DataFrame({"paid": ["TRUE", "FALSE"] * 10, "x": range(20)})
+    schema = infer_schema(rows, private=False)
+    preparation = Preparation.fit(schema.coerce(rows, origin="x"), schema)
+    for condition in ("== TRUE", "== 'True'", "== yes", "==1"):
+        assert preparation.restrict({"paid": condition}) == {"paid": "== true"}
+    assert preparation.restrict({"paid": "!= FALSE and is not null"}) == {"paid": "!= false and is not null"}
+    assert preparation.restrict({"paid": "== maybe"}) == {"paid": "== maybe"}
+
+
+def test_dates_are_asked_for_in_the_format_of_the_source() -> None:
+    days = pd.date_range("2024-01-31", periods=30)
+    rows = pd.DataFrame({"a": days.strftime("%d.%m.%Y"), "b": days.strftime("%Y-%m-%d"), "x": [1, 2] * 15})
+    schema = infer_schema(rows, private=False)
+    preparation = Preparation.fit(schema.coerce(rows, origin="x"), schema)
+
+    stated = {"a": ">= 01.02.2024 and < '2024-02-07'", "b": "== 2024-02-01"}
+    assert preparation.restrict(stated) == {"a": ">= 2024-02-01T00:00:00 and < 2024-02-07", "b": "== 2024-02-01"}
+    with pytest.raises(ModelError, match=r"'01\.02\.2024', which may have the day or the month first; expected a date"):
+        preparation.restrict({"b": "> 01.02.2024"})
 
 
 def test_codes_and_parts_of_dates_are_kept_by_a_saved_model(tmp_path: Path) -> None:

@@ -607,7 +607,7 @@ class _Scale:
         elif self._has_calendar:
             from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-            locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
+            locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
             axis.set_major_locator(locator)
             axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 

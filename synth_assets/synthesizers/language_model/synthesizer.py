@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.execution.processes import together
+from synth_assets.schema.columns import Column
+from synth_assets.schema.dtypes import restore_dtype
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
@@ -174,7 +176,8 @@ class LanguageModel(Synthesizer):
         Returns
         -------
         pandas.DataFrame
-            The same rows under the same index; known cells are as they were.
+            The same rows under the same index; known cells are as they were. Columns keep their dtypes, except numbers,
+        dates and booleans that are text without a format, and whole numbers that are floats because of missing cells.
 
         Raises
         ------
@@ -204,8 +207,7 @@ class LanguageModel(Synthesizer):
             if is_empty.any():
                 values = pd.concat([typed[column.name][~is_empty], restored[column.name][is_empty]]).sort_index()
                 values = self.schema.column(column.name).coerce(values, origin="rows")
-                is_text = not pd.api.types.is_numeric_dtype(rows[column.name].dtype)
-                result[column.name] = (column.as_in_source(values) if is_text else values).to_numpy()
+                result[column.name] = _like(rows[column.name], column, values, is_empty)
         return result
 
     def _save(self, folder: Path) -> dict[str, Any]:
@@ -308,3 +310,11 @@ def _in_16_bits(model: Any) -> Any:
     restored = _with_adapters(model.unload().dequantize())
     set_peft_model_state_dict(restored, adapters)
     return restored
+
+
+def _like(known: pd.Series, column: Column, values: pd.Series, is_empty: np.ndarray) -> pd.Series:
+    """Return filled values of a column in the dtype of the known ones, which stay as they are."""
+    is_text = not pd.api.types.is_numeric_dtype(known.dtype)
+    values = pd.Series((column.as_in_source(values) if is_text else values).array, index=known.index)
+    filled = values if known.dtype == "float64" else restore_dtype(values, known)
+    return known.where(~is_empty, filled) if filled.dtype == known.dtype else filled

@@ -20,6 +20,7 @@ from synth_assets.synthesizers.language_model.encoders import (
     RowEncoder,
     TextEncoder,
 )
+from synth_assets.synthesizers.language_model.encoders.grid import Grid
 
 DTYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "int": ("int64", st.integers(-2000, 5000)),
@@ -155,6 +156,12 @@ def test_values_over_many_orders_of_magnitude_keep_their_first_digits() -> None:
     assert values_of(column, values) == pytest.approx(values, rel=5.1e-4, abs=0)
     assert (values_of(column, values) == 0).sum() == 300
     assert column.grid.rounded_share == 1.0
+
+
+def test_numbers_whose_range_is_infinite_are_kept() -> None:
+    values = pd.Series([1.7e308, -1.7e308, 2.5] * 20)
+    grid = Grid.fit(values)
+    np.testing.assert_allclose(grid.to_values(grid.quantise(values)), values)
 
 
 def test_numbers_that_never_repeat_are_rounded_and_the_share_is_recorded() -> None:
@@ -330,6 +337,16 @@ def test_residuals_keep_the_last_two_digits() -> None:
     row_encoder = RowEncoder.fit(table)
     written = row_encoder.to_text(table)["whole"]
     assert written.str[-2:].tolist() == [f"{value:.4f}"[-2:] for value in table["whole"]]
+
+
+def test_residuals_that_are_far_shorter_than_the_last_two_digits_are_codes_themselves() -> None:
+    rng = np.random.default_rng(0)
+    net = rng.normal(200, 70, 500).round()
+    gross = (net * 1.19 + np.abs(rng.normal(0, 4, 500))).round()
+    column = RowEncoder.fit(pd.DataFrame({"net": net, "gross": gross}), ["net", "gross"]).columns[1]
+    assert isinstance(column, NumericEncoder)
+    assert column.predictor is not None
+    assert column.cardinality < 40
 
 
 def test_column_order_comes_first() -> None:

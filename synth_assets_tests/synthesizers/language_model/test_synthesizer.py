@@ -175,6 +175,17 @@ def test_rows_that_the_train_rows_are_unlike_are_filled_in(fitted: LanguageModel
     pd.testing.assert_frame_equal(fitted.impute(table.head(3)), table.head(3))
 
 
+def test_filled_in_columns_keep_their_dtypes(fitted: LanguageModel, table: pd.DataFrame) -> None:
+    rows = table.head(6).astype({"total": "float32", "size": "Int64", "kind": "category"})
+    for row, name in enumerate(rows):
+        rows.loc[row, name] = None
+    filled = fitted.impute(rows, seed=1)
+    assert filled.dtypes.equals(rows.dtypes)
+    assert not filled.isna().any(axis=None)
+    known = rows.notna()
+    assert filled.astype("object")[known].equals(rows.astype("object")[known])
+
+
 def test_cells_of_a_column_with_a_format_are_filled_in_in_it(table: pd.DataFrame) -> None:
     schema = TableSchema(columns=(Float(name="total", format="0.000 kg"), *SCHEMA.columns[1:]))
     settings = SETTINGS.model_copy(update={"epochs": 1, "pretrain": PretrainSettings(rows=0)})

@@ -114,7 +114,8 @@ class Grid:
                 f"column {values.name!r} has {numbers[row]} in data row {row + 1}, which is not a number; correct the "
                 "cell, or leave it empty."
             )
-        return cls._fit_floats(numbers[~np.isnan(numbers)])
+        with np.errstate(over="ignore"):  # a difference of two numbers may be infinite
+            return cls._fit_floats(numbers[~np.isnan(numbers)])
 
     @classmethod
     def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
@@ -134,6 +135,7 @@ class Grid:
         distinct, counts = np.unique(numbers, return_counts=True)
         rest = numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers  # 90% may be zero
         spread = float(np.subtract(*np.quantile(rest, [0.75, 0.25]))) or _span(numbers) or size or 1.0
+        spread = min(spread, float(np.finfo("float64").max))
         decimals = min(math.ceil(-math.log10(spread * RELATIVE_STEP)), 15)
         nonzero = np.abs(numbers[numbers != 0])
         is_coarse = len(nonzero) and np.mean(nonzero < MIN_STEPS * 10.0**-decimals) > MAX_COARSE_SHARE

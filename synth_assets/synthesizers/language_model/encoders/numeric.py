@@ -12,7 +12,7 @@ import pandas as pd
 
 from synth_assets.synthesizers.language_model.encoders.base import ABSENT, MISSING, UNENCODABLE, Part
 from synth_assets.synthesizers.language_model.encoders.grid import MICROSECONDS, Grid, common_step
-from synth_assets.synthesizers.language_model.encoders.residuals import Predictor
+from synth_assets.synthesizers.language_model.encoders.residuals import MIN_GAIN, Predictor
 
 MAX_HEADS = 256
 """A number has so few first parts; from this many values on, its last digits are parts of their own."""
@@ -56,8 +56,9 @@ class NumericEncoder:
     A code is the number of grid steps from an offset to the value. The offset is the same for all rows or, with a
     `predictor`, moves with the rounded prediction for the row. A code is written as digits in a mixed radix: two
     decimal digits at a time or, for times, weekday, hour, minute, ... Offsets are multiples of the last digits' range,
-    so that these, and with them any digit preference of the measurement, are preserved. A missing value, and a value
-    that many rows share (an atom), is an index of the first part and has no digits.
+    so that these, and with them any digit preference of the measurement, are preserved; unless residuals are so short
+    that they would be lost in these digits. A missing value, and a value that many rows share (an atom), is an index of
+    the first part and has no digits.
 
     Parameters
     ----------
@@ -159,6 +160,10 @@ class NumericEncoder:
             step = max((each for each in self._calendar_steps if each <= size / 2), default=self.grid_step)
         elif (np.abs(cells - predictions) < self.grid_step / 2).mean() >= EXACT_SHARE:
             step = self.grid_step
+        elif _entropy(cells - _rounded(predictions, step)) - MIN_GAIN > _entropy(
+            cells - _rounded(predictions, self.grid_step)
+        ):
+            step = self.grid_step  # residuals are far shorter than the last digits, which would not depend on them
         encoder = replace(self, predictor=predictor, prediction_step=step)
         residuals = cells - encoder._rounded(predictions)
         low, high = int(residuals.min()), int(residuals.max())
@@ -332,10 +337,7 @@ class NumericEncoder:
         return replace(self, base=base, cardinality=cardinality, radices=tuple(chosen), prediction_step=step)
 
     def _rounded(self, predictions: np.ndarray) -> np.ndarray:
-        limit = float(2**60)
-        steps = np.rint(np.clip(predictions, -limit, limit) / self.prediction_step)
-        rounded: np.ndarray = steps.astype(np.int64) * self.prediction_step
-        return rounded
+        return _rounded(predictions, self.prediction_step)
 
     def _text(self, quantised: int) -> str:
         """Return the text of a quantised value."""
@@ -351,6 +353,19 @@ class NumericEncoder:
         elif after_point == 0 and n_after:
             digits += "."
         return f"{'-' if number < 0 else ''}{digits}"
+
+
+def _rounded(predictions: np.ndarray, step: int) -> np.ndarray:
+    limit = float(2**60)
+    rounded: np.ndarray = np.rint(np.clip(predictions, -limit, limit) / step).astype(np.int64) * step
+    return rounded
+
+
+def _entropy(codes: np.ndarray) -> float:
+    """Return the entropy of codes in nats, corrected for their number (Miller, 1955)."""
+    _, counts = np.unique(codes, return_counts=True)
+    shares = counts / len(codes)
+    return float(-(shares * np.log(shares)).sum() + (len(counts) - 1) / (2 * len(codes)))
 
 
 def _days_of_months(days: np.ndarray) -> tuple[int, ...]:
