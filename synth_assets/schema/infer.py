@@ -58,8 +58,8 @@ MAX_SPAN = 2**62
 MIN_LONG_DIGITS = 19
 """Digits of whole numbers that may be so far apart."""
 
-KEY_ROOM = 10**10
-"""Consecutive numbers that new keys need to have as many digits as the real ones: those of 10,000 days."""
+KEY_ROOM = 10**9
+"""Consecutive numbers that new keys need to have as many digits as the real ones: those of 1,000 days."""
 
 MAX_KEY_DIGITS = 18
 """Digits of a number that is counted; of a longer one, the first digits stay as they are."""
@@ -898,6 +898,8 @@ def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     """
     if not unique.head(_SAMPLE).str.fullmatch(_WORD).all() or not unique.str.fullmatch(_WORD).all():
         return None
+    if unique.str.fullmatch(_DIGITS).all() and not unique.str.fullmatch(_ZERO_LED).any():
+        return None  # numbers, whose new ones are numbers
     key_word = _key_word(name)
     lengths = unique.str.len()
     is_mixed = unique.str.contains("[0-9]").mean() > 0.5 and unique.str.contains("[A-Za-z]").mean() > 0.5

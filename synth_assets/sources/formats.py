@@ -245,7 +245,12 @@ def _read_excel(path: Path, sheet: str | None) -> Any:
         "" if name is None else str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
         for name in rows[0]
     ]
-    return _with_whole_numbers(table_of_rows(header, [rows[1:]] if rows[1:] else []))
+    rows = rows[1:]
+    if len(header) > 1 and not header[0] and all(header[1:]):  # perhaps row numbers, as pandas writes its index
+        numbers = [row[0] for row in rows]
+        if any(numbers == list(range(first, first + len(rows))) for first in (0, 1)):
+            header, rows = header[1:], [row[1:] for row in rows]
+    return _with_whole_numbers(table_of_rows(header, [rows] if rows else []))
 
 
 def _titles_above(rows: list[list[Any]]) -> int:

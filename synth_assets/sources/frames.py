@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_PLAIN = (bool, int, float, str, decimal.Decimal, datetime.date)
+_PLAIN = (bool, int, float, str, decimal.Decimal, datetime.date, datetime.timedelta)
 _NESTED = (list, tuple, dict, set)
 
 

@@ -267,13 +267,13 @@ def test_text_that_is_nearly_numbers_is_said(values: list[str], said: str | None
 @pytest.mark.parametrize("repeated", [1, 3])
 def test_whole_numbers_too_far_apart_to_be_learned_are_keys(as_text: bool, repeated: int) -> None:
     hashes = np.random.default_rng(0).integers(-(2**63), 2**63, 60).tolist() * repeated
-    frame = pd.DataFrame({"hash": hashes, "x": np.linspace(0, 1, len(hashes))})
-    schema = infer_schema(frame.astype({"hash": "str"}) if as_text else frame)
-    key = schema.column("hash")
-    assert key == Id(name="hash", start=key.start, repeats=repeated > 1)
+    frame = pd.DataFrame({"hash_id": hashes, "x": np.linspace(0, 1, len(hashes))})
+    schema = infer_schema(frame.astype({"hash_id": "str"}) if as_text else frame)
+    key = schema.column("hash_id")
+    assert key == Id(name="hash_id", start=key.start, repeats=repeated > 1)
     assert not any(key.start <= each < key.start + 10**10 for each in hashes)
     assert {len(str(each)) for each in key.generate(5, offset=10**9)} == {19}
-    assert schema.coerce(frame, origin="x")["hash"].tolist() == hashes
+    assert schema.coerce(frame, origin="x")["hash_id"].tolist() == hashes
 
 
 def test_whole_numbers_too_far_apart_are_labels_if_they_are_few() -> None:

@@ -172,6 +172,18 @@ def test_excel_gives_typed_columns(tmp_path: Path) -> None:
         read_file(path, sheet="third")
 
 
+def test_row_numbers_without_a_name_are_no_column_of_a_sheet_and_durations_are_kept(tmp_path: Path) -> None:
+    hours = [datetime.timedelta(hours=30), datetime.timedelta(hours=2)]
+    workbook(tmp_path / "t.xlsx", one=[[None, "a", "for"], [0, "x", hours[0]], [1, "y", hours[1]]])
+
+    frame = read_file(tmp_path / "t.xlsx")
+
+    assert list(frame) == ["a", "for"]
+    assert frame["for"].tolist() == hours
+    with pytest.raises(SourceError, match="column 1 has no name"):
+        read_file(workbook(tmp_path / "u.xlsx", one=[[None, "a"], [0, "x"], [2, "y"]]))
+
+
 def test_an_empty_sheet_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the sheet 'first' is empty; expected a header"):
         read_file(workbook(tmp_path / "t.xlsx", first=[]))
