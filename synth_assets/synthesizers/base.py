@@ -39,7 +39,8 @@ PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth
 """Suffixes of files that usually hold pickles: loading one may run arbitrary code."""
 
 BATCH_ROWS = 1000
-"""Rows of a batch of `sample_batches`. Another number gives other rows for the same seed."""
+"""Rows of a batch of `sample_batches`, unless a synthesizer states another number, which gives other rows for the same
+seed."""
 
 MAX_BATCHES = 1000
 """Batches that are drawn, at most, to replace the rows of one whose computed columns do not meet conditions."""
@@ -212,6 +213,11 @@ class Synthesizer(ABC):
         return self
 
     @property
+    def batch_rows(self) -> int:
+        """Rows of a batch."""
+        return BATCH_ROWS
+
+    @property
     def supports_processes(self) -> bool:
         """Whether several processes draw rows faster than one, and the same rows."""
         return True
@@ -306,7 +312,7 @@ class Synthesizer(ABC):
         if processes is not None and (processes < 1 or (processes > 1 and not self.supports_processes)):
             expected = "at least 1" if self.supports_processes else f"1: several draw no faster from this {self.name}"
             raise ModelError(f"processes is {processes}; expected {expected}.")
-        n_batches = -(-n // BATCH_ROWS)
+        n_batches = -(-n // self.batch_rows)
         if processes is None:
             processes = min(cores(), n // ROWS_PER_PROCESS) if self.supports_processes else 1
         processes = max(1, min(processes, n_batches))
@@ -419,7 +425,7 @@ class Synthesizer(ABC):
         drawn = self._sample_batches(n, batches, seed=seed, log=log, **arguments)
         for batch, learned in zip(batches, drawn, strict=False):
             kept = self._acceptable(learned, stated, seed=seed, batch=batch, arguments=arguments)
-            first = first_key + batch * BATCH_ROWS
+            first = first_key + batch * self.batch_rows
             yield self.preparation.restore(kept, seed=seed, batch=batch, first_key=first)
 
     def _acceptable(
@@ -433,7 +439,7 @@ class Synthesizer(ABC):
         found, n_found = [], 0
         more_seed = int(np.random.SeedSequence((seed, batch, 1)).generate_state(1)[0])
         more = range(MAX_BATCHES)
-        for rows in self._sample_batches(MAX_BATCHES * BATCH_ROWS, more, seed=more_seed, log=silent, **arguments):
+        for rows in self._sample_batches(MAX_BATCHES * self.batch_rows, more, seed=more_seed, log=silent, **arguments):
             accepted = rows[self.preparation.is_acceptable(rows, conditions)]
             n_found += len(accepted)
             found.append(accepted)
@@ -441,7 +447,7 @@ class Synthesizer(ABC):
                 break
         else:
             raise ModelError(
-                f"of {MAX_BATCHES * BATCH_ROWS:,} rows that the model generated, {n_found:,} met "
+                f"of {MAX_BATCHES * self.batch_rows:,} rows that the model generated, {n_found:,} met "
                 f"{dict(conditions) or 'the ranges of the train rows'} in columns that are computed from others: too "
                 "rare to be sampled. Loosen the conditions, or state them on the columns that these are computed from."
             )
@@ -554,7 +560,7 @@ class Synthesizer(ABC):
     def _sample_batches(
         self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
-        """Yield some of the batches of n rows, by their numbers: `BATCH_ROWS` rows each, the last one the rest."""
+        """Yield some of the batches of n rows, by their numbers: `batch_rows` rows each, the last one the rest."""
 
     def _log_likelihood(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the log-likelihood of rows of `learned_schema`, where `supports_likelihood`."""

@@ -87,10 +87,9 @@ class SampleSpec(BaseModel):
 
     def batches_of(self, number: int) -> range:
         """Return the numbers of the batches of a part."""
-        from synth_assets.synthesizers.base import BATCH_ROWS
-
-        per_shard = self._shard_rows // BATCH_ROWS
-        return range(number * per_shard, number * per_shard - (-self.rows_of(number) // BATCH_ROWS))
+        batch_rows = int(self.arguments["batch_rows"])
+        per_shard = self._shard_rows // batch_rows
+        return range(number * per_shard, number * per_shard - (-self.rows_of(number) // batch_rows))
 
     @property
     def _shard_rows(self) -> int:
@@ -235,6 +234,7 @@ def write_sample(
         "temperature": temperature,
         "first_key": first_key,
         "shard_rows": SHARD_ROWS,
+        "batch_rows": synthesizer.batch_rows,
         "libraries": _libraries(synthesizer),
     }
     spec = SampleSpec(n=n, seed=seed, model=synthesizer.fingerprint(), arguments=arguments)

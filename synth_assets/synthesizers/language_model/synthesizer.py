@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.execution.processes import together
-from synth_assets.synthesizers.base import Log, ModelError, Synthesizer, SynthesizerSettings, silent
+from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 from synth_assets.synthesizers.preparation import Preparation
@@ -134,12 +134,16 @@ class LanguageModel(Synthesizer):
                     self.losses, self.resumed_from_step, self.n_parameters, learned = item
             self._load(folder, learned)
 
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a batch: twice as many of several models, each of which draws a share of them."""
+        return BATCH_ROWS if len(self.row_model.models) == 1 else 2 * BATCH_ROWS
+
     def _sample_batches(
         self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
-        return self.row_model.sample_batches(
-            n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log
-        )
+        arguments: dict[str, Any] = {"seed": seed, "conditions": conditions, "temperature": temperature}
+        return self.row_model.sample_batches(n, batches, batch_rows=self.batch_rows, log=log, **arguments)
 
     @property
     def supports_processes(self) -> bool:

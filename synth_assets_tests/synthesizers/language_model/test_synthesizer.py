@@ -243,6 +243,7 @@ def test_two_models_are_stored_and_depend_on_the_seed_alone(
     ensemble: LanguageModel, table: pd.DataFrame, tmp_path: Path
 ) -> None:
     rows = ensemble.sample(100, seed=1)
+    pd.testing.assert_frame_equal(ensemble.sample(2100, seed=1).head(100), rows)
     ensemble.save(tmp_path)
     loaded = load(tmp_path)
     pd.testing.assert_frame_equal(loaded.sample(100, seed=1), rows)
