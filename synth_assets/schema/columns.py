@@ -5,6 +5,7 @@ A column is a pydantic model: YAML, JSON and the Python object are the same.
 
 import hashlib
 import math
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -60,6 +61,9 @@ MOCK_WORDS = (
 """The words of mock text, of which a text has 1 to `MOCK_TEXT_WORDS`."""
 
 MOCK_TEXT_WORDS = 8
+
+HEX_PATTERN = re.compile("(hex|HEX)([1-9][0-9]?)")
+"""The pattern of keys of so many hexadecimal digits, in small or in capital letters."""
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
@@ -740,7 +744,8 @@ class Id(StringColumn):
     type: Literal["id"] = "id"
     pattern: str = Field(
         default="integer",
-        description="'integer', 'uuid', or a text with '#' for the digits of a number, such as AB-#### or ###-##-####.",
+        description="'integer', 'uuid', 'hex' or 'HEX' with a number of hexadecimal digits, such as hex24, or a text "
+        "with '#' for the digits of a number, such as AB-#### or ###-##-####.",
     )
     start: int = Field(
         default=1, ge=0, lt=2**62, description="First number of the synthetic keys; greater than the real ones."
@@ -754,9 +759,10 @@ class Id(StringColumn):
     @field_validator("pattern")
     @classmethod
     def _is_pattern(cls, value: str) -> str:
-        if value not in ("integer", "uuid") and "#" not in value:
+        if value not in ("integer", "uuid") and "#" not in value and not HEX_PATTERN.fullmatch(value):
             raise ValueError(
-                f"found {value!r}; expected 'integer', 'uuid', or a text with '#' for the digits of a number"
+                f"found {value!r}; expected 'integer', 'uuid', 'hex' with a number of digits (hex24), or a text with "
+                "'#' for the digits of a number"
             )
         return value
 
@@ -786,7 +792,7 @@ class Id(StringColumn):
         offset : int
             Number of keys that were made before: keys of disjoint ranges differ.
         seed : int
-            Seed of UUIDs, which chance alone keeps apart. Numbers do not depend on it.
+            Seed of UUIDs, which chance alone keeps apart. Others do not depend on it.
 
         Returns
         -------
@@ -799,6 +805,13 @@ class Id(StringColumn):
         if self.pattern == "uuid":
             digests = (hashlib.blake2b(f"{self.name}/{seed}/{i}".encode(), digest_size=16).digest() for i in numbers)
             return pd.Series([str(uuid.UUID(bytes=d, version=4)) for d in digests], dtype="str", name=self.name)
+        if hexadecimal := HEX_PATTERN.fullmatch(self.pattern):
+            # A permutation of all numbers of so many digits: keys look random, and are different.
+            length, size = int(hexadecimal[2]), 16 ** int(hexadecimal[2])
+            drawn = hashlib.shake_128(self.name.encode()).digest(length)
+            factor, shift = int.from_bytes(drawn) | 1, int.from_bytes(drawn[::-1])
+            written = (f"{(i * factor + shift) % size:0{length}{'xX'[hexadecimal[1] == 'HEX']}}" for i in numbers)
+            return pd.Series(list(written), dtype="str", name=self.name)
         before, after, *rest = self.pattern.split("#")
         keys = []
         for digits in (f"{i:0{len(rest) + 1}d}" for i in numbers):

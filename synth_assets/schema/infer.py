@@ -49,6 +49,9 @@ MIN_RUN = 10
 MIN_KEY_DIGITS = 12
 """Digits from which on unique whole numbers are a key, whatever the name of the column."""
 
+MIN_HEX_DIGITS = 12
+"""Hexadecimal digits that keys need for new ones to be made of as many: of fewer, one might be real."""
+
 MIN_TOKEN_LENGTH = 8
 """Characters from which on unique codes of one length are a key, whatever the name of the column."""
 
@@ -866,8 +869,9 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
     if not unique.str.fullmatch(_WORD).all() or unique.str.contains("[0-9]").mean() <= 0.5:
         return guess
     numbered = _numbered_key(column.name, unique)
-    made = Id(**common, pattern="uuid") if numbered is None else numbered.column.model_copy(update=common)
-    return _Guess(made, reason, instead=column.type)
+    if numbered is not None:
+        return _Guess(numbered.column.model_copy(update=common), reason, instead=column.type)
+    return _Guess(Id(**common, pattern=_token_pattern(unique)), reason, instead=column.type)
 
 
 def _key_word(name: str) -> str | None:
@@ -894,7 +898,7 @@ def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
 def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are single words, and the name says so or all have one length, digits and letters.
 
-    Their pattern is not known: the new ones are UUIDs.
+    If they are not hexadecimal, their pattern is not known, and the new ones are UUIDs.
     """
     if not unique.head(_SAMPLE).str.fullmatch(_WORD).all() or not unique.str.fullmatch(_WORD).all():
         return None
@@ -907,7 +911,19 @@ def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     if key_word is None and not is_code:
         return None
     why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
-    return _Guess(Id(name=name, pattern="uuid"), f"unique in every row, {why}; new ones are UUIDs")
+    pattern = _token_pattern(unique)
+    made = "UUIDs" if pattern == "uuid" else f"{lengths.min()} hexadecimal digits"
+    return _Guess(Id(name=name, pattern=pattern), f"unique in every row, {why}; new ones are {made}")
+
+
+def _token_pattern(unique: pd.Series) -> str:
+    """Return the pattern of new keys for single words: hexadecimal digits if all words are so many, else UUIDs."""
+    lengths = unique.str.len()
+    if lengths.min() == lengths.max() >= MIN_HEX_DIGITS:
+        for pattern, digits in (("hex", "[0-9a-f]+"), ("HEX", "[0-9A-F]+")):
+            if unique.str.fullmatch(digits).all():
+                return f"{pattern}{lengths.min()}"
+    return "uuid"
 
 
 def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:

@@ -193,6 +193,13 @@ def test_keys_count_on_from_the_keys_before(column: Id, expected: list[object]) 
     assert column.has_dtype(keys)
 
 
+def test_hexadecimal_keys_have_their_digits_and_differ_also_between_offsets() -> None:
+    keys = Id(name="x", pattern="HEX12").generate(2000)
+    assert keys.str.fullmatch("[0-9A-F]{12}").all()
+    assert pd.concat([keys, Id(name="x", pattern="HEX12").generate(2000, offset=2000)]).is_unique
+    assert keys.str.slice(0, 2).nunique() > 100
+
+
 def test_uuids_differ_within_a_sample_and_between_seeds_and_offsets() -> None:
     column = Id(name="x", pattern="uuid")
     drawn = [column.generate(50, offset=offset, seed=seed) for offset, seed in ((0, 0), (50, 0), (0, 1))]

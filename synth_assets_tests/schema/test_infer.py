@@ -182,6 +182,11 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("SSN", ["120-28-5286", "078-05-1120"], {"pattern": "###-##-####", "start": 120_285_287}),
         ("Phone", ["(555) 010-9998", "(312) 010-9999"], {"pattern": "(###) ###-####", "start": 5_550_109_999}),
         ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
+        (
+            "x",
+            [f"{(i + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}" for i in range(20)],
+            {"pattern": "hex32"},
+        ),
     ],
 )
 def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: Any, stated: dict[str, Any]) -> None:
@@ -298,6 +303,7 @@ def test_longer_whole_numbers_are_keys_as_long() -> None:
         ("policy_number", [10_000 + 3 * i for i in range(80)], {"pattern": "integer", "start": 10_238}),
         ("account", [f"{i * 7919 % 99991:05d}" for i in range(80)], {"pattern": "#####"}),
         ("session id", [f"{i * 2654435761 % 2**32:08x}" for i in range(80)], {"pattern": "uuid"}),
+        ("x id", [f"{i * 0x9E3779B97F4A7C15 % 2**64:016X}" for i in range(80)], {"pattern": "HEX16"}),
     ],
 )
 def test_values_that_repeat_are_keys_if_their_name_says_so(

@@ -230,7 +230,7 @@ def test_a_schema_that_contradicts_itself_is_refused(
         ),
         ("columns: [{name: a, type: datetime, timezone: Mars}]", "found 'Mars'; expected a time zone of the IANA"),
         ("columns: [{name: a, type: date, minimum: soon}]", "found 'soon'; expected a date such as '2024-01-31'"),
-        ("columns: [{name: a, type: id, pattern: AB}]", "found 'AB'; expected 'integer', 'uuid', or a text with '#'"),
+        ("columns: [{name: a, type: id, pattern: AB}]", "found 'AB'; expected 'integer', 'uuid', 'hex' with a number"),
         ("{columns: [{name: a, type: text}], target: a}", "'a' is a column of type text, which cannot be predicted"),
         ("columns: [{name: a, type: categorical, categories: [x, x]}]", "found x twice; expected each label once."),
         ("columns: [{name: a, type: float, min: 1}]", "columns.0.float.min: there is no such key."),
