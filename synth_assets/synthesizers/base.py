@@ -43,8 +43,9 @@ BATCH_ROWS = 1000
 seed."""
 
 FIRST_MORE_ROWS, MAX_MORE_ROWS, MAX_ROWS_OF_NONE = 16, 1_000_000, 20_000
-"""Rows that are drawn to replace those of a batch whose computed columns do not meet conditions: at first, then twice
-as many again and again; at most; and at most while none meets them."""
+"""Rows that are drawn to replace those of a batch whose computed columns do not meet conditions: at first, or twice the
+rows that are missing, if those are more, then twice as many again and again; at most; and at most while none meets
+them."""
 
 ROWS_PER_PROCESS = 100_000
 """Rows for which another process is started by default: it takes some three seconds to begin."""
@@ -437,7 +438,7 @@ class Synthesizer(ABC):
         if is_acceptable is None or is_acceptable.all():
             return learned
         missing = np.flatnonzero(~is_acceptable)
-        found, n_found, n_drawn, n_more = [], 0, 0, FIRST_MORE_ROWS
+        found, n_found, n_drawn, n_more = [], 0, 0, max(FIRST_MORE_ROWS, 2 * len(missing))
         while n_found < len(missing) and n_drawn < (MAX_MORE_ROWS if n_found else MAX_ROWS_OF_NONE):
             more_seed = int(np.random.SeedSequence((seed, batch, 1, n_drawn)).generate_state(1)[0])
             more = range(-(-n_more // self.batch_rows))
