@@ -177,7 +177,8 @@ class LanguageModel(Synthesizer):
         -------
         pandas.DataFrame
             The same rows under the same index; known cells are as they were. Columns keep their dtypes, except numbers,
-            dates and booleans that are text without a format, and whole numbers that are floats because of missing cells.
+            dates and booleans that are text without a format, and whole numbers that are floats for their missing
+            cells.
 
         Raises
         ------
