@@ -75,10 +75,6 @@ FULL_PRETRAIN_UP_TO, PRETRAIN_UP_TO = 20_000, 40_000
 for boosted trees to find in rows of adult (AUC 0.513 with 56,000 rows, 0.520 with none; 24,000 train rows), and more in
 rows of beijing (0.536; 0.526 with none; 30,000 train rows)."""
 
-MANY_ROWS_PRETRAIN = 33_000
-"""Maximum number of rows of the pretraining of several models together, which do with fewer. On three folds of adult,
-boosted trees told rows as easily as after 96,000 (AUC 0.511 and 0.511), and a fit took 84 CPU s instead of 98."""
-
 FOREST_ROWS = 10_000
 """Maximum number of train rows that the forest of the pretraining is fitted to."""
 
@@ -284,7 +280,7 @@ class RowModel:
         n_tokens = sum(len(c.prefix) + len(c.parts) for c in self.trie.columns[: len(self.row_encoder.columns)])
         share = np.clip((PRETRAIN_UP_TO - n_train) / (PRETRAIN_UP_TO - FULL_PRETRAIN_UP_TO), 0.0, 1.0)
         n_rows = min(MAX_PRETRAIN_ROWS, max(MIN_PRETRAIN_ROWS, PRETRAIN_RATIO * n_train), PRETRAIN_TOKENS // n_tokens)
-        return min(int(n_rows * share), MAX_PRETRAIN_ROWS if len(self.models) == 1 else MANY_ROWS_PRETRAIN)
+        return int(n_rows * share)
 
     def _generated(self, trained: np.ndarray, n: int, settings: ForestSettings, seed: int, log: Log) -> TokenBatch:
         """Return n rows of a forest that is fitted to the train rows, without text."""
