@@ -337,13 +337,23 @@ def _connected(ray: ModuleType, execution: "RayExecution") -> Iterator[None]:
         _require_answer(execution.address)
         options |= {"address": execution.address}
     try:
-        ray.init(**options)
+        _connect(ray, options)
     except Exception as error:  # a bare one where a node does not start in time
+        ray.shutdown()  # or else, after a client that could not connect, no later connection works
         raise ForeseenError(_no_connection(execution, error)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(ray: ModuleType, options: dict[str, Any]) -> None:
+    """Connect, in a second attempt if a client's server, which is a process of its own, did not start in the first."""
+    try:
+        ray.init(**options)
+    except ConnectionAbortedError:
+        ray.shutdown()
+        ray.init(**options)
 
 
 def _require_answer(address: str) -> None:

@@ -86,6 +86,25 @@ def test_a_machine_that_is_no_node_connects_by_a_client(cluster: Cluster, client
     assert not ray.is_initialized()
 
 
+def test_a_client_whose_server_does_not_start_connects_again(
+    cluster: Cluster, client_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.util.client.worker import Worker
+
+    connect, is_failing = Worker._server_init, iter([True, True, True, False])
+
+    def server_init(*arguments: Any) -> Any:
+        if next(is_failing):
+            raise ConnectionAbortedError("Initialization failure from server")
+        return connect(*arguments)
+
+    monkeypatch.setattr(Worker, "_server_init", server_init)
+    execution = RayExecution(address=f"ray://127.0.0.1:{client_port}")
+    with pytest.raises(ForeseenError, match="could not be used: Initialization failure"):
+        execution.results(divmod, [(2,)], shared=7)
+    assert execution.results(divmod, [(2,)], shared=7) == [(3, 1)]
+
+
 def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
     cluster: Cluster, stub: Stub, signs: Path, tmp_path: Path
 ) -> None:
