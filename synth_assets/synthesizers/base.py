@@ -545,7 +545,7 @@ class Synthesizer(ABC):
         digest = hashlib.sha256()
         for name, content in sorted(_saved_files(self).items()):
             # transformers writes this file, and keys without a value, after a fit, and not after loading.
-            if name == "generation_config.json":
+            if Path(name).name == "generation_config.json":
                 continue
             if name.endswith(".json"):
                 found = json.loads(content)

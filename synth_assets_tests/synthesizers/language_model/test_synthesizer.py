@@ -258,6 +258,7 @@ def test_two_models_are_stored_and_depend_on_the_seed_alone(
     ensemble.save(tmp_path)
     loaded = load(tmp_path)
     pd.testing.assert_frame_equal(loaded.sample(100, seed=1), rows)
+    assert loaded.fingerprint() == ensemble.fingerprint()
     assert loaded.n_parameters == 2 * ensemble.row_model.model.num_parameters()
 
     class Stopped(Exception):
