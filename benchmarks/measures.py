@@ -5,6 +5,7 @@ import pandas as pd
 from tables import Table
 
 from synth_assets.evaluation.intervals import roc_area
+from synth_assets.evaluation.learners import PredictionTask
 from synth_assets.evaluation.metrics.copies import closest_distances, exact_copies, partial_copies
 from synth_assets.evaluation.metrics.detection import MOST_CELLS, MOST_ROWS, N_REPEATS, Classifier, detection_auc
 from synth_assets.evaluation.metrics.prediction import METRICS as PREDICTION
@@ -63,8 +64,10 @@ def measure_real_rows(table: Table) -> dict[str, float]:
 def _similarity(samples: Samples) -> dict[str, float]:
     names = {"roc_auc": "AUC", "r2": "R2"}
     few = samples.thinned(MOST_NEIGHBOURS)
-    scores = {} if samples.schema.target is None else holdout_scores(few, few.subsample)
-    score = names["r2" if samples.schema.target in samples.schema.numeric else "roc_auc"]
+    scores, score = {}, ""
+    if samples.schema.target is not None:
+        scores = holdout_scores(few, few.subsample)
+        score = names[next(iter(PredictionTask.of(few.schema, few.train, few.subsample, few.holdout).scores))]
     return {
         "detection AUC (boosting)": _detection(samples, "gradient boosting"),
         "detection AUC (forest)": _detection(samples, "random forest"),
