@@ -175,6 +175,12 @@ class RowEncoder:
         start = before + sum(lengths[: i - before])
         return slice(start, start + lengths[i - before])
 
+    def in_unit_of(self, i: int, other: int, cells: np.ndarray, *, latest: bool) -> np.ndarray:
+        """Return quantised values of a column in the unit of another comparable one; see `Grid.in_unit_of`."""
+        column, like = self.columns[i], self.columns[other]
+        assert isinstance(column, NumericEncoder) and isinstance(like, NumericEncoder)  # noqa: S101, PT018
+        return np.asarray(column.grid.in_unit_of(like.grid, cells, latest=latest))
+
     def quantise(self, frame: pd.DataFrame) -> np.ndarray:
         """Quantise n rows to (n, `n_cells`) integers; `MISSING` is a missing value, -1 an unknown label or piece."""
         cells = [column.quantise(frame[column.name]).reshape(len(frame), -1) for column in self.all_columns]
@@ -308,7 +314,7 @@ def _in_one_unit(train: pd.DataFrame, encoders: Mapping[str, ValueEncoder]) -> d
 def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the pairs of columns of dates, or of numbers, of which the second is never below the first.
 
-    It could be: their ranges overlap. Of numbers, this is no coincidence: of the rows in which one cell is within the
+    It could be: their ranges overlap. A date and a datetime are compared by the day. Of numbers, this is no coincidence: of the rows in which one cell is within the
     range of the other, as many as for dates come near the border, and as many would cross it if the columns were
     independent.
     """
@@ -321,12 +327,16 @@ def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tu
         for other in candidates:
             first, second = columns[one], columns[other]
             assert isinstance(first, NumericEncoder) and isinstance(second, NumericEncoder)  # noqa: S101, PT018
-            if one == other or is_broken[other] or not first.grid.is_comparable(second.grid):
+            if one == other or not first.grid.is_comparable(second.grid):
                 continue
-            if first.high <= second.low:
+            if is_broken[other] and first.grid.unit_size == second.grid.unit_size:
+                continue
+            coarse = max(first.grid, second.grid, key=lambda grid: grid.unit_size)
+            if first.grid.in_unit_of(coarse, first.high) <= second.grid.in_unit_of(coarse, second.low):
                 continue
             both = (quantised[:, [one, other]] != MISSING).all(axis=1)
-            low, high = quantised[both, one], quantised[both, other]
+            low = first.grid.in_unit_of(coarse, quantised[both, one])
+            high = second.grid.in_unit_of(coarse, quantised[both, other])
             if len(low) < MIN_ORDERED_ROWS or (low > high).any():
                 continue
             if first.grid.type in ("date", "datetime") or _is_no_coincidence(low, high, second.low, first.high):
