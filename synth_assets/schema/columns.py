@@ -720,6 +720,11 @@ class Text(StringColumn):
     max_length: int = Field(
         default=200, ge=1, le=2000, description="Number of characters that are learned; longer texts are cut off."
     )
+    code: bool = Field(
+        default=False,
+        description="Whether the texts are short codes of digits, such as zip codes, which are published for a private "
+        "table too.",
+    )
 
     def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
         del offset

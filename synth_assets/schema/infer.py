@@ -70,6 +70,9 @@ MAX_KEY_DIGITS = 18
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
 
+MIN_CODE_DIGITS, MAX_CODE_DIGITS = 2, 7
+"""Digits of a short code, such as a zip code, which many have in common: longer ones may be a person's own."""
+
 MAX_NAMES = 5
 """Names of columns, or texts, that a notice lists."""
 
@@ -284,7 +287,7 @@ def infer(
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type, and so do numbers in one format, such as $1,234.50, 12 kg or 08:30; whole numbers with leading zeros do
-    not. Unique values that are consecutive, long, UUIDs or of a pattern
+    not: they are labels, or text. Unique values that are consecutive, long, UUIDs or of a pattern
     such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
     ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
@@ -491,10 +494,13 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
         has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
         zeros = ", whose leading zeros are kept" if has_zeros else ""
         return _either(_Guess(column, f"{_counted(len(unique), 'label')}{zeros}"), readings)
-    if not is_gap.all() and kept.str.fullmatch(_DIGITS).all() and not kept.str.fullmatch(_ZERO_LED).any():
-        longest = kept.str.len().max()
-        if longest >= MIN_LONG_DIGITS:
+    if not is_gap.all():
+        is_number = kept.str.fullmatch(_DIGITS).all() and not kept.str.fullmatch(_ZERO_LED).any()
+        if is_number and kept.str.len().max() >= MIN_LONG_DIGITS:
             return _long_numbers(kept, common, is_unique=is_unique)
+        is_personal = bool(readings) or (is_unique and _key_word(name) is not None)
+        if not is_personal and (code := _code(kept, common)) is not None:
+            return code
     return _either(_text(name, values, nullable=has_gaps, unique=unique), readings)
 
 
@@ -1022,6 +1028,17 @@ def _text(name: str, values: pd.Series, *, nullable: bool, unique: pd.Series | N
     distinct = values.nunique() if unique is None else len(unique)
     reason = f"{distinct:,} different strings, the longest of {_counted(longest, 'character')}"
     return _Guess(Text(name=name, max_length=max(length, 10), nullable=nullable), reason)
+
+
+def _code(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
+    """Return a column of codes if different texts have few digits at the same places, and all else in common."""
+    shapes = kept.str.replace("[0-9]", "0", regex=True)
+    shape = shapes.iloc[0]
+    is_short = MIN_CODE_DIGITS <= shape.count("0") <= MAX_CODE_DIGITS
+    if len(kept) < MIN_RUN or not is_short or not (shapes == shape).all():
+        return None
+    column = Text(**common, max_length=max(len(shape), 10), code=True)
+    return _Guess(column, f"{len(kept):,} codes with {shape.count('0')} digits each, such as {kept.iloc[0]!r}")
 
 
 def _has_gaps(values: pd.Series) -> bool:

@@ -38,6 +38,7 @@ def _objects(*values: object) -> pd.Series:
 
 
 GAP = {"nullable": True}
+CODE = {"max_length": 10, "code": True}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,14 @@ GAP = {"nullable": True}
         ([f"2024{month:02d}31" for month in range(1, 13)], "integer", {}),  # a month has 30 days
         ([f"202401310830{second}" for second in range(20, 40)], "datetime", {"format": "%Y%m%d%H%M%S"}),
         ([f"{year}-04" for year in range(1990, 2024)], "date", {"format": "%Y-%m"}),
-        ([f"{year}-{year + 1 - 2000:02d}" for year in range(2000, 2012)], "text", {"max_length": 10}),  # seasons
+        ([f"{year}-{year + 1 - 2000:02d}" for year in range(2000, 2012)], "text", CODE),  # seasons
+        ([f"{i:05d}" for i in range(1, 9000, 37)], "text", CODE),
+        ([f"2023-W{i:02d}" for i in range(1, 53)], "text", CODE),
+        ([f"{i:04d}" for i in range(1, 9000, 37)] + ["-"], "text", CODE | GAP | {"missing_values": ("-",)}),
+        ([f"0{i}" for i in range(5_550_100, 5_550_140, 3)], "text", {"max_length": 10}),  # telephone numbers
+        ([f"0{i}" for i in range(80, 120)], "text", {"max_length": 10}),
+        ([f"USD {i}" for i in range(90, 110)], "integer", {"format": "USD 0", "unit": "USD"}),
+        ([f"CSE {i}" for i in range(100, 120)], "text", CODE),
         (["2024-01-31", "0000-00-00"], "date", GAP | {"missing_values": ("0000-00-00",)}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
         (["Jan 31 2024", "Dec 1 1999"], "date", {"format": "%b %d %Y"}),

@@ -363,7 +363,7 @@ def test_what_the_model_cannot_write_ends_at_its_bound(
     monkeypatch.setattr(row_model, "MAX_DRAWS_OF_NONE", 3)
     first = pd.Series(pd.date_range("2024-01-01", periods=60)).astype("datetime64[s]")
     great = untrained(pd.DataFrame({"first": first, "second": first + pd.to_timedelta([0, 1, 5] * 20, unit="D")}))
-    with pytest.raises(ModelError, match="of 300 rows that the model generated, 0 met .*too rare to be sampled"):
+    with pytest.raises(ModelError, match=r"of 300 rows that the model generated, 0 met .*too rare to be sampled"):
         great.sample(100, k=100, conditions={"first": ">= 2024-02-20", "second": "<= 2024-01-31"})
 
 

@@ -314,9 +314,9 @@ def _in_one_unit(train: pd.DataFrame, encoders: Mapping[str, ValueEncoder]) -> d
 def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the pairs of columns of dates, or of numbers, of which the second is never below the first.
 
-    It could be: their ranges overlap. A date and a datetime are compared by the day. Of numbers, this is no coincidence: of the rows in which one cell is within the
-    range of the other, as many as for dates come near the border, and as many would cross it if the columns were
-    independent.
+    It could be: their ranges overlap. A date and a datetime are compared by the day. Of numbers, this is no
+    coincidence: of the rows in which one cell is within the range of the other, as many as for dates come near the
+    border, and as many would cross it if the columns were independent.
     """
     candidates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and not c.is_sparse and c.n_values]
     head = quantised[:ORDER_SAMPLE]
