@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api import types
 
 from synth_assets.schema.columns import (
+    ALPHABETS,
     MAX_EXACT_INTEGER,
     Boolean,
     Categorical,
@@ -48,9 +49,6 @@ MIN_RUN = 10
 
 MIN_KEY_DIGITS = 12
 """Digits from which on unique whole numbers are a key, whatever the name of the column."""
-
-MIN_HEX_DIGITS = 12
-"""Hexadecimal digits that keys need for new ones to be made of as many: of fewer, one might be real."""
 
 MIN_TOKEN_LENGTH = 8
 """Characters from which on unique codes of one length are a key, whatever the name of the column."""
@@ -486,9 +484,11 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return readings[0]
         if set(kept.str.lower()) <= {"true", "false"}:
             return _Guess(Boolean(**common), f"true and false{_said_of_gaps(common)}")
-    may_be_key = len(unique) == len(values) and not has_gaps and not is_target and not readings
-    if may_be_key and (key := _key_of_text(name, unique)) is not None:
-        return key
+    may_be_key = is_unique and not is_gap.all() and not is_target and not readings
+    is_complete = len(unique) == len(values) and not is_gap.any()
+    if may_be_key and (is_complete or _key_word(name) is not None) and (key := _key_of_text(name, kept)) is not None:
+        where = "unique in every row" if is_complete else "unique where not empty"
+        return _Guess(key.column.model_copy(update=common), f"{where}, {key.reason}{_said_of_gaps(common)}")
     if is_target or _are_labels(counts, int(counts.sum())):
         column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
         has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
@@ -877,7 +877,7 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
     numbered = _numbered_key(column.name, unique)
     if numbered is not None:
         return _Guess(numbered.column.model_copy(update=common), reason, instead=column.type)
-    return _Guess(Id(**common, pattern=_token_pattern(unique)), reason, instead=column.type)
+    return _Guess(_token_key(common, unique), reason, instead=column.type)
 
 
 def _key_word(name: str) -> str | None:
@@ -897,14 +897,14 @@ def _words(name: str) -> list[str]:
 def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
-        return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
+        return _Guess(Id(name=name, pattern="uuid"), "UUIDs")
     return _numbered_key(name, unique) or _key_of_digits(name, unique) or _key_of_tokens(name, unique)
 
 
 def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are single words, and the name says so or all have one length, digits and letters.
 
-    If they are not hexadecimal, their pattern is not known, and the new ones are UUIDs.
+    New ones have the same length and alphabet, or are UUIDs.
     """
     if not unique.head(_SAMPLE).str.fullmatch(_WORD).all() or not unique.str.fullmatch(_WORD).all():
         return None
@@ -917,19 +917,33 @@ def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     if key_word is None and not is_code:
         return None
     why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
-    pattern = _token_pattern(unique)
-    made = "UUIDs" if pattern == "uuid" else f"{lengths.min()} hexadecimal digits"
-    return _Guess(Id(name=name, pattern=pattern), f"unique in every row, {why}; new ones are {made}")
+    key = _token_key({"name": name}, unique)
+    made = "UUIDs" if key.pattern == "uuid" else f"made as {key.generate(1)[0]!r}"
+    return _Guess(key, f"{why}; new ones are {made}")
 
 
-def _token_pattern(unique: pd.Series) -> str:
-    """Return the pattern of new keys for single words: hexadecimal digits if all words are so many, else UUIDs."""
+def _token_key(stated: Mapping[str, Any], unique: pd.Series) -> Id:
+    """Return a column of keys for single words: as long, and of the same alphabet, if no new one can be real.
+
+    Of long words, chance keeps them apart; of shorter ones, the numbers that new ones are made from.
+    """
     lengths = unique.str.len()
-    if lengths.min() == lengths.max() >= MIN_HEX_DIGITS:
-        for pattern, digits in (("hex", "[0-9a-f]+"), ("HEX", "[0-9A-F]+")):
-            if unique.str.fullmatch(digits).all():
-                return f"{pattern}{lengths.min()}"
-    return "uuid"
+    common = _common_beginning(unique.min(), unique.max())
+    before = common[: max(common.rfind("_"), common.rfind("-")) + 1]
+    length, size = int(lengths.min()) - len(before), 0
+    for name, alphabet in ALPHABETS.items():
+        is_of_it = unique.str.slice(len(before)).str.fullmatch(f"[{alphabet}]+").all()
+        if 0 < length < 100 and lengths.max() == lengths.min() and is_of_it:
+            key, size = Id(**stated, pattern=f"{before}{name}{length}"), len(alphabet) ** length
+            break
+    if size >= MAX_SPAN:
+        return key
+    if size >= KEY_ROOM:
+        real = [-1, *sorted(key.numbers_of(unique)), size]
+        gap, last = max((after - each, each) for each, after in pairwise(real))
+        if gap > KEY_ROOM:
+            return key.model_copy(update={"start": last + 1})
+    return Id(**stated, pattern="uuid")
 
 
 def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:
@@ -941,7 +955,7 @@ def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:
         return None
     numbers = unique.str.replace("[^0-9]", "", regex=True).astype("object").map(int)
     key = Id(name=name, pattern=pattern, start=_first_new(numbers))
-    return _Guess(key, f"unique in every row, and its name says {key_word!r}")
+    return _Guess(key, f"and its name says {key_word!r}")
 
 
 def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
@@ -959,13 +973,11 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.fullmatch("0[0-9]+").any()
     if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
-    is_numbered = len(unique) >= MIN_RUN and before + after
+    is_numbered = len(unique) >= MIN_RUN and before + after and not _TIME_WORDS & {*_words(name)}
     if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
         return None
     run, start = _pattern_of(digits)
-    return _Guess(
-        Id(name=name, pattern=f"{before}{run}{after}", start=start), f"unique in every row, numbered as {least!r}"
-    )
+    return _Guess(Id(name=name, pattern=f"{before}{run}{after}", start=start), f"numbered as {least!r}")
 
 
 def _pattern_of(digits: pd.Series) -> tuple[str, int]:
