@@ -37,6 +37,9 @@ MAX_SHEET_ROWS, MAX_SHEET_COLUMNS = 2**20, 2**14
 MAX_SHEET_INTEGER = 10**15
 """From here on, a sheet does not keep every digit."""
 
+FIRST_SHEET_DAY = pd.Timestamp(1900, 3, 1)
+"""Days before are not the same in all programs, or are no days."""
+
 _OF_THE_SYSTEM = ("__MACOSX", ".")
 """What the names of files of an archive begin with that hold no table."""
 
@@ -270,7 +273,7 @@ def with_offsets(frame: pd.DataFrame) -> pd.DataFrame:
 def write_workbook(frame: pd.DataFrame, path: Path) -> None:
     """Write a table to the only sheet of an Excel workbook.
 
-    Texts are no formulas, and numbers that a sheet would round, and times with a time zone, are texts.
+    Texts are no formulas. Numbers that a sheet would round, times before 1900, and those with a time zone are texts.
 
     Raises
     ------
@@ -302,7 +305,9 @@ def write_workbook(frame: pd.DataFrame, path: Path) -> None:
         for row in chain([map(str, frame.columns)], zip(*columns, strict=True)):
             sheet.append([cell(value) for value in row])
     except IllegalCharacterError as error:
-        raise TableError(f"a sheet cannot hold the text {str(error.args[0])[:50]!r}; name a .csv file.") from error
+        raise TableError(
+            f"a sheet cannot hold the text {str(error).split(' cannot be used')[0][:50]!r}; name a .csv file."
+        ) from error
     workbook.save(path)
 
 
@@ -310,6 +315,8 @@ def _cells_of(values: pd.Series) -> list[Any]:
     """Return values as cells of a sheet."""
     if pd.api.types.is_datetime64_dtype(values.dtype):
         is_date = values.dtype == "datetime64[s]"
+        if (values < FIRST_SHEET_DAY).any():
+            return _cells_of(values.astype("str").where(values.notna()))
         values = (values.dt.date if is_date else values.dt.to_pydatetime()).astype("object").where(values.notna(), None)
     elif pd.api.types.is_integer_dtype(values.dtype) and (values.abs() >= MAX_SHEET_INTEGER).any():
         values = values.astype("str").where(values.notna())
