@@ -486,7 +486,8 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return _Guess(Boolean(**common), f"true and false{_said_of_gaps(common)}")
     may_be_key = is_unique and not is_gap.all() and not is_target and not readings
     is_complete = len(unique) == len(values) and not is_gap.any()
-    if may_be_key and (is_complete or _key_word(name) is not None) and (key := _key_of_text(name, kept)) is not None:
+    may_be_key &= is_complete or _key_word(name) is not None
+    if may_be_key and (key := _key_of_text(name, kept)) is not None:
         where = "unique in every row" if is_complete else "unique where not empty"
         return _Guess(key.column.model_copy(update=common), f"{where}, {key.reason}{_said_of_gaps(common)}")
     if is_target or _are_labels(counts, int(counts.sum())):
@@ -854,7 +855,7 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
     """Return a key that may repeat in place of whole numbers, labels or text, if the name says that they are keys."""
     column, words = guess.column, _words(guess.column.name)
     is_key = {*words[-1:]} & (_REPEATED_KEY_WORDS | _REPEATED_NUMBER_WORDS)
-    if not isinstance(column, Integer | Categorical | Text) or not is_key:
+    if not isinstance(column, Integer | Categorical | Text) or not is_key or getattr(column, "format", None):
         return guess
     texts = values[values.notna()].astype("str").str.strip()
     counts = texts[~texts.isin([*column.missing_values, ""])].value_counts()
@@ -898,6 +899,8 @@ def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
         return _Guess(Id(name=name, pattern="uuid"), "UUIDs")
+    if _key_word(name) is None and _TIME_WORDS & {*_words(name)}:
+        return None  # such as weeks, 2024-W01
     return _numbered_key(name, unique) or _key_of_digits(name, unique) or _key_of_tokens(name, unique)
 
 
@@ -973,7 +976,7 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     has_one_length, has_zeros = lengths.min() == lengths.max(), digits.str.fullmatch("0[0-9]+").any()
     if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
-    is_numbered = len(unique) >= MIN_RUN and before + after and not _TIME_WORDS & {*_words(name)}
+    is_numbered = len(unique) >= MIN_RUN and before + after
     if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
         return None
     run, start = _pattern_of(digits)

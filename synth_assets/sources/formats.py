@@ -320,7 +320,8 @@ def _cells_of(values: pd.Series) -> list[Any]:
         values = (values.dt.date if is_date else values.dt.to_pydatetime()).astype("object").where(values.notna(), None)
     elif pd.api.types.is_integer_dtype(values.dtype) and (values.abs() >= MAX_SHEET_INTEGER).any():
         values = values.astype("str").where(values.notna())
-    return values.astype("object").where(values.notna(), None).tolist()
+    cells: list[Any] = values.astype("object").where(values.notna(), None).tolist()
+    return cells
 
 
 def _titles_above(rows: list[list[Any]]) -> int:

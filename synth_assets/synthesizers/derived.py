@@ -170,8 +170,8 @@ def _part(times: pd.Series, part: str) -> pd.Series:
         return (100 * calendar["year"].astype("Int64") + calendar["week"]).astype("Float64")
     year, _, within = part.partition("_")
     if year != "year" or not within:
-        return getattr(times.dt, part)  # type: ignore[no-any-return]
-    return 100 * times.dt.year + getattr(times.dt, within)  # type: ignore[no-any-return]
+        return getattr(times.dt, part)
+    return 100 * times.dt.year + getattr(times.dt, within)
 
 
 def _stated_part(values: pd.Series, times: pd.Series, head: Mapping[str, np.ndarray]) -> DatePart | None:

@@ -112,6 +112,12 @@ def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: s
     assert _inferred(_text(values)) == (type_, stated)
 
 
+def test_weeks_and_amounts_are_no_keys() -> None:
+    assert _inferred(_text([f"2024-W{week:02d}" for week in range(1, 53)]), "week") == ("text", CODE)
+    amounts = _text([f"${number:,}" for number in range(900, 1000)] * 2)
+    assert _inferred(amounts, "savings_account") == ("integer", {"format": "$0", "unit": "$"})
+
+
 def test_dates_that_could_have_the_day_or_the_month_first_are_decided_by_others_or_said() -> None:
     either = {"sent": _text([f"{day:02d}/01/2024" for day in range(1, 13)])}
     frame = pd.DataFrame({**either, "n": range(12)})
