@@ -505,6 +505,17 @@ def test_times_of_different_units_keep_their_order_and_their_units() -> None:
     assert [column.grid_step for column in row_encoder.columns if isinstance(column, NumericEncoder)] == [3600, 1]
 
 
+def test_a_few_terms_between_two_dates_are_few_residuals() -> None:
+    rng = np.random.default_rng(0)
+    issued = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 600), unit="D"))
+    due = issued + pd.to_timedelta(rng.choice([14, 30, 60], 600), unit="D")
+    table = pd.DataFrame({"amount": rng.gamma(2, 500, 600).round(2), "issued": issued, "due": due})
+    table = table.astype({"issued": "datetime64[s]", "due": "datetime64[s]"})
+    row_encoder = RowEncoder.fit(table, ["amount", "issued", "due"])
+    assert len(np.unique(row_encoder.to_indices(row_encoder.quantise(table))[:, -1])) == 3
+    pd.testing.assert_frame_equal(round_trip(row_encoder, table), table)
+
+
 def test_a_date_and_a_time_keep_their_order_by_the_day() -> None:
     rng = np.random.default_rng(0)
     day = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 600), unit="D"))

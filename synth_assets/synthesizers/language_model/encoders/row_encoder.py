@@ -16,7 +16,13 @@ from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNEN
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
 from synth_assets.synthesizers.language_model.encoders.grid import MICROSECONDS
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
-from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
+from synth_assets.synthesizers.language_model.encoders.residuals import (
+    MAX_ROWS,
+    MIN_GAIN,
+    Predictor,
+    fit_predictor,
+    order_by_predictability,
+)
 from synth_assets.synthesizers.language_model.encoders.support import ForbiddenPairs, find_forbidden_pairs
 from synth_assets.synthesizers.language_model.encoders.text import TextEncoder
 from synth_assets.synthesizers.language_model.encoders.token_text import TokenTextEncoder
@@ -140,6 +146,8 @@ class RowEncoder:
                 if isinstance(encoder, NumericEncoder) and not (encoder.is_sparse or encoder.listed):
                     has_digits = encoder.has_digits(quantised[:, i])
                     predictor = fit_predictor(quantised, i, [j for j in varying if j < i], has_digits)
+                    if encoder.grid.type in ("date", "datetime"):
+                        predictor = _time_between(columns[:i], encoder, quantised, has_digits, predictor)
                     if predictor is not None:
                         columns[i] = encoder.with_predictor(predictor, quantised, quantised[:, i])
         single = [i for i, encoder in enumerate(columns) if len(encoder.parts) == 1]
@@ -309,6 +317,32 @@ def _in_one_unit(train: pd.DataFrame, encoders: Mapping[str, ValueEncoder]) -> d
     finest = min((each.grid.unit for each in times.values()), key=lambda unit: MICROSECONDS[unit], default="")
     coarser = [name for name, encoder in times.items() if encoder.grid.unit != finest]
     return {name: NumericEncoder.fit(train[name], finest) for name in coarser}
+
+
+def _time_between(
+    before: Sequence[ValueEncoder],
+    column: NumericEncoder,
+    quantised: np.ndarray,
+    has_digits: np.ndarray,
+    predictor: Predictor | None,
+) -> Predictor | None:
+    """Return the predictor of a time whose residuals have the least entropy: the given one, or an earlier time itself.
+
+    The time between two columns may be one of a few, such as terms of 14, 30 or 60 days: no other prediction keeps it.
+    """
+    rows = quantised[has_digits]
+    rows = rows[np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]]
+    cells = rows[:, len(before)]
+    predictions = np.zeros(len(rows)) if predictor is None else predictor(rows)
+    best = column.residual_entropy(predictions, cells) - MIN_GAIN if len(rows) else 0.0
+    for j, other in enumerate(before):
+        if isinstance(other, NumericEncoder) and other.n_values and other.grid.is_comparable(column.grid):
+            factor = other.grid.unit_size / column.grid.unit_size
+            shift = Predictor.of_one(quantised, j, factor)
+            entropy = column.residual_entropy(shift(rows), cells)
+            if entropy < best:
+                best, predictor = entropy, shift
+    return predictor
 
 
 def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
