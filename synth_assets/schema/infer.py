@@ -776,7 +776,7 @@ def _ends_with_sum(values: pd.Series) -> bool:
     numbers = pd.to_numeric(values.dropna(), errors="coerce").to_numpy("float64", na_value=np.nan)
     rest, last = numbers[:-1], float(numbers[-1]) if len(numbers) else 0.0
     is_greatest = len(rest) >= MIN_RUN and abs(last) > np.abs(rest).max()
-    return is_greatest and bool(np.isclose(rest.sum(), last, rtol=1e-9))
+    return is_greatest and bool(np.isclose(rest.sum(), last, rtol=1e-9, atol=0.0))
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:
