@@ -69,9 +69,9 @@ def synthesize(
     -------
     pandas.DataFrame
         The synthetic rows. A column has the dtype that it has in the frame, if that holds every value; what is text in
-        the frame and read as numbers, dates or booleans is not turned into text again. With a schema, columns have
-        the dtypes of `TableSchema.coerce`. Columns that are left out are named in the lines of progress, or else in a
-        warning of `logging`.
+        the frame and read as plain numbers, dates in ISO 8601 or booleans is not turned into text again. With a schema,
+        columns have the dtypes of `TableSchema.coerce`. Columns that are left out are named in the lines of progress,
+        or else in a warning of `logging`.
 
     Raises
     ------

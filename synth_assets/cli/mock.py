@@ -1,10 +1,11 @@
 """The command that draws mock rows from a schema."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from synth_assets.cli.output import bytes_to, text_to
+from synth_assets.cli.output import bytes_to
 from synth_assets.storage.paths import DataPaths
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -19,7 +20,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Pretrained language model that chooses the values: a folder or a GGUF file, by its path or its name in "
     "base_models/ of the data folder, or a name on the model hub.",
 )
-@click.option("--output", "-o", type=_FILE, help="File for the rows: .csv or .parquet; by default CSV to stdout.")
+@click.option(
+    "--output",
+    "-o",
+    type=_FILE,
+    help="File for the rows: .csv, .tsv, .parquet, .jsonl, .json or .xlsx; by default CSV to stdout.",
+)
 @click.pass_obj
 def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None, output: Path | None) -> None:
     """Draw mock rows from a schema alone, before there is a table.
@@ -30,7 +36,7 @@ def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None,
     """
     from synth_assets.schema.definition import TableDefinition
     from synth_assets.schema.dtypes import as_in_source
-    from synth_assets.sources.file import require_suffix, write_file
+    from synth_assets.sources.file import DELIMITERS_OF, require_suffix, write_file
     from synth_assets.synthesizers.mock import METADATA_KEY, mock_rows, notice
 
     if output is not None:
@@ -43,12 +49,13 @@ def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None,
     drawn = mock_rows(
         stated.schema, rows, seed=seed, constraints=stated.constraints, base=base, name=stated.name, log=_say
     )
-    if output is not None and output.suffix.lower() == ".parquet":
+    if output is None or output.suffix.lower() in DELIMITERS_OF:
+        drawn = as_in_source(drawn, stated.schema)
+    if output is None:
+        drawn.to_csv(sys.stdout, index=False)
+    else:
         with bytes_to(output) as unfinished:
             write_file(drawn, unfinished, suffix=output.suffix, metadata={METADATA_KEY: remark})
-    else:
-        with text_to(output) as text:
-            as_in_source(drawn, stated.schema).to_csv(text, index=False)
     if output is not None:
         _say(f"{rows:,} mock rows are in {output}.")
 

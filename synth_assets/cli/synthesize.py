@@ -40,7 +40,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--rows", "-n", type=count, required=True, help="Number of synthetic rows; 1e6 is one too.")
-@click.option("--output", "-o", type=_FILE, required=True, help="File for the rows: .csv or .parquet.")
+@click.option(
+    "--output", "-o", type=_FILE, required=True, help="File for the rows: .csv, .tsv, .parquet, .jsonl, .json or .xlsx."
+)
 @click.option("--target", help="Column to predict from the others; the report compares estimators of it.")
 @click.option("--report", type=_FILE, help="File for the report of the evaluation: one HTML page.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Random seed.")
@@ -79,11 +81,11 @@ def synthesize(
     from synth_assets import api
     from synth_assets.schema.constraints import check_constraints
     from synth_assets.schema.definition import TableDefinition
-    from synth_assets.schema.dtypes import restore_dtypes
+    from synth_assets.schema.dtypes import as_in_source, restore_dtypes
     from synth_assets.schema.infer import infer
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
-    from synth_assets.sources.file import read_file, require_suffix
+    from synth_assets.sources.file import DELIMITERS_OF, read_file, require_suffix
     from synth_assets.synthesizers import SYNTHESIZERS
 
     if no_holdout and report is not None:
@@ -122,7 +124,11 @@ def synthesize(
     )
 
     def write(synthetic: "pd.DataFrame") -> None:
-        _write(restore_dtypes(synthetic, frame, schema) if schema_file is None else synthetic, output)
+        if schema_file is None:
+            synthetic = restore_dtypes(synthetic, frame, schema)
+        elif output.suffix.lower() in DELIMITERS_OF:
+            synthetic = as_in_source(synthetic, schema)
+        _write(synthetic, output)
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)

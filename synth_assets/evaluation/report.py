@@ -364,7 +364,7 @@ def _note(column: Column, schema: TableSchema, hidden: int) -> str:
         parts.append(f"made by pattern, not learned: {made.get(column.pattern, column.pattern)}")
         parts += ["repeated as often as in the train rows"] if column.repeats else []
     elif column.role == "text":
-        parts.append("text, published" if schema.text_is_published else "text, not published")
+        parts.append("text, published" if column.name in schema.published else "text, not published")
     elif column.type == "categorical":
         parts.append(f"{len(column.labels):,} label{'s' if len(column.labels) > 1 else ''}")
     if hidden:

@@ -9,8 +9,10 @@ import re
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import lru_cache
+from itertools import product
 from numbers import Number
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import available_timezones
@@ -62,8 +64,22 @@ MOCK_WORDS = (
 
 MOCK_TEXT_WORDS = 8
 
-HEX_PATTERN = re.compile("(hex|HEX)([1-9][0-9]?)")
-"""The pattern of keys of so many hexadecimal digits, in small or in capital letters."""
+_DIGITS, _SMALL = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+
+ALPHABETS = {
+    "hex": _DIGITS + "abcdef",
+    "HEX": _DIGITS + "ABCDEF",
+    "alnum": _DIGITS + _SMALL,
+    "ALNUM": _DIGITS + _SMALL.upper(),
+    "Alnum": _DIGITS + _SMALL.upper() + _SMALL,
+}
+"""The characters of keys that look random, by the name that their patterns have: smaller sets first."""
+
+MAX_SEQUENCES = 100_000
+"""Sequences of characters of an alphabet that are kept in memory."""
+
+TOKEN_PATTERN = re.compile(rf"(.*?)({'|'.join(ALPHABETS)})([1-9][0-9]?)")
+"""The pattern of keys of so many characters of an alphabet, after a text that all have."""
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
@@ -720,6 +736,11 @@ class Text(StringColumn):
     max_length: int = Field(
         default=200, ge=1, le=2000, description="Number of characters that are learned; longer texts are cut off."
     )
+    code: bool = Field(
+        default=False,
+        description="Whether the texts are short codes of digits, such as zip codes, which are published for a private "
+        "table too.",
+    )
 
     def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
         del offset
@@ -744,7 +765,8 @@ class Id(StringColumn):
     type: Literal["id"] = "id"
     pattern: str = Field(
         default="integer",
-        description="'integer', 'uuid', 'hex' or 'HEX' with a number of hexadecimal digits, such as hex24, or a text "
+        description="'integer', 'uuid', 'hex' or 'HEX' with a number of hexadecimal digits, such as hex24, 'alnum', "
+        "'ALNUM' or 'Alnum' with a number of digits and letters, such as Alnum11 or cus_Alnum14, or a text "
         "with '#' for the digits of a number, such as AB-#### or ###-##-####.",
     )
     start: int = Field(
@@ -759,10 +781,10 @@ class Id(StringColumn):
     @field_validator("pattern")
     @classmethod
     def _is_pattern(cls, value: str) -> str:
-        if value not in ("integer", "uuid") and "#" not in value and not HEX_PATTERN.fullmatch(value):
+        if value not in ("integer", "uuid") and "#" not in value and not TOKEN_PATTERN.fullmatch(value):
             raise ValueError(
-                f"found {value!r}; expected 'integer', 'uuid', 'hex' with a number of digits (hex24), or a text with "
-                "'#' for the digits of a number"
+                f"found {value!r}; expected 'integer', 'uuid', 'hex' with a number of digits (hex24), 'alnum' with a "
+                "number of characters (alnum11), or a text with '#' for the digits of a number"
             )
         return value
 
@@ -805,19 +827,57 @@ class Id(StringColumn):
         if self.pattern == "uuid":
             digests = (hashlib.blake2b(f"{self.name}/{seed}/{i}".encode(), digest_size=16).digest() for i in numbers)
             return pd.Series([str(uuid.UUID(bytes=d, version=4)) for d in digests], dtype="str", name=self.name)
-        if hexadecimal := HEX_PATTERN.fullmatch(self.pattern):
-            # A permutation of all numbers of so many digits: keys look random, and are different.
-            length, size = int(hexadecimal[2]), 16 ** int(hexadecimal[2])
-            drawn = hashlib.shake_128(self.name.encode()).digest(length)
-            factor, shift = int.from_bytes(drawn) | 1, int.from_bytes(drawn[::-1])
-            written = (f"{(i * factor + shift) % size:0{length}{'xX'[hexadecimal[1] == 'HEX']}}" for i in numbers)
-            return pd.Series(list(written), dtype="str", name=self.name)
+        if "#" not in self.pattern:
+            return pd.Series(list(self._tokens(numbers)), dtype="str", name=self.name)
         before, after, *rest = self.pattern.split("#")
         keys = []
         for digits in (f"{i:0{len(rest) + 1}d}" for i in numbers):
             first, others = digits[: len(digits) - len(rest)], digits[len(digits) - len(rest) :]
             keys.append(f"{before}{first}{after}{''.join(map(''.join, zip(others, rest, strict=True)))}")
         return pd.Series(keys, dtype="str", name=self.name)
+
+    def numbers_of(self, tokens: pd.Series) -> list[int]:
+        """Return the numbers that tokens of the column's pattern are made from."""
+        before, alphabet, _ = self._token_parts
+        size, factor, shift = self._permutation
+        inverse, value_of = pow(factor, -1, size), {character: i for i, character in enumerate(alphabet)}
+        found = []
+        for token in tokens:
+            permuted = 0
+            for character in token[len(before) :]:
+                permuted = permuted * len(alphabet) + value_of[character]
+            found.append((permuted - shift) * inverse % size)
+        return found
+
+    def _tokens(self, numbers: range) -> Iterator[str]:
+        """Yield the tokens of numbers."""
+        before, alphabet, length = self._token_parts
+        size, factor, shift = self._permutation
+        sequences = _sequences(alphabet)
+        characters = len(sequences[0])
+        for number in numbers:
+            left, written = (number * factor + shift) % size, []
+            for _ in range(-(-length // characters)):
+                left, index = divmod(left, len(sequences))
+                written.append(sequences[index])
+            yield before + "".join(reversed(written))[-length:]
+
+    @property
+    def _token_parts(self) -> tuple[str, str, int]:
+        """The text that tokens begin with, their alphabet, and how many characters of it they have."""
+        found = TOKEN_PATTERN.fullmatch(self.pattern)
+        assert found is not None  # noqa: S101 - as `_is_pattern` checks
+        return found[1], ALPHABETS[found[2]], int(found[3])
+
+    @property
+    def _permutation(self) -> tuple[int, int, int]:
+        """The number of tokens, and the factor and the shift of a permutation of them: they look random, and differ."""
+        _, alphabet, length = self._token_parts
+        size, drawn = len(alphabet) ** length, hashlib.shake_128(self.name.encode()).digest(length)
+        factor = int.from_bytes(drawn) | 1
+        while math.gcd(factor, size) > 1:
+            factor += 2
+        return size, factor, int.from_bytes(drawn[::-1])
 
     def _mock_values(self, n: int, rng: np.random.Generator, offset: int) -> pd.Series:
         seed = int(rng.integers(2**32))
@@ -841,6 +901,13 @@ class Id(StringColumn):
 
 Column = Annotated[Categorical | Boolean | Integer | Float | Date | Datetime | Text | Id, Field(discriminator="type")]
 """Any column, chosen by its `type`."""
+
+
+@lru_cache
+def _sequences(alphabet: str) -> list[str]:
+    """Return all sequences of a few characters, in order: tokens are written several characters at a time."""
+    characters = int(math.log(MAX_SEQUENCES, len(alphabet)))
+    return ["".join(each) for each in product(alphabet, repeat=characters)]
 
 
 def describe_type(values: pd.Series) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from synth_assets.schema.columns import NumericColumn
 from synth_assets.schema.table import TableSchema
 
 
@@ -27,18 +26,12 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) 
     Returns
     -------
     pandas.DataFrame
-        The n rows. Numbers that are text of a format in the frame, such as `$1,234.50`, are text again. Other text that
-        the schema reads as numbers, dates or booleans stays typed; so does a column whose dtype cannot hold a value,
-        for instance a missing one.
+        The n rows. Numbers and dates that are text of a format in the frame, such as `$1,234.50` or `31.01.2024`, are
+        text again. Other text that the schema reads as numbers, dates or booleans stays typed; so does a column whose
+        dtype cannot hold a value, for instance a missing one.
     """
     names = {str(name): name for name in like.columns}
-    written = rows.assign(
-        **{
-            column.name: column.as_in_source(rows[column.name])
-            for column in schema.columns
-            if isinstance(column, NumericColumn) and column.name in rows
-        }
-    )
+    written = as_in_source(rows, schema)
     restored = {names.get(name, name): restore_dtype(written[name], like.get(names.get(name))) for name in rows.columns}
     return pd.DataFrame(restored, index=rows.index)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api import types
 
 from synth_assets.schema.columns import (
+    ALPHABETS,
     MAX_EXACT_INTEGER,
     Boolean,
     Categorical,
@@ -49,9 +50,6 @@ MIN_RUN = 10
 MIN_KEY_DIGITS = 12
 """Digits from which on unique whole numbers are a key, whatever the name of the column."""
 
-MIN_HEX_DIGITS = 12
-"""Hexadecimal digits that keys need for new ones to be made of as many: of fewer, one might be real."""
-
 MIN_TOKEN_LENGTH = 8
 """Characters from which on unique codes of one length are a key, whatever the name of the column."""
 
@@ -69,6 +67,9 @@ MAX_KEY_DIGITS = 18
 
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
+
+MIN_CODE_DIGITS, MAX_CODE_DIGITS = 2, 7
+"""Digits of a short code, such as a zip code, which many have in common: longer ones may be a person's own."""
 
 MAX_NAMES = 5
 """Names of columns, or texts, that a notice lists."""
@@ -284,7 +285,7 @@ def infer(
 
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type, and so do numbers in one format, such as $1,234.50, 12 kg or 08:30; whole numbers with leading zeros do
-    not. Unique values that are consecutive, long, UUIDs or of a pattern
+    not: they are labels, or text. Unique values that are consecutive, long, UUIDs or of a pattern
     such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
     ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
@@ -483,18 +484,24 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
             return readings[0]
         if set(kept.str.lower()) <= {"true", "false"}:
             return _Guess(Boolean(**common), f"true and false{_said_of_gaps(common)}")
-    may_be_key = len(unique) == len(values) and not has_gaps and not is_target and not readings
-    if may_be_key and (key := _key_of_text(name, unique)) is not None:
-        return key
+    may_be_key = is_unique and not is_gap.all() and not is_target and not readings
+    is_complete = len(unique) == len(values) and not is_gap.any()
+    may_be_key &= is_complete or _key_word(name) is not None
+    if may_be_key and (key := _key_of_text(name, kept)) is not None:
+        where = "unique in every row" if is_complete else "unique where not empty"
+        return _Guess(key.column.model_copy(update=common), f"{where}, {key.reason}{_said_of_gaps(common)}")
     if is_target or _are_labels(counts, int(counts.sum())):
         column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
         has_zeros = bare.str.fullmatch(_DIGITS).all() and bare.str.fullmatch(_ZERO_LED).any()
         zeros = ", whose leading zeros are kept" if has_zeros else ""
         return _either(_Guess(column, f"{_counted(len(unique), 'label')}{zeros}"), readings)
-    if not is_gap.all() and kept.str.fullmatch(_DIGITS).all() and not kept.str.fullmatch(_ZERO_LED).any():
-        longest = kept.str.len().max()
-        if longest >= MIN_LONG_DIGITS:
+    if not is_gap.all():
+        is_number = kept.str.fullmatch(_DIGITS).all() and not kept.str.fullmatch(_ZERO_LED).any()
+        if is_number and kept.str.len().max() >= MIN_LONG_DIGITS:
             return _long_numbers(kept, common, is_unique=is_unique)
+        is_personal = bool(readings) or (is_unique and _key_word(name) is not None)
+        if not is_personal and (code := _code(kept, common)) is not None:
+            return code
     return _either(_text(name, values, nullable=has_gaps, unique=unique), readings)
 
 
@@ -769,7 +776,7 @@ def _ends_with_sum(values: pd.Series) -> bool:
     numbers = pd.to_numeric(values.dropna(), errors="coerce").to_numpy("float64", na_value=np.nan)
     rest, last = numbers[:-1], float(numbers[-1]) if len(numbers) else 0.0
     is_greatest = len(rest) >= MIN_RUN and abs(last) > np.abs(rest).max()
-    return is_greatest and bool(np.isclose(rest.sum(), last, rtol=1e-9))
+    return is_greatest and bool(np.isclose(rest.sum(), last, rtol=1e-9, atol=0.0))
 
 
 def _has_values_as_names(frame: pd.DataFrame, guesses: Mapping[str, _Guess]) -> bool:
@@ -848,7 +855,7 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
     """Return a key that may repeat in place of whole numbers, labels or text, if the name says that they are keys."""
     column, words = guess.column, _words(guess.column.name)
     is_key = {*words[-1:]} & (_REPEATED_KEY_WORDS | _REPEATED_NUMBER_WORDS)
-    if not isinstance(column, Integer | Categorical | Text) or not is_key:
+    if not isinstance(column, Integer | Categorical | Text) or not is_key or getattr(column, "format", None):
         return guess
     texts = values[values.notna()].astype("str").str.strip()
     counts = texts[~texts.isin([*column.missing_values, ""])].value_counts()
@@ -871,7 +878,7 @@ def _repeated_key(guess: _Guess, values: pd.Series, *, private: bool) -> _Guess:
     numbered = _numbered_key(column.name, unique)
     if numbered is not None:
         return _Guess(numbered.column.model_copy(update=common), reason, instead=column.type)
-    return _Guess(Id(**common, pattern=_token_pattern(unique)), reason, instead=column.type)
+    return _Guess(_token_key(common, unique), reason, instead=column.type)
 
 
 def _key_word(name: str) -> str | None:
@@ -891,14 +898,16 @@ def _words(name: str) -> list[str]:
 def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are UUIDs, numbered, or tokens such as hashes."""
     if unique.head(_SAMPLE).str.fullmatch(_UUID).all() and unique.str.fullmatch(_UUID).all():
-        return _Guess(Id(name=name, pattern="uuid"), "unique in every row, UUIDs")
+        return _Guess(Id(name=name, pattern="uuid"), "UUIDs")
+    if _key_word(name) is None and _TIME_WORDS & {*_words(name)}:
+        return None  # such as weeks, 2024-W01
     return _numbered_key(name, unique) or _key_of_digits(name, unique) or _key_of_tokens(name, unique)
 
 
 def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     """Return a key if unique texts are single words, and the name says so or all have one length, digits and letters.
 
-    If they are not hexadecimal, their pattern is not known, and the new ones are UUIDs.
+    New ones have the same length and alphabet, or are UUIDs.
     """
     if not unique.head(_SAMPLE).str.fullmatch(_WORD).all() or not unique.str.fullmatch(_WORD).all():
         return None
@@ -911,19 +920,33 @@ def _key_of_tokens(name: str, unique: pd.Series) -> _Guess | None:
     if key_word is None and not is_code:
         return None
     why = f"and its name says {key_word!r}" if key_word else f"codes of {lengths.min()} characters"
-    pattern = _token_pattern(unique)
-    made = "UUIDs" if pattern == "uuid" else f"{lengths.min()} hexadecimal digits"
-    return _Guess(Id(name=name, pattern=pattern), f"unique in every row, {why}; new ones are {made}")
+    key = _token_key({"name": name}, unique)
+    made = "UUIDs" if key.pattern == "uuid" else f"made as {key.generate(1)[0]!r}"
+    return _Guess(key, f"{why}; new ones are {made}")
 
 
-def _token_pattern(unique: pd.Series) -> str:
-    """Return the pattern of new keys for single words: hexadecimal digits if all words are so many, else UUIDs."""
+def _token_key(stated: Mapping[str, Any], unique: pd.Series) -> Id:
+    """Return a column of keys for single words: as long, and of the same alphabet, if no new one can be real.
+
+    Of long words, chance keeps them apart; of shorter ones, the numbers that new ones are made from.
+    """
     lengths = unique.str.len()
-    if lengths.min() == lengths.max() >= MIN_HEX_DIGITS:
-        for pattern, digits in (("hex", "[0-9a-f]+"), ("HEX", "[0-9A-F]+")):
-            if unique.str.fullmatch(digits).all():
-                return f"{pattern}{lengths.min()}"
-    return "uuid"
+    common = _common_beginning(unique.min(), unique.max())
+    before = common[: max(common.rfind("_"), common.rfind("-")) + 1]
+    length, size = int(lengths.min()) - len(before), 0
+    for name, alphabet in ALPHABETS.items():
+        is_of_it = unique.str.slice(len(before)).str.fullmatch(f"[{alphabet}]+").all()
+        if 0 < length < 100 and lengths.max() == lengths.min() and is_of_it:
+            key, size = Id(**stated, pattern=f"{before}{name}{length}"), len(alphabet) ** length
+            break
+    if size >= MAX_SPAN:
+        return key
+    if size >= KEY_ROOM:
+        real = [-1, *sorted(key.numbers_of(unique)), size]
+        gap, last = max((after - each, each) for each, after in pairwise(real))
+        if gap > KEY_ROOM:
+            return key.model_copy(update={"start": last + 1})
+    return Id(**stated, pattern="uuid")
 
 
 def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:
@@ -935,7 +958,7 @@ def _key_of_digits(name: str, unique: pd.Series) -> _Guess | None:
         return None
     numbers = unique.str.replace("[^0-9]", "", regex=True).astype("object").map(int)
     key = Id(name=name, pattern=pattern, start=_first_new(numbers))
-    return _Guess(key, f"unique in every row, and its name says {key_word!r}")
+    return _Guess(key, f"and its name says {key_word!r}")
 
 
 def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
@@ -957,9 +980,7 @@ def _numbered_key(name: str, unique: pd.Series) -> _Guess | None:
     if not is_numbered and _why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
         return None
     run, start = _pattern_of(digits)
-    return _Guess(
-        Id(name=name, pattern=f"{before}{run}{after}", start=start), f"unique in every row, numbered as {least!r}"
-    )
+    return _Guess(Id(name=name, pattern=f"{before}{run}{after}", start=start), f"numbered as {least!r}")
 
 
 def _pattern_of(digits: pd.Series) -> tuple[str, int]:
@@ -1022,6 +1043,17 @@ def _text(name: str, values: pd.Series, *, nullable: bool, unique: pd.Series | N
     distinct = values.nunique() if unique is None else len(unique)
     reason = f"{distinct:,} different strings, the longest of {_counted(longest, 'character')}"
     return _Guess(Text(name=name, max_length=max(length, 10), nullable=nullable), reason)
+
+
+def _code(kept: pd.Series, common: dict[str, Any]) -> _Guess | None:
+    """Return a column of codes if different texts have few digits at the same places, and all else in common."""
+    shapes = kept.str.replace("[0-9]", "0", regex=True)
+    shape = shapes.iloc[0]
+    is_short = MIN_CODE_DIGITS <= shape.count("0") <= MAX_CODE_DIGITS
+    if len(kept) < MIN_RUN or not is_short or not (shapes == shape).all():
+        return None
+    column = Text(**common, max_length=max(len(shape), 10), code=True)
+    return _Guess(column, f"{len(kept):,} codes with {shape.count('0')} digits each, such as {kept.iloc[0]!r}")
 
 
 def _has_gaps(values: pd.Series) -> bool:

@@ -23,6 +23,13 @@ _MARKS = ((",", "."), (".", ","), *((mark, decimal) for mark in _SEPARATORS[2:] 
 
 _SIGNS = str.maketrans({"-": None, "\u2212": None, "(": None, ")": None})
 _SUFFIX = re.compile(r"\s?(?:[^\W\d_]|[%‰°µ/²³€$£¥])+(?: [^\W\d_]+){0,2}")
+_CURRENCIES = {
+    *("AED", "ARS", "AUD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR"),
+    *("ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NGN", "NOK", "NZD", "PHP", "PLN", "RON", "RUB", "SAR", "SEK", "SGD"),
+    *("THB", "TRY", "TWD", "UAH", "USD", "VND", "ZAR"),
+}
+"""Codes of currencies, which whole numbers may follow; after other letters, as in CSE 101, these are codes."""
+
 _PATTERN = re.compile(rf"(?:#([{_SEPARATORS}])##)?0(?:([.,])(0+|#))?")
 _CLOCK = re.compile(r"(-?)(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2})(?:\.([0-9]{1,6}))?( ?)([AaPp][Mm])?")
 _CLOCK_PATTERN = re.compile(r"%(-?)([HIM])(:%M)?(:%S)?(\.0+)?( ?)(%p|%P)?")
@@ -339,6 +346,7 @@ def _is_unit(before: str, after: str, digits: str) -> bool:
         return "," in (thousands, decimal) or bool(thousands and decimal)
     has_currency = any(unicodedata.category(character) == "Sc" for character in mark)
     is_code = re.fullmatch("[A-Z]{3}", mark) is not None and re.search("[.,]", digits) is not None
+    is_code |= mark in _CURRENCIES
     return (not mark or (has_currency and len(mark) <= 5) or is_code) and (
         not after.strip() or (len(after) <= 20 and _SUFFIX.fullmatch(after) is not None)
     )

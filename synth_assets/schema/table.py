@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from synth_assets.errors import validation_message
-from synth_assets.schema.columns import Categorical, Column, Role, TableError
+from synth_assets.schema.columns import Categorical, Column, Role, TableError, Text
 
 RESERVED = ("split", "row_id", "resample_date", "sample_id", "model_version", "rowid")
 """Names of the columns that the pipeline adds, and of the one that DuckDB adds to every table."""
@@ -50,7 +50,8 @@ class TableSchema(BaseModel):
     )
     publish_text: bool | None = Field(
         default=None,
-        description="Whether synthetic rows have the columns of text; by default, if the table is not private.",
+        description="Whether synthetic rows have the columns of text; by default, those of codes, and all if the table "
+        "is not private.",
     )
     min_label_rows: int | None = Field(
         default=None,
@@ -117,13 +118,16 @@ class TableSchema(BaseModel):
 
     @property
     def published(self) -> list[str]:
-        """The names of the columns of a synthetic row, in order: all, or all but text."""
-        return self.names if self.text_is_published else self.names_of("label", "number", "id")
+        """The names of the columns of a synthetic row, in order: all, or all but text that is not published."""
+        texts = self.published_texts
+        return [column.name for column in self.columns if column.role != "text" or column.name in texts]
 
     @property
-    def text_is_published(self) -> bool:
-        """Whether synthetic rows have the columns of text."""
-        return not self.private if self.publish_text is None else self.publish_text
+    def published_texts(self) -> list[str]:
+        """The names of the columns of text that synthetic rows have, in order."""
+        if self.publish_text is None and self.private:
+            return [column.name for column in self.columns if isinstance(column, Text) and column.code]
+        return [] if self.publish_text is False else self.names_of("text")
 
     @property
     def label_threshold(self) -> int:

@@ -33,7 +33,7 @@ def refuse_unlearnable(schema: TableSchema, rows: int, *, origin: str) -> None:
     """
     if rows < MIN_ROWS:
         raise TableError(f"{origin} has {rows} row; at least {MIN_ROWS} are needed to learn a table.")
-    if not schema.compared and not (schema.text_is_published and schema.names_of("text")):
+    if not schema.compared and not schema.published_texts:
         held = ", ".join(f"{column.name} ({column.type})" for column in schema.columns)
         delimiter = ""
         if len(schema.columns) == 1 and re.search(r"\W", schema.names[0]):

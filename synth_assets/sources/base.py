@@ -115,7 +115,7 @@ def reason_of(error: Exception) -> str:
 
 def missing_extra(package: str, extra: str, *, origin: str) -> SourceError:
     """Return the error that an optional package is not installed."""
-    return SourceError(f"{origin}: reading it needs the package {package}. Run `pip install 'synth-assets[{extra}]'`.")
+    return SourceError(f"{origin}: this needs the package {package}. Run `pip install 'synth-assets[{extra}]'`.")
 
 
 def inside_data_folder(value: str) -> str:

@@ -37,6 +37,20 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+_EAST_ASIAN = {
+    "cp932": ((b"\x81\x40", b"\x83\x96"), (b"\x88\x9f", b"\x98\x72")),
+    "euc_jp": ((b"\xa1\xa1", b"\xa5\xf6"), (b"\xb0\xa1", b"\xcf\xd3"), (b"\x8e\xa1", b"\x8e\xdf")),
+    "gb18030": ((b"\xa1\xa1", b"\xa3\xfe"), (b"\xb0\xa1", b"\xd7\xf9")),
+    "big5": ((b"\xa1\x40", b"\xa3\xbf"), (b"\xa4\x40", b"\xc6\x7e")),
+    "cp949": ((b"\xa1\xa1", b"\xa3\xfe"), (b"\xb0\xa1", b"\xc8\xfe")),
+}
+"""Encodings of two bytes a character, and where their signs, kana and frequent characters are."""
+
+_WESTERN_SIGNS = re.compile(rb"\xb0[CF]?|[\x80\xa3\xa7\xa9\xae\xb1-\xb3\xb5\xbc-\xbe]")
+"""Signs of cp1252 that are in tables of any language: degrees, currencies, squares, fractions."""
+
+_ASCII = bytes(range(128))
+
 _STATE_IT = "State it in the source, such as `dialect: {encoding: cp1251}`, or save the file again as UTF-8."
 
 
@@ -172,11 +186,39 @@ def _find_encoding(path: Path) -> str:
             counts["valid"] += len(re.findall(r"[^\x00-\x7f]", block)) - replaced
     if counts["valid"] > counts["invalid"]:
         raise _undecodable(path, "utf-8")
+    asian = [encoding for encoding in _EAST_ASIAN if _is_east_asian(head, encoding)]
     # In a language that is written in Latin letters, three letters outside ASCII hardly follow each other.
     outside = re.findall(rb"[\x80-\xff]+", head)
-    if sum(len(run) > 2 for run in outside) > max(5, len(outside) / 2) or not _decodes(path, "cp1252"):
-        raise SourceError(f"{path} is not in UTF-8, and in no other encoding that can be told. {_STATE_IT}")
+    is_latin = sum(len(run) > 2 for run in outside) <= max(5, len(outside) / 2) and _decodes(path, "cp1252")
+    if asian or not is_latin:
+        found = f"may be in {' or '.join(asian)}" if asian else "in no other encoding that can be told"
+        raise SourceError(f"{path} is not in UTF-8, and {found}. {_STATE_IT.replace('cp1251', [*asian, 'cp1251'][0])}")
     return "cp1252"
+
+
+def _is_east_asian(head: bytes, encoding: str) -> bool:
+    """Return whether bytes may be Chinese, Japanese or Korean in an encoding, and are not plausible in cp1252.
+
+    Each character is then one of the frequent ones or kana, and none touches Latin letters, as letters of European
+    languages and their quotes and dashes do. Signs such as a degree or a currency are in any cp1252 file.
+    """
+    if not re.sub(_WESTERN_SIGNS, b"", head).strip(_ASCII):
+        return False
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    outside = re.findall(r"[^\x00-\x7f]+", text)
+    if not all(_is_frequent(character, encoding) for character in set("".join(outside))):
+        return False
+    touching = re.findall(r"[A-Za-z][^\x00-\x7f]+|[^\x00-\x7f]+[A-Za-z]", text)
+    return 10 * len(touching) <= len(outside)
+
+
+def _is_frequent(character: str, encoding: str) -> bool:
+    """Return whether a character is kana, a sign, or of the level of an encoding that has the frequent characters."""
+    code = character.encode(encoding)
+    return len(code) == 1 or any(low <= code[:2] <= high for low, high in _EAST_ASIAN[encoding])
 
 
 def _decodes(path: Path, encoding: str) -> bool:

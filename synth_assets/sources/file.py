@@ -3,21 +3,24 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
 
 from synth_assets.schema.columns import TableError
-from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable, refuse_names
+from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable, missing_extra, refuse_names
 from synth_assets.sources.delimited import dialect_of, read_csv
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.formats import FORMATS, PACKED, format_of, read_table, unpacked
+from synth_assets.sources.formats import FORMATS, PACKED, format_of, read_table, unpacked, with_offsets, write_workbook
 from synth_assets.sources.frames import to_frame
+from synth_assets.storage.sql import text
 
-SUFFIXES = (".csv", ".parquet")
-"""The suffixes of files that are written."""
+DELIMITERS_OF = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (*DELIMITERS_OF, ".parquet", ".jsonl", ".ndjson", ".json", ".xlsx")
+"""The suffixes of files that are written: text with delimiters, and the others."""
 
 _ONE_HEADER = " If titles or several lines of names are above the rows, keep one line with a name for each column."
 
@@ -139,9 +142,13 @@ def _read(path: Path, dialect: Dialect | None, sheet: str | None) -> pd.DataFram
 
 
 def require_suffix(path: Path) -> None:
-    """Raise a `TableError` if a suffix is neither .csv nor .parquet."""
+    """Raise a `TableError` if a suffix is none of `SUFFIXES`, or what writes its format is not installed."""
     if path.suffix.lower() not in SUFFIXES:
-        raise TableError(f"{path}: the suffix is {path.suffix!r}; expected {' or '.join(SUFFIXES)}.")
+        raise TableError(
+            f"{path}: the suffix is {path.suffix!r}; expected {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
+        )
+    if path.suffix.lower() == ".xlsx" and find_spec("openpyxl") is None:
+        raise missing_extra("openpyxl", "excel", origin=str(path))
 
 
 def write_file(frame: pd.DataFrame, path: Path, *, suffix: str, metadata: Mapping[str, str] | None = None) -> None:
@@ -153,23 +160,44 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str, metadata: Mappin
         The rows.
     path : pathlib.Path
         The file.
-    suffix : {".csv", ".parquet"}
-        Its format. Parquet keeps dtypes; a column of dtype `datetime64[s]` becomes one of dates.
+    suffix : str
+        Its format, one of `SUFFIXES`. Parquet keeps dtypes. A column of dtype `datetime64[s]` becomes one of dates.
     metadata : mapping of str to str, optional
-        Facts by their keys, for the metadata of a Parquet file; CSV has no place for them.
+        Facts by their keys, for the metadata of a Parquet file; other formats have no place for them.
+
+    Raises
+    ------
+    TableError
+        If the format cannot hold the rows.
     """
-    if suffix.lower() == ".csv":
-        frame.to_csv(path, index=False)
-        return
+    suffix = suffix.lower()
+    if suffix in DELIMITERS_OF:
+        frame.to_csv(path, index=False, sep=DELIMITERS_OF[suffix])
+    elif suffix == ".xlsx":
+        write_workbook(frame, path)
+    elif suffix == ".parquet":
+        from pyarrow import parquet
+
+        parquet.write_table(_with_dates(frame).replace_schema_metadata(metadata), path, compression="zstd")
+    else:
+        import duckdb
+
+        with duckdb.connect() as connection:
+            connection.register("rows", _with_dates(with_offsets(frame)))
+            is_array = "true" if suffix == ".json" else "false"
+            connection.execute(f"COPY rows TO {text(str(path))} (FORMAT json, ARRAY {is_array})")
+
+
+def _with_dates(frame: pd.DataFrame) -> Any:
+    """Return a table of Arrow in which columns of dtype `datetime64[s]` are dates."""
     import pyarrow as pa
-    from pyarrow import parquet
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
     for position, field in enumerate(table.schema):
         if field.type == pa.timestamp("s"):
             dates = table.column(position).cast(pa.date32())
             table = table.set_column(position, pa.field(field.name, pa.date32()), dates)
-    parquet.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
+    return table
 
 
 def fingerprint_of(paths: list[Path]) -> str:

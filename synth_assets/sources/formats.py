@@ -8,9 +8,13 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pandas as pd
+
+from synth_assets.schema.columns import TableError
 from synth_assets.sources.base import SourceError, missing_extra, reason_of
 from synth_assets.sources.delimited import compression_of
 from synth_assets.sources.dialects import MAX_ABOVE
@@ -28,6 +32,13 @@ FORMATS = {
 
 PACKED = (".zip", ".bz2", ".xz")
 """Suffixes of files that are unpacked before they are read."""
+
+MAX_SHEET_ROWS, MAX_SHEET_COLUMNS = 2**20, 2**14
+MAX_SHEET_INTEGER = 10**15
+"""From here on, a sheet does not keep every digit."""
+
+FIRST_SHEET_DAY = pd.Timestamp(1900, 3, 1)
+"""Days before are not the same in all programs, or are no days."""
 
 _OF_THE_SYSTEM = ("__MACOSX", ".")
 """What the names of files of an archive begin with that hold no table."""
@@ -251,6 +262,66 @@ def _read_excel(path: Path, sheet: str | None) -> Any:
         if any(numbers == list(range(first, first + len(rows))) for first in (0, 1)):
             header, rows = header[1:], [row[1:] for row in rows]
     return _with_whole_numbers(table_of_rows(header, [rows] if rows else []))
+
+
+def with_offsets(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which times with a time zone are texts in ISO 8601, with their offset."""
+    zoned = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.DatetimeTZDtype)]
+    return frame.assign(**{name: frame[name].map(pd.Timestamp.isoformat, na_action="ignore") for name in zoned})
+
+
+def write_workbook(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table to the only sheet of an Excel workbook.
+
+    Texts are no formulas. Numbers that a sheet would round, times before 1900, and those with a time zone are texts.
+
+    Raises
+    ------
+    TableError
+        If a sheet cannot hold so many rows or columns, or one of the texts.
+    """
+    import openpyxl
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.utils.exceptions import IllegalCharacterError
+
+    if len(frame) >= MAX_SHEET_ROWS or frame.shape[1] > MAX_SHEET_COLUMNS:
+        raise TableError(
+            f"a sheet has {MAX_SHEET_ROWS:,} rows, with the header, and {MAX_SHEET_COLUMNS:,} columns at most, and the "
+            f"table {len(frame):,} and {frame.shape[1]:,}; name a .csv or .parquet file."
+        )
+    workbook = openpyxl.Workbook(write_only=True)
+    sheet = workbook.create_sheet()
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, str):
+            written = WriteOnlyCell(sheet, value=value)
+            written.data_type = "s"
+            return written
+        return value
+
+    rows = with_offsets(frame)
+    columns = [_cells_of(rows.iloc[:, position]) for position in range(rows.shape[1])]
+    try:
+        for row in chain([map(str, frame.columns)], zip(*columns, strict=True)):
+            sheet.append([cell(value) for value in row])
+    except IllegalCharacterError as error:
+        raise TableError(
+            f"a sheet cannot hold the text {str(error).split(' cannot be used')[0][:50]!r}; name a .csv file."
+        ) from error
+    workbook.save(path)
+
+
+def _cells_of(values: pd.Series) -> list[Any]:
+    """Return values as cells of a sheet."""
+    if pd.api.types.is_datetime64_dtype(values.dtype):
+        is_date = values.dtype == "datetime64[s]"
+        if (values < FIRST_SHEET_DAY).any():
+            return _cells_of(values.astype("str").where(values.notna()))
+        values = (values.dt.date if is_date else values.dt.to_pydatetime()).astype("object").where(values.notna(), None)
+    elif pd.api.types.is_integer_dtype(values.dtype) and (values.abs() >= MAX_SHEET_INTEGER).any():
+        values = values.astype("str").where(values.notna())
+    cells: list[Any] = values.astype("object").where(values.notna(), None).tolist()
+    return cells
 
 
 def _titles_above(rows: list[list[Any]]) -> int:

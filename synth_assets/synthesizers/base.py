@@ -152,8 +152,8 @@ class Synthesizer(ABC):
         ModelError
             If the synthesizer writes no text, and the schema states `publish_text: true`.
         """
-        texts = schema.names_of("text")
-        if cls.supports_text or not texts or not schema.text_is_published:
+        texts = schema.published_texts
+        if cls.supports_text or not texts:
             return schema
         if schema.publish_text:
             raise ModelError(

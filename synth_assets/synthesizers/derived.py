@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from synth_assets.schema.columns import Categorical, Column, Integer, Text, TimeColumn
+from synth_assets.schema.columns import Categorical, Column, Date, Integer, Text, TimeColumn
 
 MIN_CODES = 50
 """Different texts of a few forms from which on they are learned as numbers."""
@@ -29,7 +29,7 @@ ROWS_PER_PART = 5
 _SAMPLE = 1000
 """Rows that are looked at before all are."""
 
-PARTS = ("year", "quarter", "month", "day_of_week", "day", "hour", "minute")
+PARTS = ("year", "quarter", "month", "day_of_week", "day", "hour", "minute", "year_quarter", "year_month", "year_week")
 
 
 class TextForm(BaseModel):
@@ -103,7 +103,7 @@ class DatePart(BaseModel):
     part : str
         One of `PARTS`.
     values : dict of int to str or int
-        The value of the column for each part of the train rows.
+        The value of the column for each part of the train rows; of a column of dates, the day in ISO 8601.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -114,13 +114,17 @@ class DatePart(BaseModel):
 
     def apply(self, values: pd.Series, times: pd.Series) -> pd.Series:
         """Return values in which each row with a known part of a date has the part's value."""
-        parts = getattr(times.dt, self.part)
+        parts = _part(times, self.part)
         stated = pd.Series([self.values.get(part) for part in parts], index=values.index, dtype="object")
+        if pd.api.types.is_datetime64_dtype(values.dtype):
+            return values.where(stated.isna(), pd.to_datetime(stated).astype(values.dtype))
         return values.astype("object").where(stated.isna(), stated)
 
 
 def find_date_parts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, DatePart]:
-    """Find the columns of labels and whole numbers that state a part of a date in every train row.
+    """Find the columns of labels, whole numbers and dates that state a part of a date in every train row.
+
+    Of two columns of dates that state a part of each other, the first one does.
 
     Parameters
     ----------
@@ -138,8 +142,12 @@ def find_date_parts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str,
     heads = [(each, _parts(each.head(_SAMPLE))) for each in times]
     found: dict[str, DatePart] = {}
     for column in columns if heads else ():
-        if isinstance(column, Categorical | Integer):
-            stated = (_stated_part(train[column.name], each, parts) for each, parts in heads)
+        if isinstance(column, Categorical | Integer | Date):
+            stated = (
+                _stated_part(train[column.name], each, parts)
+                for each, parts in heads
+                if each.name != column.name and each.name not in found
+            )
             part = next(filter(None, stated), None)
             found.update({} if part is None else {column.name: part})
     return found
@@ -152,7 +160,18 @@ def learned_column(column: Text) -> Integer:
 
 def _parts(times: pd.Series) -> dict[str, np.ndarray]:
     """Return the parts of dates as whole numbers, by name; -1 where one is missing."""
-    return {part: getattr(times.dt, part).fillna(-1).to_numpy("int64") for part in PARTS}
+    return {part: _part(times, part).fillna(-1).to_numpy("int64") for part in PARTS}
+
+
+def _part(times: pd.Series, part: str) -> pd.Series:
+    """Return a part of dates, one of `PARTS`, as numbers."""
+    if part == "year_week":
+        calendar = times.dt.isocalendar()
+        return (100 * calendar["year"].astype("Int64") + calendar["week"]).astype("Float64")
+    year, _, within = part.partition("_")
+    if year != "year" or not within:
+        return getattr(times.dt, part)
+    return 100 * times.dt.year + getattr(times.dt, within)
 
 
 def _stated_part(values: pd.Series, times: pd.Series, head: Mapping[str, np.ndarray]) -> DatePart | None:
@@ -173,8 +192,11 @@ def _stated(values: pd.Series, times: pd.Series, part: str) -> dict[int, int | s
     present = times.notna()
     if not present.any() or not present.equals(values.notna()):
         return None
-    parts = getattr(times[present].dt, part)
-    pairs = pd.DataFrame({"part": parts, "value": values[present]}).drop_duplicates()
+    parts = _part(times[present], part).astype("int64")
+    shown = values[present]
+    if pd.api.types.is_datetime64_dtype(shown.dtype):
+        shown = shown.dt.strftime("%Y-%m-%d")
+    pairs = pd.DataFrame({"part": parts, "value": shown}).drop_duplicates()
     if pairs["part"].duplicated().any():
         return None
     return dict(zip(pairs["part"].tolist(), pairs["value"].tolist(), strict=True))

@@ -180,9 +180,11 @@ class SequentialForest:
             if i not in (first, second) or other > i:
                 continue
             present = np.flatnonzero((quantised[:, i] != MISSING) & (quantised[:, other] != MISSING))
-            cells, bounds = quantised[present, i], quantised[present, other]
+            known = [quantised[present, other], self.quantised[donors[present], other]]
+            bounds, donated = (self.row_encoder.in_unit_of(other, i, each, latest=other == second) for each in known)
+            cells = quantised[present, i]
             gaps = cells - bounds
-            gaps[self.quantised[donors[present], i] == self.quantised[donors[present], other]] = 0
+            gaps[self.quantised[donors[present], i] == donated] = 0
             gaps = np.abs(gaps) if second == i else -np.abs(gaps)
             least = column.low + (bounds - column.low + column.grid_step - 1) // column.grid_step * column.grid_step
             most = column.low + (bounds - column.low) // column.grid_step * column.grid_step

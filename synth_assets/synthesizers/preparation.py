@@ -166,7 +166,7 @@ class Preparation(BaseModel):
                         if schema.rare_labels == "draw":
                             rare[column.name] = _rare_labels(column, counts[shown], schema.label_threshold)
                     column = column.model_copy(update={"categories": tuple(shown) or (OTHER,)})
-            if isinstance(column, Text) and schema.text_is_published:
+            if isinstance(column, Text) and column.name in schema.published_texts:
                 form = TextForm.fit(train[column.name])
                 forms.update({} if form is None else {column.name: form})
             columns.append(column)
@@ -413,7 +413,7 @@ class Preparation(BaseModel):
             lines.append(f"keys are made and not learned: {', '.join(names)}")
         if self.key_rows:
             lines.append(f"of them, keys repeat as often as in the train rows: {', '.join(self.key_rows)}")
-        if not schema.text_is_published and (names := schema.names_of("text")):
+        if names := [name for name in schema.names_of("text") if name not in schema.published_texts]:
             how = (
                 "publish_text: true in the schema has it learned and published"
                 if writes_text

@@ -200,6 +200,23 @@ def test_hexadecimal_keys_have_their_digits_and_differ_also_between_offsets() ->
     assert keys.str.slice(0, 2).nunique() > 100
 
 
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [
+        ("hex5", "[0-9a-f]{5}"),
+        ("Alnum11", "[0-9A-Za-z]{11}"),
+        ("cus_alnum8", "cus_[0-9a-z]{8}"),
+        ("ALNUM3", "[0-9A-Z]{3}"),
+    ],
+)
+def test_tokens_differ_and_state_their_numbers(pattern: str, written: str) -> None:
+    column = Id(name="x", pattern=pattern, start=40)
+    tokens = column.generate(2000, offset=2)
+    assert tokens.str.fullmatch(written).all()
+    assert tokens.is_unique
+    assert column.numbers_of(tokens) == list(range(42, 2042))
+
+
 def test_uuids_differ_within_a_sample_and_between_seeds_and_offsets() -> None:
     column = Id(name="x", pattern="uuid")
     drawn = [column.generate(50, offset=offset, seed=seed) for offset, seed in ((0, 0), (50, 0), (0, 1))]

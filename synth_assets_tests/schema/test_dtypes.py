@@ -42,6 +42,8 @@ def _objects(*values: object) -> pd.Series:
         _objects(*(time(hour, 30) for hour in range(24)), None),
         _objects(time(8), time(9, 30), time(8)),
         pd.Series([*(f"${number:,}.50" for number in range(990, 1020)), None], dtype="str"),
+        pd.Series(["31.01.2024", None, "01.02.2024"], dtype="str"),
+        _objects("01/31/2024 08:30 PM", "02/01/2024 12:00 AM"),
         pd.array(["a", "b", "a"], dtype="string"),
         pd.array([1, None, 2], dtype="int64[pyarrow]"),
         pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),

@@ -38,6 +38,7 @@ def _objects(*values: object) -> pd.Series:
 
 
 GAP = {"nullable": True}
+CODE = {"max_length": 10, "code": True}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,14 @@ GAP = {"nullable": True}
         ([f"2024{month:02d}31" for month in range(1, 13)], "integer", {}),  # a month has 30 days
         ([f"202401310830{second}" for second in range(20, 40)], "datetime", {"format": "%Y%m%d%H%M%S"}),
         ([f"{year}-04" for year in range(1990, 2024)], "date", {"format": "%Y-%m"}),
-        ([f"{year}-{year + 1 - 2000:02d}" for year in range(2000, 2012)], "text", {"max_length": 10}),  # seasons
+        ([f"{year}-{year + 1 - 2000:02d}" for year in range(2000, 2012)], "text", CODE),  # seasons
+        ([f"{i:05d}" for i in range(1, 9000, 37)], "text", CODE),
+        ([f"2023-W{i:02d}" for i in range(1, 53)] * 2, "text", CODE),
+        ([f"{i:04d}" for i in range(1, 9000, 37)] + ["-"], "text", CODE | GAP | {"missing_values": ("-",)}),
+        ([f"0{i}" for i in range(5_550_100, 5_550_140, 3)], "text", {"max_length": 10}),  # telephone numbers
+        ([f"0{i}" for i in range(80, 120)], "text", {"max_length": 10}),
+        ([f"USD {i}" for i in range(90, 110)], "integer", {"format": "USD 0", "unit": "USD"}),
+        ([f"CSE {i}" for i in range(100, 160)] * 2, "text", CODE),
         (["2024-01-31", "0000-00-00"], "date", GAP | {"missing_values": ("0000-00-00",)}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
         (["Jan 31 2024", "Dec 1 1999"], "date", {"format": "%b %d %Y"}),
@@ -102,6 +110,12 @@ GAP = {"nullable": True}
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
     assert _inferred(_text(values)) == (type_, stated)
+
+
+def test_weeks_and_amounts_are_no_keys() -> None:
+    assert _inferred(_text([f"2024-W{week:02d}" for week in range(1, 53)]), "week") == ("text", CODE)
+    amounts = _text([f"${number:,}" for number in range(900, 1000)] * 2)
+    assert _inferred(amounts, "savings_account") == ("integer", {"format": "$0", "unit": "$"})
 
 
 def test_dates_that_could_have_the_day_or_the_month_first_are_decided_by_others_or_said() -> None:
@@ -181,7 +195,19 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("customer_id", ["X7K2", "9", "abc-d"], {"pattern": "uuid"}),
         ("SSN", ["120-28-5286", "078-05-1120"], {"pattern": "###-##-####", "start": 120_285_287}),
         ("Phone", ["(555) 010-9998", "(312) 010-9999"], {"pattern": "(###) ###-####", "start": 5_550_109_999}),
-        ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "uuid"}),
+        ("x", [f"{i * 7919 + 2**40:x}" for i in range(20)], {"pattern": "hex11", "start": 13_619_780_512_159}),
+        (
+            "x",
+            [Id(name="y", pattern="Alnum11").generate(1, offset=i * i)[0] for i in range(99)],
+            {"pattern": "Alnum11"},
+        ),
+        ("id", Id(name="y", pattern="tok-ALNUM7").generate(20), {"pattern": "tok-ALNUM7", "start": 54_999_135_858}),
+        ("id", Id(name="y", pattern="ALNUM4").generate(20), {"pattern": "uuid"}),  # a new one might be real
+        (
+            "bill_no",
+            ["RE-2023-001", "RE-2024-007", "-", None],
+            {"pattern": "RE-####-###", "start": 2_024_008, **GAP, "missing_values": ("-",)},
+        ),
         (
             "x",
             [f"{(i + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}" for i in range(20)],

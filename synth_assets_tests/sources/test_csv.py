@@ -271,8 +271,29 @@ def test_an_encoding_of_another_script_is_stated(tmp_path: Path, encoding: str, 
     content = ("name,n\n" + f"{label},1\n" * 10).encode(encoding)
 
     assert read(tmp_path, content, encoding=encoding)["name"].unique().tolist() == [label]
-    with pytest.raises(SourceError, match=r"is not in UTF-8, and in no other encoding that can be told\. State it"):
+    with pytest.raises(
+        SourceError, match=r"is not in UTF-8, and (in no other encoding that can be told|may be in).*State it"
+    ):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "label"),
+    [("cp932", "男"), ("cp932", "ﾀﾅｶ"), ("big5", "臺北"), ("gb18030", "男"), ("cp949", "서울"), ("euc_jp", "はい")],
+)
+def test_few_east_asian_characters_are_not_read_as_western_ones(tmp_path: Path, encoding: str, label: str) -> None:
+    content = ("id,kind\n" + f"1,{label}\n2,yes\n" * 10).encode(encoding)
+
+    with pytest.raises(SourceError, match=rf"may be in .*{encoding}.*State it in the source, such as `dialect"):
+        read(tmp_path, content)
+    assert read(tmp_path, content, encoding=encoding)["kind"].unique().tolist() == [label, "yes"]
+
+
+@pytest.mark.parametrize(
+    "label", ["niño", "ÄÖÜ süß", "O\u2019Brien", "“Köln”", "coração", "20 °C", "20°C", "5 €", "à côté"]
+)
+def test_western_letters_and_signs_are_not_taken_for_east_asian_ones(tmp_path: Path, label: str) -> None:
+    assert read(tmp_path, f"id,kind\n1,{label}\n2,yes\n".encode("cp1252"))["kind"][0] == label
 
 
 def test_few_letters_are_enough_to_find_a_western_encoding(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from synth_assets.schema.columns import TableError
+from synth_assets.schema.infer import infer_schema
 from synth_assets.sources import Dialect, LoadedTable, SourceError
 from synth_assets.sources.file import FileSource, fingerprint_of, read_file, write_file
 
@@ -63,6 +66,23 @@ def test_csv_gives_every_cell_as_text(tmp_path: Path, typed: pd.DataFrame) -> No
         "2020-01-31 10:00:00+00:00",
     ]  # fmt: skip
     assert frame.iloc[1].isna().tolist() == typed.iloc[1].isna().tolist()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".xlsx"])
+def test_what_is_written_is_read_with_its_values(tmp_path: Path, typed: pd.DataFrame, suffix: str) -> None:
+    written = typed.assign(text=["=1+1", None, "+x"])
+    write_file(written, tmp_path / f"t{suffix}", suffix=suffix)
+
+    frame = read_file(tmp_path / f"t{suffix}")
+    schema = infer_schema(written)
+    pd.testing.assert_frame_equal(schema.coerce(frame, origin="t"), schema.coerce(written, origin="t"))
+
+
+def test_what_a_sheet_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"cannot hold the text 'a\\x01b"):
+        write_file(pd.DataFrame({"x": ["a\x01b"]}), tmp_path / "t.xlsx", suffix=".xlsx")
+    with pytest.raises(TableError, match=r"the table 1 and 20,000; name a \.csv or \.parquet file"):
+        write_file(pd.DataFrame(np.zeros((1, 20_000))), tmp_path / "t.xlsx", suffix=".xlsx")
 
 
 def test_values_of_other_types_come_as_numbers_text_or_objects(tmp_path: Path) -> None:

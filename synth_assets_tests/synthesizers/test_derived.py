@@ -98,6 +98,29 @@ def test_parts_of_dates_are_found_and_hold_in_every_row() -> None:
     assert preparation.is_acceptable(shuffled, {"kind": "== 'a'"}) is None
 
 
+def test_quarters_weeks_and_first_days_of_months_are_parts_of_dates() -> None:
+    days = pd.Series(pd.date_range("2022-01-03", periods=600)).astype("datetime64[s]")
+    calendar = days.dt.isocalendar()
+    rows = pd.DataFrame(
+        {
+            "month": days.dt.to_period("M").dt.start_time.astype("datetime64[s]"),
+            "day": days,
+            "quarter": days.dt.year.astype("str") + "-Q" + days.dt.quarter.astype("str"),
+            "week": calendar["year"].astype("str") + "-W" + calendar["week"].astype("str"),
+        }
+    )
+    preparation = _fitted(rows)
+    assert {name: (part.of, part.part) for name, part in preparation.date_parts.items()} == {
+        "month": ("day", "year_month"),
+        "quarter": ("day", "year_quarter"),
+        "week": ("day", "year_week"),
+    }
+    learned = preparation.prepare(rows)
+    shuffled = learned.sample(frac=1, random_state=0).reset_index(drop=True).assign(day=learned["day"])
+    restored = preparation.restore(shuffled, seed=0, batch=0, first_key=0)
+    pd.testing.assert_frame_equal(restored, rows)
+
+
 def test_a_part_that_some_rows_do_not_state_is_not_computed() -> None:
     rows = _rows()
     assert "month" not in _fitted(rows.assign(month=rows["month"].mask(rows.index == 3, "May"))).date_parts

@@ -100,6 +100,16 @@ def test_text_is_learned_only_where_it_is_published(orders: pd.DataFrame) -> Non
     assert published.sample(9)["note"].isin(orders["note"]).all()
 
 
+def test_codes_of_a_private_table_are_learned_as_numbers_unless_it_says_otherwise() -> None:
+    rows = pd.DataFrame({"zip": pd.Series([f"{i * 37 % 9973:05d}" for i in range(500)], dtype="str"), "n": range(500)})
+    schema = TableSchema(columns=(Text(name="zip", code=True), Integer(name="n")))
+    preparation = Preparation.fit(schema.coerce(rows, origin="x"), schema)
+    assert preparation.learned_schema.column("zip").type == "integer"
+    restored = preparation.restore(preparation.prepare(rows), seed=0, batch=0, first_key=0)
+    assert restored["zip"].tolist() == rows["zip"].tolist()
+    assert schema.model_copy(update={"publish_text": False}).published == ["n"]
+
+
 def test_a_synthesizer_that_writes_no_text_leaves_it_out_unless_it_is_asked_for(orders: pd.DataFrame) -> None:
     class Numbers(Resampler):
         supports_text = False

@@ -74,8 +74,8 @@ def fidelity_figures(samples: Samples, results: pd.DataFrame, *, title: str, sou
 def _with_lengths(comparable: pd.DataFrame, typed: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     """Return the first comparable rows, and the number of characters of as many published texts, in random order."""
     rows = comparable.head(MOST_ROWS)
-    texts = [name for name in schema.names_of("text") if schema.text_is_published]
-    return rows.assign(**{name: typed[name].head(len(rows)).str.len().to_numpy("float64") for name in texts})
+    lengths = {name: typed[name].head(len(rows)).str.len().to_numpy("float64") for name in schema.published_texts}
+    return rows.assign(**lengths)
 
 
 def distance_figure(samples: Samples, *, title: str, source: str) -> "Figure":

@@ -73,10 +73,7 @@ _LINE = 46
 
 def length_schema(schema: TableSchema) -> TableSchema:
     """Return a schema in which a published column of text is its number of characters."""
-    lengths = {
-        name: Integer(name=name, unit="length in characters", nullable=True)
-        for name in (schema.names_of("text") if schema.text_is_published else ())
-    }
+    lengths = {name: Integer(name=name, unit="length in characters", nullable=True) for name in schema.published_texts}
     return schema.model_copy(update={"columns": tuple(lengths.get(each.name, each) for each in schema.columns)})
 
 

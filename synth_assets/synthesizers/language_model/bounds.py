@@ -125,10 +125,14 @@ class _ValueSupport(Support):
             self.listed = (np.array(column.listed) - column.base) // column.grid_step  # as codes
         low, high = np.array([column.low]), np.array([column.high])
         for first, second in row_encoder.not_before:
-            if second == i and first < i:
-                low = np.where(quantised[:, first] == MISSING, low, np.maximum(low, quantised[:, first]))
-            elif first == i and second < i:
-                high = np.where(quantised[:, second] == MISSING, high, np.minimum(high, quantised[:, second]))
+            if i == max(first, second):
+                other = min(first, second)
+                limit = row_encoder.in_unit_of(other, i, quantised[:, other], latest=other == second)
+                is_missing = quantised[:, other] == MISSING
+                if other == first:
+                    low = np.where(is_missing, low, np.maximum(low, limit))
+                else:
+                    high = np.where(is_missing, high, np.minimum(high, limit))
         self.code = np.zeros(len(quantised), np.int64)
         self.in_train = self._codes(low, high)
         self.first_part = self._first_part(low, high, self.in_train, None)

@@ -45,6 +45,9 @@ from synth_assets.synthesizers.language_model.training import (
 MAX_DRAWS = 1000
 """Maximum number of rows drawn for each row of a batch, where conditions are met by rejection."""
 
+MAX_DRAWS_OF_NONE = 50
+"""The same, where none of them was accepted."""
+
 PRETRAIN_EMA_DECAY, PRETRAIN_BATCH_SIZE = 0.998, 128
 """Decay of the moving average of the weights in pretraining, and rows of a step."""
 
@@ -321,7 +324,7 @@ class RowModel:
         With conditions, rows are sampled within their bounds and kept with the probability that the unconditioned
         model would have kept to them: they are a sample of the model's rows that meet the conditions, by rejection
         sampling (von Neumann, 1951). With one condition, on the first column in the column order, every row
-        is kept where its values are one token each.
+        is kept where its values are one token each. Of rare rows, a higher share is kept: see `_accepted`.
 
         Parameters
         ----------
@@ -341,7 +344,7 @@ class RowModel:
         ------
         ModelError
             If a condition cannot be read or met, or `MAX_DRAWS` rows were drawn for each row of a batch and were not
-            enough.
+            enough, or `MAX_DRAWS_OF_NONE` and none was accepted.
         """
         drawn_rows = min(batch_rows, LARGE_MODEL_ROWS) if is_large_on_cpu(self.model) else batch_rows
         batches = range(-(-n // batch_rows)) if batches is None else batches
@@ -394,13 +397,20 @@ class RowModel:
         seeds: list[int],
         conditions: Mapping[str, str],
     ) -> list[np.ndarray]:
-        """Return the rows of several batches, as many as are wanted of each; `n_drawn` of each are drawn at a time."""
+        """Return the rows of several batches, as many as are wanted of each; `n_drawn` of each are drawn at a time.
+
+        A row is accepted with the probability that its weight is of the greatest one possible: 1, as long as the first
+        rows drawn of a batch are enough. If not, the rows after them are compared with the greatest weight that a row
+        of the batch had (Caffo, Booth and Davis, *Empirical supremum rejection sampling*, 2002): of a condition that
+        the model meets in one row of 100,000, whatever the rest of the row, nearly every row is accepted then.
+        """
         parts: list[list[np.ndarray]] = [[] for _ in seeds]
         rngs = [np.random.default_rng(seed) for seed in seeds]
+        greatest = np.full(len(seeds), -np.inf)  # log of the greatest weight, by batch
         drawn = 0
         while any(sum(map(len, found)) < n for found, n in zip(parts, wanted, strict=True)):
-            if drawn >= MAX_DRAWS * n_drawn:
-                n_met = sum(len(rows) for found in parts for rows in found)
+            n_met = sum(len(rows) for found in parts for rows in found)
+            if drawn >= (MAX_DRAWS if n_met else MAX_DRAWS_OF_NONE) * n_drawn:
                 raise ModelError(
                     f"of {drawn * len(seeds):,} rows that the model generated, {n_met:,} met {dict(conditions)}: too "
                     "rare to be sampled. Loosen the conditions, or put their columns first in column_order and fit "
@@ -409,8 +419,12 @@ class RowModel:
             quantised, log_weights = generator.generate(
                 n_drawn * len(seeds), bounds, seeds=[derive_seed(seed, drawn) for seed in seeds]
             )
+            greatest = np.maximum(greatest, log_weights.reshape(len(seeds), -1).max(axis=1))
+            bound = np.repeat(
+                np.where(np.isfinite(greatest), greatest, 0.0) if drawn else np.zeros(len(seeds)), n_drawn
+            )
             # A row with weight -inf could not keep to its bounds and is never accepted; one with weight 0 always is.
-            is_accepted = np.log(1.0 - np.concatenate([rng.random(n_drawn) for rng in rngs])) <= log_weights
+            is_accepted = np.log(1.0 - np.concatenate([rng.random(n_drawn) for rng in rngs])) <= log_weights - bound
             is_accepted &= np.isfinite(log_weights)
             for found, rows, kept in zip(
                 parts, np.split(quantised, len(seeds)), np.split(is_accepted, len(seeds)), strict=True

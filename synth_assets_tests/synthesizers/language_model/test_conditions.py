@@ -348,15 +348,23 @@ def test_a_condition_on_the_first_column_alone_rejects_nothing(
     assert draws_of(great, monkeypatch, n=300, k=100, conditions={"n": "== 2"}) > 300
 
 
-def test_what_the_model_hardly_ever_writes_ends_at_its_bound(
+def test_what_the_model_hardly_ever_writes_takes_few_draws(
     untrained: Callable[..., Any], large: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    great = untrained(large, ["k", "x"])  # writes 600 in one row of hundreds
+    assert draws_of(great, monkeypatch, n=100, k=100, conditions={"x": "== 600"}) <= 1000
+
+
+def test_what_the_model_cannot_write_ends_at_its_bound(
+    untrained: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from synth_assets.synthesizers.language_model import row_model
 
-    monkeypatch.setattr(row_model, "MAX_DRAWS", 3)
-    great = untrained(large, ["k", "x"])
-    with pytest.raises(ModelError, match=r"of 300 rows that the model generated, \d+ met .*too rare to be sampled"):
-        great.sample(100, k=100, conditions={"x": "== 600"})
+    monkeypatch.setattr(row_model, "MAX_DRAWS_OF_NONE", 3)
+    first = pd.Series(pd.date_range("2024-01-01", periods=60)).astype("datetime64[s]")
+    great = untrained(pd.DataFrame({"first": first, "second": first + pd.to_timedelta([0, 1, 5] * 20, unit="D")}))
+    with pytest.raises(ModelError, match=r"of 300 rows that the model generated, 0 met .*too rare to be sampled"):
+        great.sample(100, k=100, conditions={"first": ">= 2024-02-20", "second": "<= 2024-01-31"})
 
 
 # Gaps

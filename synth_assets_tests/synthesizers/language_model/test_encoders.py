@@ -505,6 +505,34 @@ def test_times_of_different_units_keep_their_order_and_their_units() -> None:
     assert [column.grid_step for column in row_encoder.columns if isinstance(column, NumericEncoder)] == [3600, 1]
 
 
+def test_a_few_terms_between_two_dates_are_few_residuals() -> None:
+    rng = np.random.default_rng(0)
+    issued = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 600), unit="D"))
+    due = issued + pd.to_timedelta(rng.choice([14, 30, 60], 600), unit="D")
+    table = pd.DataFrame({"amount": rng.gamma(2, 500, 600).round(2), "issued": issued, "due": due})
+    table = table.astype({"issued": "datetime64[s]", "due": "datetime64[s]"})
+    row_encoder = RowEncoder.fit(table, ["amount", "issued", "due"])
+    assert len(np.unique(row_encoder.to_indices(row_encoder.quantise(table))[:, -1])) == 3
+    pd.testing.assert_frame_equal(round_trip(row_encoder, table), table)
+
+
+def test_a_date_and_a_time_keep_their_order_by_the_day() -> None:
+    rng = np.random.default_rng(0)
+    day = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 600), unit="D"))
+    time = day + pd.to_timedelta(rng.integers(0, 9000, 600), unit="min")
+    table = pd.DataFrame({"day": day.astype("datetime64[s]"), "time": time.astype("datetime64[us]")})
+    for order, pair in ((["day", "time"], (0, 1)), (["time", "day"], (1, 0))):
+        row_encoder = RowEncoder.fit(table, order)
+        assert row_encoder.not_before == (pair,)
+    column = row_encoder.columns[0]
+    assert isinstance(column, NumericEncoder)
+    cells = column.quantise(table["time"])
+    assert (row_encoder.in_unit_of(0, 1, cells, latest=True) * 1440 <= cells).all()
+    midnight = row_encoder.in_unit_of(1, 0, np.array([3]), latest=False)
+    assert midnight == 3 * 1440
+    assert row_encoder.in_unit_of(1, 0, np.array([3]), latest=True) == midnight + 1439
+
+
 def test_an_all_empty_column_predicts_nothing_and_breaks_nothing() -> None:
     table = sums().assign(empty=np.nan, constant=3)
     row_encoder = RowEncoder.fit(table, ["empty", "constant", "a", "b"])

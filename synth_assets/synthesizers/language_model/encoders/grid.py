@@ -151,9 +151,21 @@ class Grid:
         if self.type in ("integer", "float"):
             is_number = other.type in ("integer", "float") and not (self.digits or other.digits)
             return is_number and (self.decimals, self.origin) == (other.decimals, other.origin)
-        if self.type != other.type:
-            return False
-        return self.unit == other.unit and (self.timezone is None) == (other.timezone is None)
+        return other.type in ("date", "datetime") and (self.timezone is None) == (other.timezone is None)
+
+    @property
+    def unit_size(self) -> int:
+        """Microseconds of a unit of a date or datetime; 1 of numbers."""
+        if self.type in ("integer", "float"):
+            return 1
+        return MICROSECONDS["day" if self.type == "date" else self.unit]
+
+    def in_unit_of(self, other: "Grid", quantised: Any, *, latest: bool = False) -> Any:
+        """Return quantised values of this grid in the unit of another one: of a day, its first or latest minute."""
+        if self.unit_size <= other.unit_size:
+            return quantised // (other.unit_size // self.unit_size)
+        factor = self.unit_size // other.unit_size
+        return quantised * factor + (factor - 1) * latest
 
     @property
     def mantissas(self) -> int:
@@ -170,13 +182,13 @@ class Grid:
     @property
     def first_monday(self) -> int:
         """The first Monday of 1970 as a quantised value of a date or datetime."""
-        return 4 * MICROSECONDS["day"] // MICROSECONDS["day" if self.type == "date" else self.unit]
+        return 4 * MICROSECONDS["day"] // self.unit_size
 
     def quantise(self, values: pd.Series) -> np.ndarray:
         """Return values as integers; `MISSING` where one is missing."""
         is_missing = values.isna().to_numpy()
         if self.type in ("date", "datetime"):
-            size = MICROSECONDS["day" if self.type == "date" else self.unit]
+            size = self.unit_size
             quantised = np.full(len(values), MISSING, np.int64)
             quantised[~is_missing] = (_microseconds(values[~is_missing]) + size // 2) // size  # a float is inexact
             return quantised
@@ -227,7 +239,7 @@ class Grid:
         if self.type == "integer":
             present = np.where(is_missing, 0, present + self.origin)
             return pd.Series(present, dtype="Int64").mask(is_missing) if is_missing.any() else pd.Series(present)
-        size = MICROSECONDS["day" if self.type == "date" else self.unit]
+        size = self.unit_size
         times = pd.Series((present * size).astype("datetime64[us]")).mask(is_missing)
         if self.type == "date":
             return times.astype("datetime64[s]")
@@ -244,8 +256,7 @@ class Grid:
                 time = time.tz_localize(zone) if zone and time.tz is None else time
                 time = time if time.tz is None else time.tz_convert("UTC").tz_localize(None)
                 micro = int(time.to_datetime64().astype("datetime64[us]").astype("int64"))
-                size = MICROSECONDS["day" if self.type == "date" else self.unit]
-                return micro / size
+                return micro / self.unit_size
             if self.type == "integer" and text.lstrip("+-").isdigit():
                 return int(text) - self.origin
             number = float(text)

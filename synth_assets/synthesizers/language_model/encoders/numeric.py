@@ -158,17 +158,21 @@ class NumericEncoder:
             # Weekday, hour, ... are preserved as far as the residuals are longer than they.
             size = np.abs(cells - predictions).mean()
             step = max((each for each in self._calendar_steps if each <= size / 2), default=self.grid_step)
+            if self.residual_entropy(predictions, cells, step) - MIN_GAIN > self.residual_entropy(predictions, cells):
+                step = self.grid_step  # terms of 14, 30 or 60 days
         elif (np.abs(cells - predictions) < self.grid_step / 2).mean() >= EXACT_SHARE:
             step = self.grid_step
-        elif _entropy(cells - _rounded(predictions, step)) - MIN_GAIN > _entropy(
-            cells - _rounded(predictions, self.grid_step)
-        ):
+        elif self.residual_entropy(predictions, cells, step) - MIN_GAIN > self.residual_entropy(predictions, cells):
             step = self.grid_step  # residuals are far shorter than the last digits, which would not depend on them
         encoder = replace(self, predictor=predictor, prediction_step=step)
         residuals = cells - encoder._rounded(predictions)
         low, high = int(residuals.min()), int(residuals.max())
         margin = -(-int(RESIDUAL_MARGIN * (high - low)) // step) * step
         return encoder._with_codes(low - margin, high + margin)
+
+    def residual_entropy(self, predictions: np.ndarray, cells: np.ndarray, step: int | None = None) -> float:
+        """Return the entropy of residuals of predictions in nats, rounded to a step, by default the grid's."""
+        return _entropy(cells - _rounded(predictions, self.grid_step if step is None else step))
 
     @property
     def n_values(self) -> int:

@@ -73,6 +73,11 @@ class Predictor:
             predictions += coefficient * term
         return predictions
 
+    @classmethod
+    def of_one(cls, quantised: np.ndarray, i: int, factor: float) -> "Predictor":
+        """Return the predictor that multiplies a column of quantised train rows by a factor."""
+        return cls((i,), (1.0,), ("1",), (factor,), 0.0, (_fill(quantised[:, i]),))
+
     def to_json(self) -> dict[str, Any]:
         """Return the predictor as JSON data."""
         return asdict(self)

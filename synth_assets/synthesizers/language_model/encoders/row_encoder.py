@@ -16,7 +16,13 @@ from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNEN
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
 from synth_assets.synthesizers.language_model.encoders.grid import MICROSECONDS
 from synth_assets.synthesizers.language_model.encoders.numeric import NumericEncoder
-from synth_assets.synthesizers.language_model.encoders.residuals import fit_predictor, order_by_predictability
+from synth_assets.synthesizers.language_model.encoders.residuals import (
+    MAX_ROWS,
+    MIN_GAIN,
+    Predictor,
+    fit_predictor,
+    order_by_predictability,
+)
 from synth_assets.synthesizers.language_model.encoders.support import ForbiddenPairs, find_forbidden_pairs
 from synth_assets.synthesizers.language_model.encoders.text import TextEncoder
 from synth_assets.synthesizers.language_model.encoders.token_text import TokenTextEncoder
@@ -140,6 +146,8 @@ class RowEncoder:
                 if isinstance(encoder, NumericEncoder) and not (encoder.is_sparse or encoder.listed):
                     has_digits = encoder.has_digits(quantised[:, i])
                     predictor = fit_predictor(quantised, i, [j for j in varying if j < i], has_digits)
+                    if encoder.grid.type in ("date", "datetime"):
+                        predictor = _time_between(columns[:i], encoder, quantised, has_digits, predictor)
                     if predictor is not None:
                         columns[i] = encoder.with_predictor(predictor, quantised, quantised[:, i])
         single = [i for i, encoder in enumerate(columns) if len(encoder.parts) == 1]
@@ -174,6 +182,12 @@ class RowEncoder:
         lengths = [text.length for text in self.texts]
         start = before + sum(lengths[: i - before])
         return slice(start, start + lengths[i - before])
+
+    def in_unit_of(self, i: int, other: int, cells: np.ndarray, *, latest: bool) -> np.ndarray:
+        """Return quantised values of a column in the unit of another comparable one; see `Grid.in_unit_of`."""
+        column, like = self.columns[i], self.columns[other]
+        assert isinstance(column, NumericEncoder) and isinstance(like, NumericEncoder)  # noqa: S101, PT018
+        return np.asarray(column.grid.in_unit_of(like.grid, cells, latest=latest))
 
     def quantise(self, frame: pd.DataFrame) -> np.ndarray:
         """Quantise n rows to (n, `n_cells`) integers; `MISSING` is a missing value, -1 an unknown label or piece."""
@@ -305,12 +319,38 @@ def _in_one_unit(train: pd.DataFrame, encoders: Mapping[str, ValueEncoder]) -> d
     return {name: NumericEncoder.fit(train[name], finest) for name in coarser}
 
 
+def _time_between(
+    before: Sequence[ValueEncoder],
+    column: NumericEncoder,
+    quantised: np.ndarray,
+    has_digits: np.ndarray,
+    predictor: Predictor | None,
+) -> Predictor | None:
+    """Return the predictor of a time whose residuals have the least entropy: the given one, or an earlier time itself.
+
+    The time between two columns may be one of a few, such as terms of 14, 30 or 60 days: no other prediction keeps it.
+    """
+    rows = quantised[has_digits]
+    rows = rows[np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]]
+    cells = rows[:, len(before)]
+    predictions = np.zeros(len(rows)) if predictor is None else predictor(rows)
+    best = column.residual_entropy(predictions, cells) - MIN_GAIN if len(rows) else 0.0
+    for j, other in enumerate(before):
+        if isinstance(other, NumericEncoder) and other.n_values and other.grid.is_comparable(column.grid):
+            factor = other.grid.unit_size / column.grid.unit_size
+            shift = Predictor.of_one(quantised, j, factor)
+            entropy = column.residual_entropy(shift(rows), cells)
+            if entropy < best:
+                best, predictor = entropy, shift
+    return predictor
+
+
 def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the pairs of columns of dates, or of numbers, of which the second is never below the first.
 
-    It could be: their ranges overlap. Of numbers, this is no coincidence: of the rows in which one cell is within the
-    range of the other, as many as for dates come near the border, and as many would cross it if the columns were
-    independent.
+    It could be: their ranges overlap. A date and a datetime are compared by the day. Of numbers, this is no
+    coincidence: of the rows in which one cell is within the range of the other, as many as for dates come near the
+    border, and as many would cross it if the columns were independent.
     """
     candidates = [i for i, c in enumerate(columns) if isinstance(c, NumericEncoder) and not c.is_sparse and c.n_values]
     head = quantised[:ORDER_SAMPLE]
@@ -321,12 +361,16 @@ def _ordered(columns: Sequence[ValueEncoder], quantised: np.ndarray) -> tuple[tu
         for other in candidates:
             first, second = columns[one], columns[other]
             assert isinstance(first, NumericEncoder) and isinstance(second, NumericEncoder)  # noqa: S101, PT018
-            if one == other or is_broken[other] or not first.grid.is_comparable(second.grid):
+            if one == other or not first.grid.is_comparable(second.grid):
                 continue
-            if first.high <= second.low:
+            if is_broken[other] and first.grid.unit_size == second.grid.unit_size:
+                continue
+            coarse = max(first.grid, second.grid, key=lambda grid: grid.unit_size)
+            if first.grid.in_unit_of(coarse, first.high) <= second.grid.in_unit_of(coarse, second.low):
                 continue
             both = (quantised[:, [one, other]] != MISSING).all(axis=1)
-            low, high = quantised[both, one], quantised[both, other]
+            low = first.grid.in_unit_of(coarse, quantised[both, one])
+            high = second.grid.in_unit_of(coarse, quantised[both, other])
             if len(low) < MIN_ORDERED_ROWS or (low > high).any():
                 continue
             if first.grid.type in ("date", "datetime") or _is_no_coincidence(low, high, second.low, first.high):
