@@ -48,7 +48,7 @@ def reduce_libraries(patch: pytest.MonkeyPatch, *, draw_panels: bool = False) ->
 
     Text beside the axes is most of the work of a run of the tiny lineage.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.ensemble._forest import BaseForest
 
@@ -70,5 +70,13 @@ def reduce_libraries(patch: pytest.MonkeyPatch, *, draw_panels: bool = False) ->
             panel.set_visible(False)
         return savefig(self, *arguments, **{**options, "dpi": DPI})
 
+    add_subplot = FigureBase.add_subplot
+
+    @wraps(add_subplot)
+    def add_one_panel(self: Any, *arguments: Any, **options: Any) -> Any:
+        return self.axes[0] if self.axes else add_subplot(self, *arguments, **options)
+
     patch.setattr(BaseForest, "fit", fit_few)
     patch.setattr(Figure, "savefig", save_small)
+    if not draw_panels:  # to make the axes of a panel takes longer than to draw small ones
+        patch.setattr(FigureBase, "add_subplot", add_one_panel)

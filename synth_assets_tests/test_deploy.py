@@ -24,7 +24,7 @@ from synth_assets.execution import AnyExecution, RayExecution
 from synth_assets.storage.paths import STORAGE_VARIABLE, VARIABLE
 from synth_assets_tests.conftest import PROJECT
 from synth_assets_tests.live import runs
-from synth_assets_tests.live.server import Server, free_port, wait_for, with_this_checkout
+from synth_assets_tests.live.server import Server, end_tree, free_port, wait_for, with_this_checkout
 from synth_assets_tests.services.databases import postgresql_server
 
 DEPLOY = PROJECT / "deploy"
@@ -173,13 +173,12 @@ def test_dagster_accepts_the_instance_of_the_chart(tmp_path: Path, monkeypatch: 
 @contextmanager
 def started(words: list[str], environment: Mapping[str, str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a command of a service until the context ends."""
-    with (folder / f"{words[0]}.log").open("wb") as log:
+    with (folder / f"{Path(words[0]).name}.log").open("wb") as log:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:
-        process.terminate()
-        process.wait(timeout=60)
+        end_tree(process)  # dagster's code server does not always end when it is told to (dagster#32226)
 
 
 @pytest.mark.slow

@@ -79,10 +79,7 @@ def synthesize(
     Exit code 3 means that the rows are written, but fail a gate: do not publish them.
     """
     from synth_assets import api
-    from synth_assets.schema.constraints import check_constraints
-    from synth_assets.schema.definition import TableDefinition
     from synth_assets.schema.dtypes import as_in_source, restore_dtypes
-    from synth_assets.schema.infer import infer
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
     from synth_assets.sources.file import DELIMITERS_OF, read_file, require_suffix
@@ -99,20 +96,7 @@ def synthesize(
             raise ForeseenError(f"{result} cannot be written: there is no folder {result.parent}.")
 
     frame = read_file(file)
-    constraints: tuple[Constraint, ...] = ()
-    if schema_file is None:
-        inference = infer(frame, target, origin=str(file), private=private is not False)
-        schema = inference.schema
-        for line in filter(None, (inference.left_out_text, *inference.notices)):
-            _say(line)
-    else:
-        stated = TableDefinition.from_yaml(schema_file)
-        check_constraints(stated.constraints, stated.schema)
-        schema, constraints = stated.schema, stated.constraints
-        schema = schema if target is None else schema.with_target(target)
-        schema = schema if private is None else schema.model_copy(update={"private": private})
-        if unstated := api.unstated_text(frame, schema):
-            _say(unstated)
+    schema, constraints = _schema(file, frame, schema_file, target, private)
     table = schema.coerce(frame, origin=str(file))
     refuse_invalid(table, schema, origin=str(file))
     refuse_unlearnable(schema, len(table), origin=str(file))
@@ -167,6 +151,29 @@ def synthesize(
         _say(f"The report is in {report}.")
     if not evaluation.passed:
         click.get_current_context().exit(GATE_FAILED)
+
+
+def _schema(
+    file: Path, frame: "pd.DataFrame", schema_file: Path | None, target: str | None, private: bool | None
+) -> "tuple[TableSchema, tuple[Constraint, ...]]":
+    """Return the schema and the constraints that a file states, or the inferred schema; print notices."""
+    from synth_assets import api
+    from synth_assets.schema.constraints import check_constraints
+    from synth_assets.schema.definition import TableDefinition
+    from synth_assets.schema.infer import infer
+
+    if schema_file is None:
+        inference = infer(frame, target, origin=str(file), private=private is not False)
+        for line in filter(None, (inference.left_out_text, *inference.notices)):
+            _say(line)
+        return inference.schema, ()
+    stated = TableDefinition.from_yaml(schema_file)
+    check_constraints(stated.constraints, stated.schema)
+    schema = stated.schema if target is None else stated.schema.with_target(target)
+    schema = schema if private is None else schema.model_copy(update={"private": private})
+    if unstated := api.unstated_text(frame, schema):
+        _say(unstated)
+    return schema, stated.constraints
 
 
 def _require_different_files(**paths: Path | None) -> None:

@@ -28,6 +28,7 @@ from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
 from synth_assets.execution import LOCAL, Execution, LocalExecution
 from synth_assets.execution.processes import cores
+from synth_assets.execution.threads import one_thread
 from synth_assets.schema.constraints import Constraint, check_constraints
 
 if TYPE_CHECKING:
@@ -355,7 +356,6 @@ def _results(
 
 
 def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> _Family:
-    from threadpoolctl import threadpool_limits
 
     roles = {column.role for column in samples.schema.columns}
     computed: list[Mapping[str, Any]] = []
@@ -365,7 +365,7 @@ def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mappin
             nouns = " or ".join(_NOUNS[role] for role in metric.roles)
             not_computed.append(NotComputed(metric.name, None, f"the table has no column of {nouns}"))
             continue
-        with threadpool_limits(1):  # sums of products would depend on the number of threads
+        with one_thread():  # sums of products would depend on the number of threads
             rows = list(metric.compute(samples, **options.get(metric.name, {})))
         computed += [{**row, **_within(row, metric)} for row in rows if not isinstance(row, NotComputed)]
         not_computed += [row for row in rows if isinstance(row, NotComputed)]

@@ -21,6 +21,7 @@ from pandas.api import types
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.intervals import roc_areas
 from synth_assets.evaluation.samples import MOST_LABELS, all_categories, encode_features
+from synth_assets.execution.threads import one_thread
 from synth_assets.schema.columns import Categorical
 from synth_assets.schema.table import TableSchema
 
@@ -153,7 +154,6 @@ class PredictionTask:
             m numbers; for a categorical target, m by k probabilities of its k classes, 0 for classes absent in `train`.
         """
         from sklearn.dummy import DummyClassifier
-        from threadpoolctl import threadpool_limits
 
         features = [name for name in self.schema.names if name != self.target]
         y = self.y_true(train)
@@ -161,7 +161,7 @@ class PredictionTask:
         if self.classes and len(np.unique(y)) == 1:
             model = DummyClassifier()  # a logistic regression needs two classes
         # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
-        with threadpool_limits(1):
+        with one_thread():
             fitted = fit_reproducibly(model, train[features], y)
             if not self.classes:
                 return np.asarray(fitted.predict(rows[features]), dtype="float64")

@@ -19,6 +19,7 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.execution.processes import cores
+from synth_assets.execution.threads import one_thread
 from synth_assets.synthesizers.base import (
     BATCH_ROWS,
     Log,
@@ -201,7 +202,6 @@ class SequentialForest:
         Filter and Smoother*, 1996, appendix); rows of a high ratio occur more than once.
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
-        from threadpoolctl import threadpool_limits
 
         reference, rows = np.split(self.sample(RATIO_ROWS + n, seed=seed), [RATIO_ROWS])
         # Leaves of many rows and few small steps, so that single train rows are not singled out.
@@ -216,7 +216,7 @@ class SequentialForest:
         )
         both = np.vstack([reference, self.quantised])
         is_real = np.repeat([0, 1], [len(reference), len(self.quantised)])
-        with threadpool_limits(1, "openmp"):
+        with one_thread("openmp"):
             weights = np.where(is_real, len(reference) / len(self.quantised), 1.0)
             classifier.fit(self._ratio_features(both), is_real, sample_weight=weights)
             probability = classifier.predict_proba(self._ratio_features(rows))[:, 1]
@@ -347,15 +347,13 @@ def most_associated(features: np.ndarray, outputs: np.ndarray, n: int) -> np.nda
     By the greatest correlation with an output: of the feature itself or of its distance from its mean, with the output
     or with its distance from its mean. The last three find even relations, and differences of variance.
     """
-    from threadpoolctl import threadpool_limits
-
     sides = []
     for values in (features.astype("float64"), outputs.astype("float64")):
         centered = values - values.mean(axis=0)
         both = np.hstack([centered, np.abs(centered) - np.abs(centered).mean(axis=0)])
         norms = np.sqrt((both**2).sum(axis=0))
         sides.append(both / np.where(norms > 0, norms, 1.0))
-    with threadpool_limits(1, "blas"):  # sums of products would depend on the number of threads
+    with one_thread("blas"):  # sums of products would depend on the number of threads
         correlations = np.abs(sides[0].T @ sides[1]).max(axis=1).reshape(2, -1).max(axis=0)
     selected: np.ndarray = np.sort(np.argsort(-correlations, kind="stable")[:n])
     return selected

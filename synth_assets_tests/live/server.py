@@ -105,7 +105,7 @@ def dagster_dev(workspace: Path, folder: Path, environment: Mapping[str, str]) -
         yield server
     finally:
         RUNNING.remove(server)
-        _end_tree(process)
+        end_tree(process)
 
 
 @contextmanager
@@ -188,7 +188,8 @@ def _wait_until_loaded(server: Server, process: "subprocess.Popen[bytes]") -> No
         raise
 
 
-def _end_tree(process: "subprocess.Popen[bytes]") -> None:
+def end_tree(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children; kill the ones that have not ended after 15 s."""
     started: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(process.pid)

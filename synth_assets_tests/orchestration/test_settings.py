@@ -143,14 +143,8 @@ def test_a_key_that_is_missing_is_named(attributes: dict[str, Any], key: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("right", "wrong", "said"),
-    [
-        ("epochs: 40", "epochs: 0", "0 is less than the minimum of 1"),
-        ("team:synth_assets", "bob", "found 'bob'; expected an e-mail address"),
-    ],
-)
-def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path) -> None:
+    right, wrong = "epochs: 40", "epochs: 0"
     project = tmp_path / "project"
     shutil.copytree(PROJECT / "synth_assets", project / "synth_assets")
     shutil.copy(PROJECT / "pyproject.toml", project)
@@ -166,7 +160,7 @@ def test_dg_refuses_it_with_the_line_of_the_file(tmp_path: Path, right: str, wro
     )  # fmt: skip
     output = done.stdout + done.stderr
     assert done.returncode == 1
-    assert said in output
+    assert "0 is less than the minimum of 1" in output
     assert f"defs.yaml:{line}" in output
 
 
@@ -179,6 +173,7 @@ def test_a_table_that_cannot_be_loaded_stops_itself_alone(tmp_path: Path) -> Non
     text = (tables / "abalone" / "defs.yaml").read_text().replace
     changes = {
         "value": ("epochs: 40", "epochs: 0"),
+        "owner": ("team:synth_assets", "bob"),
         "syntax": ("split: {", "split: ["),
         "kind": ("SyntheticTable", "Table"),
         "twice": ("table: twice", "table: abalone"),
@@ -201,6 +196,7 @@ def test_a_table_that_cannot_be_loaded_stops_itself_alone(tmp_path: Path) -> Non
     assert str(tables) not in done.stdout
     expected = {
         "value": "epochs at value/defs.yaml:35: found 0: input should be greater than or equal to 1. Correct the file",
+        "owner": "found 'bob'; expected an e-mail address",
         "syntax": 'in "syntax/defs.yaml", line',
         "kind": "kind/defs.yaml: Module `synth_assets.orchestration` has no attribute `Table`",
         "twice": "abalone is the table of another folder too",
@@ -214,4 +210,5 @@ def test_a_table_that_cannot_be_loaded_stops_itself_alone(tmp_path: Path) -> Non
     )  # fmt: skip
     assert checked.returncode == 1
     assert expected["value"][:60] in checked.stdout + checked.stderr
+    assert expected["owner"] in checked.stdout + checked.stderr
     assert "input_value" not in checked.stdout + checked.stderr

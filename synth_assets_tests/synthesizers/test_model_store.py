@@ -21,7 +21,7 @@ from synth_assets.synthesizers.model_store import ModelCard, ModelStore
 from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
-from synth_assets_tests.storage.processes import BALLAST, bound_by_permissions, on_a_small_disk, read_only
+from synth_assets_tests.storage.processes import bound_by_permissions, read_only
 
 SETTINGS = LanguageModelSettings(
     scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=32, dropout=0.1),
@@ -32,10 +32,8 @@ SETTINGS = LanguageModelSettings(
 QUICK = SETTINGS.model_copy(update={"epochs": 1, "pretrain": PretrainSettings(rows=0)})
 SEED = 7
 
-_FIT = (
-    BALLAST
-    + """
-import json, os, shutil, signal, sys
+_FIT = """
+import json, os, signal, sys
 from pathlib import Path
 import pandas as pd
 from synth_assets.schema.table import TableSchema
@@ -45,10 +43,7 @@ from synth_assets.synthesizers.model_store import ModelStore
 
 root, rows, schema, attempts = Path(sys.argv[1]), *sys.argv[2:]
 
-for settings, kill_at, free in json.loads(attempts):
-    if free:
-        shutil.rmtree(root / "data", ignore_errors=True)
-        leave_free(root, free)
+for settings, kill_at in json.loads(attempts):
 
     def log(line):
         if kill_at and kill_at in line:
@@ -67,9 +62,8 @@ for settings, kill_at, free in json.loads(attempts):
     except ModelError as error:
         print(error, flush=True)
 """
-)
-"""Fits a model for each attempt: its settings, the line of the log at which the process is killed, and the kilobytes
-that are left free on the disk. Prints the version, or the error."""
+"""Fits a model for each attempt: its settings, and the line of the log at which the process is killed. Prints the
+version, or the error."""
 
 
 def fit_here(
@@ -93,12 +87,12 @@ def arguments(easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path)
 def fit_elsewhere(
     root: Path,
     arguments: list[str],
-    *attempts: tuple[LanguageModelSettings, str, int],
+    *attempts: tuple[LanguageModelSettings, str],
     prefix: Sequence[str] = (),
     **environment: str,
 ) -> tuple[int, list[str]]:
     """Run `_FIT`; return its exit code and its lines."""
-    given = json.dumps([(settings.model_dump(mode="json"), kill_at, free) for settings, kill_at, free in attempts])
+    given = json.dumps([(settings.model_dump(mode="json"), kill_at) for settings, kill_at in attempts])
     done = subprocess.run(
         [*prefix, sys.executable, "-c", _FIT, str(root), *arguments, given],
         env={**os.environ, **environment}, capture_output=True, text=True, timeout=180, check=False,
@@ -241,7 +235,7 @@ def test_a_killed_fit_resumes_and_gives_the_same_weights(
 ) -> None:
     uninterrupted, card, _ = fitted
     root = tmp_path / "data"
-    assert fit_elsewhere(tmp_path, arguments, (SETTINGS, "finetune: ", 0)) == (-signal.SIGKILL, [])
+    assert fit_elsewhere(tmp_path, arguments, (SETTINGS, "finetune: ")) == (-signal.SIGKILL, [])
     assert not (root / "models" / card.version).exists()
     (root / "models" / f".{card.version}-left-by-a-kill").mkdir()
     resumed, _ = fit_here(root, easy_rows, easy_schema)
@@ -252,22 +246,10 @@ def test_a_killed_fit_resumes_and_gives_the_same_weights(
 
 
 @pytest.mark.slow
-def test_a_full_disk_gives_one_clear_message(arguments: list[str], tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    prefix = on_a_small_disk(disk, "400k")
-    _, lines = fit_elsewhere(disk, arguments, (QUICK, "", 30), (QUICK, "", 300), prefix=prefix)
-    assert len(lines) == 2
-    for line in lines:
-        assert line.startswith("no model could be fitted and saved in ")
-        assert "MB are free" in line
-
-
-@pytest.mark.slow
 def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with read_only(tmp_path / "data"):
-        _, (line,) = fit_elsewhere(tmp_path, arguments, (QUICK, "", 0), prefix=bound_by_permissions())
+        _, (line,) = fit_elsewhere(tmp_path, arguments, (QUICK, ""), prefix=bound_by_permissions())
     assert line.startswith("no model could be fitted and saved in ")
     assert "Permission denied" in line
 
@@ -277,7 +259,7 @@ def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(argumen
     known, unknown = (QUICK.model_copy(update={"base": name}) for name in ("distilgpt2", "distilgtp2"))
     with serve_hub({"distilgpt2": make_tiny_gpt2(tmp_path / "files")}) as hub:
         environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
-        _, (version, error) = fit_elsewhere(tmp_path, arguments, (known, "", 0), (unknown, "", 0), **environment)
+        _, (version, error) = fit_elsewhere(tmp_path, arguments, (known, ""), (unknown, ""), **environment)
     base, commit = ModelStore(tmp_path / "data" / "models").card(version).inputs["base"].split("@")
     assert base == "distilgpt2"
     assert len(commit) == 40

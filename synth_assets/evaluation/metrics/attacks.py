@@ -19,6 +19,7 @@ from synth_assets.evaluation.metrics.copies import PAIRS_AT_ONCE, agreeing_cells
 from synth_assets.evaluation.metrics.membership import MAXIMUM, Attack, Success, Successes, successes
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import MIN_ROWS, Samples, cached, to_features
+from synth_assets.execution.threads import one_thread
 from synth_assets.schema.table import TableSchema
 
 SUSPECT_QUANTILE = 0.999
@@ -231,7 +232,6 @@ def _calibrated(samples: Samples, plain: Attack) -> Attack:
     Inference Attacks via Quantile Regression, NeurIPS 2023, with the mean instead of a quantile).
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
 
     few = samples.neighbours
     features = few.features["train"], few.features["holdout"]
@@ -241,7 +241,7 @@ def _calibrated(samples: Samples, plain: Attack) -> Attack:
         known = (halves[1] != half) & np.isfinite(plain.holdout)
         if not known.any():
             continue
-        with threadpool_limits(1, "openmp"):
+        with one_thread("openmp"):
             expected = HistGradientBoostingRegressor(random_state=samples.seed)
             expected.fit(features[1][known], plain.holdout[known])
             for points, score, side in zip(features, scores, halves, strict=True):

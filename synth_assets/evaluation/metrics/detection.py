@@ -20,6 +20,7 @@ from synth_assets.evaluation.learners import MOST_BINS, fit_reproducibly, scaled
 from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, NotComputed, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, all_categories, cached, encode_features
+from synth_assets.execution.threads import one_thread
 from synth_assets.schema.table import TableSchema
 
 Classifier = Literal["gradient boosting", "random forest", "logistic regression"]
@@ -207,14 +208,13 @@ def _cross_validate(
     """Return the out-of-fold probabilities of 'synthetic', and the same with each column permuted."""
     from sklearn.base import clone
     from sklearn.model_selection import StratifiedKFold
-    from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(seed)
     predicted = np.empty(len(features))
     by_column = {name: np.empty(len(features)) for name in permuted}
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     # With two OpenMP threads on two busy cores, boosting takes a hundred times as long as with one on an idle core.
-    with threadpool_limits(1):
+    with one_thread():
         for fitted_rows, scored_rows in folds.split(features, is_synthetic):
             fitted = fit_reproducibly(clone(estimator), features.iloc[fitted_rows], is_synthetic[fitted_rows])
             fold = features.iloc[scored_rows]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synth_assets.execution.threads import one_thread
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNENCODABLE
 from synth_assets.synthesizers.language_model.encoders.categorical import CategoricalEncoder
@@ -115,9 +116,7 @@ class RowEncoder:
             If there is no row, a name occurs twice, `column_order` names no column, or one of text, or the tokenizer
             cannot write a text.
         """
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1, "blas"):  # matrices are small: threads would only wait for each other
+        with one_thread("blas"):  # matrices are small: threads would only wait for each other
             return cls._fit(train, column_order, use_residuals, texts or {}, tokenizer)
 
     @classmethod
