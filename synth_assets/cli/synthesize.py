@@ -83,6 +83,7 @@ def synthesize(
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
     from synth_assets.sources.file import DELIMITERS_OF, read_file, require_suffix
+    from synth_assets.sources.formats import format_of
     from synth_assets.synthesizers import SYNTHESIZERS
 
     if no_holdout and report is not None:
@@ -108,11 +109,15 @@ def synthesize(
     )
 
     def write(synthetic: "pd.DataFrame") -> None:
-        if schema_file is None:
-            synthetic = restore_dtypes(synthetic, frame, schema)
-        elif output.suffix.lower() in DELIMITERS_OF:
-            synthetic = as_in_source(synthetic, schema)
-        _write(synthetic, output)
+        is_text = output.suffix.lower() in DELIMITERS_OF
+        if schema_file is not None:
+            _write(as_in_source(synthetic, schema) if is_text else synthetic, output)
+            return
+        restored = restore_dtypes(synthetic, frame, schema)
+        if not is_text and format_of(file) == "CSV":  # where dates are text for want of a type
+            times = [column.name for column in schema.columns if column.type in ("date", "datetime")]
+            restored = restored.assign(**{name: synthetic[name] for name in times})
+        _write(restored, output)
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)

@@ -1,6 +1,7 @@
 """`synth-assets synthesize`: one file in, rows and a report out; bad input is one sentence."""
 
 import re
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -130,6 +131,9 @@ def test_types_are_inferred_and_written_as_they_came() -> None:
     assert set(rows["zip"]) == {"00", "01", "02"}
     assert rows["when"].str.fullmatch(r"\d\d\.01\.2024").all()
     assert rows["paid"].str.fullmatch(r"\d\.5").all()
+
+    assert run("table.csv", *OUTPUT, "-o", "rows.parquet", "--no-holdout").exit_code == 0
+    assert pd.read_parquet("rows.parquet")["when"].map(type).eq(date).all()
 
     for arguments in (("--public",), ("--schema", "schema.yaml")):
         assert run("table.csv", *OUTPUT, "--no-holdout", *arguments).exit_code == 0
