@@ -121,6 +121,11 @@ class TableSchema(BaseModel):
         return self.names if self.text_is_published else self.names_of("label", "number", "id")
 
     @property
+    def learned(self) -> list[str]:
+        """The names of the columns that a synthesizer learns, in order: the published ones but keys."""
+        return [name for name in self.published if name not in self.names_of("id")]
+
+    @property
     def text_is_published(self) -> bool:
         """Whether synthetic rows have the columns of text."""
         return not self.private if self.publish_text is None else self.publish_text
