@@ -382,7 +382,9 @@ class _StageTrainer:
     def _rows_at_once(self, length: int) -> int:
         """Return how many rows go through the model at once: on a CPU, as many as its cache holds the attention of."""
         n = self.capacity.rows(length)
-        return n if self.weights.values.device.type != "cpu" else min(n, max(MIN_ROWS_AT_ONCE, MAX_ATTENTION // length**2))
+        if self.weights.values.device.type != "cpu":
+            return n
+        return min(n, max(MIN_ROWS_AT_ONCE, MAX_ATTENTION // length**2))
 
     def _loss(self, batch: TokenBatch, n_predicted: torch.Tensor | None) -> torch.Tensor:
         with _mixed_precision(self.model):
