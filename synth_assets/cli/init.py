@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import click
@@ -21,6 +21,7 @@ from synth_assets.storage.sql import NAMESPACES
 
 if TYPE_CHECKING:
     from synth_assets.schema.infer import Inference
+    from synth_assets.schema.table import TableSchema
     from synth_assets.sources.base import Source
 
 DEFS = Path(__file__).parents[1] / "defs"
@@ -55,7 +56,7 @@ attributes:
   # Whether the rows are confidential: consumers get synthetic rows only, labels that few rows have are hidden, and
   # columns of text are not published.
   private: {private}
-
+{synthesizer}
   split: {{ train_size: 0.8, random_state: 0 }}
   schedule: {{ hour: 6, timezone: UTC, start_date: "{today}" }}
 """
@@ -102,7 +103,8 @@ def init(
         raise
     _print(inference, facts)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(_yaml(name, settings, target, private is not False), encoding="utf-8")
+    text = _yaml(name, settings, target, private is not False, is_wide=_is_wide(inference.schema))
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
     _write_lock(folder, inference, facts)
     if copied is not None:
         _say(f"The file is copied to {copied}: sources are read from the data folder.")
@@ -208,7 +210,7 @@ def _inferred(
 
 
 def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
-    from synth_assets.synthesizers.language_model.encoders.row_encoder import MAX_COLUMNS
+    from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
 
     columns = inference.schema.columns
     rows = [
@@ -227,14 +229,20 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
         _say(f"Dialect: {', '.join(told)}.")
     for line in filter(None, (inference.left_out_text, *inference.notices)):
         _say(line)
-    learned = [column for column in columns if column.role != "id" and column.name in inference.schema.published]
-    if len(learned) > MAX_COLUMNS:
+    if _is_wide(inference.schema):
         _say(
-            f"Warning: {len(learned):,} columns are to be learned, and a model of rows takes at most {MAX_COLUMNS}: it "
-            "will refuse them. State fewer columns in the settings."
+            f"{len(inference.schema.learned):,} columns are to be learned, and a language_model takes at most "
+            f"{LanguageModel.max_columns}: the settings of such a table state `synthesizer: {{ type: forest }}`."
         )
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
+
+
+def _is_wide(schema: "TableSchema") -> bool:
+    """Return whether a table has more columns than the synthesizer learns that settings have by default."""
+    from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
+
+    return len(schema.learned) > cast(int, LanguageModel.max_columns)
 
 
 def _write_lock(folder: Path, inference: "Inference", facts: dict[str, Any]) -> None:
@@ -243,7 +251,7 @@ def _write_lock(folder: Path, inference: "Inference", facts: dict[str, Any]) -> 
     SchemaLock.of(inference, facts).write(folder)
 
 
-def _yaml(table: str, source: Mapping[str, Any], target: str | None, private: bool) -> str:
+def _yaml(table: str, source: Mapping[str, Any], target: str | None, private: bool, *, is_wide: bool) -> str:
     from synth_assets.schema.lock import LOCK, flow
 
     return _TEMPLATE.format(
@@ -252,6 +260,7 @@ def _yaml(table: str, source: Mapping[str, Any], target: str | None, private: bo
         lock=LOCK,
         target="" if target is None else f"  target: {flow(target)}\n",
         private="true" if private else "false",
+        synthesizer="  synthesizer: { type: forest }\n" if is_wide else "",
         today=datetime.now(UTC).date().isoformat(),
     )
 

@@ -130,6 +130,12 @@ class TableSchema(BaseModel):
         return [] if self.publish_text is False else self.names_of("text")
 
     @property
+    def learned(self) -> list[str]:
+        """The names of the columns that a synthesizer learns, in order: the published ones but keys."""
+        keys = self.names_of("id")
+        return [name for name in self.published if name not in keys]
+
+    @property
     def label_threshold(self) -> int:
         """Train rows that a label needs to be shown."""
         if self.min_label_rows is not None:

@@ -123,6 +123,8 @@ class Synthesizer(ABC):
     supports_temperature: ClassVar[bool] = False
     supports_text: ClassVar[bool] = False
     supports_likelihood: ClassVar[bool] = False
+    max_columns: ClassVar[int | None] = None
+    """Maximum number of columns that are learned; None if there is none."""
     draws_in_sequence: ClassVar[bool] = False
     """Whether rows depend on the ones drawn before them, so that one process draws them all."""
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
@@ -150,8 +152,17 @@ class Synthesizer(ABC):
         Raises
         ------
         ModelError
-            If the synthesizer writes no text, and the schema states `publish_text: true`.
+            If the synthesizer writes no text, and the schema states `publish_text: true`; or if it does not learn so
+            many columns.
         """
+        n_learned = len(schema.learned)
+        if cls.max_columns is not None and n_learned > cls.max_columns:
+            raise ModelError(
+                f"the table has {n_learned:,} columns to learn, and the {cls.name} synthesizer takes at most "
+                f"{cls.max_columns}: it would take too long on longer rows. Choose the forest, which takes any number "
+                '(`synthesizer: { type: forest }` in defs.yaml, `--synthesizer forest`, synthesizer="forest" in '
+                "Python), or state fewer columns in the schema."
+            )
         texts = schema.published_texts
         if cls.supports_text or not texts:
             return schema

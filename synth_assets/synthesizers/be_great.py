@@ -53,6 +53,7 @@ class BeGreat(Synthesizer):
     Settings: ClassVar[type[SynthesizerSettings]] = BeGreatSettings
     supports_temperature: ClassVar[bool] = True
     supports_text: ClassVar[bool] = True
+    max_columns: ClassVar[int | None] = 400
     draws_in_sequence: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("be-great", "torch", "transformers", "tokenizers", "numpy")
 

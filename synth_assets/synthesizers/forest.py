@@ -10,7 +10,7 @@ between every few train values, which do not come back one by one. With one tree
 CART.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -115,15 +115,19 @@ class SequentialForest:
         self.residuals = self._residuals(quantised)
         self.shown = [_most_frequent(quantised[:, i], MAX_SHOWN_LABELS) for i in range(len(columns))]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
-        self.selected: list[np.ndarray | slice] = [slice(None)] * len(columns)
+        self.selected: list[Mapping[int, np.ndarray | slice]] = [{}]
+        of_columns = [self._features_of(0, quantised, self.residuals)]
         for i, column in enumerate(columns[1:], start=1):
-            features = self._features(quantised, self.residuals, i)
+            features = np.hstack(of_columns)
+            of_columns.append(self._features_of(i, quantised, self.residuals))
             target = self._target(i, np.random.default_rng(seed))
             is_class = target.ndim == 1 and isinstance(column, CategoricalEncoder)
+            self.selected.append(dict.fromkeys(range(i), slice(None)))
             if features.shape[1] > MAX_FEATURES:
                 outputs = target[:, None] == np.unique(target) if is_class else target.reshape(len(target), -1)
-                self.selected[i] = most_associated(features, outputs, MAX_SPLIT_FEATURES)
-                features = features[:, self.selected[i]]
+                selected = most_associated(features, outputs, MAX_SPLIT_FEATURES)
+                self.selected[i] = _by_column(selected, [each.shape[1] for each in of_columns[:i]])
+                features = features[:, selected]
             forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
                 settings.n_estimators,
                 min_samples_leaf=min(settings.min_samples_leaf, len(quantised)),
@@ -263,19 +267,21 @@ class SequentialForest:
         return np.column_stack([standardised, *(each / (each.std() or 1.0) for each in indicators)])
 
     def _features(self, quantised: np.ndarray, residuals: np.ndarray, i: int) -> np.ndarray:
-        """Return the features of a column's forest: the columns before it and their residuals, as far as selected."""
-        parts = []
-        for j, column in enumerate(self.row_encoder.columns[:i]):
-            cells = quantised[:, j]
-            if isinstance(column, CategoricalEncoder):
-                parts.append(cells[:, None] == self.shown[j])
-                continue
-            parts.append(np.where(cells == MISSING, self.fills[j], cells)[:, None])
-            if column.predictor:
-                parts.append(residuals[:, [j]])
-            if column.has_missing:
-                parts.append((cells == MISSING)[:, None])
-        return np.hstack(parts or [np.zeros((len(quantised), 0))]).astype("float32")[:, self.selected[i]]
+        """Return the features of a column's forest: those of the columns before it, as far as they are selected."""
+        parts = [self._features_of(j, quantised, residuals)[:, own] for j, own in self.selected[i].items()]
+        return np.hstack(parts or [np.zeros((len(quantised), 0), np.float32)])
+
+    def _features_of(self, j: int, quantised: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """Return what a column adds to the features of later ones: its labels, or its value and its residual."""
+        column, cells = self.row_encoder.columns[j], quantised[:, j]
+        if isinstance(column, CategoricalEncoder):
+            return np.asarray(cells[:, None] == self.shown[j], np.float32)
+        parts = [np.where(cells == MISSING, self.fills[j], cells)]
+        if column.predictor:
+            parts.append(residuals[:, j])
+        if column.has_missing:
+            parts.append(cells == MISSING)
+        return np.column_stack(parts).astype(np.float32)
 
     def _draw(self, i: int, features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a train row for each row, given the features of a column's forest, and its residual, smoothed."""
@@ -357,6 +363,13 @@ def most_associated(features: np.ndarray, outputs: np.ndarray, n: int) -> np.nda
         correlations = np.abs(sides[0].T @ sides[1]).max(axis=1).reshape(2, -1).max(axis=0)
     selected: np.ndarray = np.sort(np.argsort(-correlations, kind="stable")[:n])
     return selected
+
+
+def _by_column(selected: np.ndarray, widths: Sequence[int]) -> dict[int, np.ndarray]:
+    """Return the selected features, ascending, by column: for each that has one, their positions among its own."""
+    starts = np.cumsum([0, *widths])
+    columns = np.searchsorted(starts, selected, "right") - 1
+    return {int(j): selected[columns == j] - starts[j] for j in np.unique(columns)}
 
 
 def _has_digits(column: ValueEncoder, cells: np.ndarray) -> np.ndarray:

@@ -142,7 +142,7 @@ class Preparation(BaseModel):
         ModelError
             If every column is left out, or no label of a column can be shown.
         """
-        if not _learned_names(schema):
+        if not schema.learned:
             raise ModelError(
                 "the table has nothing to learn: every column is a key, or text that is not published. State another "
                 "type for a column, or publish_text: true with a synthesizer that writes text."
@@ -196,7 +196,7 @@ class Preparation(BaseModel):
 
     @property
     def _learned_names(self) -> list[str]:
-        return [name for name in _learned_names(self.table_schema) if name not in self.formulas]
+        return [name for name in self.table_schema.learned if name not in self.formulas]
 
     def _learned_column(self, column: Column) -> Column:
         if column.name in self.rare_labels:
@@ -441,7 +441,7 @@ class Preparation(BaseModel):
 
 def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
     """Raise a `ModelError` if a cell is missing in a column that is learned and not nullable."""
-    learned = schema.select(_learned_names(schema))
+    learned = schema.select(schema.learned)
     counts = {c.name: int(rows[c.name].isna().sum()) for c in learned.columns if not c.nullable}
     if any(counts.values()):
         listed_counts = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
@@ -479,10 +479,6 @@ def _iso_time(column: TimeColumn, text: str) -> str:
             f"such as 2024-01-31{format_}."
         )
     return text
-
-
-def _learned_names(schema: TableSchema) -> list[str]:
-    return [name for name in schema.published if schema.column(name).role != "id"]
 
 
 def _rare_labels(column: Categorical, counts: pd.Series, threshold: int) -> RareLabels:

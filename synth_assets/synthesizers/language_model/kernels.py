@@ -6,6 +6,7 @@ number of distinct states among the B * T.
 """
 
 import math
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 GEMM_MULTIPLE = 64
 """Batches are padded to a multiple of this, so that cached GEMM kernels are reused."""
+
+LONG_ROW, BLOCK = 128, 64
+"""Tokens of a row beyond which its queries attend in blocks of so many. With 470 tokens, 300 columns, attention then
+takes half of the time."""
 
 
 def has_bfloat16() -> bool:
@@ -40,7 +45,7 @@ def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: tor
     gpt, config = model.transformer, model.config
     (B, T), vocab_size = ids.shape, gpt.wte.num_embeddings
     dtype = torch.bfloat16 if model.training and has_bfloat16() else torch.float32
-    mask = torch.full((T, T), -math.inf).triu(1)  # (T, T)
+    queries = torch.arange(T)
     inputs = (ids + vocab_size * torch.arange(T)).flatten()  # (B*T), a number for each token at a position
     if model.training and max(config.embd_pdrop, config.attn_pdrop, config.resid_pdrop):
         # Dropout makes every state distinct.
@@ -54,10 +59,10 @@ def hidden_states_at(model: "GPT2LMHeadModel", ids: torch.Tensor, positions: tor
         query_index = key_index = state_index
         if block is gpt.h[-1]:
             query_index = key_index.view(B, T)[:, positions].flatten()  # (B*K)
-            is_new_prefix, mask = is_new_prefix[:, positions], mask[positions]
+            is_new_prefix, queries = is_new_prefix[:, positions], positions
         qkv = _linear(block.ln_1(x), attn.c_attn, dtype)  # (S, 3C)
         y = _Attention.apply(  # type: ignore[no-untyped-call]
-            qkv, query_index, key_index, mask, attn.num_heads, attn.scaling, attn.attn_dropout
+            qkv, query_index, key_index, _masks(queries, T), attn.num_heads, attn.scaling, attn.attn_dropout
         )  # (B*K, C)
         state_index, first = _number_prefixes(is_new_prefix)  # (B*K), (S')
         y = attn.resid_dropout(_linear(y.index_select(0, first), attn.c_proj, dtype))
@@ -130,7 +135,8 @@ def _bits(x: torch.Tensor) -> torch.Tensor:
 class _Attention(torch.autograd.Function):
     """Causal self-attention in single precision, as batched products of matrices, one head of all rows after another.
 
-    For rows of twenty tokens this is faster on a CPU than torch's scaled_dot_product_attention.
+    For rows of twenty tokens this is faster on a CPU than torch's scaled_dot_product_attention. The queries of a long
+    row attend in blocks, each to the keys up to its last query (see `_masks`): half of all products, and of the memory.
     """
 
     @staticmethod
@@ -139,12 +145,12 @@ class _Attention(torch.autograd.Function):
         qkv: torch.Tensor,  # (S, 3C) queries, keys and values of the distinct states
         query_index: torch.Tensor,  # (B*K) the state at each position that queries
         key_index: torch.Tensor,  # (B*T) the state at each position
-        mask: torch.Tensor,  # (K, T), minus infinity where a position does not see another
+        masks: list[torch.Tensor],  # of each block, (k, t)
         n_head: int,
         scaling: float,
         dropout: Any,
     ) -> torch.Tensor:  # (B*K, C)
-        K, T = mask.shape
+        K, T = sum(map(len, masks)), masks[-1].shape[1]
         q, k, v = (
             part.index_select(1, index).view(-1, length, part.shape[2])  # (nh*B, K or T, hs)
             for part, index, length in zip(
@@ -154,27 +160,45 @@ class _Attention(torch.autograd.Function):
                 strict=True,
             )
         )
-        att = _attention_probabilities(q, k, mask, scaling)  # (nh*B, K, T)
-        keep = None
-        if dropout.training and dropout.p:
-            keep = torch.empty_like(att).bernoulli_(1 - dropout.p) / (1 - dropout.p)
-        ctx.save_for_backward(q, k, v, att, keep, query_index, key_index)
+        outs, atts, keeps = [], [], []
+        for own, mask in zip(_rows_of(masks), masks, strict=True):
+            seen = slice(mask.shape[1])
+            att = _attention_probabilities(q[:, own], k[:, seen], mask, scaling)  # (nh*B, k, t)
+            keep = None
+            if dropout.training and dropout.p:
+                keep = torch.empty_like(att).bernoulli_(1 - dropout.p) / (1 - dropout.p)
+            outs.append(torch.bmm(att if keep is None else att * keep, v[:, seen]))  # (nh*B, k, hs)
+            atts.append(att)
+            keeps.append(keep)
+        ctx.save_for_backward(q, k, v, query_index, key_index, *atts, *keeps)
         ctx.n_states, ctx.scaling = len(qkv), scaling
-        return _merge_heads(torch.bmm(att if keep is None else att * keep, v), n_head).to(qkv.dtype)
+        return _merge_heads(_joined(outs), n_head).to(qkv.dtype)
 
     @staticmethod
     def backward(ctx: Any, d_out: torch.Tensor) -> Any:
-        q, k, v, att, keep, query_index, key_index = ctx.saved_tensors
+        q, k, v, query_index, key_index, *blocks = ctx.saved_tensors
         n_states, dtype = ctx.n_states, d_out.dtype
+        atts, keeps = blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :]
         n_head = d_out.shape[1] // q.shape[2]
         d_out = _split_heads(d_out, n_head).view_as(q)  # (nh*B, K, hs)
-        d_att = torch.bmm(d_out, v.transpose(1, 2))  # (nh*B, K, T)
-        if keep is not None:
-            d_att *= keep
-        d_scores = torch.ops.aten._softmax_backward_data(d_att, att, 2, torch.float32)
-        d_q = torch.baddbmm(q, d_scores, k, beta=0, alpha=ctx.scaling)
-        d_k = torch.baddbmm(k, d_scores.transpose(1, 2), q, beta=0, alpha=ctx.scaling)
-        d_v = torch.bmm((att if keep is None else att * keep).transpose(1, 2), d_out)
+        d_qs: list[torch.Tensor] = []
+        d_k = d_v = torch.empty(0)
+        # The last block comes first: it has gradients for all keys, to which the others add.
+        for own, att, keep in reversed(list(zip(_rows_of([att[0] for att in atts]), atts, keeps, strict=True))):
+            queries, keys, values = q[:, own], k[:, : att.shape[2]], v[:, : att.shape[2]]
+            d_att = torch.bmm(d_out[:, own], values.transpose(1, 2))  # (nh*B, k, t)
+            if keep is not None:
+                d_att *= keep
+            d_scores = torch.ops.aten._softmax_backward_data(d_att, att, 2, torch.float32)
+            d_qs.insert(0, torch.baddbmm(queries, d_scores, keys, beta=0, alpha=ctx.scaling))
+            d_keys = torch.baddbmm(keys, d_scores.transpose(1, 2), queries, beta=0, alpha=ctx.scaling)
+            d_values = torch.bmm((att if keep is None else att * keep).transpose(1, 2), d_out[:, own])
+            if len(d_qs) == 1:
+                d_k, d_v = d_keys, d_values
+            else:
+                d_k[:, : len(d_keys[0])] += d_keys
+                d_v[:, : len(d_values[0])] += d_values
+        d_q = _joined(d_qs)
         d_qkv = torch.cat(
             [
                 part.new_zeros(n_states, part.shape[2] * n_head)
@@ -185,6 +209,29 @@ class _Attention(torch.autograd.Function):
             1,
         )  # (S, 3C)
         return d_qkv, None, None, None, None, None, None
+
+
+def _masks(queries: torch.Tensor, T: int) -> list[torch.Tensor]:
+    """Return, for each block of the (K) positions that query, a (k, t) mask of the t keys that they see at most.
+
+    It is minus infinity where a position does not see another. Up to `LONG_ROW` tokens, there is one block.
+    """
+    blocks = queries.split(BLOCK if T > LONG_ROW else max(1, len(queries)))  # type: ignore[no-untyped-call]
+    ends = [*(int(block[-1]) + 1 for block in blocks[:-1]), T]
+    return [
+        torch.zeros(len(block), end).masked_fill_(torch.arange(end) > block[:, None], -math.inf)
+        for block, end in zip(blocks, ends, strict=True)
+    ]
+
+
+def _joined(blocks: list[torch.Tensor]) -> torch.Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 1)
+
+
+def _rows_of(blocks: list[torch.Tensor]) -> list[slice]:
+    """Return the rows of blocks, one below the other."""
+    ends = list(accumulate(map(len, blocks)))
+    return [slice(end - len(block), end) for end, block in zip(ends, blocks, strict=True)]
 
 
 def _attention_probabilities(q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor, scaling: float) -> torch.Tensor:

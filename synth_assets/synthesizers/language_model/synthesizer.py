@@ -37,6 +37,7 @@ class LanguageModel(Synthesizer):
     supports_temperature: ClassVar[bool] = True
     supports_text: ClassVar[bool] = True
     supports_likelihood: ClassVar[bool] = True
+    max_columns: ClassVar[int | None] = 400
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")
 
     settings: LanguageModelSettings

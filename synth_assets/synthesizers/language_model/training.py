@@ -49,8 +49,9 @@ DECAY = 0.25
 """Epochs of the decay, relative to the epochs before it, rounded down, but at least one. Rounded up, there were two of
 adult after five epochs, of which the second gained nothing."""
 
-MAX_ATTENTION = 2_000_000
-"""Pairs of tokens of all rows that go through the model at once on a CPU."""
+MAX_ATTENTION, MIN_ROWS_AT_ONCE = 2_000_000, 8
+"""Pairs of tokens of all rows that go through the model at once on a CPU, and rows whatever their pairs: with rows of
+470 tokens, 3 at once took half as long again as 9."""
 
 MAX_ACTIVATION_BYTES = 2_000_000_000
 """Estimated memory of a large model's activations on a CPU, which bounds the tokens that go through it at once: the 64
@@ -382,7 +383,9 @@ class _StageTrainer:
     def _rows_at_once(self, length: int) -> int:
         """Return how many rows go through the model at once: on a CPU, as many as its cache holds the attention of."""
         n = self.capacity.rows(length)
-        return n if self.weights.values.device.type != "cpu" else min(n, max(1, MAX_ATTENTION // length**2))
+        if self.weights.values.device.type != "cpu":
+            return n
+        return min(n, max(MIN_ROWS_AT_ONCE, MAX_ATTENTION // length**2))
 
     def _loss(self, batch: TokenBatch, n_predicted: torch.Tensor | None) -> torch.Tensor:
         with _mixed_precision(self.model):

@@ -68,6 +68,22 @@ def gradients(model: GPT2LMHeadModel, states: torch.Tensor) -> list[torch.Tensor
     return [weight.grad.clone() for weight in model.transformer.parameters()]
 
 
+@pytest.mark.parametrize("positions", [[1, 2, 5, 9], list(range(LONGEST))])
+def test_queries_of_long_rows_attend_in_blocks(positions: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = model_of().train(), rows_that_begin_alike(5)
+    monkeypatch.setattr(kernels, "has_bfloat16", lambda: False)
+    expected_states = hidden_states_at(model, ids, torch.tensor(positions))
+    expected = gradients(model, expected_states)
+    monkeypatch.setattr(kernels, "LONG_ROW", 8)
+    monkeypatch.setattr(kernels, "BLOCK", 3)
+
+    assert [mask.shape for mask in kernels._masks(torch.tensor([1, 2, 5, 9]), 12)] == [(3, 6), (1, 12)]
+    states = hidden_states_at(model, ids, torch.tensor(positions))
+    torch.testing.assert_close(states, expected_states, atol=1e-5, rtol=1e-5)
+    for found, gradient in zip(gradients(model, states), expected, strict=True):
+        torch.testing.assert_close(found, gradient, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"n_layer": 1}, {"n_layer": 2, "activation_function": "relu"}], ids=str)
 def test_gradients_are_those_of_transformers(bfloat16: bool, settings: dict[str, Any]) -> None:

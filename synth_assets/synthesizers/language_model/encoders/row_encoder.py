@@ -38,9 +38,6 @@ ENCODERS: dict[str, Any] = {
     each.type: each for each in (CategoricalEncoder, NumericEncoder, TextEncoder, TokenTextEncoder)
 }
 
-MAX_COLUMNS = 400
-"""Maximum number of columns that are learned."""
-
 MIN_ORDERED_ROWS = 20
 """Train rows in which a date must be no later than another one, and none in which it is, for this to be a rule. Of
 numbers, so many must differ by at most `NEAR` times the median difference."""
@@ -395,11 +392,6 @@ def _is_no_coincidence(low: np.ndarray, high: np.ndarray, least: int, greatest: 
 
 
 def _check(train: pd.DataFrame, column_order: Sequence[str], texts: Mapping[str, int]) -> None:
-    if len(train.columns) > MAX_COLUMNS:
-        raise ModelError(
-            f"the table has {len(train.columns):,} columns to learn; a model of rows takes at most {MAX_COLUMNS}: a "
-            "longer row cannot be learned on a CPU in reasonable time. State fewer columns in the schema."
-        )
     if train.empty or not len(train.columns):
         raise ModelError("there is no row to learn from; expected at least one.")
     if not train.columns.is_unique:
