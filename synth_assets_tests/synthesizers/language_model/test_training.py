@@ -205,7 +205,7 @@ def test_the_learning_rate_decays_once_the_validation_loss_gains_little(tmp_path
     history = run(model_of(), [stage(rows_of(12, 1, noise=True), epochs=60, learning_rate=0.05, patience=2)], tmp_path)
     losses, rates = ([epoch[name] for epoch in history] for name in ("eval_loss", "learning_rate"))
     first_decay_epoch = int(np.argmin(losses)) + 1 + 2
-    assert len(losses) == first_decay_epoch + max(1, math.floor(DECAY * first_decay_epoch))
+    assert len(losses) == first_decay_epoch + max(1, round(DECAY * first_decay_epoch))
     assert rates[first_decay_epoch - 1] == 0.05
     assert rates[-1] == pytest.approx(0.0, abs=1e-12)
 
