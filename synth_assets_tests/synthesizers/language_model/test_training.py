@@ -1,7 +1,6 @@
 """The training loop keeps the best weights, and a run that was killed ends with the weights of one that was not."""
 
 import json
-import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
