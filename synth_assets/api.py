@@ -36,7 +36,7 @@ def synthesize(
     target: str | None = None,
     private: bool = True,
     seed: int = 0,
-    synthesizer: "str | SynthesizerSettings | Synthesizer" = "language_model",
+    synthesizer: "str | SynthesizerSettings | Synthesizer | None" = None,
     processes: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -58,8 +58,9 @@ def synthesize(
         they are by a synthesizer that writes none. A schema states it itself.
     seed : int
         Random seed. The same frame, arguments and library versions give the same rows.
-    synthesizer : str, SynthesizerSettings or Synthesizer
-        Name of a synthesizer, its settings, or a synthesizer, which is then fitted itself.
+    synthesizer : str, SynthesizerSettings or Synthesizer, optional
+        Name of a synthesizer, its settings, or a synthesizer, which is then fitted itself. By default
+        'language_model', and 'forest' for a table of more than 100 columns.
     processes : int, optional
         Number of processes that draw rows, as for `Synthesizer.sample`: the rows do not depend on it.
     progress : bool
@@ -82,15 +83,19 @@ def synthesize(
     --------
     >>> synthetic = synthesize(train, 1000, target="Rings")  # doctest: +SKIP
     """
+    from synth_assets.synthesizers import default_for
+
     rows = _integer(rows, "rows", "the number of synthetic rows, at least 1", least=1)
     seed = _integer(seed, "seed", "an integer from 0 to 4294967295", least=0, most=2**32 - 1)
     _require_frame(frame, "the frame")
     given, frame, target = frame, _with_text_names(frame), None if target is None else str(target)
     if named := [repr(name) for name in frame.index.names if name is not None]:
         _LOGGER.warning("Left out: the index, %s. Call reset_index() to have it learned.", ", ".join(named))
-    chosen = _create(synthesizer)
+    stated = None if synthesizer is None else _create(synthesizer)
     is_inferred = schema is None
-    schema = chosen.written_schema(_resolve_schema(frame, schema, target, private=private, origin="the frame"))
+    schema = _resolve_schema(frame, schema, target, private=private, origin="the frame")
+    chosen = _create(default_for(schema)) if stated is None else stated
+    schema = chosen.written_schema(schema)
     if not is_inferred and (unstated := unstated_text(frame, schema)):
         _LOGGER.warning("%s", unstated)
     train = schema.coerce(frame, origin="the frame")
@@ -101,6 +106,8 @@ def synthesize(
         reason = "The text of a table that is private" if chosen.supports_text else f"Text, with {chosen.name},"
         _LOGGER.warning("Left out of the synthetic rows: %s. %s is not written.", ", ".join(map(repr, hidden)), reason)
     with _log(progress, "fitting") as log:
+        if stated is None and chosen.name == "forest":
+            log(f"synthesizer: forest, which learns a table of {len(schema.learned):,} columns better than a model")
         chosen.fit(train, schema, seed=seed, log=log)
     with _bar(progress, total=rows, desc="sampling", unit=" rows") as bar:
         batches = []

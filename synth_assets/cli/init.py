@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import click
@@ -21,7 +21,6 @@ from synth_assets.storage.sql import NAMESPACES
 
 if TYPE_CHECKING:
     from synth_assets.schema.infer import Inference
-    from synth_assets.schema.table import TableSchema
     from synth_assets.sources.base import Source
 
 DEFS = Path(__file__).parents[1] / "defs"
@@ -82,6 +81,7 @@ def init(
     its lock alone is written.
     """
     from synth_assets.schema.lock import LOCK
+    from synth_assets.synthesizers import default_for
 
     file = Path(source)
     if file.name == SETTINGS or (file / SETTINGS).is_file():
@@ -103,7 +103,7 @@ def init(
         raise
     _print(inference, facts)
     folder.mkdir(parents=True, exist_ok=True)
-    text = _yaml(name, settings, target, private is not False, is_wide=_is_wide(inference.schema))
+    text = _yaml(name, settings, target, private is not False, is_wide=default_for(inference.schema) == "forest")
     (folder / SETTINGS).write_text(text, encoding="utf-8")
     _write_lock(folder, inference, facts)
     if copied is not None:
@@ -210,7 +210,7 @@ def _inferred(
 
 
 def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
-    from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
+    from synth_assets.synthesizers import default_for
 
     columns = inference.schema.columns
     rows = [
@@ -229,20 +229,13 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
         _say(f"Dialect: {', '.join(told)}.")
     for line in filter(None, (inference.left_out_text, *inference.notices)):
         _say(line)
-    if _is_wide(inference.schema):
+    if default_for(inference.schema) == "forest":
         _say(
-            f"{len(inference.schema.learned):,} columns are to be learned, and a language_model takes at most "
-            f"{LanguageModel.max_columns}: the settings of such a table state `synthesizer: {{ type: forest }}`."
+            f"{len(inference.schema.learned):,} columns are to be learned, which a forest does better than a language "
+            "model: the settings of such a table state `synthesizer: { type: forest }`."
         )
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
-
-
-def _is_wide(schema: "TableSchema") -> bool:
-    """Return whether a table has more columns than the synthesizer learns that settings have by default."""
-    from synth_assets.synthesizers.language_model.synthesizer import LanguageModel
-
-    return len(schema.learned) > cast(int, LanguageModel.max_columns)
 
 
 def _write_lock(folder: Path, inference: "Inference", facts: dict[str, Any]) -> None:

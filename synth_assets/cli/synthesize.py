@@ -53,7 +53,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="YAML file with the columns and, optionally, constraints, or a defs.yaml; otherwise columns are inferred.",
 )
 @click.option(
-    "--synthesizer", default="language_model", show_default=True, help="language_model, be_great, forest or smote."
+    "--synthesizer",
+    help="language_model, be_great, forest or smote; by default language_model, and forest from 101 columns on.",
 )
 @private_option
 @processes_option
@@ -66,7 +67,7 @@ def synthesize(
     report: Path | None,
     seed: int,
     schema_file: Path | None,
-    synthesizer: str,
+    synthesizer: str | None,
     private: bool | None,
     processes: int | None,
     no_holdout: bool,
@@ -84,13 +85,13 @@ def synthesize(
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
     from synth_assets.sources.file import DELIMITERS_OF, read_file, require_suffix
     from synth_assets.sources.formats import format_of
-    from synth_assets.synthesizers import SYNTHESIZERS
+    from synth_assets.synthesizers import SYNTHESIZERS, default_for
 
     if no_holdout and report is not None:
         raise click.UsageError("--no-holdout leaves no row for the evaluation; drop --no-holdout or --report.")
     require_suffix(output)
     _require_different_files(FILE=file, **{"--schema": schema_file, "--output": output, "--report": report})
-    if synthesizer not in SYNTHESIZERS:
+    if synthesizer is not None and synthesizer not in SYNTHESIZERS:
         raise click.BadParameter(f"{synthesizer!r} is not one of {', '.join(SYNTHESIZERS)}", param_hint="--synthesizer")
     for result in (output, report):
         if result is not None and not result.parent.is_dir():
@@ -102,6 +103,10 @@ def synthesize(
     refuse_invalid(table, schema, origin=str(file))
     refuse_unlearnable(schema, len(table), origin=str(file))
     _require_memory(rows, schema)
+    if synthesizer is None:
+        synthesizer = default_for(schema)
+        if synthesizer == "forest":
+            _say(f"Synthesizer: forest, which learns a table of {len(schema.learned):,} columns better than a model.")
     types = Counter(column.type for column in schema.columns)
     _say(
         f"{file}: {len(table):,} rows, {len(schema.columns)} column{'s' if len(schema.columns) > 1 else ''} "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
+from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import (
     ModelError,
     SampleSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "Synthesizer",
     "SynthesizerSettings",
     "create",
+    "default_for",
     "load",
 ]
 
@@ -46,6 +48,15 @@ if TYPE_CHECKING:
 else:
     AnySettings = Annotated[Union[tuple(each.Settings for each in _CLASSES)], Field(discriminator="type")]  # noqa: UP007
     """The settings of any synthesizer, chosen by their `type`."""
+
+
+MODEL_COLUMNS = 100
+"""Columns that are learned by a language model where no synthesizer is stated; more are learned by a forest."""
+
+
+def default_for(schema: TableSchema) -> str:
+    """Return the name of the synthesizer of a table for which none is stated."""
+    return LanguageModel.name if len(schema.learned) <= MODEL_COLUMNS else Forest.name
 
 
 def create(settings: SynthesizerSettings, *, base_models_dir: Path | None = None) -> Synthesizer:
