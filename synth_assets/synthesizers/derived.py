@@ -143,10 +143,13 @@ def find_date_parts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str,
     found: dict[str, DatePart] = {}
     for column in columns if heads else ():
         if isinstance(column, Categorical | Integer | Date):
+            codes, labels = pd.factorize(train[column.name].head(_SAMPLE))
             stated = (
-                _stated_part(train[column.name], each, parts)
+                _stated_part(train[column.name], each, parts, codes, len(labels))
                 for each, parts in heads
-                if each.name != column.name and each.name not in found
+                if each.name != column.name
+                and each.name not in found
+                and np.array_equal(codes == -1, each.head(_SAMPLE).isna())
             )
             part = next(filter(None, stated), None)
             found.update({} if part is None else {column.name: part})
@@ -174,12 +177,13 @@ def _part(times: pd.Series, part: str) -> pd.Series:
     return 100 * times.dt.year + getattr(times.dt, within)
 
 
-def _stated_part(values: pd.Series, times: pd.Series, head: Mapping[str, np.ndarray]) -> DatePart | None:
-    """Return the part of dates that values state; `head` has the parts of the first dates."""
-    codes, labels = pd.factorize(values.head(_SAMPLE))
+def _stated_part(
+    values: pd.Series, times: pd.Series, head: Mapping[str, np.ndarray], codes: np.ndarray, n_labels: int
+) -> DatePart | None:
+    """Return the part of dates that values state; of the first rows, `head` has the parts, and `codes` the values."""
     for part, numbers in head.items():
-        n_pairs = len(np.unique(numbers * (len(labels) + 1) + codes))
-        if n_pairs > len(np.unique(numbers)):
+        n_parts = len(np.unique(numbers))
+        if n_labels > n_parts or len(np.unique(numbers * (n_labels + 1) + codes)) > n_parts:
             continue
         stated = _stated(values, times, part)
         if stated is not None and 1 < len(stated) <= len(values) / ROWS_PER_PART and len(set(stated.values())) > 1:

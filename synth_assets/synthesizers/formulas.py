@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import chain, permutations
+from itertools import chain, compress, permutations
 from typing import Literal
 
 import numpy as np
@@ -47,6 +47,9 @@ _PROBES = 16
 _EXACT = 2.0**53
 _RELATIVE = 1e-9
 _DENOMINATORS = (1, 10, 100, 1000, *range(2, 10), *range(11, 100), *range(101, 1000), *(10**i for i in range(4, 10)))
+
+_NEAR = 2.1
+"""Units by which a rounded time, one more or one less, may differ from the time."""
 
 UNITS = {
     **{"day": 86_400.0, "hour": 3_600.0, "minute": 60.0, "second": 1.0, "week": 604_800.0},
@@ -209,23 +212,28 @@ def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, 
     if len(times) < 2 or len(train) < MIN_ROWS:
         return found
     seconds = {name: _numbers(train[name]) for name in times}
+    pairs = list(permutations(times, 2))
     for target in numbers:
         y = _numbers(train[target])
         present = np.flatnonzero(~np.isnan(y))
         if len(present) < MIN_ROWS:
             continue
         decimals, probes = _decimals(y[present[:_SAMPLE]]), present[:: max(1, len(present) // _PROBES)]
+        gaps = np.stack([seconds[last][probes] - seconds[first][probes] for first, last in pairs])
+        near = {
+            unit: np.fmax.reduce(np.abs(gaps / divisor - y[probes]), axis=1) < _NEAR for unit, divisor in UNITS.items()
+        }
         ages = (
             Formula(kind="age", inputs=pair, coefficients=(1.0,), decimals=0)
-            for pair in permutations(times, 2)
-            if decimals == 0 and _same(_full_years(*(seconds[name][probes] for name in pair)), y[probes], 0).all()
+            for pair in compress(pairs, near["mean year"] & (decimals == 0))
+            if _same(_full_years(*(seconds[name][probes] for name in pair)), y[probes], 0).all()
         )
         durations = (
             Formula(kind="duration", inputs=pair, coefficients=(1.0,), divisor=divisor, intercept=n * divisor,
                     decimals=decimals, rounding=rounding)
-            for pair in permutations(times, 2)
-            for divisor in UNITS.values()
-            if np.nanmax(np.abs((seconds[pair[1]] - seconds[pair[0]])[probes] / divisor - y[probes])) < 2.1
+            for position, pair in enumerate(pairs)
+            for unit, divisor in UNITS.items()
+            if near[unit][position]
             for n in (0, 1, -1)
             for rounding in ("even", "down", "up", "half_up")
         )  # fmt: skip
