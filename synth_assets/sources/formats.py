@@ -8,7 +8,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -282,13 +281,19 @@ def write_workbook(frame: pd.DataFrame, path: Path) -> None:
     """
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
-    from openpyxl.utils.exceptions import IllegalCharacterError
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     if len(frame) >= MAX_SHEET_ROWS or frame.shape[1] > MAX_SHEET_COLUMNS:
         raise TableError(
             f"a sheet has {MAX_SHEET_ROWS:,} rows, with the header, and {MAX_SHEET_COLUMNS:,} columns at most, and the "
             f"table {len(frame):,} and {frame.shape[1]:,}; name a .csv or .parquet file."
         )
+    rows = with_offsets(frame)
+    columns = [[str(name), *_cells_of(rows.iloc[:, position])] for position, name in enumerate(frame.columns)]
+    # Looked for before the sheet is begun, since a sheet that is not ended fails when it is collected.
+    for text in (cell for column in columns for cell in column if isinstance(cell, str)):
+        if ILLEGAL_CHARACTERS_RE.search(text):
+            raise TableError(f"a sheet cannot hold the text {text[:50]!r}; name a .csv file.")
     workbook = openpyxl.Workbook(write_only=True)
     sheet = workbook.create_sheet()
 
@@ -299,15 +304,8 @@ def write_workbook(frame: pd.DataFrame, path: Path) -> None:
             return written
         return value
 
-    rows = with_offsets(frame)
-    columns = [_cells_of(rows.iloc[:, position]) for position in range(rows.shape[1])]
-    try:
-        for row in chain([map(str, frame.columns)], zip(*columns, strict=True)):
-            sheet.append([cell(value) for value in row])
-    except IllegalCharacterError as error:
-        raise TableError(
-            f"a sheet cannot hold the text {str(error).split(' cannot be used')[0][:50]!r}; name a .csv file."
-        ) from error
+    for row in zip(*columns, strict=True):
+        sheet.append([cell(value) for value in row])
     workbook.save(path)
 
 
