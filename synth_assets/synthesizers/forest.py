@@ -273,7 +273,7 @@ class SequentialForest:
         """Return what a column adds to the features of later ones: its labels, or its value and its residual."""
         column, cells = self.row_encoder.columns[j], quantised[:, j]
         if isinstance(column, CategoricalEncoder):
-            return (cells[:, None] == self.shown[j]).astype(np.float32)
+            return np.asarray(cells[:, None] == self.shown[j], np.float32)
         parts = [np.where(cells == MISSING, self.fills[j], cells)]
         if column.predictor:
             parts.append(residuals[:, j])
