@@ -232,7 +232,8 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
     if default_for(inference.schema) == "forest":
         _say(
             f"{len(inference.schema.learned):,} columns are to be learned, which a forest does better than a language "
-            "model: the settings of such a table state `synthesizer: { type: forest }`."
+            "model: the settings state `synthesizer: { type: forest }`. A forest takes no conditions, and its model "
+            "contains the train rows."
         )
     if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
