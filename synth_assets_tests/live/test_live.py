@@ -108,9 +108,9 @@ def lineage_run(
     dialog.get_by_role("button", name="Latest").click()
     page.screenshot(path=pictures / "dialog.png")
     dialog.get_by_role("button", name="Launch 1 run").click()
-    page.get_by_role("link", name="View", exact=True).click()  # in the note that the run was launched
-    page.wait_for_url("**/runs/*")
-    run_id = page.url.rsplit("/", 1)[1]
+    # The note that the run was launched is gone after some seconds, at times before a click has reached it.
+    link = page.get_by_role("link", name="View", exact=True).get_attribute("href") or ""
+    run_id = link.rsplit("/", 1)[1]
     page.close()
     wait_for("the run to end", lambda: _run(server, run_id)["status"] in ENDED, seconds=RUN_S, every=1.0)
     tags = {tag["key"]: tag["value"] for tag in _run(server, run_id)["tags"]}
