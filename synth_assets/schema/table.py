@@ -50,8 +50,7 @@ class TableSchema(BaseModel):
     )
     publish_text: bool | None = Field(
         default=None,
-        description="Whether synthetic rows have the columns of text; by default, those of codes, and all if the table "
-        "is not private.",
+        description="Whether synthetic rows have the columns of text; by default, only codes if the table is private.",
     )
     min_label_rows: int | None = Field(
         default=None,

@@ -267,7 +267,7 @@ class SequentialForest:
         return np.column_stack([standardised, *(each / (each.std() or 1.0) for each in indicators)])
 
     def _features(self, quantised: np.ndarray, residuals: np.ndarray, i: int) -> np.ndarray:
-        """Return the features of a column's forest: those of the columns before it, as far as they are selected."""
+        """Return the features of a column's forest: the selected ones of the columns before it."""
         parts = [self._features_of(j, quantised, residuals)[:, own] for j, own in self.selected[i].items()]
         return np.hstack(parts or [np.zeros((len(quantised), 0), np.float32)])
 
