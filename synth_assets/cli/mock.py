@@ -53,11 +53,10 @@ def mock(paths: DataPaths, schema: Path, rows: int, seed: int, base: str | None,
         drawn = as_in_source(drawn, stated.schema)
     if output is None:
         drawn.to_csv(sys.stdout, index=False)
-    else:
-        with bytes_to(output) as unfinished:
-            write_file(drawn, unfinished, suffix=output.suffix, metadata={METADATA_KEY: remark})
-    if output is not None:
-        _say(f"{rows:,} mock rows are in {output}.")
+        return
+    with bytes_to(output) as unfinished:
+        write_file(drawn, unfinished, suffix=output.suffix, metadata={METADATA_KEY: remark})
+    _say(f"{rows:,} mock rows are in {output}.")
 
 
 def _is_base(path: Path) -> bool:

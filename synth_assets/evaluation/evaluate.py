@@ -356,7 +356,6 @@ def _results(
 
 
 def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> _Family:
-
     roles = {column.role for column in samples.schema.columns}
     computed: list[Mapping[str, Any]] = []
     not_computed: list[NotComputed] = []
