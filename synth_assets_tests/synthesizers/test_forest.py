@@ -324,6 +324,15 @@ def test_of_many_features_those_that_matter_are_used() -> None:
     assert generated[np.triu_indices(6, 1)].mean() > 0.6 * real[np.triu_indices(6, 1)].mean()
 
 
+def test_in_many_columns_strong_relations_stay_strong() -> None:
+    rng, names = np.random.default_rng(0), list("abcdef")
+    table = pd.DataFrame(rng.normal(size=(600, 50)).round(2)).add_prefix("noise ")
+    factor = rng.normal(size=600)
+    table = table.assign(**{name: (factor + rng.normal(size=600) / 1.2).round(2) for name in names})
+    real, generated = (each[names].corr("spearman").to_numpy() for each in (table, rows_of(table, 2000)))
+    assert generated[np.triu_indices(6, 1)].mean() > 0.8 * real[np.triu_indices(6, 1)].mean()
+
+
 def test_large_integers_and_dates_are_copied_exactly_without_smoothing() -> None:
     rng = np.random.default_rng(0)
     number = pd.array(10**18 + rng.integers(0, 10**18, 50), dtype="Int64")
