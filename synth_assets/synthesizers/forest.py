@@ -63,6 +63,12 @@ MAX_FEATURES = 150
 used. Draws from all of them would seldom have one of the few that matter: in 100 mixed columns, Spearman correlations
 of 0.55 came out as 0.22."""
 
+MANY_COLUMNS, FEW_FEATURES = 30, 20
+"""Columns before a column from which on its forest uses the features that are most associated, and so many of them. In
+60 and 100 mixed columns of groups that depend on each other, the stronger correlations of the train rows (Spearman's,
+above 0.4) came out as 0.84 and 0.88 of them without this rule, 0.95 and 0.92 with it, and 0.91 and 0.90 with 30
+features."""
+
 MAX_INDICATORS = 16
 """Missing values and atoms of a column, the most frequent ones, that are predicted beside its numbers."""
 
@@ -123,9 +129,10 @@ class SequentialForest:
             target = self._target(i, np.random.default_rng(seed))
             is_class = target.ndim == 1 and isinstance(column, CategoricalEncoder)
             self.selected.append(dict.fromkeys(range(i), slice(None)))
-            if features.shape[1] > MAX_FEATURES:
+            if i > MANY_COLUMNS or features.shape[1] > MAX_FEATURES:
                 outputs = target[:, None] == np.unique(target) if is_class else target.reshape(len(target), -1)
-                selected = most_associated(features, outputs, MAX_SPLIT_FEATURES)
+                n_selected = FEW_FEATURES if i > MANY_COLUMNS else MAX_SPLIT_FEATURES
+                selected = most_associated(features, outputs, n_selected)
                 self.selected[i] = _by_column(selected, [each.shape[1] for each in of_columns[:i]])
                 features = features[:, selected]
             forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
