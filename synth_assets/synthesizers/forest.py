@@ -29,6 +29,7 @@ from synth_assets.synthesizers.base import (
     rows_of,
     save_rows,
 )
+from synth_assets.synthesizers.density_ratio import DensityRatio, features_of
 from synth_assets.synthesizers.language_model.encoders import (
     MISSING,
     CategoricalEncoder,
@@ -42,12 +43,11 @@ MIN_DIGIT_PREFERENCE = 0.1
 """Nats by which the entropy of the last two digits must fall short of the maximum for them to be resampled. Resampling
 moves a value by up to half of their range; for evenly distributed digits, that would only be noise."""
 
-RATIO_ROWS = 20_000
-"""Generated rows that the density ratio is estimated from."""
+RATIO_ROWS, RATIO_TREES = 20_000, 100
+"""Generated rows that the density ratio is estimated from, and its trees."""
 
-MAX_RATIO = 4.0
-"""The density ratio is clipped to between 1 / MAX_RATIO and MAX_RATIO, since few rows support values beyond."""
-
+MAX_LOG_RATIO = np.log(4.0)
+"""Magnitude at which the log of the density ratio is clipped, since few rows support values beyond."""
 
 MAX_SHOWN_LABELS = 50
 """Labels of a column, the most frequent ones, that have a feature of their own in the forests of later columns."""
@@ -207,39 +207,17 @@ class SequentialForest:
     def resample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate n quantised rows, (n, m), and correct their distribution by an estimated density ratio.
 
-        A classifier of generated and train rows estimates the ratio of their densities (Sugiyama, Suzuki and Kanamori,
-        *Density Ratio Estimation in Machine Learning*, 2012, chapter 4). Other generated rows, which it was not fitted
-        to, are resampled with this ratio, systematically, so that a row of ratio 1 is kept once (Kitagawa, *Monte Carlo
-        Filter and Smoother*, 1996, appendix); rows of a high ratio occur more than once.
+        Rows that the ratio was not fitted to are resampled with it, systematically, so that a row of ratio 1 is kept
+        once (Kitagawa, *Monte Carlo Filter and Smoother*, 1996, appendix); rows of a high ratio occur more than once.
         """
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
         reference, rows = np.split(self.sample(RATIO_ROWS + n, seed=seed), [RATIO_ROWS])
-        # Leaves of many rows and few small steps, so that single train rows are not singled out.
-        classifier = HistGradientBoostingClassifier(
-            max_iter=100,
-            learning_rate=0.05,
-            max_leaf_nodes=16,
-            min_samples_leaf=40,
-            l2_regularization=5.0,
-            early_stopping=False,
-            random_state=seed,
-        )
-        both = np.vstack([reference, self.quantised])
-        is_real = np.repeat([0, 1], [len(reference), len(self.quantised)])
-        with one_thread("openmp"):
-            weights = np.where(is_real, len(reference) / len(self.quantised), 1.0)
-            classifier.fit(self._ratio_features(both), is_real, sample_weight=weights)
-            probability = classifier.predict_proba(self._ratio_features(rows))[:, 1]
-        ratio = np.clip(probability / (1 - probability), 1 / MAX_RATIO, MAX_RATIO)
+        real, generated = (features_of(self.row_encoder, each) for each in (self.quantised, reference))
+        fitted = DensityRatio.fit(real, generated, max_trees=RATIO_TREES, seed=seed)
+        log_ratio = fitted.log_ratio(features_of(self.row_encoder, rows))
+        ratio = np.exp(np.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO))
         quantiles = (np.arange(n) + np.random.default_rng(seed).random()) / n
         resampled: np.ndarray = rows[np.searchsorted(np.cumsum(ratio / ratio.sum()), quantiles).clip(max=n - 1)]
         return resampled
-
-    def _ratio_features(self, quantised: np.ndarray) -> np.ndarray:
-        indices = self.row_encoder.to_indices(quantised, len(self.row_encoder.columns))
-        values = quantised[:, [bool(column.n_values) for column in self.row_encoder.columns]]
-        return np.hstack([np.where(values == MISSING, np.nan, values), indices]).astype("float32")
 
     def _residuals(self, quantised: np.ndarray) -> np.ndarray:
         """Return what the predictors leave of quantised rows, (n, m); 0 of a missing value."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from synth_assets.synthesizers.density_ratio import features_of
 from synth_assets.synthesizers.language_model.backbone import hidden_states_at
 from synth_assets.synthesizers.language_model.encoders import UNENCODABLE
 from synth_assets.synthesizers.language_model.loss import TokenBatch
@@ -24,7 +25,8 @@ MAX_STATES = 4_000_000
 def log_likelihood(row_model: RowModel, rows: pd.DataFrame) -> np.ndarray:
     """Compute the log-likelihood of rows, as the training loss does: over the tokens of each slot, without bounds.
 
-    Of several models, the probability is the mean.
+    Of several models, the probability is the mean. Where generated rows are kept by their density ratio, it is that of
+    the rows that are kept.
 
     Parameters
     ----------
@@ -41,7 +43,8 @@ def log_likelihood(row_model: RowModel, rows: pd.DataFrame) -> np.ndarray:
     """
     encoder = row_model.row_encoder
     found = np.full(len(rows), -np.inf)
-    indices = encoder.to_indices(encoder.quantise(rows))
+    quantised = encoder.quantise(rows)
+    indices = encoder.to_indices(quantised)
     encodable = np.flatnonzero((indices != UNENCODABLE).all(axis=1))
     # Sorted, since neighbouring rows with the same prefix share its computation.
     order = encodable[np.lexsort(indices[encodable].T[::-1])]
@@ -55,6 +58,9 @@ def log_likelihood(row_model: RowModel, rows: pd.DataFrame) -> np.ndarray:
             of_models = torch.stack([_log_likelihood(model.eval(), selected) for model in row_model.models])
             parts.append((of_models.logsumexp(0) - math.log(len(of_models))).cpu().numpy())
     found[order] = np.concatenate(parts) if parts else 0.0
+    if row_model.rejection is not None and len(order):
+        kept = row_model.rejection.log_probability(features_of(encoder, quantised[order]))
+        found[order] += kept - math.log(row_model.rejection.kept_share)
     return found
 
 

@@ -3,6 +3,7 @@
 Importing this module imports torch: do so inside functions only.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ import torch
 
 from synth_assets.execution.processes import cores
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
+from synth_assets.synthesizers.density_ratio import MIN_HELD_BACK, Rejection, features_of
 from synth_assets.synthesizers.forest import ForestSettings, SequentialForest
 from synth_assets.synthesizers.language_model.bounds import Bounds
 from synth_assets.synthesizers.language_model.conditions import bounds_of, known_bounds
@@ -78,6 +80,9 @@ FULL_PRETRAIN_UP_TO, PRETRAIN_UP_TO = 20_000, 40_000
 for boosted trees to find in rows of adult (AUC 0.513 with 56,000 rows, 0.520 with none; 24,000 train rows), and more in
 rows of beijing (0.536; 0.526 with none; 30,000 train rows)."""
 
+SPARE = 1.05
+"""Rows that are generated for each one that `Rejection` is to keep, on average: seldom too few."""
+
 FOREST_ROWS = 10_000
 """Maximum number of train rows that the forest of the pretraining is fitted to."""
 
@@ -120,12 +125,15 @@ class RowModel:
         The encoder of the table's rows.
     others : tuple of transformers.PreTrainedModel
         Further models of the same shape and tokenizer. Rows are draws of the mean of all models' distributions.
+    rejection : Rejection, optional
+        Which of the generated rows are kept; all of them by default.
     """
 
     model: Any
     tokenizer: Any
     row_encoder: RowEncoder
     others: tuple[Any, ...] = ()
+    rejection: Rejection | None = None
 
     @property
     def models(self) -> tuple[Any, ...]:
@@ -181,13 +189,7 @@ class RowModel:
             if not isinstance(column, CategoricalEncoder) and column.grid.rounded_share > 0:
                 share = f"{column.grid.rounded_share:.2%} of the values"
                 log(f"{column.name}: {share} are rounded to {column.grid.resolution}")
-        quantised = self.row_encoder.quantise(rows)
-        is_held_back = np.zeros(len(quantised), bool)
-        held_back = max(1, min(round(settings.validation_fraction * len(quantised)), MAX_VALIDATION_ROWS))
-        order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(quantised))
-        is_held_back[order[:held_back]] = len(quantised) > 1
-        trained = quantised[~is_held_back]
-        validation = quantised[is_held_back] if is_held_back.any() else quantised
+        trained, validation = _held_back(self.row_encoder.quantise(rows), settings, seed)
         stages = []
         muon = settings.base == SCRATCH and not settings.lora
         n_pretrain = self._pretrain_rows(settings.pretrain.rows, len(trained))
@@ -224,6 +226,32 @@ class RowModel:
             checkpoint = latest_checkpoint(folder, log)
             losses = self._train(stages, self._batch(validation), settings, seed=seed, checkpoints_dir=folder, log=log)
         return losses, 0 if checkpoint is None else step_of(checkpoint)
+
+    def fit_rejection(
+        self, rows: pd.DataFrame, settings: LanguageModelSettings, *, seed: int, batch_rows: int, log: Log
+    ) -> None:
+        """Fit which of the generated rows are kept, to the rows that the trained model was fitted to.
+
+        Parameters
+        ----------
+        rows, settings, seed, log
+            As in `fit`: the rows that it holds back decide whether any row is rejected.
+        batch_rows : int
+            Rows generated in parallel.
+        """
+        trained, validation = _held_back(self.row_encoder.quantise(rows), settings, seed)
+        if not self.row_encoder.columns or len(validation) < MIN_HELD_BACK:
+            return
+        started = time.monotonic()
+        n = len(trained) + len(validation)
+        batches = self._quantised_batches(n, seed=derive_seed(seed, "rejection"), batch_rows=batch_rows)
+        drawn = np.concatenate(list(batches))
+        real, held_back, generated = (features_of(self.row_encoder, each) for each in (trained, validation, drawn))
+        held_back_generated, generated = np.split(generated, [len(validation)])
+        self.rejection, gain = Rejection.fit(real, generated, (held_back, held_back_generated), seed=seed)
+        found = f"boosted trees tell generated rows from held-back ones by {gain:.4f} nats a row"
+        kept = "all rows" if self.rejection is None else f"{self.rejection.kept_share:.0%} of the rows"
+        log(f"density ratio: {found}; {kept} are kept ({time.monotonic() - started:.1f} s)")
 
     def _train(
         self,
@@ -346,12 +374,35 @@ class RowModel:
             If a condition cannot be read or met, or `MAX_DRAWS` rows were drawn for each row of a batch and were not
             enough, or `MAX_DRAWS_OF_NONE` and none was accepted.
         """
+        started = reported = time.monotonic()
+        done = 0
+        arguments: dict[str, Any] = {"conditions": conditions, "temperature": temperature, "batch_rows": batch_rows}
+        for quantised in self._quantised_batches(n, batches, seed=seed, **arguments):
+            yield self.row_encoder.to_frame(quantised)
+            done += len(quantised)
+            now = time.monotonic()
+            if now - reported >= LOG_INTERVAL_S or done == n:
+                reported = now
+                rate = done / (now - started)
+                log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
+
+    def _quantised_batches(
+        self,
+        n: int,
+        batches: range | None = None,
+        *,
+        seed: int,
+        conditions: Mapping[str, str] | None = None,
+        temperature: float = 1.0,
+        batch_rows: int = BATCH_ROWS,
+    ) -> Iterator[np.ndarray]:
+        """Sample quantised rows, batch by batch; see `sample_batches`."""
         drawn_rows = min(batch_rows, LARGE_MODEL_ROWS) if is_large_on_cpu(self.model) else batch_rows
+        if self.rejection is not None:
+            drawn_rows = math.ceil(drawn_rows * SPARE / self.rejection.kept_share)
         batches = range(-(-n // batch_rows)) if batches is None else batches
         together = self._batches_at_once(drawn_rows)
         bounds_for = lru_cache(lambda n_rows: bounds_of(conditions or {}, self.row_encoder, n_rows))
-        started = reported = time.monotonic()
-        done = 0
         with threads_for(self.model):
             generator = self._generator(temperature)
 
@@ -363,14 +414,7 @@ class RowModel:
 
             groups = [batches[start : start + together] for start in range(0, len(batches), together)]
             for group in _one_ahead(draw, groups) if self._is_on_gpu else map(draw, groups):
-                for quantised in group:
-                    yield self.row_encoder.to_frame(quantised)
-                    done += len(quantised)
-                    now = time.monotonic()
-                    if now - reported >= LOG_INTERVAL_S or done == n:
-                        reported = now
-                        rate = done / (now - started)
-                        log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
+                yield from group
 
     def _generator(self, temperature: float) -> Generator | EnsembleGenerator:
         generators = [
@@ -399,10 +443,12 @@ class RowModel:
     ) -> list[np.ndarray]:
         """Return the rows of several batches, as many as are wanted of each; `n_drawn` of each are drawn at a time.
 
-        A row is accepted with the probability that its weight is of the greatest one possible: 1, as long as the first
-        rows drawn of a batch are enough. If not, the rows after them are compared with the greatest weight that a row
-        of the batch had (Caffo, Booth and Davis, *Empirical supremum rejection sampling*, 2002): of a condition that
-        the model meets in one row of 100,000, whatever the rest of the row, nearly every row is accepted then.
+        The weight of a row is the probability that the unconditioned model would have kept to the bounds, times that of
+        `rejection`. A row is accepted with the probability that its weight is of the greatest one possible: 1, as long
+        as the first rows drawn of a batch are enough. If not, the rows after them are compared with the greatest weight
+        that a row of the batch had (Caffo, Booth and Davis, *Empirical supremum rejection sampling*, 2002): of a
+        condition that the model meets in one row of 100,000, whatever the rest of the row, nearly every row is accepted
+        then.
         """
         parts: list[list[np.ndarray]] = [[] for _ in seeds]
         rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -419,6 +465,7 @@ class RowModel:
             quantised, log_weights = generator.generate(
                 n_drawn * len(seeds), bounds, seeds=[derive_seed(seed, drawn) for seed in seeds]
             )
+            log_weights += self._log_kept(quantised)
             greatest = np.maximum(greatest, log_weights.reshape(len(seeds), -1).max(axis=1))
             bound = np.repeat(
                 np.where(np.isfinite(greatest), greatest, 0.0) if drawn else np.zeros(len(seeds)), n_drawn
@@ -432,6 +479,12 @@ class RowModel:
                 found.append(rows[kept])
             drawn += n_drawn
         return [np.concatenate(found)[:n] for found, n in zip(parts, wanted, strict=True)]
+
+    def _log_kept(self, quantised: np.ndarray) -> np.ndarray | float:
+        """Return the log of the probability that each row is kept by `rejection`: 0 without one."""
+        if self.rejection is None:
+            return 0.0
+        return self.rejection.log_probability(features_of(self.row_encoder, quantised))
 
     def impute(
         self,
@@ -493,14 +546,40 @@ class RowModel:
         completed = quantised.copy()
         failed = np.arange(len(quantised))
         for opened in (np.zeros_like(is_number), is_number, np.ones_like(is_number)):
-            rows, is_possible = _completions(
-                generator, self.row_encoder, quantised[failed], is_open[failed] | opened, derive_seed(seed, *opened)
+            rows, is_possible = self._completions(
+                generator, quantised[failed], is_open[failed] | opened, derive_seed(seed, *opened)
             )
             completed[failed[is_possible]] = rows[is_possible]
             failed = failed[~is_possible]
             if not len(failed):
                 return completed
         raise ModelError(f"{len(failed)} rows cannot be filled in: the model draws no valid row.")
+
+    def _completions(
+        self, generator: Generator | EnsembleGenerator, quantised: np.ndarray, is_open: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a completion of each row, and whether it fits the known cells."""
+        known, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_open, PARTICLES, axis=0)
+        bounds: dict[int, Bounds] = known_bounds(known, gaps, self.row_encoder)
+        generated, log_weights = generator.generate(len(known), bounds, seeds=[seed])
+        log_weights = (log_weights + self._log_kept(generated)).reshape(len(quantised), PARTICLES)
+        best = log_weights.max(axis=1, keepdims=True)
+        is_possible = np.isfinite(best[:, 0])
+        weights = np.exp(log_weights - np.where(np.isfinite(best), best, 0.0))
+        cumulative = weights.cumsum(axis=1) / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        drawn = np.random.default_rng(seed).random((len(quantised), 1))
+        choice = (cumulative < drawn).sum(axis=1).clip(max=PARTICLES - 1)
+        completed: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), choice]
+        return completed, is_possible
+
+
+def _held_back(quantised: np.ndarray, settings: LanguageModelSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows into those that are trained on, and those that choose the best epoch."""
+    is_held_back = np.zeros(len(quantised), bool)
+    n = max(1, min(round(settings.validation_fraction * len(quantised)), MAX_VALIDATION_ROWS))
+    order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(quantised))
+    is_held_back[order[:n]] = len(quantised) > 1
+    return quantised[~is_held_back], quantised[is_held_back] if is_held_back.any() else quantised
 
 
 def _share_of_pretraining(stage: Stage, number: int, n_models: int) -> Stage:
@@ -546,21 +625,3 @@ def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np
             steps = np.rint((clipped - column.low) / column.grid_step).astype(np.int64)
             quantised[:, i] = np.where(is_atom, cells[:, 0], column.low + steps * column.grid_step)
     return quantised, is_unknown
-
-
-def _completions(
-    generator: Generator | EnsembleGenerator, encoder: RowEncoder, quantised: np.ndarray, is_open: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a completion of each row, and whether it fits the known cells."""
-    known, gaps = np.repeat(quantised, PARTICLES, axis=0), np.repeat(is_open, PARTICLES, axis=0)
-    bounds: dict[int, Bounds] = known_bounds(known, gaps, encoder)
-    generated, log_weights = generator.generate(len(known), bounds, seeds=[seed])
-    log_weights = log_weights.reshape(len(quantised), PARTICLES)
-    best = log_weights.max(axis=1, keepdims=True)
-    is_possible = np.isfinite(best[:, 0])
-    weights = np.exp(log_weights - np.where(np.isfinite(best), best, 0.0))
-    cumulative = weights.cumsum(axis=1) / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    drawn = np.random.default_rng(seed).random((len(quantised), 1))
-    choice = (cumulative < drawn).sum(axis=1).clip(max=PARTICLES - 1)
-    completed: np.ndarray = generated.reshape(len(quantised), PARTICLES, -1)[np.arange(len(quantised)), choice]
-    return completed, is_possible

@@ -16,6 +16,7 @@ from synth_assets.execution.processes import together
 from synth_assets.schema.columns import Column
 from synth_assets.schema.dtypes import restore_dtype
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings, silent
+from synth_assets.synthesizers.density_ratio import DensityRatio, Rejection
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import SCRATCH, LanguageModelSettings
 from synth_assets.synthesizers.preparation import Preparation
@@ -113,6 +114,8 @@ class LanguageModel(Synthesizer):
         if self.settings.lora:
             models = [model.merge_and_unload() for model in models]
         self.row_model = RowModel(models[0], tokenizer, encoder, tuple(models[1:]))
+        if self.settings.resolved().use_density_ratio:
+            self.row_model.fit_rejection(train, self.settings, seed=seed, batch_rows=self.batch_rows, log=log)
         self.n_parameters = sum(model.num_parameters() for model in models)
 
     def _fit_in_processes(self, train: pd.DataFrame, *, seed: int, checkpoints: Path | None, log: Log) -> None:
@@ -218,7 +221,14 @@ class LanguageModel(Synthesizer):
         for model, path in zip(self.row_model.models, _folders(folder, len(self.row_model.models)), strict=True):
             path.mkdir(exist_ok=True)
             save_base(model, self.row_model.tokenizer, path)
-        return {"row_encoder": self.row_model.row_encoder.to_json(), "n_models": len(self.row_model.models)}
+        rejection = self.row_model.rejection
+        if rejection is not None:
+            rejection.ratio.save(folder)
+        return {
+            "row_encoder": self.row_model.row_encoder.to_json(),
+            "n_models": len(self.row_model.models),
+            "rejection": rejection and {"log_bound": rejection.log_bound, "kept_share": rejection.kept_share},
+        }
 
     def _load(self, folder: Path, learned: dict[str, Any]) -> None:
         from synth_assets.synthesizers.language_model.row_model import RowModel, best_device
@@ -236,7 +246,9 @@ class LanguageModel(Synthesizer):
         model, *others = (model.to(device) for model, _ in loaded)
         tokenizer = loaded[0][1]
         encoder = RowEncoder.from_json(learned["row_encoder"], tokenizer)
-        self.row_model = RowModel(model, tokenizer, encoder, tuple(others))
+        stated = learned["rejection"]
+        rejection = stated and Rejection(DensityRatio.load(folder), **stated)
+        self.row_model = RowModel(model, tokenizer, encoder, tuple(others), rejection)
 
 
 def _folders(folder: Path, n_models: int) -> list[Path]:

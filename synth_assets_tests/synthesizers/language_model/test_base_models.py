@@ -134,8 +134,9 @@ def test_what_is_not_stated_depends_on_the_base_and_decides_the_version() -> Non
     assert pretrained.resolved().learning_rate == 2e-4
     assert pretrained.model_copy(update={"lora": True}).resolved().learning_rate == 1e-3
     assert pretrained.resolved().pretrain.rows == 0
+    assert (scratch.resolved().use_density_ratio, pretrained.resolved().use_density_ratio) == (True, False)
     pretrain = {"rows": 5, "learning_rate": 0.02}
     stated = LanguageModelSettings(base="distilgpt2", batch_size=8, learning_rate=0.01, pretrain=pretrain)
-    assert stated.resolved() == stated
+    assert stated.resolved() == stated.model_copy(update={"use_density_ratio": False})
     assert pretrained.inputs() == LanguageModelSettings(base="distilgpt2", learning_rate=2e-4).inputs()
     assert pretrained.inputs() != stated.inputs()
