@@ -1,7 +1,5 @@
 """The type of a column, from its values, its dtype and its name."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from pandas.api import types
@@ -9,7 +7,7 @@ from pandas.api import types
 from synth_assets.schema.columns import MAX_EXACT_INTEGER, Boolean, Categorical, Float, Integer, without_arrow
 from synth_assets.schema.infer.guess import Guess, Unsupported
 from synth_assets.schema.infer.keys import MAX_SPAN, key_of_text, key_word_in
-from synth_assets.schema.infer.labels import FEW_LABELS, are_labels, free_text, short_code
+from synth_assets.schema.infer.labels import FEW_LABELS, are_labels, free_text, label_column, short_code
 from synth_assets.schema.infer.numbers import (
     formatted_numbers,
     key_or_integers,
@@ -17,20 +15,8 @@ from synth_assets.schema.infer.numbers import (
     numbers_as_text,
     refuse_infinite,
 )
-from synth_assets.schema.infer.texts import (
-    DIGITS,
-    MIN_RUN,
-    MISSING_TEXTS,
-    MISSING_WORDS,
-    SAMPLE,
-    ZERO_LED,
-    counted,
-    said_of_gaps,
-)
+from synth_assets.schema.infer.texts import SAMPLE, Texts, counted, said_of_gaps
 from synth_assets.schema.infer.times import from_times, short_dates, times_as_text
-
-MIN_LONG_DIGITS = 19
-"""Digits of whole numbers that may be so far apart."""
 
 _UNSUPPORTED = {
     "bytes": "bytes",
@@ -111,52 +97,51 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     values = values.mask(values == "")
     if (values.isna() | values.str.isspace().fillna(True).astype(bool)).all():
         return Guess(Float(name=name, nullable=True), "every cell is empty")
-    codes, distinct = pd.factorize(values)
-    unique = pd.Series(distinct, dtype="str")
-    bare = unique.str.strip()
-    is_gap = bare.str.lower().isin(MISSING_TEXTS).to_numpy()
-    is_word = bare.str.lower().isin(MISSING_WORDS).to_numpy()
-    if (~is_gap & ~is_word).sum() >= MIN_RUN:
-        is_gap = is_gap | is_word
-    gaps = tuple(unique[is_gap & (bare != "").to_numpy()])  # cells of spaces alone are empty anyway
-    has_gaps = bool((codes < 0).any())
-    counts = np.bincount(codes[codes >= 0], minlength=len(unique))
-    is_unique = bool((counts[~is_gap] == 1).all())
-    readings: tuple[Guess, ...] = ()
-    if not is_gap.all():
-        kept = bare[~is_gap]
-        common: dict[str, Any] = {"name": name, "nullable": has_gaps or bool(is_gap.any()), "missing_values": gaps}
-        if (dates := short_dates(kept, common)) is not None:
-            return dates
-        numbers = numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
-        if numbers is not None:
-            return numbers
-        if (formatted := formatted_numbers(kept, common, is_unique=is_unique)) is not None:
-            return formatted
-        readings = times_as_text(kept, common)
-        if len(readings) == 1:
-            return readings[0]
-        if set(kept.str.lower()) <= {"true", "false"}:
-            return Guess(Boolean(**common), f"true and false{said_of_gaps(common)}")
-    may_be_key = is_unique and not is_gap.all() and not is_target and not readings
-    is_complete = len(unique) == len(values) and not is_gap.any()
-    may_be_key &= is_complete or key_word_in(name) is not None
-    if may_be_key and (key := key_of_text(name, kept)) is not None:
-        where = "unique in every row" if is_complete else "unique where not empty"
-        return Guess(key.column.model_copy(update=common), f"{where}, {key.reason}{said_of_gaps(common)}")
-    if is_target or are_labels(counts, int(counts.sum())):
-        column = Categorical(name=name, categories=tuple(sorted(unique)), nullable=has_gaps)
-        has_zeros = bare.str.fullmatch(DIGITS).all() and bare.str.fullmatch(ZERO_LED).any()
-        zeros = ", whose leading zeros are kept" if has_zeros else ""
-        return _either(Guess(column, f"{counted(len(unique), 'label')}{zeros}"), readings)
-    if not is_gap.all():
-        is_number = kept.str.fullmatch(DIGITS).all() and not kept.str.fullmatch(ZERO_LED).any()
-        if is_number and kept.str.len().max() >= MIN_LONG_DIGITS:
-            return long_numbers(kept, common, is_unique=is_unique)
-        is_personal = bool(readings) or (is_unique and key_word_in(name) is not None)
-        if not is_personal and (code := short_code(kept, common)) is not None:
-            return code
-    return _either(free_text(name, values, nullable=has_gaps, unique=unique), readings)
+    texts = Texts.of(values)
+    has_values = len(texts.kept) > 0
+    readings = _typed(values, texts, is_target=is_target, origin=origin) if has_values else ()
+    if len(readings) == 1:
+        return readings[0]
+    if has_values and not is_target and not readings and (key := _key(texts)) is not None:
+        return key
+    if is_target or are_labels(texts.counts, int(texts.counts.sum())):
+        return _either(label_column(texts), readings)
+    if has_values and (numbers := long_numbers(texts.kept, texts.common, is_unique=texts.is_unique)) is not None:
+        return numbers
+    is_personal = bool(readings) or (texts.is_unique and key_word_in(name) is not None)
+    if has_values and not is_personal and (code := short_code(texts.kept, texts.common)) is not None:
+        return code
+    return _either(free_text(name, values, nullable=texts.has_empty, unique=texts.unique), readings)
+
+
+def _typed(values: pd.Series, texts: Texts, *, is_target: bool, origin: str) -> tuple[Guess, ...]:
+    """Return a column of dates, numbers, or true and false, if all texts read so; two if day and month could be either.
+
+    Texts that read as none of them have no guess.
+    """
+    kept, common, is_unique = texts.kept, texts.common, texts.is_unique
+    if (dates := short_dates(kept, common)) is not None:
+        return (dates,)
+    numbers = numbers_as_text(values, kept, common, is_unique=is_unique, is_target=is_target, origin=origin)
+    if numbers is None:
+        numbers = formatted_numbers(kept, common, is_unique=is_unique)
+    if numbers is not None:
+        return (numbers,)
+    if set(kept.str.lower()) <= {"true", "false"}:
+        return (Guess(Boolean(**common), f"true and false{said_of_gaps(common)}"),)
+    return times_as_text(kept, common)
+
+
+def _key(texts: Texts) -> Guess | None:
+    """Return a key if unique texts are keys: those of every row, or of some where the name says so."""
+    if not texts.is_unique or not (texts.is_complete or key_word_in(texts.name) is not None):
+        return None
+    key = key_of_text(texts.name, texts.kept)
+    if key is None:
+        return None
+    where = "unique in every row" if texts.is_complete else "unique where not empty"
+    column = key.column.model_copy(update=texts.common)
+    return Guess(column, f"{where}, {key.reason}{said_of_gaps(texts.common)}")
 
 
 def _either(guess: Guess, readings: tuple[Guess, ...]) -> Guess:

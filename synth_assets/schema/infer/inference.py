@@ -8,15 +8,7 @@ from synth_assets.schema.columns import TableError
 from synth_assets.schema.infer.column import infer_column
 from synth_assets.schema.infer.guess import Guess, Unsupported
 from synth_assets.schema.infer.keys import not_a_key, repeated_key
-from synth_assets.schema.infer.notices import (
-    _has_values_as_names,
-    _nearly_numbers,
-    _no_header,
-    _notice,
-    _repeated_header,
-    _total_row,
-    _undivided,
-)
+from synth_assets.schema.infer.notices import find_notices
 from synth_assets.schema.infer.times import by_other_dates
 from synth_assets.schema.table import TableSchema, refuse_duplicates
 
@@ -131,18 +123,9 @@ def infer(
         raise TableError(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
-    notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
-    notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
-    if total := _total_row(frame, guesses):
-        notices = (total, *notices)
-    if undivided := _undivided(frame):
-        notices = (undivided, *notices)
-    if repeated := _repeated_header(frame):
-        notices = (repeated, *notices)
-    elif _has_values_as_names(frame, guesses):
-        notices = (_no_header(frame), *notices)
+    notices = find_notices(frame, guesses)
     if all(guess.column.role == "id" for guess in guesses.values()):
-        guesses = {name: not_a_key(guess, frame[name]) for name, guess in guesses.items()}
+        guesses = {name: not_a_key(guess) for name, guess in guesses.items()}
     schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)
     return Inference(schema, {name: guess.reason for name, guess in guesses.items()}, left_out, notices)
 

@@ -239,7 +239,7 @@ def _common_beginning(one: str, other: str) -> str:
     return one[:length]
 
 
-def not_a_key(guess: Guess, values: pd.Series) -> Guess:
+def not_a_key(guess: Guess) -> Guess:
     """Return whole numbers for a key that its name does not state: with keys alone, nothing is learned."""
     column = guess.column
     if isinstance(column, Id) and column.pattern == "integer" and key_word_in(column.name) is None:

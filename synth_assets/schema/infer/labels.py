@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_assets.schema.columns import Text
+from synth_assets.schema.columns import Categorical, Text
 from synth_assets.schema.infer.guess import Guess
-from synth_assets.schema.infer.texts import MIN_RUN, counted
+from synth_assets.schema.infer.texts import DIGITS, MIN_RUN, ZERO_LED, Texts, counted
 
 FEW_LABELS = 50
 """Up to so many different strings are labels if there are at most half as many as rows."""
@@ -37,6 +37,14 @@ def are_labels(counts: np.ndarray, rows: int) -> bool:
         return False
     frequent = int(counts[counts >= ROWS_PER_LABEL].sum())
     return rows >= ROWS_PER_LABEL * distinct or frequent >= FREQUENT_SHARE * rows
+
+
+def label_column(texts: Texts) -> Guess:
+    """Return a column of labels, in alphabetical order."""
+    column = Categorical(name=texts.name, categories=tuple(sorted(texts.unique)), nullable=texts.has_empty)
+    has_zeros = texts.bare.str.fullmatch(DIGITS).all() and texts.bare.str.fullmatch(ZERO_LED).any()
+    zeros = ", whose leading zeros are kept" if has_zeros else ""
+    return Guess(column, f"{counted(len(texts.unique), 'label')}{zeros}")
 
 
 def free_text(name: str, values: pd.Series, *, nullable: bool, unique: pd.Series | None = None) -> Guess:

@@ -25,7 +25,21 @@ _UNIT = r"(?<=[0-9])\s?([A-Za-zµ°/]+[²³]?)$"
 _CLOCK = r"(?:-?[0-9]+ days?,? )?-?[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp][Mm])?"
 
 
-def _notice(guess: Guess) -> str:
+def find_notices(frame: pd.DataFrame, guesses: Mapping[str, Guess]) -> tuple[str, ...]:
+    """Return what a person should decide or mend in the source, each as a sentence: of the table, then of columns."""
+    header = _repeated_header(frame)
+    if header is None and _has_values_as_names(frame, guesses):
+        header = _no_header(frame)
+    of_table = [header, _undivided(frame), _total_row(frame, guesses)]
+    of_columns = [*map(_undecided, guesses.values())]
+    of_columns += [_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items()]
+    return tuple(notice for notice in (*of_table, *of_columns) if notice is not None)
+
+
+def _undecided(guess: Guess) -> str | None:
+    """Return a sentence on a column that could be of another type; None if it could not."""
+    if not guess.readings and not guess.instead:
+        return None
     if guess.instead:
         return (
             f"{guess.column.name!r} is taken for a key that repeats: synthetic rows have new keys, which are repeated "

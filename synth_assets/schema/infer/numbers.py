@@ -9,8 +9,11 @@ from pandas.api import types
 from synth_assets.schema.columns import Float, Id, Integer, TableError
 from synth_assets.schema.infer.guess import Guess
 from synth_assets.schema.infer.keys import MAX_SPAN, first_new, key_word_in, pattern_of, why_key
-from synth_assets.schema.infer.texts import SAMPLE, ZERO_LED, counted, said_of_gaps
+from synth_assets.schema.infer.texts import DIGITS, SAMPLE, ZERO_LED, counted, said_of_gaps
 from synth_assets.schema.number_formats import find_format, parse_format
+
+MIN_LONG_DIGITS = 19
+"""Digits of whole numbers that may be too far apart to be learned as numbers."""
 
 _WHOLE = r"[+-]?[0-9]+(?:\.0*)?"
 _CODE_WITH_E = r"[0-9]+E[0-9]+"
@@ -60,8 +63,12 @@ def formatted_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: boo
     return Guess(kind(**common, format=pattern, unit=format_.unit or None), reason)
 
 
-def long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> Guess:
-    """Return a key for whole numbers that are too far apart to be learned as numbers; `kept` are the different ones."""
+def long_numbers(kept: pd.Series, common: dict[str, Any], *, is_unique: bool) -> Guess | None:
+    """Return a key if all different texts are whole numbers that are too far apart to be learned as numbers."""
+    if not kept.str.fullmatch(DIGITS).all() or kept.str.fullmatch(ZERO_LED).any():
+        return None
+    if kept.str.len().max() < MIN_LONG_DIGITS:
+        return None
     numbers = [int(text) for text in kept]
     low, high = min(numbers), max(numbers)
     is_stored = low >= -(2**63) and high < 2**63
