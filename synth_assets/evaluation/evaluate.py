@@ -26,7 +26,7 @@ from synth_assets.evaluation.metrics.utility import (
 )
 from synth_assets.evaluation.metrics.validity import CONSTRAINT_VIOLATIONS
 from synth_assets.evaluation.samples import Samples
-from synth_assets.execution import LOCAL, Execution, LocalExecution
+from synth_assets.execution import LOCAL, Execution
 from synth_assets.execution.processes import cores
 from synth_assets.execution.threads import one_thread
 from synth_assets.schema.constraints import Constraint, check_constraints
@@ -383,8 +383,6 @@ def _started(
     """Start to compute parts of an evaluation: short sets here, long ones where the execution says."""
     where = execution if _is_long(samples) else LOCAL
     calls = [(part,) for part in parts]
-    if isinstance(where, LocalExecution) and where.processes:
-        processes = min(processes, where.processes)
     return where.started(_compute_part, calls, shared=(samples, options), processes=processes)
 
 

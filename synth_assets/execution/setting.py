@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -39,7 +39,15 @@ class Execution(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    is_local: ClassVar[bool] = False
+    """Whether calls are made on this machine, with its files."""
+
     type: str
+
+    @property
+    def local_processes(self) -> int | None:
+        """Number of processes on this machine that the setting states; None if it states none."""
+        return None
 
     @abstractmethod
     def completed(
@@ -85,7 +93,8 @@ class Execution(BaseModel, ABC):
         function, calls, shared
             As in `completed`.
         processes : int
-            Number of processes on this machine; with one, a call is made here when its result is asked for.
+            Number of processes on this machine, if the setting states no smaller one; with one, a call is made here
+            when its result is asked for.
         """
 
     def results(self, function: Callable[..., T], calls: list[tuple[Any, ...]], *, shared: object = None) -> list[T]:
@@ -99,10 +108,17 @@ class Execution(BaseModel, ABC):
 class LocalExecution(Execution):
     """Processes of this machine."""
 
+    is_local: ClassVar[bool] = True
+
     type: Literal["local"] = "local"
     processes: int | None = Field(
         default=None, ge=1, description="Number of processes; by default, as many as the cores and the work allow."
     )
+
+    @property
+    def local_processes(self) -> int | None:
+        """Number of processes, if it is stated."""
+        return self.processes
 
     def completed(
         self,
@@ -125,7 +141,7 @@ class LocalExecution(Execution):
         self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, shared: object = None, processes: int = 1
     ) -> AbstractContextManager[Iterator[T]]:
         """Start calls in processes of this machine."""
-        return started(function, [(shared, *call) for call in calls], processes)
+        return started(function, [(shared, *call) for call in calls], min(processes, self.processes or processes))
 
 
 class RayExecution(Execution):

@@ -11,6 +11,7 @@ CART.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -35,7 +36,6 @@ from synth_assets.synthesizers.language_model.encoders import (
     CategoricalEncoder,
     NumericEncoder,
     RowEncoder,
-    ValueEncoder,
 )
 from synth_assets.synthesizers.language_model.encoders.numeric import find_atoms
 
@@ -94,6 +94,230 @@ class ForestSettings(SynthesizerSettings):
     )
 
 
+@dataclass(frozen=True)
+class _Leaves:
+    """The leaves of a tree that n rows are assigned to: ranges of the train rows, sorted by leaf.
+
+    Parameters
+    ----------
+    order : numpy.ndarray
+        The train rows, sorted by leaf.
+    start, count : numpy.ndarray
+        (n,) the first position in `order` of the leaf of each row, and the number of its train rows.
+    """
+
+    order: np.ndarray
+    start: np.ndarray
+    count: np.ndarray
+
+
+class _Labels:
+    """A column of labels in the forest: a row gets the label of a train row.
+
+    Parameters
+    ----------
+    cells : numpy.ndarray
+        (n,) quantised values of the train rows.
+    """
+
+    def __init__(self, cells: np.ndarray) -> None:
+        self.cells = cells
+        self.shown = _most_frequent(cells, MAX_SHOWN_LABELS)
+        self.has_classes = len(np.unique(cells)) <= MAX_CLASSES
+
+    def target(self, rng: np.random.Generator) -> np.ndarray:
+        """Return what the forest predicts: the labels, (n,), or (n, k) numbers.
+
+        Many labels are random projections of their indicators, of which trees split the variance as they would the Gini
+        impurity of the labels (Joly, Geurts and Wehenkel, *Random Forests with Random Projections of the Output Space
+        for High Dimensional Multi-label Classification*, 2014).
+        """
+        if self.has_classes:
+            return self.cells
+        labels, codes = np.unique(self.cells, return_inverse=True)
+        return rng.standard_normal((len(labels), PROJECTIONS))[codes]
+
+    def features(self, cells: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """Return what the column adds to the features of later ones: indicators of its labels."""
+        del residuals
+        return np.asarray(cells[:, None] == self.shown, np.float32)
+
+    def residuals_of(self, quantised: np.ndarray) -> np.ndarray:
+        """Return 0 for each row: labels have no residuals."""
+        return np.zeros(len(quantised))
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a train row for each of n rows, where no column is before this one, and its residual."""
+        return rng.choice(len(self.cells), n), np.zeros(n)
+
+    def draw_residuals(self, donors: np.ndarray, leaves: _Leaves, rng: np.random.Generator) -> np.ndarray:
+        """Return the residuals of train rows, which were drawn from their leaves."""
+        del leaves, rng
+        return np.zeros(len(donors))
+
+    def generate(
+        self, quantised: np.ndarray, donors: np.ndarray, residuals: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return the labels of the drawn train rows."""
+        del quantised, residuals, rng
+        return np.asarray(self.cells[donors])
+
+
+class _Numbers:
+    """A column of numbers in the forest: a row gets the prediction for it plus the residual of a train row, smoothed.
+
+    Parameters
+    ----------
+    row_encoder : RowEncoder
+        The table's row encoder.
+    encoder : NumericEncoder
+        The encoder of the column.
+    i : int
+        Position of the column.
+    quantised : numpy.ndarray
+        (n, m) quantised train rows.
+    settings : ForestSettings
+        The settings.
+    """
+
+    has_classes: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        row_encoder: RowEncoder,
+        encoder: NumericEncoder,
+        i: int,
+        quantised: np.ndarray,
+        settings: ForestSettings,
+    ) -> None:
+        self.row_encoder, self.encoder, self.i, self.settings = row_encoder, encoder, i, settings
+        self.quantised, self.cells = quantised, quantised[:, i]
+        self.has_digits = _has_digits(encoder, self.cells)
+        self.fill = np.median(self.cells[self.has_digits]) if self.has_digits.any() else 0.0
+        self.residuals = self.residuals_of(quantised)
+
+    def target(self, rng: np.random.Generator) -> np.ndarray:
+        """Return what the forest predicts: residuals, (n,), or (n, k) numbers.
+
+        Missing values and atoms have indicators beside the residuals, in units of their standard deviation.
+        """
+        del rng
+        if self.has_digits.all():
+            return self.residuals
+        present = self.residuals[self.has_digits]
+        center, scale = (present.mean(), present.std() or 1.0) if len(present) else (0.0, 1.0)
+        standardised = np.where(self.has_digits, (self.residuals - center) / scale, 0.0)
+        frequent = _most_frequent(self.cells[~self.has_digits], MAX_INDICATORS)
+        indicators = [self.cells == value for value in frequent]
+        return np.column_stack([standardised, *(each / (each.std() or 1.0) for each in indicators)])
+
+    def features(self, cells: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """Return what the column adds to the features of later ones: its value, its residual, whether it is missing."""
+        parts = [np.where(cells == MISSING, self.fill, cells)]
+        if self.encoder.predictor:
+            parts.append(residuals)
+        if self.encoder.has_missing:
+            parts.append(cells == MISSING)
+        return np.column_stack(parts).astype(np.float32)
+
+    def residuals_of(self, quantised: np.ndarray) -> np.ndarray:
+        """Return what the predictor leaves of (n, m) quantised rows; 0 of a missing value."""
+        cells = quantised[:, self.i]
+        is_missing = cells == MISSING
+        return np.where(is_missing, 0.0, np.where(is_missing, 0, cells) - self.encoder.predictions(quantised))
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a train row for each of n rows, where no column is before this one, and its residual, smoothed."""
+        donors = rng.choice(len(self.residuals), n)
+        ordered = np.sort(self.residuals[self.has_digits])
+        # The values of a column of few, which has no further digits, are shared by many rows.
+        is_smooth = not (self.encoder.listed or self.encoder.is_sparse or not self.encoder.radices)
+        if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
+            return donors, self.residuals[donors]
+        # Between every few values the distribution function is linear: values that more rows share stay.
+        ranks = np.linspace(0, len(ordered) - 1, len(ordered) // self.settings.min_samples_leaf + 2).round()
+        drawn = np.interp(rng.uniform(0, len(ordered) - 1, n), ranks, ordered[ranks.astype(np.int64)])
+        return donors, drawn
+
+    def draw_residuals(self, donors: np.ndarray, leaves: _Leaves, rng: np.random.Generator) -> np.ndarray:
+        """Return the residuals of train rows, which were drawn from their leaves, smoothed within these."""
+        drawn, bandwidth = self.residuals[donors], self.settings.kernel_bandwidth
+        if not bandwidth:
+            return np.asarray(drawn)
+        order, start, end = leaves.order, leaves.start, leaves.start + leaves.count
+        has_digits = self.has_digits[order]
+        candidates = np.where(has_digits, self.residuals[order], 0.0)
+        n, sums, squares = (
+            np.concatenate([[0.0], np.cumsum(each)]) for each in (has_digits, candidates, candidates**2)
+        )
+        smoothed = np.maximum(n[end] - n[start], 1.0)
+        mean = (sums[end] - sums[start]) / smoothed
+        std = np.sqrt(np.maximum((squares[end] - squares[start]) / smoothed - mean**2, 0.0))
+        noise = bandwidth * std * rng.standard_normal(len(donors))
+        return np.asarray(mean + (drawn - mean) * np.sqrt(1 - bandwidth**2) + noise)
+
+    def generate(
+        self, quantised: np.ndarray, donors: np.ndarray, residuals: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return the numbers of (n, m) quantised rows, of which the columns before are known, on the grid."""
+        encoder = self.encoder
+        offsets = encoder.offsets(quantised)
+        codes = np.rint((encoder.predictions(quantised) + residuals - offsets) / encoder.grid_step).astype(np.int64)
+        codes = self._with_digit_preference(codes, rng)
+        # A value beyond the bounds of the train rows becomes the nearest one within them.
+        least, greatest = -((offsets - encoder.low) // encoder.grid_step), (encoder.high - offsets) // encoder.grid_step
+        cells = np.clip(codes, least, greatest) * encoder.grid_step + offsets
+        # A missing value, one that many rows share, and one of a list is the donor's; any is, where nothing is
+        # added to it.
+        is_copied = encoder.listed or (not self.settings.kernel_bandwidth and encoder.predictor is None)
+        is_kept = ~self.has_digits[donors] | bool(is_copied)
+        cells[is_kept] = self.cells[donors[is_kept]]
+        return cells if encoder.listed else self._in_order(cells, quantised, donors)
+
+    def _with_digit_preference(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""
+        encoder = self.encoder
+        if not (encoder.radices and self.has_digits.any()):
+            return codes
+        if not (self.settings.kernel_bandwidth or encoder.predictor):
+            return codes
+        if encoder.predictor and encoder.prediction_step % (encoder.radices[-1] * encoder.grid_step):
+            return codes  # the last digits are no digits of the value
+        period = encoder.radices[-1]
+        present = self.quantised[self.has_digits]
+        digits = (present[:, self.i] - encoder.offsets(present)) // encoder.grid_step % period
+        shares = np.bincount(digits, minlength=period) / len(digits)
+        if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < MIN_DIGIT_PREFERENCE:
+            return codes
+        drawn = rng.choice(digits, len(codes))
+        resampled: np.ndarray = codes + (drawn - codes + period // 2) % period - period // 2
+        return resampled
+
+    def _in_order(self, cells: np.ndarray, quantised: np.ndarray, donors: np.ndarray) -> np.ndarray:
+        """Reflect numbers that break the order with an earlier column; cells that are equal in the donor stay equal.
+
+        Reflection at a bound keeps a smoothed distribution (Silverman, 1986, section 2.10); clipping would add rows in
+        which both are equal.
+        """
+        i, low, step = self.i, self.encoder.low, self.encoder.grid_step
+        for first, second in self.row_encoder.not_before:
+            other = first if second == i else second
+            if i not in (first, second) or other > i:
+                continue
+            present = np.flatnonzero((cells != MISSING) & (quantised[:, other] != MISSING))
+            known = [quantised[present, other], self.quantised[donors[present], other]]
+            bounds, donated = (self.row_encoder.in_unit_of(other, i, each, latest=other == second) for each in known)
+            gaps = cells[present] - bounds
+            gaps[self.cells[donors[present]] == donated] = 0
+            gaps = np.abs(gaps) if second == i else -np.abs(gaps)
+            least = low + (bounds - low + step - 1) // step * step
+            most = low + (bounds - low) // step * step
+            reflected = low + (bounds + gaps - low) // step * step
+            reflected = np.maximum(reflected, least) if second == i else np.minimum(reflected, most)
+            cells[present] = np.clip(reflected, low, self.encoder.high)
+        return cells
+
+
 class SequentialForest:
     """A forest of every column, fitted to quantised rows.
 
@@ -110,99 +334,61 @@ class SequentialForest:
     """
 
     def __init__(self, row_encoder: RowEncoder, quantised: np.ndarray, settings: ForestSettings, *, seed: int) -> None:
-        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
         self.row_encoder, self.quantised, self.settings = row_encoder, quantised, settings
-        columns = row_encoder.columns
-        self.has_digits = np.column_stack([_has_digits(column, quantised[:, i]) for i, column in enumerate(columns)])
-        self.fills = np.array(
-            [np.median(quantised[has, i]) if (has := self.has_digits[:, i]).any() else 0.0 for i in range(len(columns))]
-        )
-        self.residuals = self._residuals(quantised)
-        self.shown = [_most_frequent(quantised[:, i], MAX_SHOWN_LABELS) for i in range(len(columns))]
+        self.columns = [
+            _Labels(quantised[:, i])
+            if isinstance(encoder, CategoricalEncoder)
+            else _Numbers(row_encoder, encoder, i, quantised, settings)
+            for i, encoder in enumerate(row_encoder.columns)
+        ]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         self.selected: list[Mapping[int, np.ndarray | slice]] = [{}]
-        of_columns = [self._features_of(0, quantised, self.residuals)]
-        for i, column in enumerate(columns[1:], start=1):
-            features = np.hstack(of_columns)
-            of_columns.append(self._features_of(i, quantised, self.residuals))
-            target = self._target(i, np.random.default_rng(seed))
-            is_class = target.ndim == 1 and isinstance(column, CategoricalEncoder)
+        of_columns = [
+            column.features(quantised[:, i], column.residuals_of(quantised)) for i, column in enumerate(self.columns)
+        ]
+        for i, column in enumerate(self.columns[1:], start=1):
+            features = np.hstack(of_columns[:i])
+            target = column.target(np.random.default_rng(seed))
             self.selected.append(dict.fromkeys(range(i), slice(None)))
             if i > MANY_COLUMNS or features.shape[1] > MAX_FEATURES:
-                outputs = target[:, None] == np.unique(target) if is_class else target.reshape(len(target), -1)
+                outputs = (
+                    target[:, None] == np.unique(target) if column.has_classes else target.reshape(len(target), -1)
+                )
                 n_selected = FEW_FEATURES if i > MANY_COLUMNS else MAX_SPLIT_FEATURES
                 selected = most_associated(features, outputs, n_selected)
                 self.selected[i] = _by_column(selected, [each.shape[1] for each in of_columns[:i]])
                 features = features[:, selected]
-            forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
-                settings.n_estimators,
-                min_samples_leaf=min(settings.min_samples_leaf, len(quantised)),
-                max_features=min(settings.max_features, MAX_SPLIT_FEATURES / max(features.shape[1], 1)),
-                bootstrap=settings.n_estimators > 1,
-                max_samples=min(settings.max_samples or len(quantised), len(quantised))
-                if settings.n_estimators > 1
-                else None,
-                random_state=seed,
-                n_jobs=cores(),
-            )
-            forest.fit(features, target)
-            leaves = forest.apply(features)
-            # NumPy sorts integers of 16 bits by radix.
-            self.forests.append((forest, leaves.astype(np.uint16) if leaves.max() < 1 << 16 else leaves))
+            self.forests.append(self._fitted(features, target, is_class=column.has_classes, seed=seed))
+
+    def _fitted(self, features: np.ndarray, target: np.ndarray, *, is_class: bool, seed: int) -> tuple[Any, np.ndarray]:
+        """Return a forest of a column, and the leaves of the train rows in its trees."""
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        settings, n = self.settings, len(target)
+        forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
+            settings.n_estimators,
+            min_samples_leaf=min(settings.min_samples_leaf, n),
+            max_features=min(settings.max_features, MAX_SPLIT_FEATURES / max(features.shape[1], 1)),
+            bootstrap=settings.n_estimators > 1,
+            max_samples=min(settings.max_samples or n, n) if settings.n_estimators > 1 else None,
+            random_state=seed,
+            n_jobs=cores(),
+        )
+        forest.fit(features, target)
+        leaves = forest.apply(features)
+        # NumPy sorts integers of 16 bits by radix.
+        return forest, leaves.astype(np.uint16) if leaves.max() < 1 << 16 else leaves
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate n quantised rows, (n, m), within the bounds of the train rows and on their grid."""
         rng = np.random.default_rng(seed)
-        quantised = np.zeros((n, len(self.row_encoder.columns)), np.int64)
+        quantised = np.zeros((n, len(self.columns)), np.int64)
         residuals = np.zeros(quantised.shape)
-        for i, column in enumerate(self.row_encoder.columns):
-            predictions = column.predictions(quantised)
+        for i, column in enumerate(self.columns):
             donors, drawn = self._draw(i, self._features(quantised, residuals, i), rng)
-            if isinstance(column, CategoricalEncoder):
-                quantised[:, i] = self.quantised[donors, i]
-                residuals[:, i] = self.residuals[donors, i]
-                continue
-            values = predictions + drawn
-            offsets = column.offsets(quantised)
-            codes = np.rint((values - offsets) / column.grid_step).astype(np.int64)
-            codes = self._with_digit_preference(i, codes, rng)
-            # A value beyond the bounds of the train rows becomes the nearest one within them.
-            least, greatest = -((offsets - column.low) // column.grid_step), (column.high - offsets) // column.grid_step
-            quantised[:, i] = np.clip(codes, least, greatest) * column.grid_step + offsets
-            # A missing value, one that many rows share, and one of a list is the donor's; any is, where nothing is
-            # added to it.
-            is_copied = column.listed or (not self.settings.kernel_bandwidth and column.predictor is None)
-            is_kept = ~self.has_digits[donors, i] | bool(is_copied)
-            quantised[is_kept, i] = self.quantised[donors[is_kept], i]
-            if not column.listed:
-                self._put_in_order(i, column, quantised, donors)
-            is_missing = quantised[:, i] == MISSING
-            residuals[:, i] = np.where(is_missing, 0.0, np.where(is_missing, 0, quantised[:, i]) - predictions)
+            quantised[:, i] = column.generate(quantised, donors, drawn, rng)
+            residuals[:, i] = column.residuals_of(quantised)
         return quantised
-
-    def _put_in_order(self, i: int, column: NumericEncoder, quantised: np.ndarray, donors: np.ndarray) -> None:
-        """Reflect numbers of a column that break its order with an earlier column; cells equal in the donor stay equal.
-
-        Reflection at a bound keeps a smoothed distribution (Silverman, 1986, section 2.10); clipping would add rows in
-        which both are equal.
-        """
-        for first, second in self.row_encoder.not_before:
-            other = first if second == i else second
-            if i not in (first, second) or other > i:
-                continue
-            present = np.flatnonzero((quantised[:, i] != MISSING) & (quantised[:, other] != MISSING))
-            known = [quantised[present, other], self.quantised[donors[present], other]]
-            bounds, donated = (self.row_encoder.in_unit_of(other, i, each, latest=other == second) for each in known)
-            cells = quantised[present, i]
-            gaps = cells - bounds
-            gaps[self.quantised[donors[present], i] == donated] = 0
-            gaps = np.abs(gaps) if second == i else -np.abs(gaps)
-            least = column.low + (bounds - column.low + column.grid_step - 1) // column.grid_step * column.grid_step
-            most = column.low + (bounds - column.low) // column.grid_step * column.grid_step
-            cells = column.low + (bounds + gaps - column.low) // column.grid_step * column.grid_step
-            cells = np.maximum(cells, least) if second == i else np.minimum(cells, most)
-            quantised[present, i] = np.clip(cells, column.low, column.high)
 
     def resample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate n quantised rows, (n, m), and correct their distribution by an estimated density ratio.
@@ -219,72 +405,18 @@ class SequentialForest:
         resampled: np.ndarray = rows[np.searchsorted(np.cumsum(ratio / ratio.sum()), quantiles).clip(max=n - 1)]
         return resampled
 
-    def _residuals(self, quantised: np.ndarray) -> np.ndarray:
-        """Return what the predictors leave of quantised rows, (n, m); 0 of a missing value."""
-        return np.column_stack(
-            [
-                np.where(cells == MISSING, 0.0, np.where(cells == MISSING, 0, cells) - column.predictions(quantised))
-                for column, cells in zip(self.row_encoder.columns, quantised.T, strict=True)
-            ]
-        )
-
-    def _target(self, i: int, rng: np.random.Generator) -> np.ndarray:
-        """Return what a column's forest predicts: labels, (n), or numbers, (n) or (n, k).
-
-        Many labels are random projections of their indicators, of which trees split the variance as they would the Gini
-        impurity of the labels (Joly, Geurts and Wehenkel, *Random Forests with Random Projections of the Output Space
-        for High Dimensional Multi-label Classification*, 2014). Missing values and atoms have indicators beside the
-        numbers, in units of their standard deviation.
-        """
-        column, cells = self.row_encoder.columns[i], self.quantised[:, i]
-        if isinstance(column, CategoricalEncoder):
-            labels, codes = np.unique(cells, return_inverse=True)
-            if len(labels) <= MAX_CLASSES:
-                return cells
-            return rng.standard_normal((len(labels), PROJECTIONS))[codes]
-        has_digits, residuals = self.has_digits[:, i], self.residuals[:, i]
-        if has_digits.all():
-            return residuals
-        present = residuals[has_digits]
-        center, scale = (present.mean(), present.std() or 1.0) if len(present) else (0.0, 1.0)
-        standardised = np.where(has_digits, (residuals - center) / scale, 0.0)
-        indicators = [cells == value for value in _most_frequent(cells[~has_digits], MAX_INDICATORS)]
-        return np.column_stack([standardised, *(each / (each.std() or 1.0) for each in indicators)])
-
     def _features(self, quantised: np.ndarray, residuals: np.ndarray, i: int) -> np.ndarray:
         """Return the features of a column's forest: the selected ones of the columns before it."""
-        parts = [self._features_of(j, quantised, residuals)[:, own] for j, own in self.selected[i].items()]
+        parts = [
+            self.columns[j].features(quantised[:, j], residuals[:, j])[:, own] for j, own in self.selected[i].items()
+        ]
         return np.hstack(parts or [np.zeros((len(quantised), 0), np.float32)])
-
-    def _features_of(self, j: int, quantised: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-        """Return what a column adds to the features of later ones: its labels, or its value and its residual."""
-        column, cells = self.row_encoder.columns[j], quantised[:, j]
-        if isinstance(column, CategoricalEncoder):
-            return np.asarray(cells[:, None] == self.shown[j], np.float32)
-        parts = [np.where(cells == MISSING, self.fills[j], cells)]
-        if column.predictor:
-            parts.append(residuals[:, j])
-        if column.has_missing:
-            parts.append(cells == MISSING)
-        return np.column_stack(parts).astype(np.float32)
 
     def _draw(self, i: int, features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a train row for each row, given the features of a column's forest, and its residual, smoothed."""
-        column, residuals = self.row_encoder.columns[i], self.residuals[:, i]
-        fitted = self.forests[i]
+        column, fitted = self.columns[i], self.forests[i]
         if fitted is None:
-            donors = rng.choice(len(residuals), len(features))
-            ordered = np.sort(residuals[self.has_digits[:, i]])
-            # The values of a column of few, which has no further digits, are shared by many rows.
-            is_smooth = isinstance(column, NumericEncoder) and not (
-                column.listed or column.is_sparse or not column.radices
-            )
-            if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
-                return donors, residuals[donors]
-            # Between every few values the distribution function is linear: values that more rows share stay.
-            ranks = np.linspace(0, len(ordered) - 1, len(ordered) // self.settings.min_samples_leaf + 2).round()
-            drawn = np.interp(rng.uniform(0, len(ordered) - 1, len(donors)), ranks, ordered[ranks.astype(np.int64)])
-            return donors, drawn
+            return column.draw(len(features), rng)
         forest, train_leaves = fitted
         tree_index = rng.integers(0, len(forest.estimators_), len(features))
         donors, drawn = np.empty(len(features), np.int64), np.empty(len(features))
@@ -295,41 +427,9 @@ class SequentialForest:
             sorted_leaves = train_leaves[order, t]
             start = np.searchsorted(sorted_leaves, leaves, "left")
             count = np.searchsorted(sorted_leaves, leaves, "right") - start
-            chosen = order[start + (rng.random(len(rows)) * count).astype(np.int64)]
-            draws = residuals[chosen]
-            bandwidth = self.settings.kernel_bandwidth
-            if isinstance(column, NumericEncoder) and bandwidth:
-                has_digits = self.has_digits[order, i]
-                candidates = np.where(has_digits, residuals[order], 0.0)
-                n, sums, squares = (
-                    np.concatenate([[0.0], np.cumsum(each)]) for each in (has_digits, candidates, candidates**2)
-                )
-                smoothed = np.maximum(n[start + count] - n[start], 1.0)
-                mean = (sums[start + count] - sums[start]) / smoothed
-                std = np.sqrt(np.maximum((squares[start + count] - squares[start]) / smoothed - mean**2, 0.0))
-                noise = bandwidth * std * rng.standard_normal(len(rows))
-                draws = mean + (draws - mean) * np.sqrt(1 - bandwidth**2) + noise
-            donors[rows], drawn[rows] = chosen, draws
+            donors[rows] = order[start + (rng.random(len(rows)) * count).astype(np.int64)]
+            drawn[rows] = column.draw_residuals(donors[rows], _Leaves(order, start, count), rng)
         return donors, drawn
-
-    def _with_digit_preference(self, i: int, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Resample the last two digits from the train rows, where these prefer some digits and smoothing hid it."""
-        column = self.row_encoder.columns[i]
-        if not (isinstance(column, NumericEncoder) and column.radices and self.has_digits[:, i].any()):
-            return codes
-        if not (self.settings.kernel_bandwidth or column.predictor):
-            return codes
-        if column.predictor and column.prediction_step % (column.radices[-1] * column.grid_step):
-            return codes  # the last digits are no digits of the value
-        period = column.radices[-1]
-        present = self.quantised[self.has_digits[:, i]]
-        digits = (present[:, i] - column.offsets(present)) // column.grid_step % period
-        shares = np.bincount(digits, minlength=period) / len(digits)
-        if np.log(period) + (shares * np.log(np.where(shares > 0, shares, 1.0))).sum() < MIN_DIGIT_PREFERENCE:
-            return codes
-        drawn = rng.choice(digits, len(codes))
-        resampled: np.ndarray = codes + (drawn - codes + period // 2) % period - period // 2
-        return resampled
 
 
 def most_associated(features: np.ndarray, outputs: np.ndarray, n: int) -> np.ndarray:
@@ -357,10 +457,8 @@ def _by_column(selected: np.ndarray, widths: Sequence[int]) -> dict[int, np.ndar
     return {int(j): selected[columns == j] - starts[j] for j in np.unique(columns)}
 
 
-def _has_digits(column: ValueEncoder, cells: np.ndarray) -> np.ndarray:
+def _has_digits(column: NumericEncoder, cells: np.ndarray) -> np.ndarray:
     """Return which train values are smoothed: numbers that are no atoms, of columns of few values either."""
-    if not isinstance(column, NumericEncoder):
-        return np.ones(len(cells), bool)
     has_digits = column.has_digits(cells)
     if not column.atoms and has_digits.any():
         has_digits &= ~np.isin(cells, find_atoms(cells[has_digits], column.grid_step))

@@ -21,7 +21,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synth_assets.errors import ModelError
-from synth_assets.execution import LOCAL, Completed, Execution, LocalExecution
+from synth_assets.execution import LOCAL, Completed, Execution
 from synth_assets.execution.processes import cores
 from synth_assets.schema.columns import Datetime
 from synth_assets.schema.table import TableSchema, content_hash
@@ -224,7 +224,7 @@ def write_sample(
         raise ModelError(f"n is {n}; expected at least 1 row.")
     if n > MAX_ROWS:
         raise ModelError(f"n is {n}; expected at most {MAX_ROWS:,} rows. Write several samples with different seeds.")
-    if synthesizer.draws_in_sequence and not isinstance(execution, LocalExecution):
+    if synthesizer.draws_in_sequence and not execution.is_local:
         raise ModelError(
             f"the {synthesizer.name} synthesizer draws its rows one after the other, so that no other machine can help "
             "it. Use execution `local`, or 'language_model', which does not."

@@ -11,6 +11,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import evaluate as evaluation
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES
 from synth_assets.evaluation.samples import Samples
+from synth_assets.execution import LocalExecution
 from synth_assets.execution.processes import in_turn, started, together
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.evaluation.test_metrics import LEGS, rows, schema
@@ -39,6 +40,16 @@ def test_an_error_of_a_child_is_raised_where_its_result_is_asked_for() -> None:
         assert next(results) == (3, 1)
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+def test_the_setting_limits_the_processes_that_are_started() -> None:
+    with LocalExecution(processes=1).started(_pid, [()], processes=2) as results:
+        assert next(results) == os.getpid()
+
+
+def _pid(shared: object) -> int:
+    del shared
+    return os.getpid()
 
 
 def test_a_child_that_dies_is_named() -> None:

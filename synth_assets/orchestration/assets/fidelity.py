@@ -30,6 +30,8 @@ NAME, PLOTS = "fidelity", "fidelity_plots"
 COLUMNS = "columns"
 """Key of the provenance of the figures: what the report says of each column."""
 
+_SAMPLE_AND_SPLIT = (sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME)
+
 
 def build(
     table: Table, constraints: Sequence[Constraint], *, execution: Execution = LOCAL
@@ -50,7 +52,11 @@ def build(
     list
         The two assets.
     """
-    sample_and_split = (sample_asset.NAME, raw_asset.NAME, encoded_split_asset.NAME)
+    return [_fidelity(table, constraints, execution), _plots(table)]
+
+
+def _fidelity(table: Table, constraints: Sequence[Constraint], execution: Execution) -> dg.AssetsDefinition:
+    """Build the asset of the metrics."""
 
     @table.asset(
         NAME,
@@ -58,7 +64,7 @@ def build(
         kinds={"python", "scikitlearn", "duckdb"},
         columns=result_columns(),
         of_sample=True,
-        inputs=sample_and_split,
+        inputs=_SAMPLE_AND_SPLIT,
         description=(
             "Similarity of the sample to holdout rows by columns, by pairs and to classifiers, and validity of its "
             "rows, each with its reference from real rows."
@@ -84,12 +90,18 @@ def build(
             **{NOT_COMPUTED: found.attrs[NOT_COMPUTED]},
         )
 
+    return fidelity
+
+
+def _plots(table: Table) -> dg.AssetsDefinition:
+    """Build the asset of the figures."""
+
     @table.asset(
         PLOTS,
         code_version="4",
         kinds={"python", "matplotlib"},
         of_sample=True,
-        inputs=(*sample_and_split, NAME),
+        inputs=(*_SAMPLE_AND_SPLIT, NAME),
         description="Densities, correlations, and the pairs by which synthetic rows are detected.",
     )
     def fidelity_plots(
@@ -131,4 +143,4 @@ def build(
             )
         return dg.MaterializeResult(metadata=metadata)
 
-    return [fidelity, fidelity_plots]
+    return fidelity_plots

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.evaluate import LIBRARIES, NOT_COMPUTED
-from synth_assets.evaluation.gates import Gate, evaluate_gates, is_publishable, verdict_table
+from synth_assets.evaluation.gates import Gate, Verdict, evaluate_gates, is_publishable, verdict_table
 from synth_assets.evaluation.metrics.base import NotComputed
 from synth_assets.evaluation.metrics.utility import NO_SCORE, NO_TARGET, utility_results
 from synth_assets.evaluation.report import ColumnRow, Origin, Utility, report_html
@@ -27,6 +27,9 @@ from synth_assets.storage.files import atomic_write
 from synth_assets.storage.paths import DataPaths
 from synth_assets.storage.warehouse import RESAMPLE_DATE, Warehouse
 from synth_assets.synthesizers.model_store import ModelStore
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "report"
 
@@ -58,7 +61,6 @@ def build(
     list
         The asset, and its checks.
     """
-    key = table.key(NAME)
     inputs = tuple(
         module.NAME
         for module in (fidelity_asset, privacy_asset, comparison_asset)
@@ -84,40 +86,29 @@ def build(
         warehouse: dg.ResourceParam[Warehouse],
         **tables: pd.DataFrame,
     ) -> dg.MaterializeResult[pd.DataFrame]:
-        from synth_assets.evaluation import figures
-
         day, model_version = context.partition_key, str(tables[fidelity_asset.NAME]["model_version"].iloc[0])
         results = _results(tables)
         verdicts = evaluate_gates(gates.values(), results)
         frame = verdict_table(verdicts).assign(model_version=model_version)
-        plots, page = paths.plots(table.name, day), paths.report(table.name, day)
+        page = paths.report(table.name, day)
         with as_dagster_failure():
-            store = ModelStore(paths.models(table.name))
-            origin = _origin(table, warehouse, store, day, model_version)
-            title = table.sample_title(day, model_version)
-            findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
-            drawn = {"metrics": figures.metric_dots(findings, title=title, source=origin.source)}
+            origin = _origin(table, warehouse, ModelStore(paths.models(table.name)), day, model_version)
             history = _history(table, warehouse, inputs, gates, day)
-            if history[RESAMPLE_DATE].nunique() > 1:
-                title = f"{table.name}, samples up to {day}"
-                drawn["history"] = figures.metric_history(history, title=title, source=origin.source)
+            drawn = _figures(table, day, verdicts, history, origin)
+            plots = paths.plots(table.name, day)
             shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
-            utility = None
-            if comparison_asset.NAME in tables:
-                details = warehouse.latest_details(table.name, comparison_asset.NAME, resample_date=day)
-                utility = Utility(
-                    tables[comparison_asset.NAME], verdict=_fact(details, "verdict", "{}"), unit=table.target_unit
-                )
             stored = warehouse.latest_details(table.name, fidelity_asset.PLOTS, resample_date=day)
-            compared = (comparison_asset.NAME,) if utility else ()
-            distances = (privacy_asset.FIGURE,) if table.schema.compared else ()
+            compared = tables.get(comparison_asset.NAME)
+            pictures = [*drawn, *stored["figures"]]
+            pictures += [privacy_asset.FIGURE] if table.schema.compared else []
+            pictures += [comparison_asset.NAME] if compared is not None else []
             html = report_html(
                 origin,
                 verdicts,
                 results,
                 constraints=constraints,
-                utility=utility,
-                pictures=_pictures(table, plots, (*drawn, *stored["figures"], *distances, *compared)),
+                utility=None if compared is None else _utility(table, warehouse, compared, day),
+                pictures=_pictures(table, plots, pictures),
                 columns=[ColumnRow(**each) for each in stored.get(fidelity_asset.COLUMNS, ())],
                 not_computed=_not_computed(table, warehouse, day, results),
             )
@@ -132,6 +123,12 @@ def build(
             **{name: value for each in shown for name, value in each.items()},
         )
 
+    return [report, _checks(table, gates)]
+
+
+def _checks(table: Table, gates: Mapping[str, Gate]) -> dg.AssetChecksDefinition:
+    """Build the checks of the asset, one a gate."""
+    key = table.key(NAME)
     specs = [
         dg.AssetCheckSpec(
             name, asset=key, blocking=gate.blocking, description=gate.description, partitions_def=table.partitions
@@ -157,7 +154,7 @@ def build(
                 description=str(verdict["message"]),
             )
 
-    return [report, checks]
+    return checks
 
 
 def _results(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -167,6 +164,27 @@ def _results(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         **{name: frame for name, frame in tables.items() if name != comparison_asset.NAME},
         **({} if compared is None else {"utility": utility_results(compared)}),
     }
+
+
+def _figures(
+    table: Table, day: str, verdicts: Sequence[Verdict], history: pd.DataFrame, origin: Origin
+) -> dict[str, "Figure"]:
+    """Draw the findings on a sample and, if there are earlier ones, on all samples up to it."""
+    from synth_assets.evaluation import figures
+
+    findings = pd.concat([verdict.findings for verdict in verdicts], ignore_index=True)
+    title = table.sample_title(day, str(origin.model_version))
+    drawn = {"metrics": figures.metric_dots(findings, title=title, source=origin.source)}
+    if history[RESAMPLE_DATE].nunique() > 1:
+        title = f"{table.name}, samples up to {day}"
+        drawn["history"] = figures.metric_history(history, title=title, source=origin.source)
+    return drawn
+
+
+def _utility(table: Table, warehouse: Warehouse, compared: pd.DataFrame, day: str) -> Utility:
+    """Return what models learn from a sample, with its verdict from the provenance."""
+    details = warehouse.latest_details(table.name, comparison_asset.NAME, resample_date=day)
+    return Utility(compared, verdict=_fact(details, "verdict", "{}"), unit=table.target_unit)
 
 
 def _not_computed(

@@ -12,7 +12,7 @@ import dagster as dg
 import pandas as pd
 
 from synth_assets.errors import ForeseenError
-from synth_assets.execution import LOCAL, Execution, LocalExecution
+from synth_assets.execution import LOCAL, Execution
 from synth_assets.orchestration.assets import fine_tuned_model as model_asset
 from synth_assets.orchestration.assets import raw as raw_asset
 from synth_assets.orchestration.assets.common import (
@@ -128,14 +128,12 @@ def build(
                 "first_key": first_key(table, context.partition_key, settings.n_samples, drawn=wanted.n_samples),
             }
             rows: pd.DataFrame | Parts
-            is_local = isinstance(execution, LocalExecution)
-            if wanted.n_samples > (LARGE_SAMPLE_ROWS if is_local else SHARD_ROWS):
+            if wanted.n_samples > (LARGE_SAMPLE_ROWS if execution.is_local else SHARD_ROWS):
                 of_day = paths.samples(table.name, context.partition_key)
                 rows = draw_parts(synthesizer, version, wanted.n_samples, arguments, of_day, paths, execution)
                 shown = rows.head(paths.root)
             else:
-                processes = execution.processes if isinstance(execution, LocalExecution) else None
-                drawn = synthesizer.sample(wanted.n_samples, processes=processes, **arguments)
+                drawn = synthesizer.sample(wanted.n_samples, processes=execution.local_processes, **arguments)
                 rows = shown = drawn.assign(sample_id=range(len(drawn)), model_version=version)
         seconds = time.monotonic() - started
         return result(
@@ -191,7 +189,7 @@ def draw_parts(
     )
     of_sample = folder / hashlib.sha256(stated.encode()).hexdigest()[:16]
     below = of_sample.relative_to(paths.root)
-    if paths.storage is None or isinstance(execution, LocalExecution):
+    if paths.storage is None or execution.is_local:
         manifest = synthesizer.sample_to(of_sample, n, execution=execution, **arguments)
     else:
         store, objects = ObjectStore(paths.storage), below.as_posix()

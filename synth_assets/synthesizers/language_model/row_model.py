@@ -180,53 +180,58 @@ class RowModel:
             If a row cannot be encoded, or is longer than the model's context.
         """
         settings = settings.resolved()
+        self._refuse_long_rows()
+        for column in self.row_encoder.columns:
+            if not isinstance(column, CategoricalEncoder) and column.grid.rounded_share > 0:
+                share = f"{column.grid.rounded_share:.2%} of the values"
+                log(f"{column.name}: {share} are rounded to {column.grid.resolution}")
+        trained, validation = _split(self.row_encoder.quantise(rows), settings.validation_fraction, seed)
+        stages = self._stages(trained, settings, seed=seed, log=log)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) if checkpoints is None else checkpoints
+            checkpoint = latest_checkpoint(folder, log)
+            losses = self._train(stages, self._batch(validation), settings, seed=seed, checkpoints_dir=folder, log=log)
+        return losses, 0 if checkpoint is None else step_of(checkpoint)
+
+    def _refuse_long_rows(self) -> None:
+        """Raise a `ModelError` if a row may be longer than the model's context."""
         context = getattr(self.model.config, "max_position_embeddings", None)  # some architectures have no limit
         if context is not None and self.trie.max_length > context:
             raise ModelError(
                 f"a row takes up to {self.trie.max_length} tokens and the base has room for {context}; choose another "
                 "base, leave columns out, or lower the max_length of a column of text."
             )
-        for column in self.row_encoder.columns:
-            if not isinstance(column, CategoricalEncoder) and column.grid.rounded_share > 0:
-                share = f"{column.grid.rounded_share:.2%} of the values"
-                log(f"{column.name}: {share} are rounded to {column.grid.resolution}")
-        trained, validation = _held_back(self.row_encoder.quantise(rows), settings, seed)
-        stages = []
+
+    def _stages(self, trained: np.ndarray, settings: LanguageModelSettings, *, seed: int, log: Log) -> list[Stage]:
+        """Return the stages of the training on quantised train rows: the pretraining, if any, and the fine-tuning."""
         muon = settings.base == SCRATCH and not settings.lora
-        n_pretrain = self._pretrain_rows(settings.pretrain.rows, len(trained))
-        if n_pretrain:
-            stages.append(
-                Stage(
-                    name="pretrain",
-                    rows=self._generated(trained, n_pretrain, settings.pretrain.forest, seed, log),
-                    epochs=settings.pretrain.epochs,
-                    learning_rate=cast(float, settings.pretrain.learning_rate),
-                    batch_size=PRETRAIN_BATCH_SIZE,
-                    patience=settings.patience,
-                    ema_decay=PRETRAIN_EMA_DECAY,
-                    muon=muon,
-                )
-            )
         batch_size, learning_rate = MANY_ROWS_STEP if len(trained) >= MANY_ROWS else FEW_ROWS_STEP
         if settings.base != SCRATCH:
             batch_size = BATCH if len(trained) >= FEW_ROWS else FEW_ROWS_BATCH
-        stages.append(
-            Stage(
-                name="finetune",
-                rows=self._batch(trained),
-                epochs=settings.epochs,
-                learning_rate=settings.learning_rate or learning_rate,
-                batch_size=settings.batch_size or batch_size,
-                patience=settings.patience,
-                ema_decay=settings.ema_decay,
-                muon=muon,
-            )
+        finetune = Stage(
+            name="finetune",
+            rows=self._batch(trained),
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate or learning_rate,
+            batch_size=settings.batch_size or batch_size,
+            patience=settings.patience,
+            ema_decay=settings.ema_decay,
+            muon=muon,
         )
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) if checkpoints is None else checkpoints
-            checkpoint = latest_checkpoint(folder, log)
-            losses = self._train(stages, self._batch(validation), settings, seed=seed, checkpoints_dir=folder, log=log)
-        return losses, 0 if checkpoint is None else step_of(checkpoint)
+        n_pretrain = self._pretrain_rows(settings.pretrain.rows, len(trained))
+        if not n_pretrain:
+            return [finetune]
+        pretrain = Stage(
+            name="pretrain",
+            rows=self._generated(trained, n_pretrain, settings.pretrain.forest, seed, log),
+            epochs=settings.pretrain.epochs,
+            learning_rate=cast(float, settings.pretrain.learning_rate),
+            batch_size=PRETRAIN_BATCH_SIZE,
+            patience=settings.patience,
+            ema_decay=PRETRAIN_EMA_DECAY,
+            muon=muon,
+        )
+        return [pretrain, finetune]
 
     def fit_rejection(
         self, rows: pd.DataFrame, settings: LanguageModelSettings, *, seed: int, batch_rows: int, log: Log
@@ -240,7 +245,7 @@ class RowModel:
         batch_rows : int
             Rows generated in parallel.
         """
-        trained, validation = _held_back(self.row_encoder.quantise(rows), settings, seed)
+        trained, validation = _split(self.row_encoder.quantise(rows), settings.validation_fraction, seed)
         if not self.row_encoder.columns or len(validation) < MIN_HELD_BACK:
             return
         started = time.monotonic()
@@ -574,12 +579,12 @@ class RowModel:
         return completed, is_possible
 
 
-def _held_back(quantised: np.ndarray, settings: LanguageModelSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows into those that are trained on, and those that choose the best epoch."""
+def _split(quantised: np.ndarray, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train on, and those that are held back for validation; a single row is both."""
     is_held_back = np.zeros(len(quantised), bool)
-    n = max(1, min(round(settings.validation_fraction * len(quantised)), MAX_VALIDATION_ROWS))
+    held_back = max(1, min(round(validation_fraction * len(quantised)), MAX_VALIDATION_ROWS))
     order = np.random.default_rng(derive_seed(seed, "validation")).permutation(len(quantised))
-    is_held_back[order[:n]] = len(quantised) > 1
+    is_held_back[order[:held_back]] = len(quantised) > 1
     return quantised[~is_held_back], quantised[is_held_back] if is_held_back.any() else quantised
 
 

@@ -1,0 +1,62 @@
+"""Values as sources return them: of any dtype, text or not."""
+
+import numpy as np
+import pandas as pd
+
+MAX_EXACT_INTEGER = 2**53
+"""From here on a float no longer represents every integer."""
+
+
+def without_arrow(values: pd.Series) -> pd.Series:
+    """Return values of a dtype of Arrow that pandas does not convert, such as decimals, in another dtype."""
+    arrow = getattr(values.dtype, "pyarrow_dtype", None)
+    zone = getattr(arrow, "tz", None)
+    if zone is not None:
+        return values.astype(pd.DatetimeTZDtype("us", zone))
+    if str(arrow).startswith("duration"):
+        return values.astype(f"timedelta64[{arrow.unit}]")  # type: ignore[union-attr]
+    if str(arrow) == "halffloat":
+        return values.astype("float32")
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith(("decimal", "time")) else values
+
+
+def may_hold_text(values: pd.Series) -> bool:
+    """Return whether values have a dtype of text, or of any objects."""
+    return isinstance(values.dtype, pd.StringDtype) or values.dtype == object
+
+
+def floats_of(values: pd.Series) -> np.ndarray:
+    """Return values as floats, time differences in seconds; NaN where one is missing or no number."""
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return np.full(len(values), np.nan)
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        values = values.dt.total_seconds()
+    numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy("float64", na_value=np.nan)
+    return numbers
+
+
+def whole_numbers(values: pd.Series) -> pd.Series:
+    """Return values as `Int64`, exactly; missing where one is missing or no whole number of 64 bits."""
+    if pd.api.types.is_integer_dtype(values.dtype):
+        # Of unsigned integers, those beyond 64 bits with a sign become missing.
+        fits = (values <= np.iinfo(np.int64).max).fillna(False)
+        return values.where(fits, 0).astype("Int64").where(fits)
+    if may_hold_text(values):
+        texts = values.astype("str").str.strip().where(values.notna())
+        texts = texts.str.replace(r"\.0*$", "", regex=True)
+        digits = texts.str.fullmatch(r"[+-]?[0-9]{1,19}").fillna(False).astype(bool)
+        found = pd.Series(pd.NA, index=values.index, dtype="Int64", name=values.name)
+        exact = pd.to_numeric(texts[digits])
+        if exact.dtype != "int64":  # one is beyond 64 bits: integers of Python are exact
+            exact = texts[digits].astype("object").map(int)
+            exact = exact[exact.map(lambda number: -(2**63) <= number < 2**63).astype(bool)]
+        found[exact.index] = exact.astype("Int64")
+        rest = ~digits & values.notna()
+        if rest.any():
+            found[rest] = whole_numbers(pd.Series(floats_of(values[rest]), index=values.index[rest]))
+        return found
+    floats = floats_of(values)
+    with np.errstate(invalid="ignore"):
+        is_whole = np.isfinite(floats) & (floats % 1 == 0) & (np.abs(floats) < MAX_EXACT_INTEGER)
+    numbers = pd.array(np.where(is_whole, floats, 0).astype("int64"), dtype="Int64")
+    return pd.Series(numbers, index=values.index, name=values.name).where(is_whole)
