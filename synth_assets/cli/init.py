@@ -5,6 +5,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 
 import click
 
-from synth_assets.cli.options import private_option
+from synth_assets.cli.options import dialect_of, dialect_option, private_option, sheet_option
 from synth_assets.cli.output import write_text
 from synth_assets.errors import ForeseenError, validation_message
 from synth_assets.publishing.publications import FOLDER
@@ -66,12 +67,21 @@ attributes:
 @click.option("--table", help="Name of the table; by default the file's.")
 @click.option("--target", help="Column to predict from the others; reports compare estimators of it.")
 @private_option
+@dialect_option
+@sheet_option
 @click.option(
     "--force", is_flag=True, help="Replace what is there: the settings of the table, and a file of that name."
 )
 @click.pass_obj
 def init(
-    paths: DataPaths, source: str, table: str | None, target: str | None, private: bool | None, force: bool
+    paths: DataPaths,
+    source: str,
+    table: str | None,
+    target: str | None,
+    private: bool | None,
+    dialect: tuple[str, ...],
+    sheet: str | None,
+    force: bool,
 ) -> None:
     """Infer the columns of a table, print them, and write the table's settings.
 
@@ -84,7 +94,10 @@ def init(
     from synth_assets.synthesizers import default_for
 
     file = Path(source)
+    stated = dialect_of(dialect)
     if file.name == SETTINGS or (file / SETTINGS).is_file():
+        if stated or sheet:
+            raise click.UsageError(f"{file} states the source; state its dialect and its sheet there.")
         _refresh(paths, file if file.name == SETTINGS else file / SETTINGS, table, target, private)
         return
     name = _table_name(table or _stem(source), is_stated=table is not None)
@@ -95,6 +108,8 @@ def init(
             "replace them, or name that file as FILE to infer its columns again."
         )
     settings, copied = _settings_of(paths, source, file, force=force)
+    settings |= {"dialect": stated.model_dump(exclude_unset=True)} if stated else {}
+    settings |= {"sheet": sheet} if sheet else {}
     try:
         inference, facts = _inferred(paths, settings, target, private is not False)
     except ForeseenError:
@@ -206,6 +221,8 @@ def _inferred(
     facts: dict[str, Any] = {"origin": loaded.origin, "rows": len(loaded.frame)}
     if loaded.dialect is not None:
         facts["dialect"] = loaded.dialect.model_dump(exclude_none=True)
+    if loaded.notice:
+        inference = replace(inference, notices=(loaded.notice, *inference.notices))
     return inference, facts
 
 

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 from pydantic import AfterValidator, Field
 
 from synth_assets.sources.base import LoadedTable, Source, SourceError, missing_extra, reason_of
+from synth_assets.sources.delimited import encoding_notice
 from synth_assets.sources.dialects import Dialect
 from synth_assets.sources.file import fingerprint_of, found_dialect, read_together
 
@@ -55,8 +56,9 @@ class RemoteSource(Source):
         """Fetch the file and load it."""
         with self._fetched() as (paths, fingerprint):
             frame = read_together(paths, self.dialect, self.sheet)
-            dialect = found_dialect(paths[0], self.dialect)
-        return LoadedTable(frame, self.type, self._origin, fingerprint, dialect)
+            found = found_dialect(paths[0], self.dialect)
+        notice = encoding_notice(frame, found, self.dialect) if found else ""
+        return LoadedTable(frame, self.type, self._origin, fingerprint, found, notice)
 
     @property
     def _origin(self) -> str:

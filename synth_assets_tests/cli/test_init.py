@@ -79,6 +79,22 @@ def test_a_file_becomes_a_table_with_short_settings() -> None:
     assert "lists every label of this private table" in done.stderr
 
 
+def test_what_is_stated_of_a_file_stands_in_the_settings() -> None:
+    Path("ankieta.csv").write_text("płeć\n" + "mężczyzna\nkobieta\n" * 20, encoding="cp1250")
+
+    done = run("ankieta.csv")
+    assert "cp1250 was taken: 'płeć', 'mężczyzna'. If these are wrong" in done.stderr
+
+    done = run("ankieta.csv", "--force", "--dialect", "encoding=cp1252", "--dialect", "header=false")
+    assert done.exit_code == 0, done.output
+    source = settings("ankieta").source.model_dump(exclude_unset=True)
+    assert source == {"type": "file", "path": "ankieta.csv", "dialect": {"encoding": "cp1252", "header": False}}
+
+    done = run("ankieta.csv", "--force", "--dialect", "charset=cp1250")
+    assert done.exit_code == 2
+    assert "charset: there is no such key. The keys are delimiter, decimal," in done.stderr
+
+
 def test_a_file_in_the_data_folder_stays_there_and_a_table_can_be_public() -> None:
     Path("data/sub").mkdir(parents=True)
     pd.DataFrame({"x": [1.5, 2.5] * 9, "y": range(18)}).to_parquet("data/sub/t.parquet")
