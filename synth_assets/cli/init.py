@@ -29,6 +29,9 @@ DEFS = Path(__file__).parents[1] / "defs"
 
 SETTINGS = "defs.yaml"
 
+DEFAULT = "language_model"
+"""The synthesizer of settings that state none."""
+
 MAX_NAME_LENGTH = 60
 """Characters of a column's name that are printed."""
 
@@ -116,7 +119,7 @@ def init(
         if copied is not None:
             copied.unlink()
         raise
-    _print(inference, facts)
+    _print(inference, facts, default_for(inference.schema))
     folder.mkdir(parents=True, exist_ok=True)
     text = _yaml(name, settings, target, private is not False, is_wide=default_for(inference.schema) == "forest")
     (folder / SETTINGS).write_text(text, encoding="utf-8")
@@ -146,7 +149,8 @@ def _refresh(paths: DataPaths, file: Path, table: str | None, target: str | None
         raise ForeseenError(f"{file} has no `attributes` with a `source`; expected the settings of a table.") from error
     target = target.get("column") if isinstance(target, dict) else target
     inference, facts = _inferred(paths, settings, target, bool(stated.get("private", True)))
-    _print(inference, facts)
+    synthesizer = stated.get("synthesizer")
+    _print(inference, facts, str(synthesizer.get("type")) if isinstance(synthesizer, dict) else DEFAULT)
     try:
         before = SchemaLock.read(file.parent)
     except TableError:  # there is none, or it is damaged
@@ -226,8 +230,8 @@ def _inferred(
     return inference, facts
 
 
-def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
-    from synth_assets.synthesizers import default_for
+def _print(inference: "Inference", facts: Mapping[str, Any], synthesizer: str) -> None:
+    from synth_assets.synthesizers import SYNTHESIZERS, default_for
 
     columns = inference.schema.columns
     rows = [
@@ -252,8 +256,15 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
             "model: the settings state `synthesizer: { type: forest }`. A forest takes no conditions, and its model "
             "contains the train rows."
         )
-    if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
+    schema, chosen = inference.schema, SYNTHESIZERS.get(synthesizer, SYNTHESIZERS[DEFAULT])
+    if hidden := [name for name in schema.names if name not in schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
+    if schema.published_texts and not chosen.supports_text:
+        texts = ", ".join(map(repr, schema.published_texts))
+        _say(
+            f"Left out of the synthetic rows, because the synthesizer {chosen.name} writes no text and no codes, and "
+            f"{DEFAULT} does: {texts}."
+        )
 
 
 def _write_lock(folder: Path, inference: "Inference", facts: dict[str, Any]) -> None:

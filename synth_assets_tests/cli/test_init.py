@@ -233,12 +233,14 @@ def test_what_cannot_be_a_table_is_one_sentence_and_nothing_is_written(
 
 
 def test_a_table_of_many_columns_gets_the_forest() -> None:
-    pd.DataFrame([range(101)] * 2).add_prefix("x").to_csv("t.csv", index=False)
+    codes = [f"{i * 7919 % 100000:05d}" for i in range(10)]
+    pd.DataFrame([range(101)] * 10).add_prefix("x").assign(code=codes).to_csv("t.csv", index=False)
 
     done = run("t.csv")
 
     assert done.exit_code == 0, done.output
-    assert "101 columns are to be learned, which a forest does better" in done.stderr
+    assert "102 columns are to be learned, which a forest does better" in done.stderr
+    assert "because the synthesizer forest writes no text and no codes, and language_model does: 'code'." in done.stderr
     assert settings("t").synthesizer.type == "forest"
     assert "a forest does better" not in run("Big Sales.2024.csv").stderr
     assert settings("big_sales").synthesizer.type == "language_model"
