@@ -1,6 +1,7 @@
 """A schema inferred from rows: the type of each column, why it was chosen, and what no type holds."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -128,14 +129,14 @@ _KEY_WORDS = {"id", "ids", "uuid", "guid"}
 
 _LAST_KEY_WORDS = {
     *("key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "ssn", "passport"),
-    *("phone", "telephone", "tel", "mobile", "isbn", "ean"),
+    *("phone", "telephone", "tel", "mobile", "isbn", "ean", "nummer", "numero", "numer"),
 }
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
 _REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
 """Words at the end of a name that say that values are keys even if they repeat, such as a customer's in orders."""
 
-_REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr"}
+_REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr", "nummer", "numero", "numer"}
 """Words that say so of texts, and of numbers with as many digits: a customer number, not a house number."""
 
 _TIME_WORDS = {
@@ -890,9 +891,13 @@ def _key_word(name: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name: `orderId`, `order_id` and `Order ID` have the same."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return re.findall("[a-z]+", spaced.lower())
+    """Return the words of a name without accents: `orderId`, `order_id` and `Order ID` have the same.
+
+    A compound of a number, such as `Kundennummer` or `Bestellnr`, has two.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", plain)
+    return re.findall("[a-z]+", re.sub(r"(?<=[a-z]{3})(?=(?:nummer|nr)(?![a-z]))", " ", spaced.lower()))
 
 
 def _key_of_text(name: str, unique: pd.Series) -> _Guess | None:
