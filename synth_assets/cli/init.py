@@ -5,7 +5,6 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,6 +217,8 @@ def _inferred(
     except ValidationError as error:
         raise ForeseenError(f"source: {validation_message(error)}") from error
     loaded = source.load(paths.root)
+    if loaded.notice:
+        _say(loaded.notice)
     inference = infer(loaded.frame, target, origin=loaded.origin, private=private)
     typed = inference.schema.coerce(loaded.frame.rename(columns=str), origin=loaded.origin)
     refuse_invalid(typed, inference.schema, origin=loaded.origin)
@@ -225,8 +226,6 @@ def _inferred(
     facts: dict[str, Any] = {"origin": loaded.origin, "rows": len(loaded.frame)}
     if loaded.dialect is not None:
         facts["dialect"] = loaded.dialect.model_dump(exclude_none=True)
-    if loaded.notice:
-        inference = replace(inference, notices=(loaded.notice, *inference.notices))
     return inference, facts
 
 

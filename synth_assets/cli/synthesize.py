@@ -96,8 +96,7 @@ def synthesize(
     from synth_assets.schema.dtypes import as_in_source, restore_dtypes
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
-    from synth_assets.sources.delimited import encoding_notice
-    from synth_assets.sources.file import DELIMITERS_OF, found_dialect, read_file, require_suffix
+    from synth_assets.sources.file import DELIMITERS_OF, found_dialect, read_file, reading_notice, require_suffix
     from synth_assets.synthesizers import SYNTHESIZERS, default_for
 
     if no_holdout and report is not None:
@@ -113,7 +112,7 @@ def synthesize(
     stated = dialect_of(dialect)
     frame = read_file(file, dialect=stated, sheet=sheet)
     found = found_dialect(file, stated)
-    if found and (notice := encoding_notice(frame, found, stated)):
+    if notice := reading_notice(file, frame, stated, sheet):
         _say(notice)
     schema, constraints = _schema(file, frame, schema_file, target, private)
     table = schema.coerce(frame, origin=str(file))

@@ -15,7 +15,16 @@ from synth_assets.schema.columns import TableError
 from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable, missing_extra, refuse_names
 from synth_assets.sources.delimited import dialect_of, encoding_notice, read_csv
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.formats import FORMATS, PACKED, format_of, read_table, unpacked, with_offsets, write_workbook
+from synth_assets.sources.formats import (
+    FORMATS,
+    PACKED,
+    format_of,
+    read_table,
+    sheets_of,
+    unpacked,
+    with_offsets,
+    write_workbook,
+)
 from synth_assets.sources.frames import to_frame
 from synth_assets.storage.sql import text
 
@@ -52,9 +61,8 @@ class FileSource(Source):
         fingerprint = fingerprint_of(paths)  # before reading, so that a write in between is found to be a change
         frame = read_together(paths, self.dialect, self.sheet)
         origin = paths[0].name if len(paths) == 1 else self.path
-        found = found_dialect(paths[0], self.dialect)
-        notice = encoding_notice(frame, found, self.dialect) if found else ""
-        return LoadedTable(frame, "file", origin, fingerprint, found, notice)
+        notice = reading_notice(paths[0], frame, self.dialect, self.sheet)
+        return LoadedTable(frame, "file", origin, fingerprint, found_dialect(paths[0], self.dialect), notice)
 
     def fingerprint(self, data_dir: Path) -> str:
         """Return the SHA-256 of the file; of a large one its size and time; of several files a hash of all."""
@@ -260,6 +268,31 @@ def found_dialect(path: Path, stated: Dialect | None) -> Dialect | None:
     """Return the complete dialect of a file that can be read; None if it is no CSV file."""
     with unpacked(path) as inner:
         return dialect_of(inner, stated) if format_of(inner) == "CSV" else None
+
+
+def reading_notice(path: Path, frame: pd.DataFrame, dialect: Dialect | None, sheet: str | None) -> str:
+    """Return a sentence on what was chosen when a file was read, which a person should check; empty if nothing was.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    frame : pandas.DataFrame
+        What `read_file` returned.
+    dialect, sheet
+        What was stated, as for `read_file`.
+    """
+    with unpacked(path) as inner:
+        kind = format_of(inner)
+        if kind == "CSV":
+            return encoding_notice(frame, dialect_of(inner, dialect), dialect)
+        sheets = sheets_of(inner) if kind == "Excel" and sheet is None else []
+    if len(sheets) < 2:
+        return ""
+    return (
+        f"{path.name} has the sheets {', '.join(map(repr, sheets))}; the first was read. State another by "
+        "`--sheet NAME`, or by `sheet` under `source` in defs.yaml."
+    )
 
 
 def _format_inside(path: Path) -> str:

@@ -18,9 +18,8 @@ from urllib.request import Request, urlopen
 from pydantic import AfterValidator, Field
 
 from synth_assets.sources.base import LoadedTable, Source, SourceError, missing_extra, reason_of
-from synth_assets.sources.delimited import encoding_notice
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.file import fingerprint_of, found_dialect, read_together
+from synth_assets.sources.file import fingerprint_of, found_dialect, read_together, reading_notice
 
 TIMEOUT_S = 30.0
 """How long a server may be silent."""
@@ -57,7 +56,7 @@ class RemoteSource(Source):
         with self._fetched() as (paths, fingerprint):
             frame = read_together(paths, self.dialect, self.sheet)
             found = found_dialect(paths[0], self.dialect)
-        notice = encoding_notice(frame, found, self.dialect) if found else ""
+            notice = reading_notice(paths[0], frame, self.dialect, self.sheet)
         return LoadedTable(frame, self.type, self._origin, fingerprint, found, notice)
 
     @property

@@ -90,6 +90,15 @@ def test_what_is_stated_of_a_file_stands_in_the_settings() -> None:
     source = settings("ankieta").source.model_dump(exclude_unset=True)
     assert source == {"type": "file", "path": "ankieta.csv", "dialect": {"encoding": "cp1252", "header": False}}
 
+    with pd.ExcelWriter("book.xlsx") as book:
+        pd.DataFrame({"read": ["me"]}).to_excel(book, sheet_name="About", index=False)
+        pd.DataFrame({"x": [1, 2, 2]}).to_excel(book, sheet_name="2024", index=False)
+    done = run("book.xlsx")
+    assert "book.xlsx has the sheets 'About', '2024'; the first was read. State another by `--sheet" in done.stderr
+    assert "book.xlsx has 1 row" in done.stderr
+    assert run("book.xlsx", "--sheet", "2024").exit_code == 0
+    assert settings("book").source.model_dump(exclude_unset=True)["sheet"] == "2024"
+
     done = run("ankieta.csv", "--force", "--dialect", "charset=cp1250")
     assert done.exit_code == 2
     assert "charset: there is no such key. The keys are delimiter, decimal," in done.stderr
