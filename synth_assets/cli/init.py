@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import click
 
-from synth_assets.cli.options import private_option
+from synth_assets.cli.options import dialect_of, dialect_option, private_option, sheet_option
 from synth_assets.cli.output import write_text
 from synth_assets.errors import ForeseenError, validation_message
 from synth_assets.publishing.publications import FOLDER
@@ -27,6 +27,9 @@ DEFS = Path(__file__).parents[1] / "defs"
 """The folder with a folder for each table."""
 
 SETTINGS = "defs.yaml"
+
+DEFAULT = "language_model"
+"""The synthesizer of settings that state none."""
 
 MAX_NAME_LENGTH = 60
 """Characters of a column's name that are printed."""
@@ -66,12 +69,21 @@ attributes:
 @click.option("--table", help="Name of the table; by default the file's.")
 @click.option("--target", help="Column to predict from the others; reports compare estimators of it.")
 @private_option
+@dialect_option
+@sheet_option
 @click.option(
     "--force", is_flag=True, help="Replace what is there: the settings of the table, and a file of that name."
 )
 @click.pass_obj
 def init(
-    paths: DataPaths, source: str, table: str | None, target: str | None, private: bool | None, force: bool
+    paths: DataPaths,
+    source: str,
+    table: str | None,
+    target: str | None,
+    private: bool | None,
+    dialect: tuple[str, ...],
+    sheet: str | None,
+    force: bool,
 ) -> None:
     """Infer the columns of a table, print them, and write the table's settings.
 
@@ -84,7 +96,10 @@ def init(
     from synth_assets.synthesizers import default_for
 
     file = Path(source)
+    stated = dialect_of(dialect)
     if file.name == SETTINGS or (file / SETTINGS).is_file():
+        if stated or sheet:
+            raise click.UsageError(f"{file} states the source; state its dialect and its sheet there.")
         _refresh(paths, file if file.name == SETTINGS else file / SETTINGS, table, target, private)
         return
     name = _table_name(table or _stem(source), is_stated=table is not None)
@@ -95,13 +110,15 @@ def init(
             "replace them, or name that file as FILE to infer its columns again."
         )
     settings, copied = _settings_of(paths, source, file, force=force)
+    settings |= {"dialect": stated.model_dump(exclude_unset=True)} if stated else {}
+    settings |= {"sheet": sheet} if sheet else {}
     try:
         inference, facts = _inferred(paths, settings, target, private is not False)
     except ForeseenError:
         if copied is not None:
             copied.unlink()
         raise
-    _print(inference, facts)
+    _print(inference, facts, default_for(inference.schema))
     folder.mkdir(parents=True, exist_ok=True)
     text = _yaml(name, settings, target, private is not False, is_wide=default_for(inference.schema) == "forest")
     (folder / SETTINGS).write_text(text, encoding="utf-8")
@@ -131,7 +148,8 @@ def _refresh(paths: DataPaths, file: Path, table: str | None, target: str | None
         raise ForeseenError(f"{file} has no `attributes` with a `source`; expected the settings of a table.") from error
     target = target.get("column") if isinstance(target, dict) else target
     inference, facts = _inferred(paths, settings, target, bool(stated.get("private", True)))
-    _print(inference, facts)
+    synthesizer = stated.get("synthesizer")
+    _print(inference, facts, str(synthesizer.get("type")) if isinstance(synthesizer, dict) else DEFAULT)
     try:
         before = SchemaLock.read(file.parent)
     except TableError:  # there is none, or it is damaged
@@ -199,6 +217,8 @@ def _inferred(
     except ValidationError as error:
         raise ForeseenError(f"source: {validation_message(error)}") from error
     loaded = source.load(paths.root)
+    if loaded.notice:
+        _say(loaded.notice)
     inference = infer(loaded.frame, target, origin=loaded.origin, private=private)
     typed = inference.schema.coerce(loaded.frame.rename(columns=str), origin=loaded.origin)
     refuse_invalid(typed, inference.schema, origin=loaded.origin)
@@ -209,8 +229,8 @@ def _inferred(
     return inference, facts
 
 
-def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
-    from synth_assets.synthesizers import default_for
+def _print(inference: "Inference", facts: Mapping[str, Any], synthesizer: str) -> None:
+    from synth_assets.synthesizers import SYNTHESIZERS, default_for
 
     columns = inference.schema.columns
     rows = [
@@ -235,8 +255,15 @@ def _print(inference: "Inference", facts: Mapping[str, Any]) -> None:
             "model: the settings state `synthesizer: { type: forest }`. A forest takes no conditions, and its model "
             "contains the train rows."
         )
-    if hidden := [name for name in inference.schema.names if name not in inference.schema.published]:
+    schema, chosen = inference.schema, SYNTHESIZERS.get(synthesizer, SYNTHESIZERS[DEFAULT])
+    if hidden := [name for name in schema.names if name not in schema.published]:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
+    if schema.published_texts and not chosen.supports_text:
+        texts = ", ".join(map(repr, schema.published_texts))
+        _say(
+            f"Left out of the synthetic rows, because the synthesizer {chosen.name} writes no text and no codes, and "
+            f"{DEFAULT} does: {texts}."
+        )
 
 
 def _write_lock(folder: Path, inference: "Inference", facts: dict[str, Any]) -> None:

@@ -1,19 +1,20 @@
 """Options and arguments of several commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from synth_assets.errors import ForeseenError
+from synth_assets.errors import ForeseenError, validation_message
 from synth_assets.publishing import client
 from synth_assets.publishing.publications import Publications
 from synth_assets.storage.paths import DataPaths
 
 if TYPE_CHECKING:
     from synth_assets.execution import Execution
+    from synth_assets.sources import Dialect
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -45,6 +46,38 @@ processes_option = click.option(
     type=click.IntRange(min=1),
     help="Processes that draw rows, which do not depend on it; by default one for each core and 100,000 rows.",
 )
+
+
+dialect_option = click.option(
+    "--dialect",
+    "dialect",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What is known of a CSV file: encoding=cp1250, delimiter=;, decimal=, (a comma), header=false, skip=2. May be "
+    "repeated; the rest is found in the file.",
+)
+
+sheet_option = click.option("--sheet", help="Sheet of an Excel workbook; by default the first.")
+
+
+def dialect_of(stated: Sequence[str]) -> "Dialect | None":
+    """Return the dialect that `--dialect` states; None if it states nothing.
+
+    Raises
+    ------
+    click.BadParameter
+        If a key is unknown, or a value is none of it.
+    """
+    from pydantic import ValidationError
+
+    from synth_assets.sources import Dialect
+
+    pairs = dict(each.partition("=")[::2] for each in stated)
+    try:
+        return Dialect.model_validate(pairs) if pairs else None
+    except ValidationError as error:
+        keys = ", ".join(Dialect.model_fields)
+        raise click.BadParameter(f"{validation_message(error)} The keys are {keys}.", param_hint="--dialect") from None
 
 
 MAX_COUNT = 10**12

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from synth_assets.cli.options import count, private_option, processes_option
+from synth_assets.cli.options import (
+    count,
+    dialect_of,
+    dialect_option,
+    private_option,
+    processes_option,
+    sheet_option,
+)
 from synth_assets.cli.output import bytes_to
 from synth_assets.errors import ForeseenError
 
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
     from synth_assets.schema.constraints import Constraint
     from synth_assets.schema.table import TableSchema
+    from synth_assets.sources import Dialect
 
 HOLDOUT_SHARE = 0.2
 """The share of the rows that is held out for the report."""
@@ -57,6 +65,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="language_model, be_great, forest or smote; by default language_model, and forest from 101 columns on.",
 )
 @private_option
+@dialect_option
+@sheet_option
 @processes_option
 @click.option("--no-holdout", is_flag=True, help="Fit to all rows; nothing is evaluated.")
 def synthesize(
@@ -69,12 +79,15 @@ def synthesize(
     schema_file: Path | None,
     synthesizer: str | None,
     private: bool | None,
+    dialect: tuple[str, ...],
+    sheet: str | None,
     processes: int | None,
     no_holdout: bool,
 ) -> None:
     """Fit a synthesizer to the table in FILE, write synthetic rows, and evaluate them.
 
-    FILE is a table in CSV of any dialect, Parquet, JSON or Excel; the types of its columns are inferred.
+    FILE is a table in CSV of any dialect, Parquet, JSON or Excel; the types of its columns are inferred. From CSV to
+    CSV, rows are written with the delimiter, the decimal mark and the encoding of FILE.
 
     A fifth of the rows is held out: the synthesizer is not fitted to it, and the synthetic rows are compared with it.
     Exit code 3 means that the rows are written, but fail a gate: do not publish them.
@@ -83,8 +96,7 @@ def synthesize(
     from synth_assets.schema.dtypes import as_in_source, restore_dtypes
     from synth_assets.schema.split import Split, select
     from synth_assets.schema.validation import refuse_invalid, refuse_unlearnable
-    from synth_assets.sources.file import DELIMITERS_OF, read_file, require_suffix
-    from synth_assets.sources.formats import format_of
+    from synth_assets.sources.file import DELIMITERS_OF, found_dialect, read_file, reading_notice, require_suffix
     from synth_assets.synthesizers import SYNTHESIZERS, default_for
 
     if no_holdout and report is not None:
@@ -97,7 +109,11 @@ def synthesize(
         if result is not None and not result.parent.is_dir():
             raise ForeseenError(f"{result} cannot be written: there is no folder {result.parent}.")
 
-    frame = read_file(file)
+    stated = dialect_of(dialect)
+    frame = read_file(file, dialect=stated, sheet=sheet)
+    found = found_dialect(file, stated)
+    if notice := reading_notice(file, frame, stated, sheet):
+        _say(notice)
     schema, constraints = _schema(file, frame, schema_file, target, private)
     table = schema.coerce(frame, origin=str(file))
     refuse_invalid(table, schema, origin=str(file))
@@ -116,13 +132,13 @@ def synthesize(
     def write(synthetic: "pd.DataFrame") -> None:
         is_text = output.suffix.lower() in DELIMITERS_OF
         if schema_file is not None:
-            _write(as_in_source(synthetic, schema) if is_text else synthetic, output)
+            _write(as_in_source(synthetic, schema) if is_text else synthetic, output, found)
             return
         restored = restore_dtypes(synthetic, frame, schema)
-        if not is_text and format_of(file) == "CSV":  # where dates are text for want of a type
+        if not is_text and found:  # where dates are text for want of a type
             times = [column.name for column in schema.columns if column.type in ("date", "datetime")]
             restored = restored.assign(**{name: synthetic[name] for name in times})
-        _write(restored, output)
+        _write(restored, output, found)
 
     if no_holdout:
         synthetic = api.synthesize(table, rows, schema=schema, seed=seed, synthesizer=synthesizer, processes=processes)
@@ -226,12 +242,18 @@ def _say_violations(synthetic: "pd.DataFrame", constraints: "Sequence[Constraint
             _say(f"constraint {name}: {int(violated.sum()):,} of {len(synthetic):,} synthetic rows violate it.")
 
 
-def _write(synthetic: "pd.DataFrame", output: Path) -> None:
-    from synth_assets.sources.file import write_file
+def _write(synthetic: "pd.DataFrame", output: Path, source: "Dialect | None") -> None:
+    """Write synthetic rows, as text in the dialect of the source."""
+    from synth_assets.sources.file import DELIMITERS_OF, dialect_for, write_file
 
+    dialect, told = None, ""
+    if output.suffix.lower() in DELIMITERS_OF:
+        dialect = dialect_for(synthetic, output.suffix, source)
+        if dialect != dialect_for(synthetic, output.suffix, None):
+            told = f", with delimiter {dialect.delimiter!r} and decimal mark {dialect.decimal!r}, in {dialect.encoding}"
     with bytes_to(output) as unfinished:
-        write_file(synthetic, unfinished, suffix=output.suffix)
-    _say(f"{len(synthetic):,} synthetic rows are in {output}.")
+        write_file(synthetic, unfinished, suffix=output.suffix, dialect=dialect)
+    _say(f"{len(synthetic):,} synthetic rows are in {output}{told}.")
 
 
 def _say(line: str) -> None:

@@ -406,7 +406,7 @@ def parse_condition(condition: str, names: Collection[str] = ()) -> tuple[str, s
         for name in (known, quoted(known)):
             rest = condition.strip().removeprefix(name)
             if rest != condition.strip() and _CONDITION.match(rest):
-                return known, rest.strip()
+                return known, _with_double_sign(rest.strip())
     operators = [index for index, character in enumerate(condition) if character in "<>=!"]
     name, rest = (condition[: operators[0]].strip(), condition[operators[0] :].strip()) if operators else ("", "")
     if missing := re.fullmatch(r"\s*(.+?)\s+(is\s+(?:not\s+)?null)\s*", condition, re.IGNORECASE | re.DOTALL):
@@ -417,7 +417,12 @@ def parse_condition(condition: str, names: Collection[str] = ()) -> tuple[str, s
             "`is null` or `is not null`, "
             'such as "Rings >= 15" or "Sex == \'I\'".'
         )
-    return name, rest
+    return name, _with_double_sign(rest)
+
+
+def _with_double_sign(comparison: str) -> str:
+    """Return a comparison with the equality sign of conditions in place of that of SQL."""
+    return re.sub("^=(?!=)", "==", comparison)
 
 
 def latest_resample_date(publication: Publication, table: str) -> str:

@@ -39,7 +39,8 @@ def refuse_unlearnable(schema: TableSchema, rows: int, *, origin: str) -> None:
         if len(schema.columns) == 1 and re.search(r"\W", schema.names[0]):
             delimiter = (
                 " If the file has another delimiter than a comma, a semicolon, a tab or '|', state "
-                "`dialect: { delimiter: ... }` under `source` in defs.yaml, or replace it in the file."
+                "`dialect: { delimiter: ... }` under `source` in defs.yaml or pass `--dialect delimiter=...`, or "
+                "replace it in the file."
             )
         raise TableError(
             f"{origin} has nothing to learn: {held}. Add a column of labels, numbers or dates, state another type for "

@@ -49,6 +49,8 @@ class LoadedTable:
         What `Source.fingerprint` returns while the source is unchanged.
     dialect : Dialect, optional
         The complete dialect of a CSV file, of the first if there are several; None for another format or kind.
+    notice : str
+        What a person should check of how the rows were read, as sentences; empty if nothing.
     """
 
     frame: pd.DataFrame
@@ -56,6 +58,7 @@ class LoadedTable:
     origin: str
     fingerprint: str
     dialect: Dialect | None = None
+    notice: str = ""
 
     @property
     def label(self) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from synth_assets.sources.base import SourceError, reason_of, refuse_names
 from synth_assets.sources.dialects import GAPS, Dialect, find_dialect, sample_text, thousands_pattern
+from synth_assets.sources.encodings import LATIN_ENCODINGS, find_latin_encoding
 from synth_assets.sources.frames import to_frame
 
 SAMPLE_CHARACTERS = 2**20
@@ -24,13 +25,19 @@ SAMPLE_CHARACTERS = 2**20
 
 BLOCK = 2**20
 
-_NO_HEADER = " If the first row has values and no names, state `dialect: {header: false}` in the source."
+MAX_EXAMPLES = 5
+"""Texts that are shown where the encoding may be mistaken."""
+
+_NO_HEADER = (
+    " If the first row has values and no names, state `dialect: {header: false}` in the source, or `--dialect "
+    "header=false`."
+)
 
 _STATED_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n')
 """The line that spreadsheets understand, above the header."""
 
 _BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -51,7 +58,10 @@ _WESTERN_SIGNS = re.compile(rb"\xb0[CF]?|[\x80\xa3\xa7\xa9\xae\xb1-\xb3\xb5\xbc-
 
 _ASCII = bytes(range(128))
 
-_STATE_IT = "State it in the source, such as `dialect: {encoding: cp1251}`, or save the file again as UTF-8."
+_STATE_IT = (
+    "State it in the source, such as `dialect: {encoding: cp1251}`, or on the command line, `--dialect "
+    "encoding=cp1251`; or save the file again as UTF-8."
+)
 
 
 def read_csv(path: Path, stated: Dialect | None = None) -> pd.DataFrame:
@@ -127,6 +137,20 @@ def dialect_of(path: Path, stated: Dialect | None = None) -> Dialect:
     return find_dialect(sample, stated, encoding=encoding)
 
 
+def encoding_notice(frame: pd.DataFrame, found: Dialect, stated: Dialect | None) -> str:
+    """Return a sentence on an encoding that was told by letters alone, with texts to check; empty if it was not."""
+    if (stated and stated.encoding) or found.encoding not in LATIN_ENCODINGS:
+        return ""
+    values = itertools.chain.from_iterable(frame[name].dropna().unique() for name in frame)
+    texts = itertools.chain(frame.columns, values)
+    examples = [repr(text) for text in itertools.islice((t for t in texts if not t.isascii()), MAX_EXAMPLES)]
+    return (
+        f"The file is not in UTF-8; by its letters, {found.encoding} was taken: {', '.join(examples)}. If these are "
+        "wrong, state the encoding: `--dialect encoding=...`, or `dialect: {encoding: ...}` under `source` in "
+        "defs.yaml."
+    )
+
+
 Compression = Literal["gzip", "zstd", "none"]
 
 
@@ -161,8 +185,12 @@ def _bytes(path: Path) -> IO[bytes]:
 
 def _text(path: Path, encoding: str, errors: str = "strict") -> io.TextIOWrapper:
     # utf-8-sig strips a byte order mark, and needs none.
-    utf8 = codecs.lookup(encoding).name == "utf-8"
-    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig" if utf8 else encoding, errors=errors, newline="")
+    name = "utf-8-sig" if _is_utf8(encoding) else encoding
+    return io.TextIOWrapper(_bytes(path), encoding=name, errors=errors, newline="")
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
 def _find_encoding(path: Path) -> str:
@@ -189,11 +217,12 @@ def _find_encoding(path: Path) -> str:
     asian = [encoding for encoding in _EAST_ASIAN if _is_east_asian(head, encoding)]
     # In a language that is written in Latin letters, three letters outside ASCII hardly follow each other.
     outside = re.findall(rb"[\x80-\xff]+", head)
-    is_latin = sum(len(run) > 2 for run in outside) <= max(5, len(outside) / 2) and _decodes(path, "cp1252")
+    encoding = find_latin_encoding(head)
+    is_latin = sum(len(run) > 2 for run in outside) <= max(5, len(outside) / 2) and _decodes(path, encoding)
     if asian or not is_latin:
         found = f"may be in {' or '.join(asian)}" if asian else "in no other encoding that can be told"
         raise SourceError(f"{path} is not in UTF-8, and {found}. {_STATE_IT.replace('cp1251', [*asian, 'cp1251'][0])}")
-    return "cp1252"
+    return encoding
 
 
 def _is_east_asian(head: bytes, encoding: str) -> bool:
@@ -237,7 +266,8 @@ def _undecodable(path: Path, encoding: str) -> SourceError:
     with _text(path, encoding, errors="replace") as stream:
         line = next((number for number, text in enumerate(stream, start=1) if "\ufffd" in text), None)
     place = f"{path}: line {line}" if line else f"{path}"
-    return SourceError(f"{place} is not in {encoding.upper().replace('_', '-')}, as expected. {_STATE_IT}")
+    expected = "UTF-8" if _is_utf8(encoding) else encoding.upper().replace("_", "-")
+    return SourceError(f"{place} is not in {expected}, as expected. {_STATE_IT}")
 
 
 def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
@@ -268,7 +298,7 @@ def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
 @contextmanager
 def _as_utf8(path: Path, dialect: Dialect) -> Iterator[tuple[Path, Compression]]:
     """Yield the file, or a copy of it in UTF-8, and how it is compressed."""
-    if codecs.lookup(dialect.encoding or "utf-8").name == "utf-8":
+    if _is_utf8(dialect.encoding or "utf-8"):
         yield path, compression_of(path)
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """A table in a file, or in the files of a folder or a glob pattern."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -12,9 +13,18 @@ from pydantic import Field
 
 from synth_assets.schema.columns import TableError
 from synth_assets.sources.base import DataFile, LoadedTable, Source, SourceError, Variable, missing_extra, refuse_names
-from synth_assets.sources.delimited import dialect_of, read_csv
+from synth_assets.sources.delimited import dialect_of, encoding_notice, read_csv
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.formats import FORMATS, PACKED, format_of, read_table, unpacked, with_offsets, write_workbook
+from synth_assets.sources.formats import (
+    FORMATS,
+    PACKED,
+    format_of,
+    read_table,
+    sheets_of,
+    unpacked,
+    with_offsets,
+    write_workbook,
+)
 from synth_assets.sources.frames import to_frame
 from synth_assets.storage.sql import text
 
@@ -51,7 +61,8 @@ class FileSource(Source):
         fingerprint = fingerprint_of(paths)  # before reading, so that a write in between is found to be a change
         frame = read_together(paths, self.dialect, self.sheet)
         origin = paths[0].name if len(paths) == 1 else self.path
-        return LoadedTable(frame, "file", origin, fingerprint, found_dialect(paths[0], self.dialect))
+        notice = reading_notice(paths[0], frame, self.dialect, self.sheet)
+        return LoadedTable(frame, "file", origin, fingerprint, found_dialect(paths[0], self.dialect), notice)
 
     def fingerprint(self, data_dir: Path) -> str:
         """Return the SHA-256 of the file; of a large one its size and time; of several files a hash of all."""
@@ -151,7 +162,31 @@ def require_suffix(path: Path) -> None:
         raise missing_extra("openpyxl", "excel", origin=str(path))
 
 
-def write_file(frame: pd.DataFrame, path: Path, *, suffix: str, metadata: Mapping[str, str] | None = None) -> None:
+def dialect_for(frame: pd.DataFrame, suffix: str, source: Dialect | None) -> Dialect:
+    """Return the dialect of a file of text: delimiter, decimal mark and encoding of the source, if it is CSV.
+
+    A `.tsv` file has tabs, and a `.csv` file none. The encoding is UTF-8 if that of the source lacks a character.
+    """
+    source = source or Dialect()
+    delimiter = source.delimiter if suffix.lower() == ".csv" and source.delimiter != "\t" else None
+    delimiter, decimal = delimiter or DELIMITERS_OF[suffix.lower()], source.decimal or "."
+    texts = itertools.chain(frame.columns, *(frame[name].dropna() for name in frame.select_dtypes(["str", "object"])))
+    encoding = source.encoding or "utf-8"
+    try:
+        "".join(map(str, texts)).encode(encoding)
+    except UnicodeEncodeError:
+        encoding = "utf-8"
+    return Dialect(delimiter=";" if delimiter == decimal else delimiter, decimal=decimal, encoding=encoding)
+
+
+def write_file(
+    frame: pd.DataFrame,
+    path: Path,
+    *,
+    suffix: str,
+    dialect: Dialect | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a table to a file.
 
     Parameters
@@ -162,6 +197,8 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str, metadata: Mappin
         The file.
     suffix : str
         Its format, one of `SUFFIXES`. Parquet keeps dtypes. A column of dtype `datetime64[s]` becomes one of dates.
+    dialect : Dialect, optional
+        Delimiter, decimal mark and encoding of a file of text; by default those of `dialect_for` without a source.
     metadata : mapping of str to str, optional
         Facts by their keys, for the metadata of a Parquet file; other formats have no place for them.
 
@@ -172,7 +209,8 @@ def write_file(frame: pd.DataFrame, path: Path, *, suffix: str, metadata: Mappin
     """
     suffix = suffix.lower()
     if suffix in DELIMITERS_OF:
-        frame.to_csv(path, index=False, sep=DELIMITERS_OF[suffix])
+        dialect = dialect or dialect_for(frame, suffix, None)
+        frame.to_csv(path, index=False, sep=dialect.delimiter, decimal=dialect.decimal, encoding=dialect.encoding)
     elif suffix == ".xlsx":
         write_workbook(frame, path)
     elif suffix == ".parquet":
@@ -230,6 +268,31 @@ def found_dialect(path: Path, stated: Dialect | None) -> Dialect | None:
     """Return the complete dialect of a file that can be read; None if it is no CSV file."""
     with unpacked(path) as inner:
         return dialect_of(inner, stated) if format_of(inner) == "CSV" else None
+
+
+def reading_notice(path: Path, frame: pd.DataFrame, dialect: Dialect | None, sheet: str | None) -> str:
+    """Return a sentence on what was chosen when a file was read, which a person should check; empty if nothing was.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    frame : pandas.DataFrame
+        What `read_file` returned.
+    dialect, sheet
+        What was stated, as for `read_file`.
+    """
+    with unpacked(path) as inner:
+        kind = format_of(inner)
+        if kind == "CSV":
+            return encoding_notice(frame, dialect_of(inner, dialect), dialect)
+        sheets = sheets_of(inner) if kind == "Excel" and sheet is None else []
+    if len(sheets) < 2:
+        return ""
+    return (
+        f"{path.name} has the sheets {', '.join(map(repr, sheets))}; the first was read. State another by "
+        "`--sheet NAME`, or by `sheet` under `source` in defs.yaml."
+    )
 
 
 def _format_inside(path: Path) -> str:

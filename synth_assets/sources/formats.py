@@ -231,25 +231,43 @@ def _read_json(path: Path) -> Any:
             ) from error
 
 
-def _read_excel(path: Path, sheet: str | None) -> Any:
+def sheets_of(path: Path) -> list[str]:
+    """Return the names of the sheets of an Excel workbook.
+
+    Raises
+    ------
+    SourceError
+        If it is none, or what reads it is not installed.
+    """
+    return list(_workbook(path).sheet_names)
+
+
+def _workbook(path: Path) -> Any:
     try:
         import python_calamine
     except ImportError as error:
         raise missing_extra("python-calamine", "excel", origin=str(path)) from error
     try:
-        workbook = python_calamine.CalamineWorkbook.from_path(str(path))
-        names = workbook.sheet_names
-        if sheet is not None and sheet not in names:
-            raise SourceError(f"{path} has no sheet {sheet!r}; its sheets are {_listed([repr(n) for n in names])}.")
-        cells = workbook.get_sheet_by_name(sheet if sheet is not None else names[0]).to_python()
+        return python_calamine.CalamineWorkbook.from_path(str(path))
     except python_calamine.CalamineError as error:
         raise SourceError(
             f"{path} is not an Excel workbook: {reason_of(error)}. If it is an archive of other files, unpack it."
         ) from error
+
+
+def _read_excel(path: Path, sheet: str | None) -> Any:
+    workbook = _workbook(path)
+    names = workbook.sheet_names
+    if sheet is not None and sheet not in names:
+        raise SourceError(f"{path} has no sheet {sheet!r}; its sheets are {_listed([repr(n) for n in names])}.")
+    cells = workbook.get_sheet_by_name(sheet if sheet is not None else names[0]).to_python()
     used = [i for i in range(len(cells[0]) if cells else 0) if any(row[i] != "" for row in cells)]
     rows = [[None if row[i] == "" else row[i] for i in used] for row in cells if any(cell != "" for cell in row)]
     if not rows:
-        raise SourceError(f"{path}: the sheet {sheet or names[0]!r} is empty; expected a header and at least one row.")
+        others = f" Its sheets are {_listed([repr(n) for n in names])}: state one by `sheet`." if len(names) > 1 else ""
+        raise SourceError(
+            f"{path}: the sheet {sheet or names[0]!r} is empty; expected a header and at least one row.{others}"
+        )
     rows = rows[_titles_above(rows) :]
     header = [
         "" if name is None else str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 
 from synth_assets.sources.base import LoadedTable, Source, SourceError, missing_extra, reason_of
 from synth_assets.sources.dialects import Dialect
-from synth_assets.sources.file import fingerprint_of, found_dialect, read_together
+from synth_assets.sources.file import fingerprint_of, found_dialect, read_together, reading_notice
 
 TIMEOUT_S = 30.0
 """How long a server may be silent."""
@@ -55,8 +55,9 @@ class RemoteSource(Source):
         """Fetch the file and load it."""
         with self._fetched() as (paths, fingerprint):
             frame = read_together(paths, self.dialect, self.sheet)
-            dialect = found_dialect(paths[0], self.dialect)
-        return LoadedTable(frame, self.type, self._origin, fingerprint, dialect)
+            found = found_dialect(paths[0], self.dialect)
+            notice = reading_notice(paths[0], frame, self.dialect, self.sheet)
+        return LoadedTable(frame, self.type, self._origin, fingerprint, found, notice)
 
     @property
     def _origin(self) -> str:

@@ -485,7 +485,8 @@ def _rare_labels(column: Categorical, counts: pd.Series, threshold: int) -> Rare
     if counts.empty:
         raise ModelError(
             f"column {column.name!r} has no label that at least {threshold} train rows have, so that none may be "
-            "shown. Declare the column text or id, lower min_label_rows, or state rare_labels: other."
+            "shown. Declare the column text or id, lower min_label_rows, or state rare_labels: other; or, if the rows "
+            "are not confidential, that the table is not private (`--public`, private=False)."
         )
     token = RARE
     while token in column.categories:

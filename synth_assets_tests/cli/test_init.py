@@ -79,6 +79,31 @@ def test_a_file_becomes_a_table_with_short_settings() -> None:
     assert "lists every label of this private table" in done.stderr
 
 
+def test_what_is_stated_of_a_file_stands_in_the_settings() -> None:
+    Path("ankieta.csv").write_text("płeć\n" + "mężczyzna\nkobieta\n" * 20, encoding="cp1250")
+
+    done = run("ankieta.csv")
+    assert "cp1250 was taken: 'płeć', 'mężczyzna'. If these are wrong" in done.stderr
+
+    done = run("ankieta.csv", "--force", "--dialect", "encoding=cp1252", "--dialect", "header=false")
+    assert done.exit_code == 0, done.output
+    source = settings("ankieta").source.model_dump(exclude_unset=True)
+    assert source == {"type": "file", "path": "ankieta.csv", "dialect": {"encoding": "cp1252", "header": False}}
+
+    with pd.ExcelWriter("book.xlsx") as book:
+        pd.DataFrame({"read": ["me"]}).to_excel(book, sheet_name="About", index=False)
+        pd.DataFrame({"x": [1, 2, 2]}).to_excel(book, sheet_name="2024", index=False)
+    done = run("book.xlsx")
+    assert "book.xlsx has the sheets 'About', '2024'; the first was read. State another by `--sheet" in done.stderr
+    assert "book.xlsx has 1 row" in done.stderr
+    assert run("book.xlsx", "--sheet", "2024").exit_code == 0
+    assert settings("book").source.model_dump(exclude_unset=True)["sheet"] == "2024"
+
+    done = run("ankieta.csv", "--force", "--dialect", "charset=cp1250")
+    assert done.exit_code == 2
+    assert "charset: there is no such key. The keys are delimiter, decimal," in done.stderr
+
+
 def test_a_file_in_the_data_folder_stays_there_and_a_table_can_be_public() -> None:
     Path("data/sub").mkdir(parents=True)
     pd.DataFrame({"x": [1.5, 2.5] * 9, "y": range(18)}).to_parquet("data/sub/t.parquet")
@@ -217,12 +242,14 @@ def test_what_cannot_be_a_table_is_one_sentence_and_nothing_is_written(
 
 
 def test_a_table_of_many_columns_gets_the_forest() -> None:
-    pd.DataFrame([range(101)] * 2).add_prefix("x").to_csv("t.csv", index=False)
+    codes = [f"{i * 7919 % 100000:05d}" for i in range(10)]
+    pd.DataFrame([range(101)] * 10).add_prefix("x").assign(code=codes).to_csv("t.csv", index=False)
 
     done = run("t.csv")
 
     assert done.exit_code == 0, done.output
-    assert "101 columns are to be learned, which a forest does better" in done.stderr
+    assert "102 columns are to be learned, which a forest does better" in done.stderr
+    assert "because the synthesizer forest writes no text and no codes, and language_model does: 'code'." in done.stderr
     assert settings("t").synthesizer.type == "forest"
     assert "a forest does better" not in run("Big Sales.2024.csv").stderr
     assert settings("big_sales").synthesizer.type == "language_model"

@@ -126,19 +126,35 @@ def test_types_are_inferred_and_written_as_they_came() -> None:
 
     assert done.exit_code == 0, done.output
     assert "60 rows, 5 columns (1 categorical, 1 date, 1 float, 1 boolean, 1 text)." in done.stderr
-    rows = pd.read_csv("rows.csv", dtype="str")
+    rows = pd.read_csv("rows.csv", dtype="str", sep=";")
     assert "note" not in rows
     assert set(rows["zip"]) == {"00", "01", "02"}
     assert rows["when"].str.fullmatch(r"\d\d\.01\.2024").all()
-    assert rows["paid"].str.fullmatch(r"\d\.5").all()
+    assert rows["paid"].str.fullmatch(r"\d,5").all()
 
     assert run("table.csv", *OUTPUT, "-o", "rows.parquet", "--no-holdout").exit_code == 0
     assert pd.read_parquet("rows.parquet")["when"].map(type).eq(date).all()
 
     for arguments in (("--public",), ("--schema", "schema.yaml")):
         assert run("table.csv", *OUTPUT, "--no-holdout", *arguments).exit_code == 0
-        assert "note" in pd.read_csv("rows.csv")
+        assert "note" in pd.read_csv("rows.csv", sep=";")
     assert run("table.csv", *OUTPUT, "--no-holdout", "--schema", "schema.yaml", "--private").exit_code == 1
+
+
+def test_a_csv_file_is_written_in_the_dialect_of_the_source() -> None:
+    rows = "miasto;kwota\n" + "".join(f"{('Łódź', 'Żory')[i % 2]};{i},5\n" for i in range(30))
+    Path("table.csv").write_text(rows, encoding="iso8859_2")
+    stated = ("--dialect", "encoding=iso8859_2", "--no-holdout")
+
+    done = run("table.csv", *OUTPUT, *stated)
+
+    assert done.exit_code == 0, done.output
+    assert "are in rows.csv, with delimiter ';' and decimal mark ',', in iso8859_2." in done.stderr
+    assert "was taken" not in done.stderr
+    text = Path("rows.csv").read_text("iso8859_2")
+    assert re.fullmatch(r"miasto;kwota\n((Łódź|Żory);\d+,5\n){60}", text)
+    run("table.csv", *OUTPUT, *stated, "-o", "rows.tsv")
+    assert Path("rows.tsv").read_text("iso8859_2") == text.replace(";", "\t")
 
 
 def test_a_rare_label_of_the_target_is_held_out_too(monkeypatch: pytest.MonkeyPatch) -> None:

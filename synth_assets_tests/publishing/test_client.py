@@ -163,6 +163,7 @@ def test_a_publication_that_goes_while_it_is_opened_is_no_error(
     [
         ("Rings >= 15", ("Rings", ">= 15")),
         ("Sex=='I'", ("Sex", "=='I'")),
+        ("Sex = 'I'", ("Sex", "== 'I'")),
         ("Whole weight != -1", ("Whole weight", "!= -1")),
         (f"{ODD} < 3", (ODD, "< 3")),
         ("Whole weight is  NOT null", ("Whole weight", "is  NOT null")),

@@ -85,7 +85,7 @@ def test_names_that_are_empty_or_equal_are_refused(tmp_path: Path, header: str, 
 
 
 def test_a_file_without_a_header_is_read_if_stated(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"state `dialect: \{header: false\}` in the source\.$"):
+    with pytest.raises(SourceError, match=r"state `dialect: \{header: false\}` in the source, or"):
         read(tmp_path, "1,1\n2,2\n")
 
     frame = read(tmp_path, "1,x\n2,y\n", header=False)
@@ -240,7 +240,7 @@ def test_a_stated_number_format_holds(tmp_path: Path) -> None:
     ("encoding", "found"),
     [
         ("utf-8", "utf-8"),
-        ("utf-8-sig", "utf-8"),
+        ("utf-8-sig", "utf-8-sig"),
         ("cp1252", "cp1252"),
         ("utf-16", "utf-16"),
         ("utf-16-le", "utf-16-le"),
@@ -256,6 +256,38 @@ def test_the_encoding_is_found(tmp_path: Path, encoding: str, found: str) -> Non
     dialect = FileSource(path="t.csv").load(tmp_path).dialect
     assert dialect is not None
     assert dialect.encoding == found
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1250", "Łódź Kraków żonaty mężatka"),
+        ("cp1250", "Gdańsk Toruń średnie"),
+        ("cp1250", "Plzeň Ústí muž středoškolské"),
+        ("cp1250", "Győr Székesfehérvár nő férfi"),
+        ("cp1250", "Čakovec muškarac srednja oženjen"),
+        ("cp1250", "Iaşi bărbat căsătorit"),
+        ("cp1254", "Kad\u0131n İzmir Eskişehir Muğla"),
+        ("cp1254", "boşanm\u0131ş üniversite ilköğretim"),
+        ("cp1257", "Šiauliai ištekėjusi vedęs"),
+        ("cp1252", "München Düsseldorf weiß"),
+        ("cp1252", "Besançon août forêt élève où"),
+        ("cp1252", "España niño ¿sí? Málaga"),
+        ("cp1252", "São coração opções não"),
+        ("cp1252", "Århus høj lørdag Malmö"),
+        ("cp1252", "Kópavogur Ísafjörður þriðjudagur"),
+        ("cp1252", "città è lunedì"),
+        ("cp1252", "Võru Põlva kõrgharidus"),
+        ("cp1252", "20°C m² m³ £100 ½ “ok”"),
+    ],
+)
+def test_an_encoding_is_told_by_its_letters_and_said(tmp_path: Path, encoding: str, words: str) -> None:
+    frame = read(tmp_path, ("id,kind\n" + "".join(f"1,{word}\n" for word in words.split())).encode(encoding))
+
+    assert frame["kind"].tolist() == words.split()
+    assert f"{encoding} was taken" in FileSource(path="t.csv").load(tmp_path).notice
+    stated = FileSource(path="t.csv", dialect=Dialect(encoding=encoding)).load(tmp_path)
+    assert stated.notice == ""
 
 
 def test_an_encoding_is_found_by_a_late_character(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from synth_assets.schema.columns import Boolean, Categorical, Date, Float, Integer
+from synth_assets.schema.infer import infer_schema
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.forest import Forest, ForestSettings, SequentialForest
 from synth_assets.synthesizers.language_model.encoders import MISSING, NumericEncoder, RowEncoder
@@ -123,6 +124,18 @@ def test_numbers_of_the_first_column_are_not_copied_where_they_hardly_repeat() -
     assert values[values != 7].isin(first).mean() < 0.05
     assert (values == 7).mean() == pytest.approx(0.25, abs=0.04)
     assert values.median() == pytest.approx(np.median(first), rel=0.15)
+
+
+def test_a_heavy_tail_and_its_zeros_stay() -> None:
+    rng = np.random.default_rng(0)
+    claims = np.where(rng.random(1000) < 0.6, 0.0, rng.lognormal(5, 2.0, 1000).round(2))
+    claims[:9] = 99999.0  # too few rows to be an atom
+    table = pd.DataFrame({"group": rng.choice(["a", "b"], 1000), "claims": claims})
+    rows = Forest(ForestSettings(n_estimators=20)).fit(table, infer_schema(table)).sample(4000)["claims"]
+    assert (rows == 0).mean() == pytest.approx((claims == 0).mean(), abs=0.03)
+    assert (rows == 99999).mean() == pytest.approx(0.009, abs=0.004)
+    shares = [0.1, 0.5, 0.9]
+    assert rows[rows > 0].quantile(shares).tolist() == pytest.approx(np.quantile(claims[claims > 0], shares), rel=0.3)
 
 
 def test_numbers_far_from_zero_keep_their_spread() -> None:

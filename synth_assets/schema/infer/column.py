@@ -133,8 +133,8 @@ def _typed(values: pd.Series, texts: Texts, *, is_target: bool, origin: str) -> 
 
 
 def _key(texts: Texts) -> Guess | None:
-    """Return a key if unique texts are keys: those of every row, or of some where the name says so."""
-    if not texts.is_unique or not (texts.is_complete or key_word_in(texts.name) is not None):
+    """Return a key if texts that are unique, where they are not empty, are keys."""
+    if not texts.is_unique:
         return None
     key = key_of_text(texts.name, texts.kept)
     if key is None:

@@ -73,7 +73,7 @@ def infer(
     Text that reads as whole numbers, decimals, true and false, dates or datetimes in every cell becomes a column of
     that type, and so do numbers in one format, such as $1,234.50, 12 kg or 08:30; whole numbers with leading zeros do
     not: they are labels, or text. Unique values that are consecutive, long, UUIDs or of a pattern
-    such as AB-0001 become keys, and so do unique whole numbers beside empty cells if their name says so. So do, if
+    such as AB-0001 become keys, texts also beside empty cells, whole numbers then if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
     ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
     limits are inferred.

@@ -1,6 +1,7 @@
 """Keys: which values are keys, and the pattern and the first number of new ones."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -36,14 +37,14 @@ _KEY_WORDS = {"id", "ids", "uuid", "guid"}
 
 _LAST_KEY_WORDS = {
     *("key", "number", "no", "nr", "num", "serial", "index", "account", "card", "iban", "ssn", "passport"),
-    *("phone", "telephone", "tel", "mobile", "isbn", "ean"),
+    *("phone", "telephone", "tel", "mobile", "isbn", "ean", "nummer", "numero", "numer"),
 }
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
 _REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
 """Words at the end of a name that say that values are keys even if they repeat, such as a customer's in orders."""
 
-_REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr"}
+_REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr", "nummer", "numero", "numer"}
 """Words that say so of texts, and of numbers with as many digits: a customer number, not a house number."""
 
 _TIME_WORDS = {
@@ -111,9 +112,13 @@ def key_word_in(name: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name: `orderId`, `order_id` and `Order ID` have the same."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return re.findall("[a-z]+", spaced.lower())
+    """Return the words of a name without accents: `orderId`, `order_id` and `Order ID` have the same.
+
+    A compound of a number, such as `Kundennummer` or `Bestellnr`, has two.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", plain)
+    return re.findall("[a-z]+", re.sub(r"(?<=[a-z]{3})(?=(?:nummer|nr)(?![a-z]))", " ", spaced.lower()))
 
 
 def key_of_text(name: str, unique: pd.Series) -> Guess | None:

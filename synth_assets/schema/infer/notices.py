@@ -161,7 +161,7 @@ def _undivided(frame: pd.DataFrame) -> str | None:
                 return (
                     f"The source has one column, {name!r}, whose cells seem to be {len(names)}: {first}state "
                     f"`dialect: {{ delimiter: {delimiter!r} }}` under `source` in defs.yaml, and run "
-                    "`synth-assets init` on it."
+                    f"`synth-assets init` on it, or pass `--dialect 'delimiter={delimiter}'`."
                 )
     return None
 
@@ -199,5 +199,5 @@ def _no_header(frame: pd.DataFrame) -> str:
     return (
         f"The source may have no header: the names of the columns, {names}, look like values. If so, write names above "
         "the first row, or state `dialect: { header: false }` under `source` in defs.yaml and run `synth-assets init` "
-        "on it: the columns are then named column_1, column_2, ..."
+        "on it, or pass `--dialect header=false`: the columns are then named column_1, column_2, ..."
     )

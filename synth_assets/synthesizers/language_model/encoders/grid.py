@@ -28,8 +28,11 @@ RELATIVE_STEP = 1e-5
 SIGNIFICANT_DIGITS = 4
 """Digits that are kept where values span many orders of magnitude."""
 
-LEAST_NUMBER = 1e-290
-"""Smaller numbers are zero: floats have fewer digits there."""
+LEAST_EXPONENT = -323
+"""Power of ten of the smallest floats."""
+
+NORMAL_EXPONENT = -300
+"""Numbers with smaller powers of ten are scaled up before a division: floats have fewer digits there."""
 
 MIN_STEPS, MAX_COARSE_SHARE = 50, 0.02
 """A grid is too coarse if more than this share of the values, but for zeros, is within so many steps of zero."""
@@ -121,7 +124,6 @@ class Grid:
     def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
         if not len(numbers):
             return cls("float")
-        numbers = np.where(np.abs(numbers) < LEAST_NUMBER, 0.0, numbers)
         decimals = next(
             (d for d in range(MAX_DECIMALS + 1) if np.mean(np.round(numbers, d) == numbers) >= KEPT_SHARE), None
         )
@@ -136,14 +138,12 @@ class Grid:
         rest = numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers  # 90% may be zero
         spread = float(np.subtract(*np.quantile(rest, [0.75, 0.25]))) or _span(numbers) or size or 1.0
         spread = min(spread, float(np.finfo("float64").max))
-        decimals = min(math.ceil(-math.log10(spread * RELATIVE_STEP)), 15)
+        decimals = min(math.ceil(-math.log10(max(spread * RELATIVE_STEP, 1e-15))), 15)
         nonzero = np.abs(numbers[numbers != 0])
         is_coarse = len(nonzero) and np.mean(nonzero < MIN_STEPS * 10.0**-decimals) > MAX_COARSE_SHARE
         if is_coarse or size * 10.0 ** max(decimals, 0) >= MAX_UNITS:
-            exponents = np.floor(np.log10(nonzero))
-            return cls(
-                "float", digits=SIGNIFICANT_DIGITS, least_exponent=int(exponents.min()), rounded_share=1.0
-            )  # fmt: skip
+            least = max(int(np.floor(np.log10(nonzero.min()))), LEAST_EXPONENT)
+            return cls("float", digits=SIGNIFICANT_DIGITS, least_exponent=least, rounded_share=1.0)
         return cls("float", max(decimals, 0), rounded_share=_rounded_share(numbers, max(decimals, 0)))
 
     def is_comparable(self, other: "Grid") -> bool:
@@ -207,7 +207,8 @@ class Grid:
             sizes = np.abs(numbers)
             least = 10.0**self.least_exponent
             exponents = np.floor(np.log10(np.maximum(sizes, least)))
-            mantissas = np.rint(sizes / 10.0**exponents * 10 ** (self.digits - 1))
+            shift = _shift(exponents)
+            mantissas = np.rint(sizes * 10.0**shift / 10.0 ** (exponents + shift) * 10 ** (self.digits - 1))
             orders = (exponents - self.least_exponent) * self.mantissas
             # A size that rounds up to the next order of magnitude has its first mantissa there.
             codes = orders + mantissas - 10 ** (self.digits - 1) + 1
@@ -227,7 +228,9 @@ class Grid:
         mantissas = mantissas + 10 ** (self.digits - 1)
         exponents = (orders + self.least_exponent - self.digits + 1).astype("float64")
         # A division by a power of ten is exact to the last digit, a product with a negative power is not.
-        sizes = np.where(exponents < 0, mantissas / 10.0**-exponents, mantissas * 10.0**exponents)
+        shift = _shift(exponents)
+        small = mantissas / 10.0**shift / 10.0 ** (-exponents - shift)
+        sizes = np.where(exponents < 0, small, mantissas * 10.0**exponents)
         return np.where(quantised == 0, 0.0, np.sign(quantised) * sizes)
 
     def to_values(self, quantised: np.ndarray) -> pd.Series:
@@ -279,6 +282,11 @@ class Grid:
     def from_json(cls, data: Mapping[str, Any]) -> "Grid":
         """Restore a grid from `to_json`."""
         return cls(**data)
+
+
+def _shift(exponents: np.ndarray) -> np.ndarray:
+    """Return by how many powers of ten numbers are scaled up, where a power of ten would be no normal float."""
+    return np.where(exponents < NORMAL_EXPONENT, -float(NORMAL_EXPONENT), 0.0)
 
 
 def common_step(quantised: np.ndarray) -> int:
