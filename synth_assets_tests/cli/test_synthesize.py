@@ -47,7 +47,7 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert "20 of the rows are held out for the report" in done.stderr
     assert "fitted to 80 rows" in done.stderr
     assert "\nEvaluating the rows.\n" in done.stderr
-    assert re.search(r"^similarity of columns: \d+ results in \d+ s$", done.stderr, re.MULTILINE)
+    assert re.search(r"^similarity of columns: \d+ results in \d+ s \(\d+ of \d+\)$", done.stderr, re.MULTILINE)
     assert len(pd.read_csv("rows.csv")) == 60
     page = Path("report.html").read_text()
     facts = {"Synthesizer": "stub", "Seed": "0", "Made with": f"synth-assets {version('synth-assets')}"}

@@ -17,7 +17,16 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.intervals import Scale, bootstrap_counts, score_interval
 from synth_assets.evaluation.learners import TITLES, Estimator, PredictionTask
-from synth_assets.evaluation.metrics.base import ANY, Metric, NotComputed, ResultRow, result_frame, result_row
+from synth_assets.evaluation.metrics.base import (
+    ANY,
+    Metric,
+    NotComputed,
+    ResultRow,
+    Step,
+    no_step,
+    result_frame,
+    result_row,
+)
 from synth_assets.evaluation.reference import Reference
 from synth_assets.evaluation.samples import MIN_ROWS, MOST_NEIGHBOURS, Samples, cached
 
@@ -69,8 +78,15 @@ class Comparison:
 
 
 @cached
-def compare_training_sets(samples: Samples) -> Comparison:
+def compare_training_sets(samples: Samples, step: Step = no_step) -> Comparison:
     """Train on real rows, on synthetic rows (the subsample) and on both, and score on holdout rows.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    step : callable
+        Called before each estimator is trained on each training set and its resamples.
 
     Returns
     -------
@@ -97,10 +113,12 @@ def compare_training_sets(samples: Samples) -> Comparison:
     y_true = task.y_true(holdout)
     counts = bootstrap_counts(len(y_true), seed=samples.seed)
     first, *_ = task.scores
+    trainings = len(task.estimators) * len(sets.named)
     scores, differences = [], []
     for name, estimator in task.estimators.items():
         found: dict[tuple[str, str], _Scores] = {}
         for trained_on, rows in sets.named.items():
+            step(len(scores) // len(task.scores), trainings, "trainings")
             predictions = _predictions(task, estimator, rows, holdout, samples.seed)
             resampled_predictions = [
                 task.predict(estimator, each.named[trained_on], holdout, seed=samples.seed + i)
