@@ -114,7 +114,8 @@ def compare_training_sets(samples: Samples, step: Step = no_step) -> Comparison:
     counts = bootstrap_counts(len(y_true), seed=samples.seed)
     first, *_ = task.scores
     trainings = len(task.estimators) * len(sets.named)
-    scores, differences = [], []
+    scores: list[tuple[object, ...]] = []
+    differences = []
     for name, estimator in task.estimators.items():
         found: dict[tuple[str, str], _Scores] = {}
         for trained_on, rows in sets.named.items():
