@@ -338,6 +338,8 @@ def infer(
         )
     notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
+    if target is not None and (two := _two_numbers(guesses[target].column, frame[target])):
+        notices = (*notices, two)
     if total := _total_row(frame, guesses):
         notices = (total, *notices)
     if undivided := _undivided(frame):
@@ -640,6 +642,17 @@ def _notice(guess: _Guess) -> str:
     return (
         f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
         f"state type: {guess.readings[0].column.type} and format: {formats} for the column to have it read so."
+    )
+
+
+def _two_numbers(column: Column, values: pd.Series) -> str | None:
+    """Return a sentence on a target of whole numbers that has two values; else None."""
+    unique = sorted(pd.to_numeric(values, errors="coerce").dropna().unique())
+    if not isinstance(column, Integer) or len(unique) != 2:
+        return None
+    return (
+        f"{column.name!r}, the target, is read as integer and has two values, {unique[0]:.0f} and {unique[1]:.0f}: "
+        "regressors predict it. State type: categorical for it to be predicted by classifiers."
     )
 
 

@@ -232,10 +232,13 @@ class _Scores:
 
 def _verdict(differences: pd.DataFrame, n_real: int, n_synthetic: int) -> str:
     score = TITLES[differences["metric"].iloc[0]]
-    by_set = {
-        trained_on: "; ".join(f"{row.regressor}, {row.verdict}" for row in of_set.itertuples())
-        for trained_on, of_set in differences.groupby("trained_on")
-    }
+    by_set = {}
+    for trained_on, of_set in differences.groupby("trained_on"):
+        found: dict[str, list[str]] = {}
+        for row in of_set.itertuples():
+            change = "" if np.isnan(row.value) else f" {_rounded(row.value):+.3f}"
+            found.setdefault(row.verdict.split(": ")[0], []).append(f"{row.regressor}{change}")
+        by_set[trained_on] = "; ".join(f"{verdict} ({', '.join(names)})" for verdict, names in found.items())
     return (
         f"Adding {n_synthetic:,} synthetic rows to the {n_real:,} real training rows, by {score} on holdout rows: "
         f"{by_set[AUGMENTED]}. Training on the synthetic rows instead of the real ones: {by_set[SYNTHETIC]}."
@@ -271,5 +274,6 @@ METRICS = (
         _tstr_score,
         # Half of the effect of a regressor's seed and of the choice of holdout rows on R2, on abalone.
         tolerance=0.05,
+        heading="Estimator",
     ),
 )
