@@ -338,7 +338,7 @@ def infer(
         )
     notices = tuple(_notice(guess) for guess in guesses.values() if guess.readings or guess.instead)
     notices += tuple(filter(None, (_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items())))
-    if target is not None and (two := _two_numbers(guesses[target].column, frame[target])):
+    if target in guesses and (two := _two_numbers(guesses[target].column, frame[target])):
         notices = (*notices, two)
     if total := _total_row(frame, guesses):
         notices = (total, *notices)
