@@ -163,7 +163,7 @@ def evaluate(
     execution : Execution, optional
         Where long tables are evaluated: by default in processes of this machine, or on a Ray cluster.
     progress : bool
-        Whether progress is shown on stderr: a bar on a terminal, else a line for each family of metrics.
+        Whether progress is shown on stderr: a bar on a terminal, else lines as families of metrics begin and end.
 
     Returns
     -------

@@ -44,7 +44,7 @@ private_option = click.option(
 processes_option = click.option(
     "--processes",
     type=click.IntRange(min=1),
-    help="Processes that draw rows, which do not depend on it; by default one for each core and 100,000 rows.",
+    help="Number of processes that draw the rows, which are the same for any; by default one a core and 100,000 rows.",
 )
 
 

@@ -176,7 +176,7 @@ def sample(
     if seed is None:
         seed = _unfinished_seed(folder) if execution else None
         seed = secrets.randbelow(2**32) if seed is None else seed
-        click.echo(f"--seed {seed}", err=True)
+        click.echo(f"--seed {seed} draws the same rows again", err=True)
     with redirect_stdout(sys.stderr):  # libraries print their progress to stdout, where the rows go
         if execution is not None:
             assert folder is not None  # noqa: S101 - checked above

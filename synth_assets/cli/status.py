@@ -54,7 +54,7 @@ def status(paths: DataPaths, as_json: bool) -> None:
         click.echo(output.to_json(found, indent=1))
         return
     for table in found["tables"]:
-        _print(table)
+        _print(paths, table)
     for line in found["not_published"]:
         click.echo(line)
     click.echo(f"publication {publication.id}, of {found['published_at'][:19]} UTC")
@@ -68,18 +68,25 @@ def status(paths: DataPaths, as_json: bool) -> None:
 
 @click.command()
 @table_argument(required=False)
-@click.option("--date", "resample_date", help="Resample date of the sample; by default the latest published one.")
+@click.option(
+    "--date",
+    "resample_date",
+    help="Resample date of the sample, published or not; by default the latest published one.",
+)
 @click.option("--open", "show", is_flag=True, help="Open the report in a browser.")
 @as_json_option
 @click.pass_obj
 def report(paths: DataPaths, table: str | None, resample_date: str | None, show: bool, as_json: bool) -> None:
     """Print the path of the HTML report of a sample."""
-    table = selected_table(paths, table)
-    publication = Publications(paths).current()
-    latest = client.latest_resample_date(publication, table)
-    resample_date = resample_date or latest
-    if resample_date not in publication.samples(table):
-        raise client.ReadError(f"no sample of {table} of {resample_date!r} is published; the latest is of {latest}.")
+    if table is None or resample_date is None or not paths.report(table, resample_date).exists():
+        table = selected_table(paths, table)
+        publication = Publications(paths).current()
+        latest = client.latest_resample_date(publication, table)
+        resample_date = resample_date or latest
+        if resample_date not in publication.samples(table):
+            raise client.ReadError(
+                f"no sample of {table} of {resample_date!r} is published; the latest is of {latest}."
+            )
     page = paths.report(table, resample_date)
     if not page.exists():
         raise client.ReadError(f"there is no report {page}; materialize {table}/report of that resample date.")
@@ -190,11 +197,13 @@ def _failed_checks(paths: DataPaths, table: str, latest: str | None) -> list[dic
     return found
 
 
-def _gate_sentences(failures: list[dict[str, Any]] | None) -> list[str]:
-    return [
+def _gate_sentences(paths: DataPaths, table: str, failures: list[dict[str, Any]] | None) -> list[str]:
+    sentences = [
         f"sample of {failed['resample_date']} not published, {failed['gate']} failed: {failed['message']}"
         for failed in failures or []
     ]
+    pages = {failed["resample_date"]: paths.report(table, failed["resample_date"]) for failed in failures or []}
+    return sentences + [f"report of {day}: {_short(page)}" for day, page in pages.items() if page.exists()]
 
 
 def _check_sentences(table: str, checks: list[dict[str, Any]]) -> list[str]:
@@ -227,11 +236,11 @@ def _failures_of_others(paths: DataPaths, published: Iterable[str]) -> list[str]
     found = []
     for table in sorted(set(tables) - set(published)):
         found += _check_sentences(table, _failed_checks(paths, table, None))
-        found += [f"{table}: {line}" for line in _gate_sentences(_failed_later(paths, table, None))]
+        found += [f"{table}: {line}" for line in _gate_sentences(paths, table, _failed_later(paths, table, None))]
     return found
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(paths: DataPaths, summary: dict[str, Any]) -> None:
     table = summary["table"]
     if summary["newest"] is None:
         click.echo(f"{table}: no sample is published\n")
@@ -244,7 +253,7 @@ def _print(summary: dict[str, Any]) -> None:
     for gate in summary["gates"]:
         mark = "passed" if gate["passed"] else "failed" if gate["blocking"] else "warned"
         click.echo(f"{gate['gate']} {mark}: {gate['message']}")
-    for line in _gate_sentences(summary["stopped"]):
+    for line in _gate_sentences(paths, table, summary["stopped"]):
         click.echo(line)
     for line in _check_sentences(table, summary["checks"]):
         click.echo(line)

@@ -156,7 +156,6 @@ def synthesize(
     fitted = SYNTHESIZERS[synthesizer]()
     synthetic = api.synthesize(train, rows, schema=schema, seed=seed, synthesizer=fitted, processes=processes)
     write(synthetic)
-    _say("Evaluating the rows.")
     details = {"Synthesizer": synthesizer, "Seed": str(seed), "Made with": f"synth-assets {version('synth-assets')}"}
     evaluation = api.evaluate(
         synthetic,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.gates import Verdict, evaluate_gates, gates_with, is_publishable
 from synth_assets.evaluation.metrics import FIDELITY_FAMILIES, PRIVACY_FAMILIES, Metric, NotComputed, result_frame
 from synth_assets.evaluation.metrics.attacks import BY_KNOWLEDGE, LEAKED_ROW, ONE_SAMPLE, Knowledge, leaked_rows
+from synth_assets.evaluation.metrics.base import Step, no_step
 from synth_assets.evaluation.metrics.utility import (
     NO_SCORE,
     Comparison,
@@ -52,7 +53,12 @@ _ALONE = ("detection by a random forest", "detection by gradient boosting", "pre
 PARTS = [*([name] for name in _ALONE), [name for name in FIDELITY_FAMILIES if name not in _ALONE]]
 """Families of fidelity metrics that are computed in one process each, those that take longest first."""
 
+STEP_S = 5.0
+"""Seconds without a line of progress after which a step is logged."""
+
 Log = Callable[[str], None]
+
+_FAMILIES = {**FIDELITY_FAMILIES, **PRIVACY_FAMILIES}
 
 _NOUNS = {"label": "labels", "number": "numbers", "text": "text", "id": "keys"}
 
@@ -211,7 +217,7 @@ def evaluate(
     knowledge : Knowledge
         What attackers know beside the sample.
     log : callable
-        Called with a line for each family of metrics.
+        Called with a line of what is evaluated, and lines as families of metrics begin and end.
     details : mapping of str to str, optional
         Further facts on the origin of the synthetic rows for the report, such as their seed.
     execution : Execution
@@ -232,16 +238,11 @@ def evaluate(
     options = {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}
     reason = why_not(samples)
     parts = [*([[UTILITY]] if reason is None else []), *PARTS]
-    found: dict[str, _Family] = {}
-    comparison = None
-    with _started(parts, samples, options, execution, _processes(samples)) as computed:
-        privacy = privacy_results(samples, knowledge=knowledge, log=log)  # here, while other processes compute the rest
-        for name, outcome, seconds in chain.from_iterable(computed):
-            if isinstance(outcome, Comparison):
-                comparison, count = outcome, len(outcome.scores)
-            else:
-                found[name], count = outcome, len(outcome.computed)
-            _log_results(log, name, count, seconds)
+    progress = _Progress(samples, [*PRIVACY_FAMILIES, *chain.from_iterable(parts)], log)
+    with _started(parts, samples, options, execution, _processes(samples), progress) as computed:
+        privacy = _privacy(samples, None, knowledge, LOCAL, progress)  # here, while other processes compute the rest
+        found = dict(computed)
+    comparison: Comparison | None = found.get(UTILITY)
     results = {"fidelity": _frame(found[name] for name in FIDELITY_FAMILIES), "privacy": privacy}
     if comparison is not None:
         scores = utility_results(comparison.table())
@@ -280,14 +281,17 @@ def fidelity_results(
         Metric results. `attrs["not_computed"]` lists the metrics without a value: 'metric', 'column_name', 'reason'.
     """
     options = {CONSTRAINT_VIOLATIONS: {"constraints": constraints}}
-    found = _results(PARTS, samples, options, execution, log)
+    progress = _Progress(samples, list(chain.from_iterable(PARTS)), log)
+    with _started(PARTS, samples, options, execution, 1, progress) as computed:
+        found = dict(computed)
     return _frame(found[name] for name in FIDELITY_FAMILIES)
 
 
-def compared_training_sets(samples: Samples, *, execution: Execution = LOCAL) -> Comparison:
+def compared_training_sets(samples: Samples, *, log: Log = silent, execution: Execution = LOCAL) -> Comparison:
     """Compare training on real rows, synthetic rows and both; see `compare_training_sets` and `evaluate`."""
-    with _started([[UTILITY]], samples, {}, execution, 1) as computed:
-        comparison: Comparison = next(computed)[0][1]
+    progress = _Progress(samples, [UTILITY], log)
+    with _started([[UTILITY]], samples, {}, execution, 1, progress) as computed:
+        comparison: Comparison = dict(computed)[UTILITY]
     return comparison
 
 
@@ -310,7 +314,7 @@ def privacy_results(
     knowledge : Knowledge
         What attackers know beside the sample.
     log : callable
-        Called with a line for each family of metrics.
+        Called with a line of what is evaluated, and lines as families of metrics begin and end.
     execution : Execution
         Where long sets are evaluated: in this process, or as tasks of a cluster, one for each family.
 
@@ -320,11 +324,22 @@ def privacy_results(
         Metric results; leaked rows have `column_name` 'row_id 17'. `attrs["not_computed"]` is as of
         `fidelity_results`; `attrs["leaked_rows"]` lists the rows of `leaked_rows`.
     """
+    return _privacy(samples, row_ids, knowledge, execution, _Progress(samples, list(PRIVACY_FAMILIES), log))
+
+
+def _privacy(
+    samples: Samples,
+    row_ids: Sequence[int] | None,
+    knowledge: Knowledge,
+    execution: Execution,
+    progress: "_Progress",
+) -> pd.DataFrame:
     options: dict[str, dict[str, Any]] = {name: {"knowledge": knowledge} for name in BY_KNOWLEDGE}
     options[LEAKED_ROW] = {"row_ids": row_ids}
     *others, attacks = PRIVACY_FAMILIES
     parts = [*([name] for name in others), [attacks, LEAKED]]  # leaked rows are the ones that attacks suspect
-    found = _results(parts, samples, options, execution, log)
+    with _started(parts, samples, options, execution, 1, progress) as computed:
+        found = dict(computed)
     frame = _frame(found[name] for name in PRIVACY_FAMILIES)
     frame.attrs[LEAKED] = found[LEAKED]
     return frame
@@ -338,28 +353,66 @@ class _Family:
     not_computed: Sequence[NotComputed]
 
 
-def _results(
-    parts: Sequence[Sequence[str]],
-    samples: Samples,
-    options: Mapping[str, dict[str, Any]],
-    execution: Execution,
-    log: Log,
-) -> dict[str, Any]:
-    """Compute families of metrics, in parts, and log each."""
-    found: dict[str, Any] = {}
-    with _started(parts, samples, options, execution, 1) as computed:
-        for name, outcome, seconds in chain.from_iterable(computed):
-            found[name] = outcome
-            if isinstance(outcome, _Family):
-                _log_results(log, name, len(outcome.computed), seconds)
-    return found
+class _Progress:
+    """The lines of progress of an evaluation.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    names : sequence of str
+        The parts: families of metrics, and `UTILITY`. The ones without a column to evaluate are not counted.
+    log : callable
+        Called with each line.
+    """
+
+    def __init__(self, samples: Samples, names: Sequence[str], log: Log) -> None:
+        roles = {column.role for column in samples.schema.columns}
+        of_family = {name: {role for metric in metrics for role in metric.roles} for name, metrics in _FAMILIES.items()}
+        self._names = [name for name in names if name == UTILITY or roles & of_family[name]]
+        self._ended = 0
+        self._log, self._logged = log, time.monotonic()
+        if self._names:
+            self._say(
+                f"evaluating {len(samples.synthetic):,} synthetic rows beside {len(samples.train):,} train rows and "
+                f"{len(samples.holdout):,} holdout rows: {', '.join(self._names)}"
+            )
+
+    def begin(self, name: str) -> Step:
+        """Log that a part begins, and return what logs its steps."""
+        if name not in self._names:
+            return no_step
+        self._say(f"{name}: started")
+        start = time.monotonic()
+
+        def step(ended: int, count: int, steps: str) -> None:
+            if ended < count and time.monotonic() - self._logged >= STEP_S:
+                self._say(f"{name}: {ended} of {count} {steps} in {time.monotonic() - start:.0f} s")
+
+        return step
+
+    def end(self, name: str, outcome: Any, seconds: float) -> None:
+        """Log that a part has ended."""
+        if name not in self._names:
+            return
+        self._ended += 1
+        count = len(outcome.scores if isinstance(outcome, Comparison) else outcome.computed)
+        results = f"{count} result{'' if count == 1 else 's'}"
+        self._say(f"{name}: {results} in {seconds:.0f} s ({self._ended} of {len(self._names)})")
+
+    def _say(self, line: str) -> None:
+        self._log(line)
+        self._logged = time.monotonic()
 
 
-def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mapping[str, dict[str, Any]]) -> _Family:
+def _compute_family(
+    metrics: Sequence[Metric], samples: Samples, options: Mapping[str, dict[str, Any]], step: Step = no_step
+) -> _Family:
     roles = {column.role for column in samples.schema.columns}
     computed: list[Mapping[str, Any]] = []
     not_computed: list[NotComputed] = []
-    for metric in metrics:
+    for i, metric in enumerate(metrics):
+        step(i, len(metrics), "metrics")
         if roles.isdisjoint(metric.roles):
             nouns = " or ".join(_NOUNS[role] for role in metric.roles)
             not_computed.append(NotComputed(metric.name, None, f"the table has no column of {nouns}"))
@@ -373,37 +426,54 @@ def _compute_family(metrics: Sequence[Metric], samples: Samples, options: Mappin
     return _Family(computed, not_computed)
 
 
+@contextmanager
 def _started(
     parts: Sequence[Sequence[str]],
     samples: Samples,
     options: Mapping[str, dict[str, Any]],
     execution: Execution,
     processes: int,
-) -> AbstractContextManager[Iterator[list[tuple[str, Any, float]]]]:
+    progress: _Progress,
+) -> Iterator[Iterator[tuple[str, Any]]]:
     """Start to compute parts of an evaluation: short sets here, long ones where the execution says."""
     where = execution if _is_long(samples) else LOCAL
+    if where.is_local and min(processes, where.local_processes or processes) == 1:
+        yield (_here(name, samples, options, progress) for name in chain.from_iterable(parts))
+        return
     calls = [(part,) for part in parts]
-    return where.started(_compute_part, calls, shared=(samples, options), processes=processes)
+    with where.started(_compute_part, calls, shared=(samples, options), processes=processes) as computed:
+        yield (_logged(progress, *each) for each in chain.from_iterable(computed))
+
+
+def _here(name: str, samples: Samples, options: Mapping[str, dict[str, Any]], progress: _Progress) -> tuple[str, Any]:
+    step = progress.begin(name)
+    return _logged(progress, *_compute(name, samples, options, step))
+
+
+def _logged(progress: _Progress, name: str, outcome: Any, seconds: float) -> tuple[str, Any]:
+    progress.end(name, outcome, seconds)
+    return name, outcome
 
 
 def _compute_part(
     shared: tuple[Samples, Mapping[str, dict[str, Any]]], names: Sequence[str]
 ) -> list[tuple[str, Any, float]]:
-    """Compute families of metrics, leaked rows, or the comparison of training sets, and how many seconds each took."""
-    samples, options = shared
-    found: list[tuple[str, Any, float]] = []
-    for name in names:
-        start = time.monotonic()
-        outcome: _Family | Comparison | list[dict[Hashable, Any]]
-        if name == UTILITY:
-            outcome = compare_training_sets(samples)
-        elif name == LEAKED:
-            outcome = leaked_rows(samples).to_dict("records")
-        else:
-            metrics = FIDELITY_FAMILIES[name] if name in FIDELITY_FAMILIES else PRIVACY_FAMILIES[name]
-            outcome = _compute_family(metrics, samples, options)
-        found.append((name, outcome, time.monotonic() - start))
-    return found
+    return [_compute(name, *shared) for name in names]
+
+
+def _compute(
+    name: str, samples: Samples, options: Mapping[str, dict[str, Any]], step: Step = no_step
+) -> tuple[str, Any, float]:
+    """Compute a family of metrics, leaked rows, or the comparison of training sets, and how many seconds it took."""
+    start = time.monotonic()
+    outcome: _Family | Comparison | list[dict[Hashable, Any]]
+    if name == UTILITY:
+        outcome = compare_training_sets(samples, step)
+    elif name == LEAKED:
+        outcome = leaked_rows(samples).to_dict("records")
+    else:
+        outcome = _compute_family(_FAMILIES[name], samples, options, step)
+    return name, outcome, time.monotonic() - start
 
 
 def _is_long(samples: Samples) -> bool:
@@ -413,11 +483,6 @@ def _is_long(samples: Samples) -> bool:
 
 def _processes(samples: Samples) -> int:
     return min(MOST_PROCESSES, cores()) if _is_long(samples) else 1
-
-
-def _log_results(log: Log, name: str, count: int, seconds: float) -> None:
-    if count:
-        log(f"{name}: {count} result{'s' if count > 1 else ''} in {seconds:.0f} s")
 
 
 def _frame(families: Iterable[_Family]) -> pd.DataFrame:

@@ -140,7 +140,10 @@ class Publications:
         """
         found = self.current_id()
         if found is None:
-            raise PublicationError(f"nothing is published in {self.paths.published} yet; run `make demo`.")
+            raise PublicationError(
+                f"nothing is published in {self.paths.published} yet; run `make demo` or the lineage of a table, or "
+                "name another data folder with --data or SYNTH_ASSETS_DATA."
+            )
         return self.get(found)
 
     def current_id(self) -> str | None:

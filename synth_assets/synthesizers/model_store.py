@@ -216,7 +216,7 @@ class ModelStore:
                 "libraries": {name: version_of(name) for name in SYNTHESIZERS[settings.type].libraries},
             }
             version = _hash(inputs)
-            log(f"model {version}: {settings.type}" + (f" on {base}" if base else ""))
+            log(f"model {version}: {settings.type}" + (f", base {base}" if base else ""))
             self.folder.mkdir(parents=True, exist_ok=True)
             checkpoints_dir.mkdir(parents=True, exist_ok=True)
             with _exclusive(checkpoints_dir / f"{version}.lock", log):

@@ -134,7 +134,7 @@ def test_what_is_wrong_is_one_message_on_stderr(toy: Publisher, arguments: list[
 def test_where_nothing_is_published_it_is_said_what_to_do(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, command)
     assert done.exit_code == 1
-    assert f"nothing is published in {tmp_path}/published/synthetic.duckdb yet; run `make demo`." in done.stderr
+    assert f"nothing is published in {tmp_path}/published/synthetic.duckdb yet; run `make demo`" in done.stderr
 
 
 def test_tables_are_listed_and_described(toy: Publisher) -> None:
@@ -403,6 +403,21 @@ def test_status_says_what_stopped_the_first_run(warehouse: Warehouse) -> None:
     assert done.stderr == "Error: nothing is published yet.\nother/raw: the check keys found: 2 keys occur.\n" + (
         f"other: sample of {MONDAY} not published, privacy failed: It copies.\n"
     )
+
+
+def test_the_report_of_a_sample_that_failed_is_named(warehouse: Warehouse) -> None:
+    verdict = pd.DataFrame({"gate": ["privacy"], "blocking": [True], "passed": [False], "message": ["It copies."]})
+    warehouse.write("other", "report", verdict, provenance=None, resample_date=MONDAY)
+    page = warehouse.paths.report("other", MONDAY)
+    page.parent.mkdir(parents=True)
+    page.touch()
+
+    status, report = (
+        CliRunner().invoke(main, ["--data", str(warehouse.paths.root), *arguments])
+        for arguments in (("status",), ("report", "other", "--date", MONDAY))
+    )
+    assert f"other: report of {MONDAY}: {page}" in status.stderr.splitlines()
+    assert report.stdout == f"{page}\n"
 
 
 @pytest.mark.slow

@@ -46,8 +46,8 @@ def test_a_fifth_is_held_out_and_the_rows_are_evaluated(table: pd.DataFrame) -> 
     assert done.stdout == ""
     assert "20 of the rows are held out for the report" in done.stderr
     assert "fitted to 80 rows" in done.stderr
-    assert "\nEvaluating the rows.\n" in done.stderr
-    assert re.search(r"^similarity of columns: \d+ results in \d+ s$", done.stderr, re.MULTILINE)
+    assert "\nevaluating 60 synthetic rows beside 80 train rows and 20 holdout rows: " in done.stderr
+    assert re.search(r"^similarity of columns: \d+ results in \d+ s \(\d+ of \d+\)$", done.stderr, re.MULTILINE)
     assert len(pd.read_csv("rows.csv")) == 60
     page = Path("report.html").read_text()
     facts = {"Synthesizer": "stub", "Seed": "0", "Made with": f"synth-assets {version('synth-assets')}"}

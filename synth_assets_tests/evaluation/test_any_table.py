@@ -1,5 +1,6 @@
 """Tests of metrics on tables of any kind: missing cells, keys, text, rare and many labels, many columns, few rows."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -145,13 +146,25 @@ def test_a_target_that_cannot_be_predicted_has_no_utility_gate_and_the_reason_is
     assert said["constant and empty"]["tstr_score"] == "all holdout rows have the same target value"
 
 
-def test_progress_is_logged_a_line_a_family() -> None:
+def test_progress_says_what_is_evaluated_and_which_families_begin_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_assets.evaluation.evaluate.STEP_S", 0.0)  # every step takes long
     frame, columns, _ = TABLES["labels alone"]
     lines: list[str] = []
-    evaluate(split(frame, TableSchema(columns=tuple(columns))), log=lines.append)
+    samples = split(frame, TableSchema(columns=tuple(columns)))
+    evaluate(samples, log=lines.append)
 
-    assert any(line.startswith("similarity of columns: 4 results in ") for line in lines)
-    assert [line.split(":")[0] for line in lines[:3]] == ["rare labels and keys", "copies of rows", "attacks"]
+    first, *others = lines
+    what, names = first.split(": ")
+    families = names.split(", ")
+    rows = f"{len(samples.synthetic):,} synthetic rows beside {len(samples.train):,} train rows"
+    assert what.startswith(f"evaluating {rows} and ")
+    assert families[:3] == ["rare labels and keys", "copies of rows", "attacks"]
+    assert "text" not in families  # there is none
+    assert [line for line in others if line.endswith(": started")] == [f"{name}: started" for name in families]
+    ended = [line for line in others if re.search(r": \d+ results? in \d+ s \(\d+ of \d+\)$", line)]
+    assert [line.split(":")[0] for line in ended] == families
+    assert ended[-1].endswith(f"({len(families)} of {len(families)})")
+    assert any(re.match(r"attacks: 1 of \d+ metrics in \d+ s$", line) for line in others)
 
 
 # Missing cells

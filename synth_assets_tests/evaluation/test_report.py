@@ -328,7 +328,7 @@ def test_utility_has_its_verdict_and_scores_with_intervals() -> None:
     assert "Adding them made no difference." in page.one("main").words
     assert page.row("linear real rows") == "linear real rows 0.5100 (0.4700 to 0.5500) 2.5000 (2.2500 to 2.7500)"
     assert page.row("linear both") == "linear both 0.5200 (0.4800 to 0.5600) —"
-    assert "RMSE, legs, lower is better" in page.row("Model Trained on")
+    assert "RMSE, legs, lower is better" in page.row("Estimator Trained on")
 
 
 def test_every_metric_is_explained_with_direction_range_and_source() -> None:

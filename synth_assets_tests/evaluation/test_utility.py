@@ -145,9 +145,9 @@ def test_a_target_that_is_reversed_hurts_and_the_verdict_says_so(turned: Compari
     assert turned.differences["verdict"].str.startswith("worse: -").all()
     assert (_arm(turned, SYNTHETIC).xs("r2", level="metric")["value"] < 0).all()
     assert turned.verdict.startswith(
-        "Adding 80 synthetic rows to the 80 real training rows, by R2 on holdout rows: linear, worse: -"
+        "Adding 80 synthetic rows to the 80 real training rows, by R2 on holdout rows: worse (linear -"
     )
-    assert " Training on the synthetic rows instead of the real ones: linear, worse: -" in turned.verdict
+    assert " Training on the synthetic rows instead of the real ones: worse (linear -" in turned.verdict
 
 
 @pytest.mark.usefixtures("linear_only")
@@ -266,7 +266,8 @@ def test_a_category_is_predicted_by_classifiers() -> None:
     assert (_arm(found, REAL).xs("accuracy", level="metric")["value"] > 0.85).all()
     assert (_arm(found, SYNTHETIC).xs("accuracy", level="metric")["value"] < 0.15).all()
     assert _differences(found, SYNTHETIC)["verdict"].str.startswith("worse: -").all()
-    assert ", by the area under the ROC curve on holdout rows: logistic, " in found.verdict
+    assert ", by the area under the ROC curve on holdout rows: " in found.verdict
+    assert " Training on the synthetic rows instead of the real ones: worse (logistic -" in found.verdict
 
 
 @pytest.mark.usefixtures("linear_only")

@@ -100,11 +100,15 @@ def test_the_ui_gets_counts_pictures_and_a_verdict(first_run: tuple[World, Outco
     verdict = outcome.metadata("regression_comparison")["verdict"]
     assert verdict.startswith(f"Adding {SAMPLE_ROWS} synthetic rows to the {TRAIN_ROWS:,} real training rows, by R2")
     differences = world.query(
-        "SELECT trained_on, difference_ci_low <= difference AND difference <= difference_ci_high, verdict "
+        "SELECT trained_on, difference_ci_low <= difference AND difference <= difference_ci_high, regressor, verdict "
         "FROM abalone.regression_comparison WHERE difference IS NOT NULL"
     )
     assert [trained_on for trained_on, *_ in differences] == ["synthetic", "augmented"] * 4
-    assert all(within and said in verdict for _, within, said in differences)
+    for _, within, regressor, said in differences:
+        word, change = said.split(",")[0].split(": ")
+        assert within
+        assert word in verdict
+        assert f"{regressor} {change}" in verdict
 
 
 def test_the_report_is_a_page_that_says_what_its_table_says(first_run: tuple[World, Outcome]) -> None:

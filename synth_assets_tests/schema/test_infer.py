@@ -375,6 +375,19 @@ def test_the_target_is_no_key_and_no_text() -> None:
     assert infer_schema(frame, "name").column("name").type == "categorical"
 
 
+@pytest.mark.parametrize(("values", "is_said"), [((0, 1), True), ((0, 1, 2), False), ((0.5, 1.5), False)])
+def test_a_target_of_two_whole_numbers_is_said_to_be_one_of_regressors(
+    values: tuple[float, ...], is_said: bool
+) -> None:
+    frame = pd.DataFrame({"x": range(60), "y": list(values) * (60 // len(values))})
+
+    said = [
+        notice for notice in infer(frame, "y").notices if "has two values, 0 and 1: regressors predict it" in notice
+    ]
+    assert len(said) == is_said
+    assert not infer(frame).notices
+
+
 @pytest.mark.parametrize(
     ("counts", "type_"),
     [

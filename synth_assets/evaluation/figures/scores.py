@@ -194,14 +194,17 @@ def loss_curve(losses: Sequence[Mapping[str, float]], *, title: str, source: str
     matplotlib.figure.Figure
         One panel.
     """
+    from matplotlib.ticker import MaxNLocator
+
     with new_figure(6.0, 3.2, title, source) as figure:
         axes = figure.add_subplot()
         axes.plot([r["epoch"] for r in losses], [r["loss"] for r in losses], "o-", color=BLUE, markersize=3)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "eval_loss" in losses[0]:
             axes.plot([r["epoch"] for r in losses], [r["eval_loss"] for r in losses], "s-", color=ORANGE, markersize=3)
             axes.set_ylabel("loss, nats per row")
-            axes.legend(["training (pretraining, then real rows)", "validation"], fontsize=8)
+            axes.legend(["training (pretraining, then fine-tuning)", "validation"], fontsize=8)
         else:
             axes.set_ylabel("training loss, nats per token")
     return figure

@@ -640,6 +640,7 @@ METRICS = (
         "One of these rows, by its row_id: share of its cells that agree with the most similar synthetic row.",
         "As above",
         _leaked_row,
+        heading="Train row",
     ),
 )
 

@@ -30,11 +30,19 @@ KEY: tuple[Role, ...] = ("id",)
 
 Goal = Literal["maximize", "minimize"]
 
+Step = Callable[[int, int, str], None]
+"""Called between the steps of a computation that may take long: how many have ended, of how many, and what they are."""
+
 # Goal, best and worst value of a metric.
 SHARE: tuple[Goal, float, float] = ("minimize", 0.0, 1.0)
 AREA: tuple[Goal, float, float] = ("minimize", 0.5, 1.0)
 SIMILARITY: tuple[Goal, float, float] = ("maximize", 1.0, 0.0)
 DISTANCE: tuple[Goal, float, float] = ("minimize", 0.0, float("inf"))
+
+
+def no_step(ended: int, count: int, steps: str) -> None:
+    """Ignore a step."""
+    del ended, count, steps
 
 
 @dataclass(frozen=True)

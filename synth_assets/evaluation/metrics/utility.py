@@ -17,7 +17,16 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.intervals import Scale, bootstrap_counts, score_interval
 from synth_assets.evaluation.learners import TITLES, Estimator, PredictionTask
-from synth_assets.evaluation.metrics.base import ANY, Metric, NotComputed, ResultRow, result_frame, result_row
+from synth_assets.evaluation.metrics.base import (
+    ANY,
+    Metric,
+    NotComputed,
+    ResultRow,
+    Step,
+    no_step,
+    result_frame,
+    result_row,
+)
 from synth_assets.evaluation.reference import Reference
 from synth_assets.evaluation.samples import MIN_ROWS, MOST_NEIGHBOURS, Samples, cached
 
@@ -69,8 +78,15 @@ class Comparison:
 
 
 @cached
-def compare_training_sets(samples: Samples) -> Comparison:
+def compare_training_sets(samples: Samples, step: Step = no_step) -> Comparison:
     """Train on real rows, on synthetic rows (the subsample) and on both, and score on holdout rows.
+
+    Parameters
+    ----------
+    samples : Samples
+        The rows.
+    step : callable
+        Called before each estimator is trained on each training set and its resamples.
 
     Returns
     -------
@@ -97,10 +113,13 @@ def compare_training_sets(samples: Samples) -> Comparison:
     y_true = task.y_true(holdout)
     counts = bootstrap_counts(len(y_true), seed=samples.seed)
     first, *_ = task.scores
-    scores, differences = [], []
+    trainings = len(task.estimators) * len(sets.named)
+    scores: list[tuple[object, ...]] = []
+    differences = []
     for name, estimator in task.estimators.items():
         found: dict[tuple[str, str], _Scores] = {}
         for trained_on, rows in sets.named.items():
+            step(len(scores) // len(task.scores), trainings, "trainings")
             predictions = _predictions(task, estimator, rows, holdout, samples.seed)
             resampled_predictions = [
                 task.predict(estimator, each.named[trained_on], holdout, seed=samples.seed + i)
@@ -213,10 +232,13 @@ class _Scores:
 
 def _verdict(differences: pd.DataFrame, n_real: int, n_synthetic: int) -> str:
     score = TITLES[differences["metric"].iloc[0]]
-    by_set = {
-        trained_on: "; ".join(f"{row.regressor}, {row.verdict}" for row in of_set.itertuples())
-        for trained_on, of_set in differences.groupby("trained_on")
-    }
+    by_set = {}
+    for trained_on, of_set in differences.groupby("trained_on"):
+        found: dict[str, list[str]] = {}
+        for row in of_set.itertuples():
+            change = "" if np.isnan(row.value) else f" {_rounded(row.value):+.3f}"
+            found.setdefault(row.verdict.split(": ")[0], []).append(f"{row.regressor}{change}")
+        by_set[trained_on] = "; ".join(f"{verdict} ({', '.join(names)})" for verdict, names in found.items())
     return (
         f"Adding {n_synthetic:,} synthetic rows to the {n_real:,} real training rows, by {score} on holdout rows: "
         f"{by_set[AUGMENTED]}. Training on the synthetic rows instead of the real ones: {by_set[SYNTHETIC]}."
@@ -252,5 +274,6 @@ METRICS = (
         _tstr_score,
         # Half of the effect of a regressor's seed and of the choice of holdout rows on R2, on abalone.
         tolerance=0.05,
+        heading="Estimator",
     ),
 )

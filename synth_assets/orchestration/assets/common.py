@@ -119,7 +119,7 @@ class Table:
         """
         metadata: dict[str, Any] = {}
         if columns:
-            date = [dg.TableColumn(RESAMPLE_DATE, "date", "Resample date.")] if of_sample else []
+            date = [column(RESAMPLE_DATE, "date", "Day of the sample, which is its partition.")] if of_sample else []
             metadata[COLUMN_SCHEMA] = dg.TableSchema(columns=[*date, *columns])
             metadata["dagster/table_name"] = f"{self.name}.{name}"
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(

@@ -83,8 +83,11 @@ def _fidelity(table: Table, constraints: Sequence[Constraint], execution: Execut
         frame = found.assign(model_version=synthetic_sample["model_version"].iloc[0])
         return result(
             frame,
-            **{metric: round(float(row["value"]), 4) for metric, row in whole.iterrows()},
-            **{f"{metric}_reference": round(float(row["reference"]), 4) for metric, row in whole.iterrows()},
+            **{
+                f"{metric}{suffix}": round(float(row[number]), 4)
+                for metric, row in whole.iterrows()
+                for number, suffix in (("value", ""), ("reference", "_reference"))
+            },
             rows_evaluated=len(samples.subsample),
             table=markdown_table(found),
             **{NOT_COMPUTED: found.attrs[NOT_COMPUTED]},

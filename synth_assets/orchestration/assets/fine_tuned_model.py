@@ -116,7 +116,7 @@ def build(
             base=card.inputs.get("base", "none"),
             parameters=card.parameters,
             train_rows=card.rows,
-            final_loss=card.final_loss,
+            final_loss=None if card.final_loss is None else round(card.final_loss, 4),
             fit_seconds=card.seconds,
             resumed_from_step=card.resumed_from_step,
             fitted_at=card.fitted_at,

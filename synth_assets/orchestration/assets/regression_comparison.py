@@ -83,7 +83,7 @@ def build(table: Table, *, execution: Execution = LOCAL) -> list[dg.AssetsDefini
         version = str(synthetic_sample["model_version"].iloc[0])
         samples = samples_of(table, synthetic_sample, raw, encoded_split)
         with as_dagster_failure():
-            found = compared_training_sets(samples, execution=execution)
+            found = compared_training_sets(samples, log=context.log.info, execution=execution)
         context.log.info(found.verdict)
         frame = found.table().assign(model_version=version)
         partition = context.partition_key

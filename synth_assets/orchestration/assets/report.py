@@ -138,8 +138,11 @@ def _checks(table: Table, gates: Mapping[str, Gate]) -> dg.AssetChecksDefinition
 
     @dg.multi_asset_check(name=f"{table.name}_{NAME}_gates", specs=specs, can_subset=True)
     def checks(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetCheckExecutionContext,
+        paths: dg.ResourceParam[DataPaths],
+        warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[dg.AssetCheckResult]:
+        page = dg.MetadataValue.path(paths.report(table.name, context.partition_key))
         verdicts = warehouse.read(table.name, NAME, resample_date=context.partition_key).set_index("gate")
         for selected in sorted(context.selected_asset_check_keys, key=lambda each: each.name):
             verdict = verdicts.loc[selected.name]
@@ -152,6 +155,7 @@ def _checks(table: Table, gates: Mapping[str, Gate]) -> dg.AssetChecksDefinition
                 passed=bool(verdict["passed"]),
                 severity=dg.AssetCheckSeverity.ERROR if verdict["blocking"] else dg.AssetCheckSeverity.WARN,
                 description=str(verdict["message"]),
+                metadata={"report": page},
             )
 
     return checks
@@ -253,7 +257,7 @@ def _origin(table: Table, warehouse: Warehouse, store: ModelStore, day: str, mod
             "Seed of the sample": _fact(sample, "seed", "{}"),
             "Temperature": _fact(sample, "temperature", "{:g}"),
             "Conditions": ", ".join(conditions) or "none",
-            "Model": f"{card.synthesizer} on {card.inputs.get('base', 'no base')}, {card.parameters:,} parameters, "
+            "Model": f"{card.synthesizer}, base {card.inputs.get('base', 'none')}, {card.parameters:,} parameters, "
             f"seed {card.inputs['seed']}, fitted {card.fitted_at}",
             "Trained with": _listed(card.inputs["libraries"]),
             "Evaluated with": _listed({name: version_of(name) for name in LIBRARIES}),

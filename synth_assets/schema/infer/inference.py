@@ -123,7 +123,7 @@ def infer(
         raise TableError(
             f"target: {target!r} {left_out[target]}, which cannot be predicted. Convert it, or choose another."
         )
-    notices = find_notices(frame, guesses)
+    notices = find_notices(frame, guesses, target)
     if all(guess.column.role == "id" for guess in guesses.values()):
         guesses = {name: not_a_key(guess) for name, guess in guesses.items()}
     schema = TableSchema(columns=tuple(guess.column for guess in guesses.values()), target=target, private=private)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from synth_assets.schema.columns import Categorical, Column, Id, Text, with_numeric_offset
+from synth_assets.schema.columns import Categorical, Column, Id, Integer, Text, with_numeric_offset
 from synth_assets.schema.infer.guess import Guess
 from synth_assets.schema.infer.texts import DIGITS, MAX_NAMES, MIN_RUN, MISSING_TEXTS, SAMPLE, ZERO_LED, counted, quoted
 from synth_assets.schema.infer.times import format_of, formats_of, times_as_text
@@ -25,7 +25,7 @@ _UNIT = r"(?<=[0-9])\s?([A-Za-zµ°/]+[²³]?)$"
 _CLOCK = r"(?:-?[0-9]+ days?,? )?-?[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp][Mm])?"
 
 
-def find_notices(frame: pd.DataFrame, guesses: Mapping[str, Guess]) -> tuple[str, ...]:
+def find_notices(frame: pd.DataFrame, guesses: Mapping[str, Guess], target: str | None) -> tuple[str, ...]:
     """Return what a person should decide or mend in the source, each as a sentence: of the table, then of columns."""
     header = _repeated_header(frame)
     if header is None and _has_values_as_names(frame, guesses):
@@ -33,6 +33,8 @@ def find_notices(frame: pd.DataFrame, guesses: Mapping[str, Guess]) -> tuple[str
     of_table = [header, _undivided(frame), _total_row(frame, guesses)]
     of_columns = [*map(_undecided, guesses.values())]
     of_columns += [_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items()]
+    if target is not None:
+        of_columns.append(_two_numbers(guesses[target].column, frame[target]))
     return tuple(notice for notice in (*of_table, *of_columns) if notice is not None)
 
 
@@ -49,6 +51,17 @@ def _undecided(guess: Guess) -> str | None:
     return (
         f"{guess.column.name!r} is read as {guess.column.type}, and could be dates with the day or the month first: "
         f"state type: {guess.readings[0].column.type} and format: {formats} for the column to have it read so."
+    )
+
+
+def _two_numbers(column: Column, values: pd.Series) -> str | None:
+    """Return a sentence on a target of whole numbers that has two values; else None."""
+    unique = sorted(pd.to_numeric(values, errors="coerce").dropna().unique())
+    if not isinstance(column, Integer) or len(unique) != 2:
+        return None
+    return (
+        f"{column.name!r}, the target, is read as integer and has two values, {unique[0]:.0f} and {unique[1]:.0f}: "
+        "regressors predict it. State type: categorical for it to be predicted by classifiers."
     )
 
 

@@ -193,7 +193,7 @@ def train(
                 trainer.restore(*checkpoint)
                 checkpoint = None
             elif number:
-                log(f"{stage.name}: {len(stage.rows):,} rows")
+                log(f"{stage.name}: {len(stage.rows):,} rows, and {len(validation):,} for validation")
             started = saved = time.monotonic()
             logged = 0.0
             first_epoch = trainer.epoch
