@@ -42,13 +42,15 @@ def test_the_stored_trees_predict_as_the_fitted_ones(tmp_path: Path) -> None:
         DensityRatio.load(tmp_path)
 
 
-def test_rows_are_rejected_where_held_back_rows_show_a_difference_and_not_elsewhere() -> None:
+def test_rows_are_rejected_where_held_back_rows_show_a_difference_and_hardly_elsewhere() -> None:
     rng = np.random.default_rng(0)
-    for shift, is_used in ((0.5, True), (0.0, False)):
+    shares = []
+    for shift in (0.0, 0.5):
         real, generated = with_gaps(rng, 3000, shift), with_gaps(rng, 3000)
         rejection, gain = Rejection.fit(real[500:], generated[500:], (real[:500], generated[:500]), seed=0)
-        assert (rejection is not None) == is_used
-        assert (gain > 0.02) == is_used
+        assert (gain > 0.02) == (shift > 0)
+        shares.append(1.0 if rejection is None else rejection.kept_share)
+    assert shares[0] > 0.9 > 0.6 > shares[1]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def find_notices(frame: pd.DataFrame, guesses: Mapping[str, Guess], target: str 
     of_table = [header, _undivided(frame), _total_row(frame, guesses)]
     of_columns = [*map(_undecided, guesses.values())]
     of_columns += [_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items()]
-    if target is not None:
+    if target is not None and target in guesses:
         of_columns.append(_two_numbers(guesses[target].column, frame[target]))
     return tuple(notice for notice in (*of_table, *of_columns) if notice is not None)
 
