@@ -20,8 +20,10 @@ MAX_GAIN_TREES = 150
 
 TREES_WITHOUT_GAIN = 20
 
-MIN_HELD_BACK = 200
-"""Held-back real rows from which on they can show that a ratio helps."""
+MIN_HELD_BACK = 500
+"""Held-back real rows from which on a ratio is used. On four folds of abalone, with 240, boosted trees told the rows
+less easily with one (0.519; 0.529), but the R2 of a regressor trained on the rows fell (0.449; 0.458), and unseen rows
+were as likely."""
 
 SURELY_KEPT = 0.1
 """Share of the generated rows, those of the highest ratios, that are kept for certain: the more, the fewer rows are

@@ -62,6 +62,7 @@ def rough() -> LanguageModel:
     settings = LanguageModelSettings(
         scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=16),
         epochs=1,
+        validation_fraction=0.25,
         batch_size=512,
         learning_rate=1e-4,
         column_order=("kind", "size"),
