@@ -248,7 +248,7 @@ def _is_causal(model: Any) -> bool:
 
     from synth_assets.synthesizers.language_model.backbone import backbone
 
-    rows = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]])
+    rows = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]], device=model.device)
     with torch.inference_mode():
         one, other = backbone(model.eval())(input_ids=rows).last_hidden_state[:, 2]
     return bool(torch.allclose(one, other, atol=1e-4, rtol=1e-4))

@@ -87,7 +87,12 @@ class Support(ABC):
         return np.column_stack([*self.indices, *absent])
 
     def _tensor(self, mask: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(mask, device=self.device)
+        return on_device(torch.as_tensor(mask), self.device)
+
+
+def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor of the CPU on a device. A GPU copies it in its turn, while the CPU goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def support_of(

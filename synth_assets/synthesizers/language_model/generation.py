@@ -5,16 +5,17 @@ tokens that may come next in the part's trie, and those that lead out of the row
 that masking takes away is recorded, which makes rejection sampling and importance weights exact.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from synth_assets.synthesizers.language_model.backbone import decoder_for
-from synth_assets.synthesizers.language_model.bounds import Bounds, support_of
+from synth_assets.synthesizers.language_model.bounds import Bounds, Support, on_device, support_of
 from synth_assets.synthesizers.language_model.decoding import Decoder
 from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder, TextEncoder
 from synth_assets.synthesizers.language_model.layers import replace_layers
@@ -82,41 +83,38 @@ class Generator:
             rows with the same bounds.
         """
         randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
-        quantised = np.full((n, self.row_encoder.n_cells), MISSING, np.int64)
+        values = _Values(n, self.row_encoder, self.trie, bounds, self.device)
         log_weights = torch.zeros(n, device=self.device)
         decoder = decoder_for(self.model, n, ragged=self.trie.is_ragged, max_length=self.trie.max_length)
         for i, column in enumerate(self.trie.columns):
             decoder.prefill(column.prefix)
-            support = support_of(self.row_encoder, i, quantised, bounds.get(i), self.device)
             has_ended = torch.zeros(n, dtype=torch.bool, device=self.device)
             for position, part in enumerate(column.parts):
                 if position and has_ended.all():
                     self._fill(decoder, part, n, has_ended)
                     continue
-                in_train, allowed = support.masks(position)
-                n_uncounted = 0 if i or position else 1
-                index, kept = self._choose(decoder, part, in_train, allowed, has_ended, randoms, n_uncounted)
+                masks = partial(values.masks, i, position)
+                index, kept = self._choose(decoder, part, masks, has_ended, randoms, 0 if i or position else 1)
                 log_weights += kept
-                support.choose(position, index)
+                values.choose(position, index)
                 has_ended = has_ended | (index < part.n_ending) if part.n_ending else has_ended
-            quantised[:, self.row_encoder.cells_of(i)] = self._cells(i, support.chosen(len(column.parts)), quantised)
-        return quantised, log_weights.cpu().numpy().astype("float64")
+        return values.quantised(), log_weights.cpu().numpy().astype("float64")
 
     def _choose(
         self,
         decoder: Decoder,
         part: PartTokens,
-        in_train: torch.Tensor,
-        allowed: torch.Tensor,
+        masks: Callable[[], tuple[torch.Tensor, torch.Tensor]],
         has_ended: torch.Tensor,
         randoms: Sequence[torch.Generator],
         n_uncounted: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Choose the index of a part in each row, (n), and append its tokens.
 
-        `in_train` and `allowed`, each (n, K) or (1, K), are the indices of valid rows, and those within the bounds too.
-        Also returned, for each row, is the log of the share of the probability of valid rows that is within the bounds,
-        without the first `n_uncounted` tokens; -inf if there was no token to choose.
+        `masks` returns, each (n, K) or (1, K), the indices of valid rows, and those within the bounds too. It is called
+        after the model, so that a GPU computes states while the CPU computes masks. Also returned, for each row, is the
+        log of the share of the probability of valid rows that is within the bounds, without the first `n_uncounted`
+        tokens; -inf if there was no index to choose.
         """
         n = len(has_ended)
         node = torch.zeros(n, dtype=torch.long, device=self.device)
@@ -124,23 +122,22 @@ class Generator:
         kept = torch.zeros(n, device=self.device)
         is_complete = has_ended
         levels = self.levels[part.first_slot]
-        n_allowed = _cumulative(allowed, levels)
-        n_in_train = n_allowed if allowed is in_train else _cumulative(in_train, levels)
+        limits: _Limits | None = None
         for depth, level in enumerate(levels):
-            leads_on = level.leads_to(allowed, n_allowed, node)
             if level.is_forced:  # appended without a look at the states before it
-                choice, is_stuck = torch.zeros_like(node), ~leads_on[:, 0]
+                choice = torch.zeros_like(node)
             else:
-                logits = level.logits(decoder.forward())  # (n, u)
-                masked = torch.where(leads_on, logits, NEG_INF)
+                hidden = decoder.forward()
+                limits = limits or _Limits.of(masks(), levels)
+                logits = level.logits(hidden)  # (n, u)
+                masked = torch.where(level.leads_to(limits.allowed, limits.n_allowed, node), logits, NEG_INF)
                 choice, is_stuck = _stratified_choice(masked, randoms)
-                if allowed is not in_train and depth >= n_uncounted:
-                    valid = torch.where(level.leads_to(in_train, n_in_train, node), logits, NEG_INF)
+                # A row that is stuck continues with any token, since all rows of a batch advance together.
+                choice = torch.where(is_stuck, level.any_token[node], choice)
+                if limits.allowed is not limits.in_train and depth >= n_uncounted:
+                    valid = torch.where(level.leads_to(limits.in_train, limits.n_in_train, node), logits, NEG_INF)
                     share = (masked.logsumexp(1) - valid.logsumexp(1)).nan_to_num(nan=NEG_INF, neginf=NEG_INF)
                     kept += torch.where(is_complete, 0.0, share)
-            kept = kept.masked_fill(is_stuck & ~is_complete, NEG_INF)
-            # A row that is stuck continues with any token, since all rows of a batch advance together.
-            choice = torch.where(is_stuck, level.any_token[node], choice)
             token = level.tokens[choice]
             if self.trie.fills:
                 token = torch.where(is_complete, self.trie.end, token)
@@ -149,13 +146,9 @@ class Generator:
             index = torch.where(is_complete, index, level.first[child])
             is_complete = is_complete | level.is_terminal[child]
             node = torch.where(is_complete, 0, child)
-        return torch.where(has_ended, -1, index), kept
-
-    def _cells(self, i: int, indices: np.ndarray, quantised: np.ndarray) -> np.ndarray:
-        encoder = self.row_encoder.all_columns[i]
-        if isinstance(encoder, TextEncoder):
-            return encoder.from_indices(indices)
-        return encoder.from_indices(quantised, indices)[:, None]
+        allowed = limits.allowed if limits else masks()[1]
+        is_allowed = allowed.expand(n, -1).gather(1, index[:, None])[:, 0]
+        return torch.where(has_ended, -1, index), kept.masked_fill(~is_allowed & ~has_ended, NEG_INF)
 
     def _fill(self, decoder: Decoder, part: PartTokens, n: int, has_ended: torch.Tensor) -> None:
         """Append what stands for a part that no row has."""
@@ -164,6 +157,43 @@ class Generator:
         else:
             for _ in part.levels:
                 decoder.append(torch.full((n,), self.trie.end, device=self.device), skip=has_ended)
+
+
+class _Values:
+    """The values of n rows that are generated column by column, and the indices that the next part may have.
+
+    What depends on the values before a column is computed when its first masks are asked for.
+    """
+
+    def __init__(
+        self, n: int, row_encoder: RowEncoder, trie: TokenTrie, bounds: Mapping[int, Bounds], device: torch.device
+    ) -> None:
+        self.row_encoder, self.trie, self.bounds, self.device = row_encoder, trie, bounds, device
+        self.rows = np.full((n, row_encoder.n_cells), MISSING, np.int64)
+        self.supports: list[Support] = []
+
+    def masks(self, i: int, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the masks of a part of column i, the present one or the one after it; see `Support.masks`."""
+        if i == len(self.supports):
+            rows = self.quantised()
+            self.supports.append(support_of(self.row_encoder, i, rows, self.bounds.get(i), self.device))
+        return self.supports[i].masks(position)
+
+    def choose(self, position: int, index: torch.Tensor) -> None:
+        """Record the index of a part of the present column in each row, (n)."""
+        self.supports[-1].choose(position, index)
+
+    def quantised(self) -> np.ndarray:
+        """Return the quantised rows, (n, `n_cells`), up to the present column, which is complete."""
+        if self.supports:
+            i = len(self.supports) - 1
+            indices, encoder = self.supports[i].chosen(len(self.trie.columns[i].parts)), self.row_encoder.all_columns[i]
+            if isinstance(encoder, TextEncoder):
+                cells = encoder.from_indices(indices)
+            else:
+                cells = encoder.from_indices(self.rows, indices)[:, None]
+            self.rows[:, self.row_encoder.cells_of(i)] = cells
+        return self.rows
 
 
 class EnsembleGenerator:
@@ -199,6 +229,25 @@ def in_bfloat16(model: Any) -> Any:
     """Return a copy of a model with its weights in bfloat16; what it keeps beside them stays as it is."""
     weights = {id(each): torch.nn.Parameter(each.detach().to(torch.bfloat16), False) for each in model.parameters()}
     return deepcopy(model, weights)  # in place of the weights, without a copy of them
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """The indices of a part that rows may have, (n, K) or (1, K), and how many of them come before each.
+
+    `in_train` are those of valid rows, `allowed` those within the bounds too; the same object where there are none.
+    """
+
+    in_train: torch.Tensor
+    allowed: torch.Tensor
+    n_in_train: torch.Tensor
+    n_allowed: torch.Tensor
+
+    @classmethod
+    def of(cls, masks: tuple[torch.Tensor, torch.Tensor], levels: "Sequence[_Level]") -> "_Limits":
+        in_train, allowed = masks
+        n_allowed = _cumulative(allowed, levels)
+        return cls(in_train, allowed, n_allowed if allowed is in_train else _cumulative(in_train, levels), n_allowed)
 
 
 @dataclass(frozen=True)
@@ -285,9 +334,7 @@ def _stratified_choice(logits: torch.Tensor, randoms: Sequence[torch.Generator])
     # Drawn by the CPU, which needs less time for a few numbers than a GPU for its launches.
     strata = [torch.randperm(m, generator=random) for random in randoms]
     within = [torch.rand(m, generator=random, dtype=torch.float64) for random in randoms]
-    uniform = (torch.cat(strata) + torch.cat(within)) / m
-    if logits.is_cuda:
-        uniform = uniform.pin_memory().to(logits.device, non_blocking=True)
+    uniform = on_device((torch.cat(strata) + torch.cat(within)) / m, logits.device)
     cumulative = logits.softmax(1).cumsum(1, dtype=torch.float64)
     # Scaled by the last sum, which rounding may leave short of 1: a token of zero probability is never chosen.
     total = cumulative[:, -1]

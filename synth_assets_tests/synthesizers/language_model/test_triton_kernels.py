@@ -28,6 +28,7 @@ def test_keys_and_values_are_stored_and_attended_to(
     B, hs, length, random = 4, 16, 90, torch.Generator().manual_seed(1)
     qkv = torch.randn(B * T, (n_heads + 2 * n_kv) * hs, generator=random)
     cache = torch.randn(B, 2 * n_kv, length, hs, generator=random)
+    cache[:, :, end:] = float("nan")  # not read
     positions = torch.arange(end - T, end, dtype=torch.int32).repeat(B, 1)
     positions[1:, T // 2] = -1  # skipped
     cos_sin = torch.randn(length, hs, generator=random) if is_rotated else None
@@ -35,7 +36,7 @@ def test_keys_and_values_are_stored_and_attended_to(
     kernels.store(found_qkv, found_cache, positions, cos_sin)
     fused_decoding.store(qkv, cache, positions, cos_sin)
     torch.testing.assert_close(found_qkv[:, : n_heads * hs], qkv[:, : n_heads * hs])
-    torch.testing.assert_close(found_cache, cache)
+    torch.testing.assert_close(found_cache, cache, equal_nan=True)
     found = kernels.attend(qkv, cache, positions, end, 0.3)
     torch.testing.assert_close(found, fused_decoding.attend(qkv, cache, positions, end, 0.3), atol=1e-5, rtol=1e-4)
 
@@ -52,3 +53,18 @@ def test_states_are_normalised(kernels: Any, has_bias: bool) -> None:
 def test_gates_are_multiplied(kernels: Any) -> None:
     x = torch.randn(5, 2 * 1500, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(kernels.silu_and_multiply(x), fused_decoding.silu_and_multiply(x))
+
+
+def test_the_rms_norm_of_states_is_gated(kernels: Any) -> None:
+    random = torch.Generator().manual_seed(1)
+    x, weight = 3 * torch.randn(150, 96, generator=random), torch.randn(2 * 80, 96, generator=random) / 10
+    torch.testing.assert_close(
+        kernels.normalise_and_gate(x, weight, 0.1), fused_decoding.normalise_and_gate(x, weight, 0.1)
+    )
+
+
+def test_rows_of_a_cache_are_reordered_with_room_for_more(kernels: Any) -> None:
+    cache, rows = torch.randn(3, 4, 5, 16), torch.tensor([2, 0, 2, 1])
+    expected = fused_decoding.reorder(cache, rows, 9)
+    found = kernels.reorder(cache, rows, torch.empty_like(expected))
+    assert torch.equal(found[:, :, :5], expected[:, :, :5])
