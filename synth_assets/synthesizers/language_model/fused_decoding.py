@@ -5,7 +5,6 @@ The kernels are written in Triton (`triton_kernels`); on any other device, the s
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,10 +19,6 @@ Linear = tuple[torch.Tensor, torch.Tensor | None]
 MIN_ROWS_PER_PREFIX = 1.25
 """Prefixes are shared while there are at least this many rows for each distinct one. On an H200, SmolLM2-135M sampled
 15,500 rows of abalone a second with it, 14,700 with 2 and 14,400 with 1.02; on a CPU, 2 is faster."""
-
-HOPPER = 9
-"""The compute capability of GPUs on which the kernel of a gated MLP was measured: on an H200, it takes 0.37 ms where a
-product of torch and the gates take 0.44 ms (60,000 tokens of SmolLM2-135M)."""
 
 LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
@@ -107,21 +102,13 @@ class _Layer:
         attn, mlp = layer.self_attn, layer.mlp
         mlp_norm = _Norm.of_llama(layer.post_attention_layernorm, _sum(shift, attn.o_proj.bias))
         gate_up = _side_by_side(mlp.gate_proj, mlp.up_proj)
-        mlp_in: Callable[[torch.Tensor], torch.Tensor] = partial(_normalise_and_gate, norm=mlp_norm, gate_up=gate_up)
-        if mlp_norm.shift is None and gate_up[1] is None:
-            weight = (gate_up[0].T.float() * mlp_norm.weight.float()).to(gate_up[0].dtype)
-            mlp_in = partial(normalise_and_gate, weight=weight, epsilon=mlp_norm.epsilon)
         return cls(
             attention_norm=_Norm.of_llama(layer.input_layernorm, shift),
             qkv=_side_by_side(attn.q_proj, attn.k_proj, attn.v_proj),
             attention_out=_side_by_side(attn.o_proj),
-            mlp_in=mlp_in,
+            mlp_in=lambda x: silu_and_multiply(_linear(mlp_norm(x), gate_up)),
             mlp_out=_side_by_side(mlp.down_proj),
         )
-
-
-def _normalise_and_gate(x: torch.Tensor, norm: _Norm, gate_up: Linear) -> torch.Tensor:
-    return silu_and_multiply(_linear(norm(x), gate_up))
 
 
 def _side_by_side(*modules: Any) -> Linear:
@@ -316,18 +303,6 @@ def normalise(
     if bias is None:
         return rms_norm(x, x.shape[-1:], weight, epsilon)
     return layer_norm(x, x.shape[-1:], weight, bias, epsilon)
-
-
-def normalise_and_gate(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Return what a gated MLP makes of the RMS norm of states, (n, C), up to its last layer, (n, c).
-
-    The rows of `weight`, (2 * c, C), are those of the gate, then of what it multiplies, with the weights of the norm.
-    """
-    if x.is_cuda and torch.cuda.get_device_capability(x.device)[0] == HOPPER:
-        from synth_assets.synthesizers.language_model import triton_kernels
-
-        return triton_kernels.normalise_and_gate(x, weight, epsilon)
-    return silu_and_multiply(normalise(x, None, torch.ones_like(x[0]), None, epsilon) @ weight.T)
 
 
 def linear_and_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ MARGIN = 0.1
 FEW_ROWS = 8
 """Rows of a step that go through the model at once, below which its activations are computed twice rather than kept."""
 
-CACHE_SHARE = 0.6
+CACHE_SHARE = 0.65
 """Maximum share of a GPU's memory for the keys and values of rows that are generated."""
 
 NOT_LIMITED = 2**62

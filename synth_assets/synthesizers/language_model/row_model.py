@@ -96,8 +96,10 @@ LARGE_MODEL_ROWS = 100
 """Rows that a large model generates in parallel on a CPU, whatever is asked for: one of 135 million weights keeps 5 MB
 of keys and values for a row of 100 tokens, and products over more rows are a sixth faster at most."""
 
-GPU_ROWS = 20_000
-"""Maximum number of rows that a GPU generates in parallel. The more, the more of them share their beginnings."""
+GPU_ROWS = 40_000
+"""Maximum number of rows that a GPU generates in parallel. The more, the more of them share their beginnings: an H200
+sampled a tenth more rows of abalone a second with SmolLM2-135M than by 20,000."""
+
 PARTICLES = 64
 """Completions drawn for a row with missing cells, of which one is chosen by its weight."""
 
@@ -258,8 +260,8 @@ class RowModel:
         most = MAX_RATIO_CELLS // held_back.shape[1]
         if len(trained) > most:
             trained = trained[np.random.default_rng(seed).permutation(len(trained))[:most]]
-        batches = self._quantised_batches(len(trained) + len(validation), seed=seed, batch_rows=batch_rows)
-        generated = features_of(self.row_encoder, np.concatenate(list(batches)))
+        groups = self._quantised_batches(len(trained) + len(validation), seed=seed, batch_rows=batch_rows)
+        generated = features_of(self.row_encoder, np.concatenate([batch for group in groups for batch in group]))
         held_back_generated, generated = np.split(generated, [len(validation)])
         real = features_of(self.row_encoder, trained)
         self.rejection, gain = Rejection.fit(real, generated, (held_back, held_back_generated), seed=seed)
@@ -391,14 +393,17 @@ class RowModel:
         started = reported = time.monotonic()
         done = 0
         arguments: dict[str, Any] = {"conditions": conditions, "temperature": temperature, "batch_rows": batch_rows}
-        for quantised in self._quantised_batches(n, batches, seed=seed, **arguments):
-            yield self.row_encoder.to_frame(quantised)
-            done += len(quantised)
-            now = time.monotonic()
-            if now - reported >= LOG_INTERVAL_S or done == n:
-                reported = now
-                rate = done / (now - started)
-                log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
+        for group in self._quantised_batches(n, batches, seed=seed, **arguments):
+            frame = self.row_encoder.to_frame(np.concatenate(group))
+            for quantised in group:
+                rows, frame = frame.iloc[: len(quantised)], frame.iloc[len(quantised) :]
+                yield rows.reset_index(drop=True)
+                done += len(quantised)
+                now = time.monotonic()
+                if now - reported >= LOG_INTERVAL_S or done == n:
+                    reported = now
+                    rate = done / (now - started)
+                    log(f"{done:,} of {n:,} rows, {rate:,.0f} rows/s, {(n - done) / rate:.0f} s left")
 
     def _quantised_batches(
         self,
@@ -409,8 +414,8 @@ class RowModel:
         conditions: Mapping[str, str] | None = None,
         temperature: float = 1.0,
         batch_rows: int = BATCH_ROWS,
-    ) -> Iterator[np.ndarray]:
-        """Sample quantised rows, batch by batch; see `sample_batches`."""
+    ) -> Iterator[list[np.ndarray]]:
+        """Sample quantised rows, those of one batch or, on a GPU, of several at a time; see `sample_batches`."""
         drawn_rows = min(batch_rows, LARGE_MODEL_ROWS) if is_large_on_cpu(self.model) else batch_rows
         if self.rejection is not None:
             drawn_rows = math.ceil(drawn_rows * SPARE / self.rejection.kept_share)
@@ -427,8 +432,7 @@ class RowModel:
                 return self._accepted(generator, drawn_rows, wanted, bounds, seeds, conditions or {})
 
             groups = [batches[start : start + together] for start in range(0, len(batches), together)]
-            for group in _one_ahead(draw, groups) if self._is_on_gpu else map(draw, groups):
-                yield from group
+            yield from _one_ahead(draw, groups) if self._is_on_gpu else map(draw, groups)
 
     def _generator(self, temperature: float) -> Generator | EnsembleGenerator:
         generators = [

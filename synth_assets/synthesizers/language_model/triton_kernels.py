@@ -6,7 +6,6 @@ Importing this module imports Triton, which torch's builds for CUDA have on Linu
 import torch
 import triton
 import triton.language as tl
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 BLOCK = 32
 """Keys that are read at once."""
@@ -17,12 +16,8 @@ MAX_QUERIES = 64
 ATTENTION_WARPS, NORM_WARPS, GATE_WARPS = 1, 4, 4
 """Warps of a program. On an H200, attention so takes a quarter less time than with four of them and 64 keys."""
 
-NORM_ROWS, RMS_ROWS, GATES, COPIED = 2, 4, 2048, 2048
+NORM_ROWS, GATES, COPIED = 2, 2048, 2048
 """States, channels of one, and numbers of a cache that a program reads."""
-
-GATE_TILE, GATE_STAGES = (128, 64, 64), 3
-"""States and columns of a program of a gated MLP, and the channels that it multiplies at once; and how many of these it
-reads ahead. On an H200, 569 TFLOP/s; tiles of 128 by 128 in eight warps, 494."""
 
 
 def store(qkv: torch.Tensor, cache: torch.Tensor, positions: torch.Tensor, cos_sin: torch.Tensor | None) -> None:
@@ -255,63 +250,3 @@ def _silu_and_multiply(x, y, width, GATES: tl.constexpr):
     gate = tl.load(x + row * 2 * width + i, mask=i < width).to(tl.float32)
     up = tl.load(x + row * 2 * width + width + i, mask=i < width).to(tl.float32)
     tl.store(y + row * width + i, (gate * tl.sigmoid(gate) * up).to(y.dtype.element_ty), mask=i < width)
-
-
-def normalise_and_gate(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Compute what `fused_decoding.normalise_and_gate` states."""
-    (n, width), c = x.shape, weight.shape[0] // 2
-    scale = torch.empty(n, dtype=torch.float32, device=x.device)
-    _inverse_rms[(triton.cdiv(n, RMS_ROWS),)](
-        x, scale, n, epsilon, width, RMS_ROWS, triton.next_power_of_2(width), num_warps=NORM_WARPS
-    )
-    y = x.new_empty(n, c)
-    _gate[(triton.cdiv(n, GATE_TILE[0]) * triton.cdiv(c, GATE_TILE[1]),)](
-        TensorDescriptor.from_tensor(x, [GATE_TILE[0], GATE_TILE[2]]),
-        TensorDescriptor.from_tensor(weight, list(GATE_TILE[1:])),
-        TensorDescriptor.from_tensor(y, list(GATE_TILE[:2])),
-        scale,
-        n,
-        width,
-        c,
-        *GATE_TILE,
-        num_warps=GATE_WARPS,
-        num_stages=GATE_STAGES,
-    )
-    return y
-
-
-@triton.jit(do_not_specialize=["n"])
-def _inverse_rms(x, scale, n, epsilon, width: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    i = tl.arange(0, WIDTH)[None, :]
-    is_state = (row < n)[:, None] & (i < width)
-    states = tl.load(x + row[:, None] * width + i, mask=is_state, other=0.0).to(tl.float32)
-    tl.store(scale + row, tl.rsqrt(tl.sum(states * states, 1) / width + epsilon), mask=row < n)
-
-
-@triton.jit(do_not_specialize=["n"])
-def _gate(
-    x,
-    weight,
-    y,
-    scale,
-    n,
-    width: tl.constexpr,
-    c: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-):
-    n_tiles: tl.constexpr = (c + COLUMNS - 1) // COLUMNS  # of a row, next to each other, so that its states are cached
-    first_row = (tl.program_id(0) // n_tiles) * ROWS
-    column = (tl.program_id(0) % n_tiles) * COLUMNS
-    gate = tl.zeros([ROWS, COLUMNS], tl.float32)
-    up = tl.zeros([ROWS, COLUMNS], tl.float32)
-    for i in range(0, width, CHANNELS):
-        states = x.load([first_row, i])
-        gate = tl.dot(states, weight.load([column, i]).T, gate)
-        up = tl.dot(states, weight.load([c + column, i]).T, up)
-    rows = first_row + tl.arange(0, ROWS)
-    by = tl.load(scale + rows, mask=rows < n, other=0.0)[:, None]
-    gate *= by
-    y.store([first_row, column], (gate * tl.sigmoid(gate) * up * by).to(y.dtype))

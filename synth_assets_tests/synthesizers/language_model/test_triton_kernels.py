@@ -55,14 +55,6 @@ def test_gates_are_multiplied(kernels: Any) -> None:
     torch.testing.assert_close(kernels.silu_and_multiply(x), fused_decoding.silu_and_multiply(x))
 
 
-def test_the_rms_norm_of_states_is_gated(kernels: Any) -> None:
-    random = torch.Generator().manual_seed(1)
-    x, weight = 3 * torch.randn(150, 96, generator=random), torch.randn(2 * 80, 96, generator=random) / 10
-    torch.testing.assert_close(
-        kernels.normalise_and_gate(x, weight, 0.1), fused_decoding.normalise_and_gate(x, weight, 0.1)
-    )
-
-
 def test_rows_of_a_cache_are_reordered_with_room_for_more(kernels: Any) -> None:
     cache, rows = torch.randn(3, 4, 5, 16), torch.tensor([2, 0, 2, 1])
     expected = fused_decoding.reorder(cache, rows, 9)
