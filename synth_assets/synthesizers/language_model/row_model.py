@@ -4,6 +4,7 @@ Importing this module imports torch: do so inside functions only.
 """
 
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,6 +100,10 @@ of keys and values for a row of 100 tokens, and products over more rows are a si
 GPU_ROWS = 40_000
 """Maximum number of rows that a GPU generates in parallel. The more, the more of them share their beginnings: an H200
 sampled a tenth more rows of abalone a second with SmolLM2-135M than by 20,000."""
+
+SWITCH_INTERVAL_S = 1e-4
+"""How long a thread that makes data frames holds the interpreter while the one that starts a GPU's work waits. On an
+H200, the architecture of distilgpt2 sampled 45,100 rows of abalone a second; with Python's own 5 ms, 41,500."""
 
 PARTICLES = 64
 """Completions drawn for a row with missing cells, of which one is chosen by its weight."""
@@ -613,15 +618,20 @@ def _put(lines: "SimpleQueue[str | None]", number: int, line: str) -> None:
 
 def _one_ahead(function: Callable[[range], list[np.ndarray]], items: Sequence[range]) -> Iterator[list[np.ndarray]]:
     """Yield results in order; a thread computes the next one while the caller works on the one before."""
-    with ThreadPoolExecutor(1) as thread:
-        pending = None
-        for item in items:
-            following = thread.submit(function, item)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            pending = None
+            for item in items:
+                following = thread.submit(function, item)
+                if pending is not None:
+                    yield pending.result()
+                pending = following
             if pending is not None:
                 yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
