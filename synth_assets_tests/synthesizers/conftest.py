@@ -124,7 +124,7 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
     def compute(great: Any) -> pd.DataFrame:
         import torch
 
-        from synth_assets.synthesizers.language_model.encoders import MISSING, UNENCODABLE, TextEncoder
+        from synth_assets.synthesizers.language_model.encoders import MISSING, UNENCODABLE
         from synth_assets.synthesizers.language_model.token_trie import PAD
 
         row_encoder, trie = great.row_encoder, great.trie
@@ -140,11 +140,10 @@ def exact_shares() -> Callable[..., pd.DataFrame]:
             for cells, ids, choices in rows:
                 quantised = np.full((len(indices), row_encoder.n_cells), MISSING)
                 quantised[:, : len(cells)] = cells
-                is_text = isinstance(column, TextEncoder)
-                found = column.from_indices(indices) if is_text else column.from_indices(quantised, indices)[:, None]
+                values = column.from_indices(quantised, indices)
+                found = values.reshape(len(indices), -1)
                 # The last digits of the largest residual may be followed by larger ones, which are not encoded.
-                again = column.to_indices(found) if is_text else column.to_indices(quantised, found[:, 0])
-                encodable = (again != UNENCODABLE).all(axis=1)
+                encodable = (column.to_indices(quantised, values) != UNENCODABLE).all(axis=1)
                 valid = [j for j in np.flatnonzero(encodable) if is_valid(row_encoder, i, cells, found[j])]
                 options: dict[tuple[int, ...], set[int]] = {}
                 for value in (written[j] for j in valid):

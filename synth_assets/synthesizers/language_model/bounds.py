@@ -243,7 +243,7 @@ class _TextSupport(Support):
         self.known = None
         if bounds is not None and bounds.pieces is not None:
             is_open = (bounds.pieces == MISSING).all(axis=1)
-            self.known = np.where(is_open[:, None], ABSENT, column.to_indices(bounds.pieces))
+            self.known = np.where(is_open[:, None], ABSENT, column.to_indices(bounds.pieces, bounds.pieces))
 
     def masks(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a part that valid rows have, and those within the bounds too; see `Support.masks`."""

@@ -224,7 +224,6 @@ def known_bounds(quantised: np.ndarray, is_gap: np.ndarray, row_encoder: RowEnco
             pieces = np.where(gap[:, None], MISSING, cells)
             bounds[i] = replace(Bounds.of_text(len(gap), low=0, missing=False), pieces=pieces)
             continue
-        known = cells[:, 0]
         stays = gap & (column.n_values == 0)
-        bounds[i] = Bounds(np.where(gap, column.low, known), np.where(gap, column.high, known), stays)
+        bounds[i] = Bounds(np.where(gap, column.low, cells), np.where(gap, column.high, cells), stays)
     return bounds

@@ -17,7 +17,7 @@ import torch
 from synth_assets.synthesizers.language_model.backbone import decoder_for
 from synth_assets.synthesizers.language_model.bounds import Bounds, Support, on_device, support_of
 from synth_assets.synthesizers.language_model.decoding import Decoder
-from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder, TextEncoder
+from synth_assets.synthesizers.language_model.encoders import MISSING, RowEncoder
 from synth_assets.synthesizers.language_model.layers import replace_layers
 from synth_assets.synthesizers.language_model.token_trie import PAD, PartTokens, TokenTrie, TrieLevel
 from synth_assets.synthesizers.language_model.training import derive_seed
@@ -188,11 +188,7 @@ class _Values:
         if self.supports:
             i = len(self.supports) - 1
             indices, encoder = self.supports[i].chosen(len(self.trie.columns[i].parts)), self.row_encoder.all_columns[i]
-            if isinstance(encoder, TextEncoder):
-                cells = encoder.from_indices(indices)
-            else:
-                cells = encoder.from_indices(self.rows, indices)[:, None]
-            self.rows[:, self.row_encoder.cells_of(i)] = cells
+            self.rows[:, self.row_encoder.cells_of(i)] = encoder.from_indices(self.rows, indices)
         return self.rows
 
 

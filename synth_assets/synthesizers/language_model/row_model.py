@@ -26,7 +26,7 @@ from synth_assets.synthesizers.density_ratio import MIN_HELD_BACK, Rejection, fe
 from synth_assets.synthesizers.forest import ForestSettings, SequentialForest
 from synth_assets.synthesizers.language_model.bounds import Bounds
 from synth_assets.synthesizers.language_model.conditions import bounds_of, known_bounds
-from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder, TextEncoder
+from synth_assets.synthesizers.language_model.encoders import UNENCODABLE, CategoricalEncoder, RowEncoder
 from synth_assets.synthesizers.language_model.generation import EnsembleGenerator, Generator
 from synth_assets.synthesizers.language_model.loss import TokenBatch
 from synth_assets.synthesizers.language_model.memory import rows_cached
@@ -641,15 +641,6 @@ def _nearest(encoder: RowEncoder, quantised: np.ndarray) -> tuple[np.ndarray, np
     """
     is_unknown = np.zeros((len(quantised), len(encoder.all_columns)), bool)
     for i, column in enumerate(encoder.all_columns):
-        cells = quantised[:, encoder.cells_of(i)]
-        if isinstance(column, TextEncoder):
-            is_unknown[:, i] = (column.to_indices(cells) == UNENCODABLE).any(axis=1)
-        elif isinstance(column, CategoricalEncoder):
-            is_unknown[:, i] = cells[:, 0] < 0
-        else:
-            is_unknown[:, i] = column.n_values == 0
-            is_atom = np.isin(cells[:, 0], column.atoms)
-            clipped = np.clip(cells[:, 0], column.low, column.high)
-            steps = np.rint((clipped - column.low) / column.grid_step).astype(np.int64)
-            quantised[:, i] = np.where(is_atom, cells[:, 0], column.low + steps * column.grid_step)
+        cells = encoder.cells_of(i)
+        quantised[:, cells], is_unknown[:, i] = column.nearest(quantised[:, cells])
     return quantised, is_unknown

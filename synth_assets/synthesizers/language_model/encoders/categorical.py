@@ -84,6 +84,10 @@ class CategoricalEncoder:
         cells = indices[:, 0].astype(np.int64) - self.has_missing
         return np.where(cells < 0, MISSING, cells)
 
+    def nearest(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return n cells, and which of them are labels that the train rows do not have."""
+        return cells, cells < 0
+
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the prediction for each row: 0."""
         return np.zeros(len(quantised))

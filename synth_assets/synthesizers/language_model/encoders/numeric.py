@@ -255,6 +255,12 @@ class NumericEncoder:
             cells[first == 0] = MISSING
         return np.asarray(cells)
 
+    def nearest(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return n cells, those that are no atom on the grid of the train rows; and whether these have no value."""
+        steps = np.rint((np.clip(cells, self.low, self.high) - self.low) / self.grid_step).astype(np.int64)
+        moved = np.where(np.isin(cells, self.atoms), cells, self.low + steps * self.grid_step)
+        return moved, np.full(len(cells), self.n_values == 0)
+
     def predictions(self, quantised: np.ndarray) -> np.ndarray:
         """Return the predictions for (n, m) quantised rows; without a predictor, `low`."""
         if self.predictor is None:

@@ -170,11 +170,11 @@ class RowEncoder:
         """Number of integers of a quantised row."""
         return len(self.columns) + sum(text.length for text in self.texts)
 
-    def cells_of(self, i: int) -> slice:
-        """Return where the integers of a column are in a quantised row."""
+    def cells_of(self, i: int) -> int | slice:
+        """Return where the integer of a column is in a quantised row, or the integers of one of text."""
         before = len(self.columns)
         if i < before:
-            return slice(i, i + 1)
+            return i
         lengths = [text.length for text in self.texts]
         start = before + sum(lengths[: i - before])
         return slice(start, start + lengths[i - before])
@@ -196,9 +196,7 @@ class RowEncoder:
         Absent parts are `ABSENT`; a cell that cannot be encoded has a part that is `UNENCODABLE`.
         """
         indices = [
-            column.to_indices(quantised[:, self.cells_of(i)])
-            if isinstance(column, TextEncoder)
-            else column.to_indices(quantised, quantised[:, i])
+            column.to_indices(quantised, quantised[:, self.cells_of(i)])
             for i, column in enumerate(self.all_columns[:n_columns])
         ]
         return np.hstack(indices)
@@ -210,10 +208,7 @@ class RowEncoder:
         for i, column in enumerate(self.all_columns):
             own = indices[:, position : position + len(column.parts)]
             position += len(column.parts)
-            if isinstance(column, TextEncoder):
-                quantised[:, self.cells_of(i)] = column.from_indices(own)
-            else:
-                quantised[:, i] = column.from_indices(quantised, own)
+            quantised[:, self.cells_of(i)] = column.from_indices(quantised, own)
         return quantised
 
     def is_encodable(self, quantised: np.ndarray) -> np.ndarray:
@@ -224,8 +219,7 @@ class RowEncoder:
         """Return quantised rows as rows of the table, with its column order and dtypes."""
         values = {}
         for i, column in enumerate(self.all_columns):
-            cells = quantised[:, self.cells_of(i)]
-            values[column.name] = column.to_values(cells if isinstance(column, TextEncoder) else cells[:, 0])
+            values[column.name] = column.to_values(quantised[:, self.cells_of(i)])
         return pd.DataFrame({name: values[name] for name in self.names})
 
     def to_text(self, frame: pd.DataFrame) -> pd.DataFrame:

@@ -114,8 +114,9 @@ class TextEncoder:
             quantised[row, : len(ids)] = ids
         return quantised
 
-    def to_indices(self, cells: np.ndarray) -> np.ndarray:
+    def to_indices(self, quantised: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Return the (n, `length`) indices of the parts of n values, (n, `length`)."""
+        del quantised
         is_piece = cells >= 0
         indices = np.where(is_piece, cells + 1, np.where(cells == MISSING, 0, UNENCODABLE))
         # Only the first part after the last piece is the end.
@@ -124,9 +125,14 @@ class TextEncoder:
             indices[:, 0][indices[:, 0] == 0] = UNENCODABLE
         return indices
 
-    def from_indices(self, indices: np.ndarray) -> np.ndarray:
+    def from_indices(self, quantised: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Return the (n, `length`) pieces of the (n, `length`) indices of the parts of n values."""
+        del quantised
         return np.where(indices > 0, indices.astype(np.int64) - 1, MISSING)
+
+    def nearest(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return values, (n, `length`), and which of them train rows cannot have."""
+        return cells, (self.to_indices(cells, cells) == UNENCODABLE).any(axis=1)
 
     def to_values(self, cells: np.ndarray) -> pd.Series:
         """Return the texts of (n, `length`) pieces."""
