@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
+from synth_assets.synthesizers.language_model.base_models import _is_causal, make_scratch_base, sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
@@ -121,7 +121,9 @@ def test_a_base_of_any_architecture_is_fitted_and_sampled(table: pd.DataFrame, a
     from synth_assets.synthesizers.language_model.row_model import RowModel
 
     tokenizer = byte_level(["size is 123, kind is a, half is 0.5", "kind is b, half is 1.0"])
-    model = RowModel(tiny_model(architecture, len(tokenizer)).to("cuda"), tokenizer, RowEncoder.fit(table))
+    base = tiny_model(architecture, len(tokenizer)).to("cuda")
+    assert _is_causal(base)  # a base in 4 bits is there already when it is checked
+    model = RowModel(base, tokenizer, RowEncoder.fit(table))
     history, _ = model.fit(table, SETTINGS.model_copy(update={"base": architecture, "epochs": 1}), seed=5)
     assert np.isfinite(history[0]["eval_loss"])
     assert len(rows_of(model, 20)) == 20
