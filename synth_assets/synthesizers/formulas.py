@@ -463,11 +463,11 @@ class _Search:
             y, decimals = self.values[target], self.decimals[target]
             x = np.stack([self.values[name][rows] for name in others])
             first, last = x.argmin(axis=1), x.argmax(axis=1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                slope = (y[rows][last] - y[rows][first]) / (np.ptp(x, axis=1))
-            offset = y[rows][first] - slope * x[np.arange(len(x)), first]
             half = self._half(target, y)
-            is_near = (np.abs(slope[:, None] * x + offset[:, None] - y[rows]) <= 2.1 * half[rows]).all(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                slope = (y[rows][last] - y[rows][first]) / (np.ptp(x, axis=1))
+                offset = y[rows][first] - slope * x[np.arange(len(x)), first]
+                is_near = (np.abs(slope[:, None] * x + offset[:, None] - y[rows]) <= 2.1 * half[rows]).all(axis=1)
             for i in np.flatnonzero(is_near & np.isfinite(slope) & (slope != 0)).tolist():
                 name = others[i]
                 formula = self._line(target, name)
