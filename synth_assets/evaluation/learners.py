@@ -270,7 +270,7 @@ def _r2(y_true: np.ndarray, y_pred: np.ndarray, counts: np.ndarray) -> np.ndarra
 def _rmse(y_true: np.ndarray, y_pred: np.ndarray, counts: np.ndarray) -> np.ndarray:
     errors = y_true - y_pred
     exponent = np.frexp(np.abs(errors).max())[1]
-    return np.ldexp(np.sqrt(counts @ np.ldexp(errors, -exponent) ** 2 / counts.sum(axis=1)), exponent)
+    return np.asarray(np.ldexp(np.sqrt(counts @ np.ldexp(errors, -exponent) ** 2 / counts.sum(axis=1)), exponent))
 
 
 def _mae(y_true: np.ndarray, y_pred: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.errors import ModelError
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.infer import infer_schema
 from synth_assets.synthesizers.derived import DatePart, TextForm
 from synth_assets.synthesizers.preparation import Preparation
@@ -139,6 +140,6 @@ def test_codes_are_learned_as_numbers_and_take_conditions_of_text() -> None:
     learned = preparation.prepare(rows)
     restored = preparation.restore(learned, seed=0, batch=0, first_key=0)
     assert restored["code"].tolist() == rows["code"].tolist()
-    assert preparation.restrict({"code": "is not null"}) == {"code": "is not null"}
+    assert preparation.restrict({"code": "is not null"}) == {"code": Condition.parse("is not null", "code")}
     with pytest.raises(ModelError, match="text takes `is null`"):
         preparation.restrict({"code": ">= 5"})
