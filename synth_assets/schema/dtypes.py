@@ -68,6 +68,8 @@ def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
     if types.is_timedelta64_dtype(dtype) or str(arrow).startswith("duration"):
         unit = np.datetime_data(dtype)[0] if arrow is None else arrow.unit
         return pd.to_timedelta(values.astype("float64"), unit="s").dt.round(unit).astype(dtype)
+    if str(arrow).startswith("decimal") and types.is_integer_dtype(values.dtype):
+        values = values.astype("str").where(values.notna())  # all integers of 64 bits may have too many digits
     is_whole = types.is_integer_dtype(dtype)
     if is_whole and isinstance(values.dtype, pd.StringDtype):  # keys beyond 64 bits with a sign
         values = values.astype("object").map(int, na_action="ignore")

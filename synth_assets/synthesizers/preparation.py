@@ -399,7 +399,8 @@ class Preparation(BaseModel):
                     raise ModelError(
                         f"the condition {stated!r} on {name!r} names {', '.join(map(repr, wrong))}, no label that is "
                         f"shown; expected {column.range_text[0]}. Labels that fewer than "
-                        f"{self.table_schema.label_threshold} train rows have are hidden, {self.hidden_labels[name]} in this column."
+                        f"{self.table_schema.label_threshold} train rows have are hidden, {self.hidden_labels[name]} "
+                        "in this column."
                     )
                 if name in self.rare_labels and any(clause.operator == "!=" for clause in condition.clauses):
                     condition = condition.excluding(self.rare_labels[name].token)

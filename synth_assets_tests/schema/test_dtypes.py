@@ -47,6 +47,8 @@ def _objects(*values: object) -> pd.Series:
         pd.array(["a", "b", "a"], dtype="string"),
         pd.array([1, None, 2], dtype="int64[pyarrow]"),
         pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
+        pd.array([Decimal(2), None, Decimal(30)], dtype=pd.ArrowDtype(pa.decimal128(9, 0))),
+        pd.array([Decimal(10**30), Decimal(10**30 + 1)], dtype=pd.ArrowDtype(pa.decimal128(38, 0))),
         pd.array([date(2024, 1, 31), None, date(1999, 12, 31)], dtype="date32[pyarrow]"),
         pd.array([timedelta(seconds=90), None, timedelta(days=1)], dtype=pd.ArrowDtype(pa.duration("ms"))),
         pd.array([*(time(hour, 30) for hour in range(24)), None], dtype=pd.ArrowDtype(pa.time64("us"))),

@@ -61,7 +61,7 @@ def test_duckdb_gives_typed_columns(duckdb_file: Path) -> None:
 
     dtypes = loaded.frame.dtypes
     assert [str(dtypes[name]) for name in ("id", "paid", "day", "price", "kind")] == [
-        "Int64", "boolean", "datetime64[s]", "float64", "str",
+        "Int64", "boolean", "datetime64[s]", "decimal128(9, 2)[pyarrow]", "str",
     ]  # fmt: skip
     assert loaded.frame["id"][0] == 2**53 + 1
     assert loaded.frame["at"][0] == pd.Timestamp("2020-01-31 10:00", tz="UTC")
@@ -228,8 +228,9 @@ def test_postgresql(postgresql: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert loaded.label == "PostgreSQL $SHOP, table shop.my orders"
     assert frame["id"].tolist() == [1, 2**53 + 1]  # in the order of the key
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} | {"at": ""} == {
-        "id": "int64", "zip": "str", "paid": "boolean", "day": "datetime64[s]", "at": "", "price": "float64",
-        "load (%)": "float64", "key": "str", "tags": "object", "lot": "Int64", "n": "Int64",
+        "id": "int64", "zip": "str", "paid": "boolean", "day": "datetime64[s]", "at": "",
+        "price": "decimal128(3, 2)[pyarrow]", "load (%)": "float64", "key": "str", "tags": "object",
+        "lot": "decimal128(1, 0)[pyarrow]", "n": "Int64",
     }  # fmt: skip
     assert frame["at"][1] == pd.Timestamp("2020-01-31 10:00", tz="UTC")
     assert frame["key"][1] == "6f2d5b1e-0000-4000-8000-000000000001"
@@ -276,7 +277,7 @@ def test_mysql(mysql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert frame["paid"].tolist() == [False, True]
     assert frame["at"][1] == datetime.datetime(2020, 1, 31, 10)
     assert [str(frame[name].dtype) for name in ("id", "zip", "day", "price", "n")] == [
-        "int64", "str", "datetime64[s]", "float64", "Int64",
+        "int64", "str", "datetime64[s]", "decimal128(3, 2)[pyarrow]", "Int64",
     ]  # fmt: skip
     query = "SELECT id FROM `my orders` WHERE zip LIKE '02%' OR zip IS NULL ORDER BY id DESC"
     assert source(type="mysql", url_variable="SHOP", query=query).load(tmp_path).frame["id"].tolist() == [2**53 + 1, 1]

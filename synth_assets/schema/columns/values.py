@@ -17,7 +17,24 @@ def without_arrow(values: pd.Series) -> pd.Series:
         return values.astype(f"timedelta64[{arrow.unit}]")  # type: ignore[union-attr]
     if str(arrow) == "halffloat":
         return values.astype("float32")
-    return values.astype("object").where(values.notna(), None) if str(arrow).startswith(("decimal", "time")) else values
+    if str(arrow).startswith("decimal"):
+        return _without_decimals(values)
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith("time") else values
+
+
+def _without_decimals(values: pd.Series) -> pd.Series:
+    """Return decimals of Arrow as the nearest floats; those without a fraction as integers, or text beyond 64 bits."""
+    import pyarrow as pa
+
+    column = pa.array(values.array)
+    if column.type.scale > 0:  # a direct cast may miss the nearest float
+        return values.astype(pd.ArrowDtype(pa.string())).astype(pd.ArrowDtype(pa.float64())).astype("float64")
+    try:
+        numbers = column.cast(pa.int64())
+    except pa.ArrowException:
+        return values.astype("str")
+    dtype = "Int64" if numbers.null_count else "int64"
+    return pd.Series(pd.array(numbers, dtype=pd.ArrowDtype(pa.int64())), values.index, name=values.name).astype(dtype)
 
 
 def may_hold_text(values: pd.Series) -> bool:
