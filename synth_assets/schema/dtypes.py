@@ -11,6 +11,10 @@ from pandas.api import types
 from synth_assets.schema.table import TableSchema
 
 
+_ZONED = r"^.{10}(.)\d\d:\d\d(:\d\d)?(\.\d+)?( ?)(Z|UTC|GMT|[+-][\d:]+)$"
+"""A point in time in ISO 8601: separator, seconds, fraction, and its offset from UTC."""
+
+
 def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     """Convert rows to the dtypes and the column names of a frame, where no value is lost.
 
@@ -27,7 +31,7 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) 
     -------
     pandas.DataFrame
         The n rows. Numbers and dates that are text of a format in the frame, such as `$1,234.50` or `31.01.2024`, are
-        text again. Other text that the schema reads as numbers, dates or booleans stays typed; so does a column whose
+        text again, and so are times with their offset from UTC, such as `2024-01-31T08:00Z`. Other text that the schema reads as numbers, dates or booleans stays typed; so does a column whose
         dtype cannot hold a value, for instance a missing one.
     """
     names = {str(name): name for name in like.columns}
@@ -58,6 +62,8 @@ def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
     if isinstance(dtype, pd.CategoricalDtype):
         known = {str(category): category for category in dtype.categories}
         return values.map(known).astype(dtype)
+    if isinstance(values.dtype, pd.DatetimeTZDtype) and types.infer_dtype(like) == "string":
+        return _zoned_texts(values, like.dropna().astype("str")).astype(dtype)
     if types.is_object_dtype(dtype):
         return _as_objects(values, like.dropna())
     if isinstance(dtype, pd.StringDtype):
@@ -75,6 +81,26 @@ def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
         values = values.astype("object").map(int, na_action="ignore")
     converted = values.astype(dtype)
     return values if is_whole and (converted != values).any() else converted  # NumPy drops digits that do not fit
+
+
+def _zoned_texts(values: pd.Series, like: pd.Series) -> pd.Series:
+    """Return points in time as texts in ISO 8601 of the form that most texts of a column have."""
+    forms = like.str.extract(_ZONED)
+    separator, seconds, fraction, space, offset = (forms[i].fillna("").mode().iloc[0] for i in range(5))
+    micro = values.dt.microsecond.fillna(0)
+    digits = max(len(fraction) - 1, 6 if (micro % 10 ** (7 - len(fraction or ".")) != 0).any() else 0)
+    has_seconds = seconds or digits > 0 or (values.dt.second.fillna(0) != 0).any()
+    texts = values.dt.strftime(f"%Y-%m-%d{separator}%H:%M" + (":%S" if has_seconds else ""))
+    if digits:
+        texts += "." + micro.astype("int64").astype("str").str.zfill(6).str.ljust(9, "0").str.slice(0, digits)
+    ends = values.dt.strftime("%z")
+    if ":" in offset:
+        ends = ends.str.slice(0, 3) + ":" + ends.str.slice(3)
+    elif len(offset) == 3 and offset[0] in "+-" and ends.dropna().str.endswith("00").all():
+        ends = ends.str.slice(0, 3)
+    if offset[0] not in "+-" and ends.dropna().eq("+0000").all():
+        ends = ends.mask(ends.notna(), offset)
+    return texts + space + ends
 
 
 def _as_objects(values: pd.Series, like: pd.Series) -> pd.Series:

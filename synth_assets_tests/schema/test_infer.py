@@ -78,6 +78,9 @@ CODE = {"max_length": 10, "code": True}
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
         (["2024-01-31 08:30:00 UTC", "2024-02-01T09:15 GMT"], "datetime", {"timezone": "UTC"}),
+        (["2024-01-31T08:30:00+02", "2024-07-01T09:15:00+0200"], "datetime", {"timezone": "+02:00"}),
+        (["2024-01-31 08:30-05:00", "2024-07-01 09:15-04:00"], "datetime", {"timezone": "America/New_York"}),
+        (["2024-01-31 08:30-04:00", "2024-07-01 09:15-05:00"], "datetime", {"timezone": "UTC"}),
         ([f"2024{month:02d}29" for month in range(1, 13)], "date", {"format": "%Y%m%d"}),
         ([f"2024{month:02d}31" for month in range(1, 13)], "integer", {}),  # a month has 30 days
         ([f"202401310830{second}" for second in range(20, 40)], "datetime", {"format": "%Y%m%d%H%M%S"}),

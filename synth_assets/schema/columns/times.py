@@ -1,6 +1,7 @@
 """Columns of dates and datetimes."""
 
 import math
+import re
 from datetime import date
 from numbers import Number
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,8 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 
 _OFFSET = r"[T ]\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
 """A time in ISO 8601 that ends with its offset from UTC."""
+
+_FIXED_OFFSET = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d")
 
 _MOCK_TIMES = (float((MOCK_START - date(1970, 1, 1)).days), float(MOCK_DAYS))
 """The same in days since 1970, and days."""
@@ -118,7 +121,7 @@ class Datetime(TimeColumn):
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
         default=None,
-        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times without an offset are its local times. Of a "
+        description="Time zone, such as 'UTC' or 'Europe/Berlin', or a fixed offset such as '+02:00'; times without an offset are its local times. Of a "
         "time that occurs twice, the first is meant; one that clocks skip is moved to the end of the gap. By default, "
         "times are as they stand.",
     )
@@ -126,9 +129,12 @@ class Datetime(TimeColumn):
     @field_validator("timezone")
     @classmethod
     def _is_timezone(cls, value: str | None) -> str | None:
-        if value is not None and value != "UTC" and value not in available_timezones():
-            raise ValueError(f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin'")
-        return value
+        if value is None or value == "UTC" or _FIXED_OFFSET.fullmatch(value) or value in available_timezones():
+            return value
+        raise ValueError(
+            f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin', or an offset from "
+            "UTC such as '+02:00'"
+        )
 
     @property
     def sql_type(self) -> str:  # type: ignore[override]
