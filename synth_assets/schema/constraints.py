@@ -135,7 +135,7 @@ def timezone_of(schema: TableSchema) -> str:
     """Return the zone, as DuckDB names it, whose hours and dates times with a zone have: theirs, or UTC of several."""
     zones = {column.timezone for column in schema.columns if isinstance(column, Datetime) and column.timezone}
     zone = zones.pop() if len(zones) == 1 else "UTC"
-    return f"UTC{zone}" if zone[0] in "+-" else zone
+    return f"GMT{zone}" if zone[0] in "+-" else zone  # of UTC+05:30, DuckDB ignores the minutes
 
 
 def _type_of(sql_type: str) -> str:

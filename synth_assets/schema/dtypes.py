@@ -10,7 +10,6 @@ from pandas.api import types
 
 from synth_assets.schema.table import TableSchema
 
-
 _ZONED = r"^.{10}(.)\d\d:\d\d(:\d\d)?(\.\d+)?( ?)(Z|UTC|GMT|[+-][\d:]+)$"
 """A point in time in ISO 8601: separator, seconds, fraction, and its offset from UTC."""
 
@@ -31,8 +30,9 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) 
     -------
     pandas.DataFrame
         The n rows. Numbers and dates that are text of a format in the frame, such as `$1,234.50` or `31.01.2024`, are
-        text again, and so are times with their offset from UTC, such as `2024-01-31T08:00Z`. Other text that the schema reads as numbers, dates or booleans stays typed; so does a column whose
-        dtype cannot hold a value, for instance a missing one.
+        text again, and so are times with their offset from UTC, such as `2024-01-31T08:00Z`. Other text that the schema
+        reads as numbers, dates or booleans stays typed; so does a column whose dtype cannot hold a value, for instance
+        a missing one.
     """
     names = {str(name): name for name in like.columns}
     written = as_in_source(rows, schema)
