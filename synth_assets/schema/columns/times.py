@@ -121,9 +121,9 @@ class Datetime(TimeColumn):
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
         default=None,
-        description="Time zone, such as 'UTC' or 'Europe/Berlin', or an offset from UTC such as '+02:00'; times without an "
-        "offset are its local times. Of a time that occurs twice, the first is meant; one that clocks skip is moved to "
-        "the end of the gap. By default, times are as they stand.",
+        description="Time zone, such as 'UTC' or 'Europe/Berlin', or an offset from UTC such as '+02:00'; times "
+        "without an offset are its local times. Of a time that occurs twice, the first is meant; one that clocks skip is "
+        "moved to the end of the gap. By default, times are as they stand.",
     )
 
     @field_validator("timezone")
