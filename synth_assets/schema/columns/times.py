@@ -122,8 +122,8 @@ class Datetime(TimeColumn):
     timezone: str | None = Field(
         default=None,
         description="Time zone, such as 'UTC' or 'Europe/Berlin', or an offset from UTC such as '+02:00'; times "
-        "without an offset are its local times. Of a time that occurs twice, the first is meant; one that clocks skip is "
-        "moved to the end of the gap. By default, times are as they stand.",
+        "without an offset are its local times. Of a time that occurs twice, the first is meant; one that clocks skip "
+        "is moved to the end of the gap. By default, times are as they stand.",
     )
 
     @field_validator("timezone")
