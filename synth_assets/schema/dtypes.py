@@ -3,6 +3,7 @@
 from datetime import time
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -52,9 +53,9 @@ def restore_dtype(values: pd.Series, like: pd.Series | None) -> pd.Series:
         return values
     try:
         converted = _converted(values, like)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, NotImplementedError):
         return values
-    return converted if converted.isna().equals(values.isna()) else values
+    return converted if np.array_equal(converted.isna(), values.isna()) else values
 
 
 def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
@@ -62,6 +63,10 @@ def _converted(values: pd.Series, like: pd.Series) -> pd.Series:
     if isinstance(dtype, pd.CategoricalDtype):
         known = {str(category): category for category in dtype.categories}
         return values.map(known).astype(dtype)
+    if isinstance(dtype, pd.SparseDtype):
+        return values.astype(dtype)
+    if isinstance(dtype, pd.PeriodDtype):
+        return values.dt.to_period(dtype.freq)
     if isinstance(values.dtype, pd.DatetimeTZDtype) and types.infer_dtype(like) == "string":
         return _zoned_texts(values, like.dropna().astype("str")).astype(dtype)
     if types.is_object_dtype(dtype):
@@ -105,7 +110,16 @@ def _zoned_texts(values: pd.Series, like: pd.Series) -> pd.Series:
 
 def _as_objects(values: pd.Series, like: pd.Series) -> pd.Series:
     present = values.notna()
+    if isinstance(like.iloc[0] if len(like) else None, UUID):
+        return values.map(UUID, na_action="ignore").astype("object").where(present, None)
     match types.infer_dtype(like):
+        case "boolean" | "integer":
+            python_type = type(like.iloc[0])
+            return values.astype("object").map(python_type, na_action="ignore").where(present, None)
+        case "timedelta":
+            found = pd.to_timedelta(values.astype("float64"), unit="s").dt.round("us")
+            times = [None if each is pd.NaT else each.to_pytimedelta() for each in found]
+            return pd.Series(times, index=values.index, name=values.name, dtype="object")
         case "date":
             return values.dt.date.astype("object").where(present, None)
         case "decimal":

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from synth_assets.schema.columns import TableError, without_arrow
+from synth_assets.schema.columns import TableError, in_common_dtype
 from synth_assets.sources.base import SourceError, missing_extra, reason_of
 from synth_assets.sources.delimited import compression_of
 from synth_assets.sources.dialects import MAX_ABOVE
@@ -287,7 +287,7 @@ def with_plain_values(frame: pd.DataFrame) -> pd.DataFrame:
     def plain(values: pd.Series) -> pd.Series:
         if isinstance(values.dtype, pd.DatetimeTZDtype):
             return values.map(pd.Timestamp.isoformat, na_action="ignore")
-        return without_arrow(values) if str(values.dtype).startswith("decimal") else values
+        return in_common_dtype(values) if str(values.dtype).startswith("decimal") else values
 
     return frame.assign(**{name: plain(values) for name, values in frame.items()})
 

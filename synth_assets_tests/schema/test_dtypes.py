@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,15 @@ def _objects(*values: object) -> pd.Series:
         _objects("2024-01-31T08:30:00.125Z", None, "2024-02-01T00:00:00.000Z"),
         pd.Series(["2024-01-31 08:30:00 UTC", "2024-02-01 00:00:00 UTC"], dtype="str"),
         pd.to_datetime(["2024-01-31 08:30", "2024-02-01 00:00"]).tz_localize("-03:30").as_unit("us"),
+        pd.PeriodIndex(["2024-01", "2023-12", None], freq="M"),
+        pd.PeriodIndex(["2024Q1", "2023Q4"], freq="Q-NOV"),
+        pd.arrays.SparseArray([0, 0, 5, 0]),
+        pd.arrays.SparseArray([np.nan, 1.5, np.nan]),
+        _objects(True, None, False),
+        _objects(3, None, 4),
+        _objects(2**70, 2**70 + 1),
+        _objects(UUID(int=7), UUID(int=2**100)),
+        _objects(timedelta(hours=30), None, timedelta(seconds=1)),
         pd.array(["a", "b", "a"], dtype="string"),
         pd.array([1, None, 2], dtype="int64[pyarrow]"),
         pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
@@ -79,6 +89,7 @@ def test_a_column_comes_back_as_it_came(values: Any) -> None:
         (pd.Series([1, 2]), pd.Series(["1", "2"], dtype="str")),
         (pd.Series([1, 2]), pd.Series(["1", "2"], dtype="object")),
         (pd.Series(["9999-12-31"], dtype="datetime64[s]"), pd.Series(["2024-01-31"], dtype="datetime64[ns]")),
+        (pd.Series([np.nan]), pd.Series([None], dtype=pd.ArrowDtype(pa.null()))),
     ],
 )
 def test_a_dtype_that_cannot_hold_a_value_is_not_forced(rows: pd.Series, like: pd.Series) -> None:

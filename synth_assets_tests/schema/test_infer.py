@@ -415,7 +415,7 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
         {
             "a": [1, 2, 1],
             "all": _objects([1], [2], [3]),
-            "month": pd.period_range("2024-01", periods=3, freq="M"),
+            "wave": [1j, 2j, 3j],
         }
     )
 
@@ -424,7 +424,7 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
     assert found.schema.names == list(found.reasons) == ["a"]
     assert found.left_out == {
         "all": "holds lists or other nested values",
-        "month": "holds periods",
+        "wave": "holds complex numbers",
     }
     assert found.left_out_text.startswith("Left out: 'all' holds lists or other nested values; ")
 

@@ -22,6 +22,8 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 _OFFSET = r"[T ]\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
 """A time in ISO 8601 that ends with its offset from UTC."""
 
+_LIMITS = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-31T23:59:59.999999")
+
 _FIXED_OFFSET = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d")
 
 _MOCK_TIMES = (float((MOCK_START - date(1970, 1, 1)).days), float(MOCK_DAYS))
@@ -76,8 +78,8 @@ class TimeColumn(OrderedColumn):
         """Return naive times in UTC or as they stand; NaT where a value is missing or cannot be read."""
         if isinstance(values.dtype, pd.DatetimeTZDtype):
             return values.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
-        if pd.api.types.is_datetime64_dtype(values.dtype):
-            return values.astype("datetime64[us]")
+        if pd.api.types.is_datetime64_dtype(values.dtype):  # infinity of a database is a day beyond 64 bits
+            return values.where(values.between(*_LIMITS)).astype("datetime64[us]")
         if pd.api.types.is_numeric_dtype(values.dtype):  # a number is no date, whatever its unit
             return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
         if values.dtype == object:

@@ -1,5 +1,8 @@
 """Values as sources return them: of any dtype, text or not."""
 
+from contextlib import suppress
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 
@@ -7,8 +10,17 @@ MAX_EXACT_INTEGER = 2**53
 """From here on a float no longer represents every integer."""
 
 
-def without_arrow(values: pd.Series) -> pd.Series:
-    """Return values of a dtype of Arrow that pandas does not convert, such as decimals, in another dtype."""
+def in_common_dtype(values: pd.Series) -> pd.Series:
+    """Return values of a dtype that is not converted like others in a dtype that is.
+
+    Such are decimals and times of Arrow, periods, which become their first moments, and objects that are time
+    differences.
+    """
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return values.dt.to_timestamp()
+    if values.dtype == object and isinstance(_first(values), timedelta):
+        with suppress(ValueError, TypeError):  # there are other objects too
+            return pd.to_timedelta(values)
     arrow = getattr(values.dtype, "pyarrow_dtype", None)
     zone = getattr(arrow, "tz", None)
     if zone is not None:
@@ -20,6 +32,12 @@ def without_arrow(values: pd.Series) -> pd.Series:
     if str(arrow).startswith("decimal"):
         return _without_decimals(values)
     return values.astype("object").where(values.notna(), None) if str(arrow).startswith("time") else values
+
+
+def _first(values: pd.Series) -> object:
+    """Return the first value that is not missing; None if all are."""
+    position = values.first_valid_index()
+    return None if position is None else values[position]
 
 
 def _without_decimals(values: pd.Series) -> pd.Series:
