@@ -320,6 +320,26 @@ class Preparation(BaseModel):
             else condition.with_values(lambda text: str(format_.read(pd.Series([text]))[0]))
         )
 
+    def _of_codes(self, condition: Condition, name: str) -> Condition:
+        """Return a condition on codes as one on the numbers that they are learned as."""
+        form = self.text_forms[name]
+        if not {clause.operator for clause in condition.clauses if clause.values} <= {"==", "!=", "in"}:
+            raise ModelError(
+                f"condition {name} {condition} cannot be met: codes take ==, !=, in, not in, `is null` and "
+                "`is not null`."
+            )
+
+        def number(text: str) -> str:
+            found = int(form.to_numbers(pd.Series([text], dtype="str"))[0])
+            if found < 0:
+                raise ModelError(
+                    f"condition {name} {condition} cannot be met: {text!r} has not the form that the codes of the "
+                    f"train rows have, such as {form.to_texts(pd.Series([0]))[0]!r}."
+                )
+            return str(found)
+
+        return condition.with_values(number)
+
     def solve(self, rows: pd.DataFrame, *, given: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return rows in which cells that a formula and the rest of the row determine are filled in.
 
@@ -391,8 +411,8 @@ class Preparation(BaseModel):
                     )
                 meets(np.zeros(0), condition, name, self.formulas[name])
                 continue
-            if name in self.text_forms and not condition.is_about_gaps:
-                raise ModelError(f"condition {name} {condition} cannot be met: text takes `is null` and `is not null`.")
+            if name in self.text_forms:
+                condition = self._of_codes(condition, name)
             if name in self.hidden_labels and not condition.is_about_gaps:
                 values = {value for clause in condition.clauses for value in clause.values}
                 if wrong := sorted(values.difference(column.labels)):

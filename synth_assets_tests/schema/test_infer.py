@@ -351,6 +351,11 @@ def test_values_that_repeat_are_keys_if_their_name_says_so(
     assert len(found.notices) == 1
     assert f"'{name}' is taken for a key that repeats" in found.notices[0]
     assert found.schema.coerce(frame, origin="x")[name].nunique() == 80
+    lines = infer(frame.assign(line=[i // 80 + 1 for i in range(480)], part=[str(i // 80 % 5) for i in range(480)]))
+    assert [notice for notice in lines.notices if "numbers the rows of each" in notice] == [
+        f"'line' numbers the rows of each '{name}'. Synthetic rows are drawn independently of each other: in a key, a "
+        "number may be missing or occur twice. Number them again where that matters."
+    ]
     # In a table that is not private, values that occur in six rows each are learned.
     assert infer_schema(frame, private=False).column(name).type != "id"
     assert infer_schema(frame, target=name).column(name).type != "id"

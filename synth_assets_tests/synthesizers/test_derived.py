@@ -141,5 +141,11 @@ def test_codes_are_learned_as_numbers_and_take_conditions_of_text() -> None:
     restored = preparation.restore(learned, seed=0, batch=0, first_key=0)
     assert restored["code"].tolist() == rows["code"].tolist()
     assert preparation.restrict({"code": "is not null"}) == {"code": Condition.parse("is not null", "code")}
-    with pytest.raises(ModelError, match="text takes `is null`"):
+    codes = rows["code"].dropna().unique()[:2].tolist()
+    numbers = learned["code"][rows["code"].isin(codes)].unique().tolist()
+    (clause,) = preparation.restrict({"code": f"in {tuple(codes)}"})["code"].clauses
+    assert sorted(map(int, clause.values)) == sorted(numbers)
+    with pytest.raises(ModelError, match="codes take ==, !=, in, not in, `is null`"):
         preparation.restrict({"code": ">= 5"})
+    with pytest.raises(ModelError, match="'5' has not the form that the codes of the train rows have, such as"):
+        preparation.restrict({"code": "!= 5"})
