@@ -134,9 +134,25 @@ def _series(column: Any) -> pd.Series:
         return column.to_pandas()
     if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
         return column.to_pandas()
+    if pa.types.is_interval(kind):
+        return _intervals(column.to_pylist())
     if pa.types.is_nested(kind) or "binary" in str(kind):
         return pd.Series(column.to_pylist(), dtype="object")
     return pd.Series(_texts(column.to_pylist()), dtype="str")
+
+
+def _intervals(values: Sequence[Any]) -> pd.Series:
+    """Return intervals of months, days and nanoseconds as time differences; as text if months are in one."""
+    if any(value is not None and value.months for value in values):
+        shown = [None if value is None else _shown_interval(*value) for value in values]
+        return pd.Series(shown, dtype="str")
+    micro = [None if value is None else value.days * 86_400_000_000 + value.nanoseconds // 1000 for value in values]
+    return pd.Series(pd.array(micro, dtype="Int64").to_numpy("timedelta64[us]", na_value=np.timedelta64("NaT")))
+
+
+def _shown_interval(months: int, days: int, nanoseconds: int) -> str:
+    time = f" {datetime.timedelta(microseconds=nanoseconds // 1000)}" if nanoseconds else ""
+    return f"{months} months {days} days{time}"
 
 
 def _nullable_integer(kind: Any) -> Any:

@@ -68,6 +68,16 @@ def test_duckdb_gives_typed_columns(duckdb_file: Path) -> None:
     assert loaded.kind == "duckdb"
 
 
+def test_intervals_are_time_differences_unless_they_have_months(duckdb_file: Path) -> None:
+    query = """SELECT INTERVAL 90 MINUTE + i * INTERVAL 1 DAY AS stay, CASE WHEN i = 1 THEN NULL ELSE INTERVAL 2 DAY END AS gap,
+               INTERVAL (i) MONTH + INTERVAL 1 SECOND AS term FROM range(2) AS r(i)"""
+    frame = source(type="duckdb", path="shop.duckdb", query=query).load(duckdb_file.parent).frame
+
+    assert frame["stay"].tolist() == [pd.Timedelta(minutes=90), pd.Timedelta(days=1, minutes=90)]
+    assert frame["gap"].isna().tolist() == [False, True]
+    assert frame["term"].tolist() == ["0 months 0 days 0:00:01", "1 months 0 days 0:00:01"]
+
+
 @pytest.mark.parametrize(("type_", "name"), [("sqlite", "shop.db"), ("duckdb", "shop.duckdb")])
 def test_a_query_keeps_its_order_and_a_limit_cuts_it(
     sqlite_file: Path, duckdb_file: Path, type_: str, name: str
