@@ -69,8 +69,8 @@ def test_duckdb_gives_typed_columns(duckdb_file: Path) -> None:
 
 
 def test_intervals_are_time_differences_unless_they_have_months(duckdb_file: Path) -> None:
-    query = """SELECT INTERVAL 90 MINUTE + i * INTERVAL 1 DAY AS stay, CASE WHEN i = 1 THEN NULL ELSE INTERVAL 2 DAY END AS gap,
-               INTERVAL (i) MONTH + INTERVAL 1 SECOND AS term FROM range(2) AS r(i)"""
+    query = """SELECT INTERVAL 90 MINUTE + i * INTERVAL 1 DAY AS stay, INTERVAL (i) MONTH + INTERVAL 1 SECOND AS term,
+               CASE WHEN i = 1 THEN NULL ELSE INTERVAL 2 DAY END AS gap FROM range(2) AS r(i)"""
     frame = source(type="duckdb", path="shop.duckdb", query=query).load(duckdb_file.parent).frame
 
     assert frame["stay"].tolist() == [pd.Timedelta(minutes=90), pd.Timedelta(days=1, minutes=90)]
