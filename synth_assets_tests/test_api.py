@@ -55,17 +55,17 @@ def test_progress_is_plain_lines_where_stderr_is_no_terminal(
 
 def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.DataFrame({"x": [1, 2] * 30, "note": [f"note {n * n} of {60 - n}" for n in range(60)]})
-    frame["month"] = pd.period_range("2020-01", periods=60, freq="M")
+    frame["wave"] = 1j
 
     synthesize(frame, 5, synthesizer=Stub(), progress=False)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "Left out: 'month' holds periods. Convert them to numbers, dates or text to have them.",
+        "Left out: 'wave' holds complex numbers. Convert them to numbers, dates or text to have them.",
         "Left out of the synthetic rows: 'note'. The text of a table that is private is not written.",
     ]
     caplog.clear()
-    synthesize(frame[["x", "month"]].set_index("month"), 5, synthesizer=Stub(), progress=False)
-    assert caplog.messages == ["Left out: the index, 'month'. Call reset_index() to have it learned."]
+    synthesize(frame[["x", "wave"]].set_index("wave"), 5, synthesizer=Stub(), progress=False)
+    assert caplog.messages == ["Left out: the index, 'wave'. Call reset_index() to have it learned."]
     caplog.clear()
     synthesize(frame[["x", "note"]], 5, synthesizer=Stub())
     assert "text is left out: note" in capsys.readouterr().err

@@ -102,6 +102,8 @@ def init(
             raise click.UsageError(f"{file} states the source; state its dialect and its sheet there.")
         _refresh(paths, file if file.name == SETTINGS else file / SETTINGS, table, target, private)
         return
+    if "://" not in source and not file.exists():
+        raise ForeseenError(f"there is no file {file}. Expected a table in CSV, Parquet, JSON or Excel, or a URL.")
     name = _table_name(table or _stem(source), is_stated=table is not None)
     folder = DEFS / name
     if (folder / SETTINGS).exists() and not force:
@@ -170,8 +172,6 @@ def _settings_of(paths: DataPaths, source: str, file: Path, *, force: bool) -> t
     """Return the settings of a source, and the file in the data folder if it had to be copied there."""
     if "://" in source:
         return {"type": "s3" if source.startswith("s3://") else "url", "url": source}, None
-    if not file.exists():
-        raise ForeseenError(f"there is no file {file}. Expected a table in CSV, Parquet, JSON or Excel, or a URL.")
     resolved = file.resolve()
     if not file.is_file() and not (resolved.is_relative_to(paths.root) and resolved != paths.root):
         raise ForeseenError(

@@ -112,7 +112,7 @@ def export(
     "conditions",
     multiple=True,
     metavar="CONDITION",
-    help='Condition on every row: "Rings >= 15", "Sex == \'I\'". May be repeated.',
+    help='Condition on every row: "Rings >= 15", "Sex in (\'I\', \'F\')", "Rings between 5 and 9". May be repeated.',
 )
 @click.option("--table", help="Source table; not needed if only one is published.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Random seed.")

@@ -256,16 +256,21 @@ def scaled(categories: list[str], *, has_gaps: bool) -> "ColumnTransformer":
 
 
 def _r2(y_true: np.ndarray, y_pred: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    centred, rows = y_true - y_true.mean(), counts.sum(axis=1)
+    centred, errors, rows = y_true - y_true.mean(), y_true - y_pred, counts.sum(axis=1)
+    # A power of two changes no digit, and squares of numbers of 1e-200 are no floats.
+    exponent = np.frexp(np.abs(centred).max())[1]
+    centred, errors = np.ldexp(centred, -exponent), np.ldexp(errors, -exponent)
     total = counts @ centred**2 - (counts @ centred) ** 2 / rows
     drawn = counts > 0
     least, greatest = np.where(drawn, y_true, np.inf).min(axis=1), np.where(drawn, y_true, -np.inf).max(axis=1)
     total[least == greatest] = np.nan  # undefined for a constant target
-    return np.asarray(1.0 - counts @ (y_true - y_pred) ** 2 / total)
+    return np.asarray(1.0 - counts @ errors**2 / total)
 
 
 def _rmse(y_true: np.ndarray, y_pred: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sqrt(counts @ (y_true - y_pred) ** 2 / counts.sum(axis=1)))
+    errors = y_true - y_pred
+    exponent = np.frexp(np.abs(errors).max())[1]
+    return np.asarray(np.ldexp(np.sqrt(counts @ np.ldexp(errors, -exponent) ** 2 / counts.sum(axis=1)), exponent))
 
 
 def _mae(y_true: np.ndarray, y_pred: np.ndarray, counts: np.ndarray) -> np.ndarray:

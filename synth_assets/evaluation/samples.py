@@ -282,9 +282,9 @@ def to_features(rows: pd.DataFrame, basis: pd.DataFrame, schema: TableSchema) ->
         if not len(known):
             columns.append(np.zeros(len(rows)))
             continue
-        # The standard deviation of equal decimals is a rounding error.
-        scale = known.std() if known.min() < known.max() else 1.0
-        standardised = (rows[name].to_numpy("float64") - known.mean()) / scale
+        centre, scale = centre_and_scale(known)
+        with np.errstate(over="ignore"):  # values far beyond the known ones are clipped
+            standardised = (rows[name].to_numpy("float64") - centre) / scale
         columns.append(np.nan_to_num(standardised.clip(-_MAX_DISTANCE, _MAX_DISTANCE)))
     most = min(MOST_LABELS, max(2, MOST_FEATURES // max(1, len(schema.categorical))))
     for name in schema.categorical:
@@ -297,6 +297,20 @@ def to_features(rows: pd.DataFrame, basis: pd.DataFrame, schema: TableSchema) ->
         if column.nullable and column.role in ("label", "number")
     )
     return np.column_stack(columns) if columns else np.zeros((len(rows), 0))
+
+
+def centre_and_scale(numbers: np.ndarray) -> tuple[float, float]:
+    """Return the mean and the standard deviation of numbers of any magnitude; 1 instead of the latter if all are equal.
+
+    The numbers are scaled by a power of two, which changes no digit: squares of numbers of 1e-200 or 1e200 are no
+    floats.
+    """
+    exponent = np.frexp(np.abs(numbers).max())[1]
+    scaled = np.ldexp(numbers, -exponent)
+    centre = float(np.ldexp(scaled.mean(), exponent))
+    if numbers.min() == numbers.max():  # the standard deviation of equal decimals is a rounding error
+        return centre, 1.0
+    return centre, max(float(np.ldexp(scaled.std(), exponent)), float(np.finfo("float64").smallest_subnormal))
 
 
 def label_codes(values: pd.Series, labels: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,6 @@ with connect() as connection:
 
 import datetime as dt
 import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from synth_assets.errors import ForeseenError
 from synth_assets.publishing.publications import FOLDER_VARIABLE, Publication, PublicationError, Publications
+from synth_assets.schema.conditions import FORMS, begins_condition, split_column
 from synth_assets.storage.objects import PREFIX, ObjectStore
 from synth_assets.storage.paths import VARIABLE, DataPaths
 from synth_assets.storage.sql import quoted, text
@@ -37,8 +37,6 @@ Library = Literal["pandas", "arrow", "polars"]
 
 LATEST, ALL = "synthetic_latest", "synthetic_all"
 """Views of the synthetic rows: of the latest resample date, and of all."""
-
-_CONDITION = re.compile(r"\s*(?:[<>=!]=?\s*\S|is\s+(?:not\s+)?null\b)", re.IGNORECASE)
 
 _RESAMPLE_DATE = "resample_date"
 _NEEDED = {"pandas": (), "arrow": ("pyarrow",), "polars": ("polars", "pyarrow")}
@@ -392,7 +390,7 @@ def parse_condition(condition: str, names: Collection[str] = ()) -> tuple[str, s
     Parameters
     ----------
     condition : str
-        The condition: a column, then a comparison, `is null` or `is not null`.
+        The condition: a column, then a comparison, `between`, `in`, `is null` or `is not null`.
     names : collection of str
         The columns. The longest name that the condition begins with is the column, whatever characters it has, also in
         double quotes; without one, the column ends before the first operator.
@@ -405,24 +403,14 @@ def parse_condition(condition: str, names: Collection[str] = ()) -> tuple[str, s
     for known in sorted(names, key=len, reverse=True):
         for name in (known, quoted(known)):
             rest = condition.strip().removeprefix(name)
-            if rest != condition.strip() and _CONDITION.match(rest):
-                return known, _with_double_sign(rest.strip())
-    operators = [index for index, character in enumerate(condition) if character in "<>=!"]
-    name, rest = (condition[: operators[0]].strip(), condition[operators[0] :].strip()) if operators else ("", "")
-    if missing := re.fullmatch(r"\s*(.+?)\s+(is\s+(?:not\s+)?null)\s*", condition, re.IGNORECASE | re.DOTALL):
-        name, rest = missing.groups()
-    if not name or not rest.strip("<>=! "):
+            if rest != condition.strip() and begins_condition(rest):
+                return known, rest.strip()
+    found = split_column(condition)
+    if found is None:
         raise ReadError(
-            f"{condition!r} is not a condition; expected a column, one of >=, <=, >, <, ==, != and a value, or "
-            "`is null` or `is not null`, "
-            'such as "Rings >= 15" or "Sex == \'I\'".'
+            f'{condition!r} is not a condition; expected a column, then {FORMS}. An example is "Rings >= 15".'
         )
-    return name, _with_double_sign(rest)
-
-
-def _with_double_sign(comparison: str) -> str:
-    """Return a comparison with the equality sign of conditions in place of that of SQL."""
-    return re.sub("^=(?!=)", "==", comparison)
+    return found
 
 
 def latest_resample_date(publication: Publication, table: str) -> str:

@@ -132,9 +132,10 @@ def count_violations(
 
 
 def timezone_of(schema: TableSchema) -> str:
-    """Return the zone whose hours and dates times with a zone have: theirs, or UTC if the columns have several."""
+    """Return the zone, as DuckDB names it, whose hours and dates times with a zone have: theirs, or UTC of several."""
     zones = {column.timezone for column in schema.columns if isinstance(column, Datetime) and column.timezone}
-    return zones.pop() if len(zones) == 1 else "UTC"
+    zone = zones.pop() if len(zones) == 1 else "UTC"
+    return f"GMT{zone}" if zone[0] in "+-" else zone  # of UTC+05:30, DuckDB ignores the minutes
 
 
 def _type_of(sql_type: str) -> str:

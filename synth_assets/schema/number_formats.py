@@ -17,6 +17,7 @@ MIN_DIFFERENT = 10
 """Different texts that a format is found in; fewer ones are labels."""
 
 _SEPARATORS = ",.' \u00a0\u202f\u2019"
+_NO_BREAK = ("\u00a0", "\u202f")
 _NUMBER = re.compile(rf"([^0-9]*?)([0-9]+(?:[{_SEPARATORS}][0-9]+)*)([^0-9]*)")
 _MARKS = ((",", "."), (".", ","), *((mark, decimal) for mark in _SEPARATORS[2:] for decimal in ",."))
 """Separators of thousands and decimal marks, in the order in which they are tried."""
@@ -294,7 +295,7 @@ def _find_pattern(texts: Sequence[str]) -> str | None:
     digits = _find_digits(cores)
     negative, zero = next(iter(around[-1]), None), next(iter(around[0]), positive)
     has_sign = negative is not None and negative != (f"-{before}", after)
-    if digits is None or not (_is_unit(before, after, digits) or (has_sign and not (before + after).strip())):
+    if digits is None or not (_is_unit(before, after, digits, cores) or (has_sign and not (before + after).strip())):
         return None
     patterns = [f"{before}{digits}{after}"]
     if has_sign or zero != positive:
@@ -335,15 +336,21 @@ def _has_groups(cores: Sequence[str], mark: str) -> bool:
     return all(grouped.fullmatch(core) for core in cores)
 
 
-def _is_unit(before: str, after: str, digits: str) -> bool:
-    """Return whether texts around numbers are a sign, a currency or a unit, and no part of a code."""
+def _is_unit(before: str, after: str, digits: str, cores: Sequence[str]) -> bool:
+    """Return whether texts around numbers, or their separators alone, say that they are numbers.
+
+    The texts are a sign, a currency or a unit, and no part of a code.
+    """
     mark = before.strip("+ \u00a0")
     if any(character in before + after for character in "#;0"):
         return False
     if not mark and not after.strip():
         thousands, decimal, _ = _PATTERN.fullmatch(digits).groups(default="")  # type: ignore[union-attr]
-        # Alone, a point, a space or an apostrophe may be in a version or a telephone number.
-        return "," in (thousands, decimal) or bool(thousands and decimal)
+        if "," in (thousands, decimal) or (thousands and decimal) or thousands in _NO_BREAK:
+            return True
+        # A point may be in a version, and a space or an apostrophe in a telephone number, where all have as many.
+        varies = len({core.count(thousands) for core in cores}) > 1
+        return thousands not in ("", ".") and _has_groups(cores, thousands) and varies
     has_currency = any(unicodedata.category(character) == "Sc" for character in mark)
     is_code = re.fullmatch("[A-Z]{3}", mark) is not None and re.search("[.,]", digits) is not None
     is_code |= mark in _CURRENCIES

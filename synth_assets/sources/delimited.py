@@ -128,7 +128,7 @@ def dialect_of(path: Path, stated: Dialect | None = None) -> Dialect:
     encoding = stated.encoding or _find_encoding(path)
     try:
         with _text(path, encoding) as stream:
-            sample = sample_text(stream, SAMPLE_CHARACTERS)
+            sample = sample_text(stream, SAMPLE_CHARACTERS).lstrip(_MARK)
     except UnicodeError as error:
         raise _undecodable(path, encoding) from error
     if line := _STATED_DELIMITER.match(sample):
@@ -150,6 +150,9 @@ def encoding_notice(frame: pd.DataFrame, found: Dialect, stated: Dialect | None)
         "defs.yaml."
     )
 
+
+_MARK = "\ufeff"
+"""A byte order mark as text: programs that do not know of the first one write a second."""
 
 Compression = Literal["gzip", "zstd", "none"]
 
@@ -274,7 +277,7 @@ def _header(path: Path, dialect: Dialect) -> tuple[list[str], int]:
     """Return the names of the columns, and the number of lines above the first row."""
     with _text(path, dialect.encoding or "utf-8") as stream:
         above = 0
-        line = stream.readline()
+        line = stream.readline().lstrip(_MARK)
         if _STATED_DELIMITER.match(line):
             above, line = 1, stream.readline()
         for _ in range(dialect.skip or 0):
@@ -360,9 +363,9 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
     """Return the error for rows that DuckDB cannot split, with the number of the line in the file."""
     if "Invalid unicode" in reason:
         return _undecodable(path, str(dialect.encoding))
-    line = 1
+    line = above = 1 + (dialect.skip or 0)
     with _text(path, str(dialect.encoding), errors="replace") as stream:
-        reader: Any = dialect.reader(stream, strict=True)
+        reader: Any = dialect.reader(itertools.islice(stream, above - 1, None), strict=True)
         try:
             for row in reader:
                 if row and len(row) != width:
@@ -372,7 +375,7 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
                         f"Correct the line, or state the dialect in the source; the delimiter {dialect.delimiter!r} "
                         f"and the quote {dialect.quote!r} were used."
                     )
-                line = reader.line_num + 1
+                line = above + reader.line_num
         except csv.Error as error:
             what = "is followed by text" if "expected after" in str(error) else "does not end"
             return SourceError(

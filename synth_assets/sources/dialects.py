@@ -186,7 +186,7 @@ def _lines_above(sample: str, stated: Dialect) -> int:
         n_titles = next((i for i, line in enumerate(lines) if delimiter in line), 0)
         for start in (n_comments, n_titles):
             above = [line for line in lines[:start] if line.strip()]
-            below = [line for line in lines[start : start + SAMPLE_LINES] if line.strip()]
+            below = [line for line in lines[start : start + SAMPLE_LINES] if line.strip() and line[0] != "#"]
             is_name = "".join(above).count('"') % 2  # the name of a column, which has a line break
             if not above or is_name or start > MAX_ABOVE or len(below) <= 2 or not stated.header:
                 continue

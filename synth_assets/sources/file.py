@@ -22,7 +22,7 @@ from synth_assets.sources.formats import (
     read_table,
     sheets_of,
     unpacked,
-    with_offsets,
+    with_plain_values,
     write_workbook,
 )
 from synth_assets.sources.frames import to_frame
@@ -221,7 +221,7 @@ def write_file(
         import duckdb
 
         with duckdb.connect() as connection:
-            connection.register("rows", _with_dates(with_offsets(frame)))
+            connection.register("rows", _with_dates(with_plain_values(frame)))
             is_array = "true" if suffix == ".json" else "false"
             connection.execute(f"COPY rows TO {text(str(path))} (FORMAT json, ARRAY {is_array})")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from synth_assets.schema.columns import TableError
+from synth_assets.schema.columns import TableError, in_common_dtype
 from synth_assets.sources.base import SourceError, missing_extra, reason_of
 from synth_assets.sources.delimited import compression_of
 from synth_assets.sources.dialects import MAX_ABOVE
@@ -281,10 +281,15 @@ def _read_excel(path: Path, sheet: str | None) -> Any:
     return _with_whole_numbers(table_of_rows(header, [rows] if rows else []))
 
 
-def with_offsets(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which times with a time zone are texts in ISO 8601, with their offset."""
-    zoned = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.DatetimeTZDtype)]
-    return frame.assign(**{name: frame[name].map(pd.Timestamp.isoformat, na_action="ignore") for name in zoned})
+def with_plain_values(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which times with a time zone are texts in ISO 8601, with their offset, and decimals numbers."""
+
+    def plain(values: pd.Series) -> pd.Series:
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            return values.map(pd.Timestamp.isoformat, na_action="ignore")
+        return in_common_dtype(values) if str(values.dtype).startswith("decimal") else values
+
+    return frame.assign(**{name: plain(values) for name, values in frame.items()})
 
 
 def write_workbook(frame: pd.DataFrame, path: Path) -> None:
@@ -306,7 +311,7 @@ def write_workbook(frame: pd.DataFrame, path: Path) -> None:
             f"a sheet has {MAX_SHEET_ROWS:,} rows, with the header, and {MAX_SHEET_COLUMNS:,} columns at most, and the "
             f"table {len(frame):,} and {frame.shape[1]:,}; name a .csv or .parquet file."
         )
-    rows = with_offsets(frame)
+    rows = with_plain_values(frame)
     columns = [[str(name), *_cells_of(rows.iloc[:, position])] for position, name in enumerate(frame.columns)]
     # Looked for before the sheet is begun, since a sheet that is not ended fails when it is collected.
     for text in (cell for column in columns for cell in column if isinstance(cell, str)):

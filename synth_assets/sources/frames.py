@@ -24,8 +24,8 @@ def to_frame(table: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Integers and booleans with missing values in pandas' nullable dtypes, dates as `datetime64[s]`, decimals without
-        fraction as integers, other decimals as floats. Times of day come as text; lists, structs, maps and bytes, which
+        Integers and booleans with missing values in pandas' nullable dtypes, dates as `datetime64[s]`, decimals in a
+        dtype of Arrow. Times of day come as text; lists, structs, maps and bytes, which
         no column type holds, as Python objects.
     """
     frame = pd.DataFrame({i: _series(table.column(i)) for i in range(table.num_columns)}, index=range(table.num_rows))
@@ -121,9 +121,8 @@ def _series(column: Any) -> pd.Series:
     kind = column.type
     if pa.types.is_null(kind):
         return pd.Series([np.nan] * len(column), dtype="str")
-    if pa.types.is_decimal(kind):
-        column = _without_decimals(column)
-        kind = column.type
+    if pa.types.is_decimal(kind):  # the rows are restored to it
+        return pd.Series(pd.arrays.ArrowExtensionArray(column))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return pd.Series(column, dtype="str")
     if pa.types.is_date(kind):
@@ -135,9 +134,25 @@ def _series(column: Any) -> pd.Series:
         return column.to_pandas()
     if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
         return column.to_pandas()
+    if pa.types.is_interval(kind):
+        return _intervals(column.to_pylist())
     if pa.types.is_nested(kind) or "binary" in str(kind):
         return pd.Series(column.to_pylist(), dtype="object")
     return pd.Series(_texts(column.to_pylist()), dtype="str")
+
+
+def _intervals(values: Sequence[Any]) -> pd.Series:
+    """Return intervals of months, days and nanoseconds as time differences; as text if months are in one."""
+    if any(value is not None and value.months for value in values):
+        shown = [None if value is None else _shown_interval(*value) for value in values]
+        return pd.Series(shown, dtype="str")
+    micro = [None if value is None else value.days * 86_400_000_000 + value.nanoseconds // 1000 for value in values]
+    return pd.Series(pd.array(micro, dtype="Int64").to_numpy("timedelta64[us]", na_value=np.timedelta64("NaT")))
+
+
+def _shown_interval(months: int, days: int, nanoseconds: int) -> str:
+    time = f" {datetime.timedelta(microseconds=nanoseconds // 1000)}" if nanoseconds else ""
+    return f"{months} months {days} days{time}"
 
 
 def _nullable_integer(kind: Any) -> Any:
@@ -145,14 +160,3 @@ def _nullable_integer(kind: Any) -> Any:
 
     unsigned = "U" if pa.types.is_unsigned_integer(kind) else ""
     return pd.api.types.pandas_dtype(f"{unsigned}Int{kind.bit_width}")
-
-
-def _without_decimals(column: Any) -> Any:
-    import pyarrow as pa
-
-    if column.type.scale > 0:
-        return column.cast(pa.string()).cast(pa.float64())  # to the nearest float, which a direct cast may miss
-    try:
-        return column.cast(pa.int64())
-    except pa.ArrowException:  # more digits than 64 bits hold
-        return column.cast(pa.string())

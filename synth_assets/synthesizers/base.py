@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from synth_assets.errors import ModelError as ModelError
 from synth_assets.execution import LOCAL, Execution
 from synth_assets.execution.processes import cores, in_turn, keep_memory
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.preparation import Preparation, refuse_missing_cells
 
@@ -260,7 +261,7 @@ class Synthesizer(ABC):
         seed : int
             The same seed and arguments give the same rows.
         conditions : mapping of str to str, optional
-            Conditions by column, such as `{"Rings": ">= 15", "Sex": "== 'I'"}`.
+            Conditions by column, such as `{"Rings": ">= 15", "Sex": "in ('I', 'F')"}`; see `Condition.parse`.
         temperature : float
             Temperature of the softmax over the next token; 1.0 samples the learned distribution.
         log : callable
@@ -574,7 +575,7 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         """Yield some of the batches of n rows, by their numbers: `batch_rows` rows each, the last one the rest."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import Field
 
 from synth_assets.schema.columns import MAX_EXACT_INTEGER, Column, TimeColumn
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.table import TableSchema, readable_rows
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings
 from synth_assets.synthesizers.language_model.settings import BaseModelSettings
@@ -104,7 +105,7 @@ class BeGreat(Synthesizer):
         self.max_length = min(context, longest + longest // 4)  # a row in another column order may be longer
 
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         from transformers import set_seed
 

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from synth_assets.execution.processes import cores
 from synth_assets.execution.threads import one_thread
+from synth_assets.schema.conditions import Condition
 from synth_assets.synthesizers.base import (
     BATCH_ROWS,
     Log,
@@ -551,7 +552,7 @@ class Forest(Synthesizer):
         )
 
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         del conditions, temperature
         for batch in batches:

@@ -10,7 +10,6 @@ column has, and be empty exactly where one of its inputs is.
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, compress, permutations
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from synth_assets.errors import ModelError
 from synth_assets.schema.columns import Column, Float, Integer, TimeColumn
+from synth_assets.schema.conditions import Condition
 
 MIN_ROWS, MIN_VALUES = 50, 10
 """Train rows, and different values of a computed column, that a formula is found from."""
@@ -248,46 +248,50 @@ def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, 
     return found
 
 
-def meets(values: np.ndarray, condition: str, name: str, formula: Formula) -> np.ndarray:
+def meets(values: np.ndarray, condition: Condition, name: str, formula: Formula) -> np.ndarray:
     """Return which values of a computed column meet a condition, such as `>= 15 and < 20`, or `is null`.
 
     Raises
     ------
     ModelError
-        If the condition cannot be read, or leaves no value of the train rows.
+        If a value is no number, or no value of the train rows can meet the condition.
     """
     kept, low, high = np.ones(len(values), bool), formula.low, formula.high
-    for clause in re.split(r"(?i)\s+and\s+", condition.strip()):
-        if re.fullmatch(r"(?i)is\s+(not\s+)?null", clause):
-            kept &= np.isnan(values) != ("not" in clause.lower())
+    for clause in condition.clauses:
+        if not clause.values:
+            kept &= np.isnan(values) == (clause.operator == "is null")
             continue
-        found = re.fullmatch(r"(>=|<=|==|!=|>|<)\s*(['\"]?)(.+?)\2", clause)
-        try:
-            operator, number = (found.group(1), float(found.group(3))) if found else ("", math.nan)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number):
-            raise ModelError(
-                f"the condition {condition!r} on {name!r} cannot be read; expected one of >=, <=, >, <, ==, != and a "
-                "number, such as >= 15, or `is null` or `is not null`; several are joined with ` and `."
-            )
-        is_equal = np.isclose(values, number, rtol=1e-12, atol=1e-12)
-        match operator:
-            case "==" | "!=":
-                kept &= is_equal == (operator == "==")
+        numbers = [_number(text, condition, name) for text in clause.values]
+        least, greatest = min(numbers), max(numbers)
+        is_equal = np.any([np.isclose(values, number, rtol=1e-12, atol=1e-12) for number in numbers], axis=0)
+        match clause.operator:
+            case "==" | "in":
+                kept &= is_equal
+            case "!=":
+                kept &= ~is_equal
             case ">=" | ">":
-                kept &= (is_equal & (operator == ">=")) | (~is_equal & (values > number))
+                kept &= (is_equal & (clause.operator == ">=")) | (~is_equal & (values > least))
             case _:
-                kept &= (is_equal & (operator == "<=")) | (~is_equal & (values < number))
+                kept &= (is_equal & (clause.operator == "<=")) | (~is_equal & (values < greatest))
         kept &= ~np.isnan(values)
-        low = max(low, number) if operator in ("==", ">=", ">") else low
-        high = min(high, number) if operator in ("==", "<=", "<") else high
+        low = max(low, least) if clause.operator in ("==", "in", ">=", ">") else low
+        high = min(high, greatest) if clause.operator in ("==", "in", "<=", "<") else high
     if low > high:
         raise ModelError(
             f"condition {name} {condition} leaves no value: the train rows have {formula.low:.15g} to "
             f"{formula.high:.15g}."
         )
     return kept
+
+
+def _number(text: str, condition: Condition, name: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise ModelError(f"condition {name} {condition} compares a column of numbers with {text!r}; expected a number.")
+    return number
 
 
 class _Search:
@@ -463,11 +467,11 @@ class _Search:
             y, decimals = self.values[target], self.decimals[target]
             x = np.stack([self.values[name][rows] for name in others])
             first, last = x.argmin(axis=1), x.argmax(axis=1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                slope = (y[rows][last] - y[rows][first]) / (np.ptp(x, axis=1))
-            offset = y[rows][first] - slope * x[np.arange(len(x)), first]
             half = self._half(target, y)
-            is_near = (np.abs(slope[:, None] * x + offset[:, None] - y[rows]) <= 2.1 * half[rows]).all(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                slope = (y[rows][last] - y[rows][first]) / (np.ptp(x, axis=1))
+                offset = y[rows][first] - slope * x[np.arange(len(x)), first]
+                is_near = (np.abs(slope[:, None] * x + offset[:, None] - y[rows]) <= 2.1 * half[rows]).all(axis=1)
             for i in np.flatnonzero(is_near & np.isfinite(slope) & (slope != 0)).tolist():
                 name = others[i]
                 formula = self._line(target, name)

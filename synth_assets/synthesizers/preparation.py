@@ -5,7 +5,7 @@ It is the same for every synthesizer, and happens around it: a synthesizer sees 
 
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Self
 
@@ -25,15 +25,13 @@ from synth_assets.schema.columns import (
     Text,
     TimeColumn,
 )
+from synth_assets.schema.conditions import Clause, Condition
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
 from synth_assets.synthesizers.formulas import Formula, find_durations, find_formulas, meets
 
 RARE = "(rare)"
 """What a synthesizer learns in place of a hidden label that is drawn; extended where the column has this label."""
-
-
-_QUOTES = "'\""
 
 
 class RareLabels(BaseModel):
@@ -301,20 +299,46 @@ class Preparation(BaseModel):
             if not self.table_schema.column(name).nullable:
                 kept &= ~np.isnan(values)
             if name in conditions and name in self.formulas:
-                kept &= meets(values, self._plain(name, conditions[name]), name, formula)
+                kept &= meets(values, self._condition(name, conditions[name]), name, formula)
         for name in (*stated, *(each for each in self.durations if each in conditions)):
             one, other = before[name].astype("object"), cells[name].astype("object")
             kept &= ((one == other) | (one.isna() & other.isna())).to_numpy(bool)
         return kept
 
-    def _plain(self, name: str, condition: str) -> str:
+    def _condition(self, name: str, stated: str) -> Condition:
+        """Read a condition on a column of the table, with its values as the column's values are written here."""
         column = self.table_schema.column(name)
+        condition = Condition.parse(stated, name, column.labels)
+        if isinstance(column, Boolean):
+            return condition.with_values(_boolean)
+        if isinstance(column, TimeColumn):
+            return condition.with_values(partial(_iso_time, column))
         format_ = column.number_format if isinstance(column, NumericColumn) else None
         return (
             condition
             if format_ is None
-            else _with_values(condition, lambda text: str(format_.read(pd.Series([text]))[0]))
+            else condition.with_values(lambda text: str(format_.read(pd.Series([text]))[0]))
         )
+
+    def _of_codes(self, condition: Condition, name: str) -> Condition:
+        """Return a condition on codes as one on the numbers that they are learned as."""
+        form = self.text_forms[name]
+        if not {clause.operator for clause in condition.clauses if clause.values} <= {"==", "!=", "in"}:
+            raise ModelError(
+                f"condition {name} {condition} cannot be met: codes take ==, !=, in, not in, `is null` and "
+                "`is not null`."
+            )
+
+        def number(text: str) -> str:
+            found = int(form.to_numbers(pd.Series([text], dtype="str"))[0])
+            if found < 0:
+                raise ModelError(
+                    f"condition {name} {condition} cannot be met: {text!r} has not the form that the codes of the "
+                    f"train rows have, such as {form.to_texts(pd.Series([0]))[0]!r}."
+                )
+            return str(found)
+
+        return condition.with_values(number)
 
     def solve(self, rows: pd.DataFrame, *, given: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return rows in which cells that a formula and the rest of the row determine are filled in.
@@ -350,7 +374,7 @@ class Preparation(BaseModel):
                 solved[source] = solved[source].mask(is_solved, tried)
         return solved
 
-    def restrict(self, conditions: Mapping[str, str]) -> dict[str, str]:
+    def restrict(self, conditions: Mapping[str, str]) -> dict[str, Condition]:
         """Return the conditions on learned rows that conditions on rows of the table amount to.
 
         A row with a hidden label never meets `!=`, since what is drawn in its place might not.
@@ -358,13 +382,17 @@ class Preparation(BaseModel):
         Raises
         ------
         ModelError
-            If a condition is on a column that is not learned, or on a label that is hidden.
+            If a condition cannot be read, or is on a column that is not there or not learned, or on a label that is
+            hidden.
         """
-        restricted = dict(conditions)
-        for column in self.table_schema.columns:
-            name = column.name
-            if name not in conditions:
-                continue
+        restricted = {}
+        for name, stated in conditions.items():
+            if name not in self.table_schema.names:
+                raise ModelError(
+                    f"conditions name {name!r}, which is no column; the columns are "
+                    f"{', '.join(self.table_schema.published)}."
+                )
+            column = self.table_schema.column(name)
             if column.role == "id":
                 raise ModelError(
                     f"conditions name {name!r}, a column of keys, which are made and not learned; state conditions on "
@@ -375,35 +403,28 @@ class Preparation(BaseModel):
                     f"conditions name {name!r}, a column of text, which is not published; state conditions on other "
                     "columns, or publish_text: true, and fit again."
                 )
+            condition = self._condition(name, stated)
             if name in self.formulas:
-                if not column.nullable and re.fullmatch(r"(?i)\s*is\s+null\s*", conditions[name]):
+                if not column.nullable and Clause("is null") in condition.clauses:
                     raise ModelError(
-                        f"condition {name} {conditions[name]} cannot be met: no train row has a missing value in this "
-                        "column."
+                        f"condition {name} {condition} cannot be met: no train row has a missing value in this column."
                     )
-                del restricted[name]
-                meets(np.zeros(0), self._plain(name, conditions[name]), name, self.formulas[name])
+                meets(np.zeros(0), condition, name, self.formulas[name])
                 continue
-            if name in self.text_forms and not re.fullmatch(r"(?i)\s*is\s+(?:not\s+)?null\s*", conditions[name]):
-                raise ModelError(
-                    f"condition {name} {conditions[name]} cannot be met: text takes `is null` and `is not null`."
-                )
-            restricted[name] = self._plain(name, conditions[name])
-            if isinstance(column, Boolean):
-                restricted[name] = _with_values(conditions[name], _boolean)
-            if isinstance(column, TimeColumn):
-                restricted[name] = _with_values(conditions[name], partial(_iso_time, column))
-            if name not in self.hidden_labels:
-                continue
-            condition = conditions[name]
-            if ("==" in condition or "!=" in condition) and not any(label in condition for label in column.labels):
-                raise ModelError(
-                    f"the condition {condition!r} on {name!r} names no label that is shown; expected "
-                    f"{column.range_text[0]}. Labels that fewer than {self.table_schema.label_threshold} train rows "
-                    f"have are hidden, {self.hidden_labels[name]} in this column."
-                )
-            if "!=" in condition and name in self.rare_labels:
-                restricted[name] = f"{condition} and != '{self.rare_labels[name].token}'"
+            if name in self.text_forms:
+                condition = self._of_codes(condition, name)
+            if name in self.hidden_labels and not condition.is_about_gaps:
+                values = {value for clause in condition.clauses for value in clause.values}
+                if wrong := sorted(values.difference(column.labels)):
+                    raise ModelError(
+                        f"the condition {stated!r} on {name!r} names {', '.join(map(repr, wrong))}, no label that is "
+                        f"shown; expected {column.range_text[0]}. Labels that fewer than "
+                        f"{self.table_schema.label_threshold} train rows have are hidden, {self.hidden_labels[name]} "
+                        "in this column."
+                    )
+                if name in self.rare_labels and any(clause.operator == "!=" for clause in condition.clauses):
+                    condition = condition.excluding(self.rare_labels[name].token)
+            restricted[name] = condition
         return restricted
 
     def describe(self, *, writes_text: bool) -> list[str]:
@@ -449,16 +470,6 @@ def refuse_missing_cells(rows: pd.DataFrame, schema: TableSchema) -> None:
             f"the {len(rows)} train rows have missing values ({listed_counts}) in columns that are not nullable. State "
             "nullable: true for these columns, or drop the rows, or fill them in."
         )
-
-
-def _with_values(condition: str, plain: Callable[[str], str]) -> str:
-    """Return a condition in which each value, without its quotes, is replaced by a plain one."""
-
-    def replaced(match: re.Match[str]) -> str:
-        operator, value = match.groups()
-        return f"{operator} {plain(value.strip(_QUOTES))}"
-
-    return re.sub(r"(>=|<=|==|!=|>|<)\s*(.+?)(?=\s+and\s|\s*$)", replaced, condition, flags=re.IGNORECASE)
 
 
 def _boolean(text: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from synth_assets.schema.conditions import Condition
 from synth_assets.synthesizers.base import (
     BATCH_ROWS,
     Log,
@@ -67,7 +68,7 @@ class Smote(Synthesizer):
         self.neighbours = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
 
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         del conditions, temperature
         for batch in batches:

@@ -180,6 +180,7 @@ def test_settings_that_are_there_are_kept_unless_forced() -> None:
     again = run("Big Sales.2024.csv")
     assert again.exit_code == 1
     assert "the table big_sales has settings already" in again.stderr
+    assert "there is no file big_sales.csv" in run("big_sales.csv").stderr
     assert Path("defs/big_sales/defs.yaml").read_text() == "mine"
 
     assert run("Big Sales.2024.csv", "--force").exit_code == 0

@@ -311,6 +311,20 @@ def test_no_synthetic_key_may_be_a_real_one() -> None:
     assert copied([0, 59, 60, *range(1000, 1027)]) == pytest.approx(2 / 30)
 
 
+@pytest.mark.parametrize("scale", [2.0**-1030, 2.0**900])
+def test_scores_do_not_depend_on_the_unit_of_a_column(scale: float) -> None:
+    schema = TableSchema(columns=(Float(name="x"), Float(name="y")))
+    rng = np.random.default_rng(0)
+    sets = [pd.DataFrame(rng.lognormal(size=(60, 2)).round(6), columns=["x", "y"]) for _ in range(3)]
+    sets[0].iloc[:5] = sets[1].iloc[:5]
+    metrics = ("ks_complement", "wasserstein_distance", "dcr_share", "partial_copies", "exact_copies")
+    plain, scaled = (
+        computed(Samples(*(rows.assign(x=rows["x"] * unit) for rows in sets), schema), *metrics)
+        for unit in (1.0, scale)
+    )
+    assert scaled == pytest.approx(plain, rel=1e-6)
+
+
 def test_rows_that_many_train_rows_have_in_common_are_no_copies() -> None:
     schema = TableSchema(columns=(KIND,))
     train = pd.DataFrame({"kind": [*["a"] * 5, *["b"] * 4]})

@@ -290,6 +290,7 @@ def test_a_table_of_dates_booleans_and_columns_without_values_is_drawn() -> None
             Boolean(name="member"),
             Float(name="nothing", nullable=True),
             Id(name="key"),
+            Date(name="until"),
         )
     )
     rows = pd.DataFrame(
@@ -299,6 +300,7 @@ def test_a_table_of_dates_booleans_and_columns_without_values_is_drawn() -> None
             "member": ["yes", "no"] * 100,
             "nothing": np.nan,
             "key": range(200),
+            "until": ["9999-12-31" if i % 2 else f"2024-0{i % 9 + 1}-11" for i in range(200)],
         }
     )
     rows.loc[:49, "opened"] = None
@@ -314,8 +316,11 @@ def test_a_table_of_dates_booleans_and_columns_without_values_is_drawn() -> None
         "seen",
         "member",
         "nothing\nempty: 100.0% real, 100.0% synthetic",
+        "until",
+        "",  # the axis of the share of a single value
     ]
-    opened, seen, member, nothing = figure.axes
+    opened, seen, member, nothing, until = figure.axes[:5]
+    assert "at 9999-12-31: 50.0% real, 50.0% synthetic" in until.get_xlabel()
     assert "2021" in [label.get_text() for label in opened.get_xticklabels()]
     assert seen.get_xlabel() == "UTC"
     assert [label.get_text() for label in member.get_xticklabels()] == ["false", "true"]

@@ -198,6 +198,9 @@ def test_scores_worked_out_by_hand() -> None:
     assert REGRESSION["rmse"](truth, predicted) == close((1 / 3) ** 0.5)
     assert REGRESSION["mae"](truth, predicted) == close(1 / 3)
     assert REGRESSION["r2"](truth, np.full(3, 2.0)) == 0.0  # the mean predicts nothing
+    for unit in (1e-305, 1e300):
+        assert REGRESSION["r2"](truth * unit, predicted * unit) == close(1 - 1 / 2)
+        assert REGRESSION["rmse"](truth * unit, predicted * unit) == pytest.approx((1 / 3) ** 0.5 * unit)
 
     codes = np.array([0, 0, 0, 1])
     always_zero = np.tile([1.0, 0.0], (4, 1))

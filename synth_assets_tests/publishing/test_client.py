@@ -163,10 +163,12 @@ def test_a_publication_that_goes_while_it_is_opened_is_no_error(
     [
         ("Rings >= 15", ("Rings", ">= 15")),
         ("Sex=='I'", ("Sex", "=='I'")),
-        ("Sex = 'I'", ("Sex", "== 'I'")),
+        ("Sex = 'I'", ("Sex", "= 'I'")),
         ("Whole weight != -1", ("Whole weight", "!= -1")),
         (f"{ODD} < 3", (ODD, "< 3")),
         ("Whole weight is  NOT null", ("Whole weight", "is  NOT null")),
+        ("Whole weight not in (1, 2)", ("Whole weight", "not in (1, 2)")),
+        ("Rings between 3 and 5", ("Rings", "between 3 and 5")),
     ],
 )
 def test_a_condition_is_a_column_and_what_it_has_to_be(condition: str, parsed: tuple[str, str]) -> None:
@@ -179,6 +181,7 @@ def test_a_condition_is_a_column_and_what_it_has_to_be(condition: str, parsed: t
         ("a < b >= 3", ("a < b", ">= 3")),
         ("a < 3", ("a", "< 3")),
         ("x = y is null", ("x = y", "is null")),
+        ("x = y in (3)", ("x = y", "in (3)")),
         ("what is this == 'a is b'", ("what is this", "== 'a is b'")),
         ('"a < b" is not null', ("a < b", "is not null")),
     ],
@@ -187,7 +190,7 @@ def test_the_longest_known_column_is_the_one_that_is_meant(condition: str, parse
     assert parse_condition(condition, ["a", "a < b", "x = y", "what is this"]) == parsed
 
 
-@pytest.mark.parametrize("condition", ["", "Rings", ">= 15", "Rings >=", "  == 3"])
+@pytest.mark.parametrize("condition", ["", "Rings", ">= 15", "Rings >=", "  == 3", "Rings in 3", "between 3 and 4"])
 def test_what_is_no_condition_is_refused(condition: str) -> None:
-    with pytest.raises(ReadError, match="is not a condition; expected a column, one of"):
+    with pytest.raises(ReadError, match="is not a condition; expected a column, then one of"):
         parse_condition(condition)

@@ -112,6 +112,12 @@ def test_what_a_type_does_not_hold_is_named_in_its_words(column: Column, value: 
     assert column.model_copy(update={"nullable": True}).is_readable(values).tolist() == [True, False]
 
 
+def test_infinity_of_a_database_is_no_date() -> None:
+    days = pd.Series(np.array(["2024-01-31", "5881580-07-11"], dtype="datetime64[s]"))
+    with pytest.raises(TableError, match="column 'x' has 5881580-07-11 00:00:00 in data row 2, which is not a date"):
+        Date(name="x").coerce(days, origin="t")
+
+
 @pytest.mark.parametrize(
     ("column", "values", "expected"),
     [

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -44,9 +45,25 @@ def _objects(*values: object) -> pd.Series:
         pd.Series([*(f"${number:,}.50" for number in range(990, 1020)), None], dtype="str"),
         pd.Series(["31.01.2024", None, "01.02.2024"], dtype="str"),
         _objects("01/31/2024 08:30 PM", "02/01/2024 12:00 AM"),
+        pd.Series(["2024-01-31T08:30:00+01:00", None, "2024-07-01T00:00:07+02:00"], dtype="str"),
+        pd.Series(["2024-01-31 08:30+0530", "2024-02-01 00:00+0530"], dtype="str"),
+        _objects("2024-01-31T08:30:00.125Z", None, "2024-02-01T00:00:00.000Z"),
+        pd.Series(["2024-01-31 08:30:00 UTC", "2024-02-01 00:00:00 UTC"], dtype="str"),
+        pd.to_datetime(["2024-01-31 08:30", "2024-02-01 00:00"]).tz_localize("-03:30").as_unit("us"),
+        pd.PeriodIndex(["2024-01", "2023-12", None], freq="M"),
+        pd.PeriodIndex(["2024Q1", "2023Q4"], freq="Q-NOV"),
+        pd.arrays.SparseArray([0, 0, 5, 0]),
+        pd.arrays.SparseArray([np.nan, 1.5, np.nan]),
+        _objects(True, None, False),
+        _objects(3, None, 4),
+        _objects(2**70, 2**70 + 1),
+        _objects(UUID(int=7), UUID(int=2**100)),
+        _objects(timedelta(hours=30), None, timedelta(seconds=1)),
         pd.array(["a", "b", "a"], dtype="string"),
         pd.array([1, None, 2], dtype="int64[pyarrow]"),
         pd.array([Decimal("1.50"), None, Decimal("2.00")], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
+        pd.array([Decimal(2), None, Decimal(30)], dtype=pd.ArrowDtype(pa.decimal128(9, 0))),
+        pd.array([Decimal(10**30), Decimal(10**30 + 1)], dtype=pd.ArrowDtype(pa.decimal128(38, 0))),
         pd.array([date(2024, 1, 31), None, date(1999, 12, 31)], dtype="date32[pyarrow]"),
         pd.array([timedelta(seconds=90), None, timedelta(days=1)], dtype=pd.ArrowDtype(pa.duration("ms"))),
         pd.array([*(time(hour, 30) for hour in range(24)), None], dtype=pd.ArrowDtype(pa.time64("us"))),
@@ -72,6 +89,7 @@ def test_a_column_comes_back_as_it_came(values: Any) -> None:
         (pd.Series([1, 2]), pd.Series(["1", "2"], dtype="str")),
         (pd.Series([1, 2]), pd.Series(["1", "2"], dtype="object")),
         (pd.Series(["9999-12-31"], dtype="datetime64[s]"), pd.Series(["2024-01-31"], dtype="datetime64[ns]")),
+        (pd.Series([np.nan]), pd.Series([None], dtype=pd.ArrowDtype(pa.null()))),
     ],
 )
 def test_a_dtype_that_cannot_hold_a_value_is_not_forced(rows: pd.Series, like: pd.Series) -> None:

@@ -78,6 +78,9 @@ CODE = {"max_length": 10, "code": True}
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00+02:00"], "datetime", {"timezone": "UTC"}),
         (["2024-01-31T08:30:00Z", "2024-02-01T09:15:00"], "text", {"max_length": 20}),
         (["2024-01-31 08:30:00 UTC", "2024-02-01T09:15 GMT"], "datetime", {"timezone": "UTC"}),
+        (["2024-01-31T08:30:00+02", "2024-07-01T09:15:00+0200"], "datetime", {"timezone": "+02:00"}),
+        (["2024-01-31 08:30-05:00", "2024-07-01 09:15-04:00"], "datetime", {"timezone": "America/New_York"}),
+        (["2024-01-31 08:30-04:00", "2024-07-01 09:15-05:00"], "datetime", {"timezone": "UTC"}),
         ([f"2024{month:02d}29" for month in range(1, 13)], "date", {"format": "%Y%m%d"}),
         ([f"2024{month:02d}31" for month in range(1, 13)], "integer", {}),  # a month has 30 days
         ([f"202401310830{second}" for second in range(20, 40)], "datetime", {"format": "%Y%m%d%H%M%S"}),
@@ -348,6 +351,11 @@ def test_values_that_repeat_are_keys_if_their_name_says_so(
     assert len(found.notices) == 1
     assert f"'{name}' is taken for a key that repeats" in found.notices[0]
     assert found.schema.coerce(frame, origin="x")[name].nunique() == 80
+    lines = infer(frame.assign(line=[i // 80 + 1 for i in range(480)], part=[str(i // 80 % 5) for i in range(480)]))
+    assert [notice for notice in lines.notices if "numbers the rows of each" in notice] == [
+        f"'line' numbers the rows of each '{name}'. Synthetic rows are drawn independently of each other: in a key, a "
+        "number may be missing or occur twice. Number them again where that matters."
+    ]
     # In a table that is not private, values that occur in six rows each are learned.
     assert infer_schema(frame, private=False).column(name).type != "id"
     assert infer_schema(frame, target=name).column(name).type != "id"
@@ -412,7 +420,7 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
         {
             "a": [1, 2, 1],
             "all": _objects([1], [2], [3]),
-            "month": pd.period_range("2024-01", periods=3, freq="M"),
+            "wave": [1j, 2j, 3j],
         }
     )
 
@@ -421,7 +429,7 @@ def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
     assert found.schema.names == list(found.reasons) == ["a"]
     assert found.left_out == {
         "all": "holds lists or other nested values",
-        "month": "holds periods",
+        "wave": "holds complex numbers",
     }
     assert found.left_out_text.startswith("Left out: 'all' holds lists or other nested values; ")
 

@@ -22,6 +22,9 @@ HOURS = [i * 37 for i in RUN]
         ([f"{i}.{i * 7 + 100},{i:02d} €" for i in RUN[1:]], "#.##0,00 €", "€", 39373.39),
         ([f"{i}.{i * 7 + 100} €" for i in RUN[1:]] + ["950 €"], "#.##0 €", "€", 950),
         ([f"CHF {i}'{i * 7 + 100}.50" for i in RUN[1:]], "CHF #'##0.00", "CHF", 39373.5),
+        ([f"{i * 137:,}".replace(",", " ") for i in RUN], "# ##0", "", 5343),
+        ([f"{i * 137 * 137:,}".replace(",", "'") for i in RUN], "#'##0", "", 731991),
+        ([f"{i + 1}\u00a0{i * 7 + 100}" for i in RUN], "#\u00a0##0", "", 40373),
         ([f"{i / 4:g}kg" for i in RUN], "0.#kg", "kg", 9.75),
         ([f"{i - 50} °C" for i in RUN], "0 °C", "°C", -11),
         ([f"{i},5" for i in RUN], "0,0", "", 39.5),
@@ -43,7 +46,21 @@ def test_a_format_is_found_read_and_written(texts: Sequence[str], pattern: str, 
 
 @pytest.mark.parametrize(
     "text",
-    ["A{}", "A-{}", "FLT {}", "{}-seat", "{:04d} kg", "{}/2024", "1.{}.3", "555 1{:02d}", "{}:5", "#{}", "{} ({} kg)"],
+    [
+        "A{}",
+        "A-{}",
+        "FLT {}",
+        "{}-seat",
+        "{:04d} kg",
+        "{}/2024",
+        "1.{}.3",
+        "555 1{:02d}",
+        "{} 123",
+        "{}'123",
+        "{}:5",
+        "#{}",
+        "{} ({} kg)",
+    ],
 )
 def test_codes_are_no_numbers(text: str) -> None:
     assert find_format(pd.Series([text.format(i, i) for i in RUN])) is None

@@ -150,7 +150,14 @@ def test_blank_lines_above_the_header_are_skipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "above",
-    ["# exported by x, y and z\n#\n", "Sales report\n", "Sales report\n2024\n\n", "\n# title\n", "sep=,\n# title\n"],
+    [
+        "\ufeff\ufeff",
+        "# exported by x, y and z\n#\n",
+        "Sales report\n",
+        "Sales report\n2024\n\n",
+        "\n# title\n",
+        "sep=,\n# title\n",
+    ],
 )
 def test_comments_and_titles_above_the_header_are_skipped(tmp_path: Path, above: str) -> None:
     frame = read(tmp_path, above + "a,b\n1,x\n2,y\n")
@@ -359,6 +366,7 @@ def test_a_compressed_file_is_read(tmp_path: Path, compressed: Any) -> None:
         (b"a,b\n1,2\n3,4,5\n", r"line 3 has 3 cells, and the header has 2\. Correct the line, or state the dialect"),
         (b"a,b\n1,2\n3\n", r"line 3 has 1 cell, and the header has 2\."),
         (b'a,b\n"x\n\ny",1\n1,2,3\n', r"line 5 has 3 cells"),
+        (b"# of x\n\na,b\n1,2\n3,4\n5,6\n7,8\n# end\n", r"line 8 has 1 cell, and the header has 2\."),
         (b"a,b\r\n1,2\n3,4,5\r\n", r"line 3 has 3 cells"),
         (b'a,b\n1,2\n3,"4\n5,6\n', r"a quoted cell in line 3 does not end"),
         (b'a,b\n1,2\n3,"4"x\n', r"a quoted cell in line 3 is followed by text"),

@@ -61,11 +61,21 @@ def test_duckdb_gives_typed_columns(duckdb_file: Path) -> None:
 
     dtypes = loaded.frame.dtypes
     assert [str(dtypes[name]) for name in ("id", "paid", "day", "price", "kind")] == [
-        "Int64", "boolean", "datetime64[s]", "float64", "str",
+        "Int64", "boolean", "datetime64[s]", "decimal128(9, 2)[pyarrow]", "str",
     ]  # fmt: skip
     assert loaded.frame["id"][0] == 2**53 + 1
     assert loaded.frame["at"][0] == pd.Timestamp("2020-01-31 10:00", tz="UTC")
     assert loaded.kind == "duckdb"
+
+
+def test_intervals_are_time_differences_unless_they_have_months(duckdb_file: Path) -> None:
+    query = """SELECT INTERVAL 90 MINUTE + i * INTERVAL 1 DAY AS stay, INTERVAL (i) MONTH + INTERVAL 1 SECOND AS term,
+               CASE WHEN i = 1 THEN NULL ELSE INTERVAL 2 DAY END AS gap FROM range(2) AS r(i)"""
+    frame = source(type="duckdb", path="shop.duckdb", query=query).load(duckdb_file.parent).frame
+
+    assert frame["stay"].tolist() == [pd.Timedelta(minutes=90), pd.Timedelta(days=1, minutes=90)]
+    assert frame["gap"].isna().tolist() == [False, True]
+    assert frame["term"].tolist() == ["0 months 0 days 0:00:01", "1 months 0 days 0:00:01"]
 
 
 @pytest.mark.parametrize(("type_", "name"), [("sqlite", "shop.db"), ("duckdb", "shop.duckdb")])
@@ -228,8 +238,9 @@ def test_postgresql(postgresql: Server, tmp_path: Path, monkeypatch: pytest.Monk
     assert loaded.label == "PostgreSQL $SHOP, table shop.my orders"
     assert frame["id"].tolist() == [1, 2**53 + 1]  # in the order of the key
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} | {"at": ""} == {
-        "id": "int64", "zip": "str", "paid": "boolean", "day": "datetime64[s]", "at": "", "price": "float64",
-        "load (%)": "float64", "key": "str", "tags": "object", "lot": "Int64", "n": "Int64",
+        "id": "int64", "zip": "str", "paid": "boolean", "day": "datetime64[s]", "at": "",
+        "price": "decimal128(3, 2)[pyarrow]", "load (%)": "float64", "key": "str", "tags": "object",
+        "lot": "decimal128(1, 0)[pyarrow]", "n": "Int64",
     }  # fmt: skip
     assert frame["at"][1] == pd.Timestamp("2020-01-31 10:00", tz="UTC")
     assert frame["key"][1] == "6f2d5b1e-0000-4000-8000-000000000001"
@@ -276,7 +287,7 @@ def test_mysql(mysql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert frame["paid"].tolist() == [False, True]
     assert frame["at"][1] == datetime.datetime(2020, 1, 31, 10)
     assert [str(frame[name].dtype) for name in ("id", "zip", "day", "price", "n")] == [
-        "int64", "str", "datetime64[s]", "float64", "Int64",
+        "int64", "str", "datetime64[s]", "decimal128(3, 2)[pyarrow]", "Int64",
     ]  # fmt: skip
     query = "SELECT id FROM `my orders` WHERE zip LIKE '02%' OR zip IS NULL ORDER BY id DESC"
     assert source(type="mysql", url_variable="SHOP", query=query).load(tmp_path).frame["id"].tolist() == [2**53 + 1, 1]

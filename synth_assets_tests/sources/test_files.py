@@ -7,6 +7,7 @@ import lzma
 import os
 import sys
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,22 @@ def test_what_is_written_is_read_with_its_values(tmp_path: Path, typed: pd.DataF
     pd.testing.assert_frame_equal(schema.coerce(frame, origin="t"), schema.coerce(written, origin="t"))
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".xlsx"])
+def test_decimals_are_written_with_their_digits(tmp_path: Path, suffix: str) -> None:
+    prices, keys = [Decimal("6.20"), None], [Decimal(10**20 + 1), Decimal(7)]
+    table = pa.table({"price": pa.array(prices, pa.decimal128(9, 2)), "key": pa.array(keys, pa.decimal128(30, 0))})
+    parquet.write_table(table, tmp_path / "source.parquet")
+    frame = read_file(tmp_path / "source.parquet")
+
+    write_file(frame, tmp_path / f"t{suffix}", suffix=suffix)
+
+    found = read_file(tmp_path / f"t{suffix}")
+    assert found["price"].dropna().map(lambda price: Decimal(str(price))).tolist() == [Decimal("6.20")]
+    assert found["key"].map(int).tolist() == keys
+    if suffix == ".parquet":
+        assert found.dtypes.equals(frame.dtypes)
+
+
 def test_what_a_sheet_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"cannot hold the text 'a\\x01b"):
         write_file(pd.DataFrame({"x": ["a\x01b"]}), tmp_path / "t.xlsx", suffix=".xlsx")
@@ -86,8 +103,6 @@ def test_what_a_sheet_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 
 def test_values_of_other_types_come_as_numbers_text_or_objects(tmp_path: Path) -> None:
-    from decimal import Decimal
-
     table = pa.table(
         {
             "price": [Decimal("6.27"), None],
@@ -104,7 +119,7 @@ def test_values_of_other_types_come_as_numbers_text_or_objects(tmp_path: Path) -
 
     frame = read_file(tmp_path / "t.parquet")
 
-    assert frame.iloc[0, :-1].tolist() == [6.27, 7, "a", [1, 2], {"a": 1}, b"ab", "03:04:00"]
+    assert frame.iloc[0, :-1].tolist() == [Decimal("6.27"), 7, "a", [1, 2], {"a": 1}, b"ab", "03:04:00"]
     assert frame.iloc[1].isna().all()
 
 

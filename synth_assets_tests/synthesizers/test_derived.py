@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from synth_assets.errors import ModelError
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.infer import infer_schema
 from synth_assets.synthesizers.derived import DatePart, TextForm
 from synth_assets.synthesizers.preparation import Preparation
@@ -139,6 +140,12 @@ def test_codes_are_learned_as_numbers_and_take_conditions_of_text() -> None:
     learned = preparation.prepare(rows)
     restored = preparation.restore(learned, seed=0, batch=0, first_key=0)
     assert restored["code"].tolist() == rows["code"].tolist()
-    assert preparation.restrict({"code": "is not null"}) == {"code": "is not null"}
-    with pytest.raises(ModelError, match="text takes `is null`"):
+    assert preparation.restrict({"code": "is not null"}) == {"code": Condition.parse("is not null", "code")}
+    codes = rows["code"].dropna().unique()[:2].tolist()
+    numbers = learned["code"][rows["code"].isin(codes)].unique().tolist()
+    (clause,) = preparation.restrict({"code": f"in {tuple(codes)}"})["code"].clauses
+    assert sorted(map(int, clause.values)) == sorted(numbers)
+    with pytest.raises(ModelError, match="codes take ==, !=, in, not in, `is null`"):
         preparation.restrict({"code": ">= 5"})
+    with pytest.raises(ModelError, match="'5' has not the form that the codes of the train rows have, such as"):
+        preparation.restrict({"code": "!= 5"})

@@ -8,6 +8,7 @@ import pytest
 
 from synth_assets.errors import ModelError
 from synth_assets.schema.columns import Integer
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.infer import infer_schema
 from synth_assets.synthesizers.base import Log
 from synth_assets.synthesizers.forest import Forest, ForestSettings
@@ -130,12 +131,12 @@ class Conditional(Stub):
     supports_conditions = True
 
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         for rows in super()._sample_batches(n, batches, seed=seed, conditions={}, temperature=temperature, log=log):
             rng = np.random.default_rng(seed)
             for name, condition in conditions.items():
-                pool = self.train.loc[self.train[name] == condition.split("'")[1], name]
+                pool = self.train.loc[self.train[name] == condition.clauses[0].values[0], name]
                 rows = rows.assign(**{name: rng.choice(pool, len(rows))})
             yield rows
 
@@ -152,6 +153,8 @@ def test_conditions_on_computed_columns_are_met() -> None:
     assert (rows["month"] == "May").all()
     assert_computed(rows)
     assert model.sample(50, seed=0, conditions={"total": "is null"})["price"].isna().all()
+    some = rows["total"].dropna().head(2).tolist()
+    assert set(model.sample(20, seed=1, conditions={"total": f"in {tuple(some)}"})["total"]) <= set(some)
 
 
 def test_conditions_that_no_row_meets_are_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +172,7 @@ def test_conditions_that_no_row_meets_are_refused_soon(monkeypatch: pytest.Monke
     [
         (">= 1e9", "leaves no value: the train rows have"),
         ("like 5", "cannot be read; expected one of"),
-        (">= many", "cannot be read; expected one of"),
+        ("in (1, many)", "compares a column of numbers with 'many'; expected a number"),
     ],
 )
 def test_conditions_that_cannot_be_met_are_refused(condition: str, message: str) -> None:

@@ -21,6 +21,7 @@ from synth_assets.schema.columns import (
     TableError,
     Text,
 )
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.infer import infer_schema
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import Log
@@ -30,13 +31,17 @@ from synth_assets_tests.stub_synthesizer import Stub
 TOWNS = ["Aachen", "Bonn", "Xanten", "Ypern"]  # 120, 60, 4 and 2 of 186 rows
 
 
+def parsed(condition: str) -> Condition:
+    return Condition.parse(condition, "x")
+
+
 class Resampler(Stub):
     """Draw prepared train rows; the rows are saved, and conditions are kept for the test to read."""
 
     supports_conditions = True
 
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         self.conditions = dict(conditions)
         return super()._sample_batches(n, batches, seed=seed, conditions=conditions, temperature=temperature, log=log)
@@ -211,8 +216,14 @@ def test_an_unknown_label_and_an_infinite_number_are_refused() -> None:
     [
         ("order", "== 'ORD-000001'", "conditions name 'order', a column of keys"),
         ("note", "== 'call'", "conditions name 'note', a column of text, which is not published"),
-        ("town", "== 'Xanten'", "names no label that is shown; expected one of Aachen, Bonn.*2 in this column"),
-        ("town", "== '(rare)'", "names no label that is shown"),
+        (
+            "town",
+            "== 'Xanten'",
+            "names 'Xanten', no label that is shown; expected one of Aachen, Bonn.*2 in this column",
+        ),
+        ("town", "== '(rare)'", "no label that is shown"),
+        ("town", "in ('Bonn', 'Xanten')", "names 'Xanten', no label that is shown"),
+        ("towns", "== 'Bonn'", "name 'towns', which is no column"),
     ],
 )
 def test_conditions_on_what_is_not_learned_are_refused(
@@ -223,10 +234,11 @@ def test_conditions_on_what_is_not_learned_are_refused(
 
 
 def test_a_condition_that_excludes_a_label_excludes_the_draws_for_hidden_ones(private: Resampler) -> None:
-    private.sample(5, conditions={"town": "!= 'Bonn'", "amount": "> 2"})
-    assert private.conditions == {"town": "!= 'Bonn' and != '(rare)'", "amount": "> 2"}
+    for stated in ("!= 'Bonn'", "not in ('Bonn')"):
+        private.sample(5, conditions={"town": stated, "amount": "> 2"})
+        assert private.conditions == {"town": parsed("!= 'Bonn' and != '(rare)'"), "amount": parsed("> 2")}
     private.sample(5, conditions={"town": "== 'Bonn'"})
-    assert private.conditions == {"town": "== 'Bonn'"}
+    assert private.conditions == {"town": parsed("== 'Bonn'")}
 
 
 EVERY_TYPE: tuple[tuple[Column, list[Any], str, str], ...] = (
@@ -296,10 +308,10 @@ def test_numbers_of_a_format_are_learned_and_asked_for_as_numbers() -> None:
     schema = TableSchema(columns=columns)
 
     stub = Resampler().fit(schema.coerce(rows, origin="x"), schema, seed=0)
-    sample = stub.sample(3, seed=0, conditions={"fare": "<= '$1,300.00'", "opens": ">= 08:30 and < 1080"})
+    sample = stub.sample(3, seed=0, conditions={"fare": "between 3 and '$1,300.00'", "opens": ">= 08:30 and < 1080"})
 
     assert [column.format for column in stub.preparation.learned_schema.columns] == [None, None]  # type: ignore[union-attr]
-    assert stub.conditions == {"fare": "<= 1300.00", "opens": ">= 510 and < 1080"}
+    assert stub.conditions == {"fare": parsed(">= 3 and <= 1300.00"), "opens": parsed(">= 510 and < 1080")}
     assert sample["fare"].isin([1200.5, 3.0]).all()
 
 
@@ -308,9 +320,9 @@ def test_booleans_are_asked_for_as_the_source_writes_them() -> None:
     schema = infer_schema(rows, private=False)
     preparation = Preparation.fit(schema.coerce(rows, origin="x"), schema)
     for condition in ("== TRUE", "== 'True'", "== yes", "==1"):
-        assert preparation.restrict({"paid": condition}) == {"paid": "== true"}
-    assert preparation.restrict({"paid": "!= FALSE and is not null"}) == {"paid": "!= false and is not null"}
-    assert preparation.restrict({"paid": "== maybe"}) == {"paid": "== maybe"}
+        assert preparation.restrict({"paid": condition}) == {"paid": parsed("== true")}
+    assert preparation.restrict({"paid": "!= FALSE and is not null"}) == {"paid": parsed("!= false and is not null")}
+    assert preparation.restrict({"paid": "== maybe"}) == {"paid": parsed("== maybe")}
 
 
 def test_dates_are_asked_for_in_the_format_of_the_source() -> None:
@@ -320,7 +332,8 @@ def test_dates_are_asked_for_in_the_format_of_the_source() -> None:
     preparation = Preparation.fit(schema.coerce(rows, origin="x"), schema)
 
     stated = {"a": ">= 01.02.2024 and < '2024-02-07'", "b": "== 2024-02-01"}
-    assert preparation.restrict(stated) == {"a": ">= 2024-02-01T00:00:00 and < 2024-02-07", "b": "== 2024-02-01"}
+    iso = {"a": parsed(">= 2024-02-01T00:00:00 and < 2024-02-07"), "b": parsed("== 2024-02-01")}
+    assert preparation.restrict(stated) == iso
     with pytest.raises(ModelError, match=r"'01\.02\.2024', which may have the day or the month first; expected a date"):
         preparation.restrict({"b": "> 01.02.2024"})
 

@@ -4,6 +4,7 @@ They take rows as `TableSchema.comparable` returns them: labels as text, numbers
 NaN where a cell is empty. Ids are not drawn.
 """
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -621,7 +622,7 @@ class _Scale:
     def text(self, value: float) -> str:
         """Return a value as text."""
         if self._has_calendar:
-            return f"{pd.Timestamp(0) + pd.Timedelta(days=value):%Y-%m-%d}"
+            return str(np.datetime64(math.floor(value), "D"))
         return f"{value:,.6g}"
 
     @property

@@ -1,5 +1,6 @@
 """Copies of train rows, and distances to the closest record."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +29,9 @@ PAIRS_AT_ONCE = 2_000_000
 
 _DIGITS = 9
 """Decimal numbers are equal if they agree to this many digits of their column's largest train value."""
+
+_SMALL = 1e-280
+"""Numbers below this are scaled up first: the powers of ten that they would be rounded to are no floats."""
 
 _MOST_TREE_DIMENSIONS = 16
 """Dimensions up to which a tree finds neighbours faster than products of matrices do."""
@@ -306,6 +310,9 @@ def _rounded(values: pd.Series, train: pd.Series, schema: TableSchema) -> pd.Ser
         return values.astype("str").where(values.notna())
     numbers = values.astype("float64")
     largest = float(train.abs().max())
+    if 0 < largest < _SMALL:
+        largest, exponent = math.frexp(largest)
+        numbers = pd.Series(np.ldexp(numbers, -exponent), index=values.index, name=values.name)
     if column.type in ("float", "datetime") and 0 < largest < np.inf:
         numbers = numbers.round(_DIGITS - 1 - int(np.floor(np.log10(largest))))
     return numbers + 0.0  # -0.0 becomes 0.0

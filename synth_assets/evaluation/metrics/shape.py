@@ -18,7 +18,7 @@ from synth_assets.evaluation.metrics.base import (
     result_row,
 )
 from synth_assets.evaluation.reference import reference_of
-from synth_assets.evaluation.samples import Samples, cached, to_features
+from synth_assets.evaluation.samples import Samples, cached, centre_and_scale, to_features
 from synth_assets.schema.columns import Column
 
 N_PROJECTIONS = 50
@@ -121,7 +121,7 @@ def _wasserstein(samples: Samples) -> Iterator[ResultRow | NotComputed]:
     samples = samples.shown
     for name in samples.schema.numeric:
         values, real = _values(samples)[name], samples.real[name]
-        scale = float(real.std(ddof=0)) if real.nunique() > 1 else 1.0
+        scale = centre_and_scale(real.dropna().to_numpy("float64"))[1] if real.notna().any() else 1.0
         scores = [values.distance(*both) / scale for both in samples.positions]
         if np.isnan(scores[0]):
             yield NotComputed("wasserstein_distance", name, EMPTY)

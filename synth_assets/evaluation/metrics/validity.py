@@ -17,6 +17,9 @@ CONSTRAINT_VIOLATIONS = "constraint_violations"
 GRID_SHARE = 0.999
 """Share of the real values that lie on the grid of a column."""
 
+_LARGEST = 2.0**63
+"""Numbers from here on are compared with no grid: steps are counted in 64 bits."""
+
 _TIME_STEPS = tuple(seconds * 1_000_000 for seconds in (86_400, 3_600, 1_800, 900, 600, 300, 60, 30, 10, 5, 1))
 """Steps of a grid of times, in microseconds."""
 
@@ -68,7 +71,7 @@ def _off_grid(values: pd.Series, real: pd.Series, column: Column, samples: Sampl
         off[values.notna().to_numpy()] = stamps[1] % step != 0
         return off
     known = column.comparable(real).dropna().to_numpy("float64")
-    if not len(known):
+    if not len(known) or np.abs(known).max() >= _LARGEST:
         return np.zeros(len(values), bool)
     # A float represents no more than 15 digits.
     most = DECIMALS if not known.any() else min(DECIMALS, 15 - int(np.floor(np.log10(np.abs(known).max()))))

@@ -11,7 +11,7 @@ from synth_assets.schema.columns.numbers import Float, Integer, NumericColumn
 from synth_assets.schema.columns.ordered import OrderedColumn
 from synth_assets.schema.columns.strings import StringColumn, Text
 from synth_assets.schema.columns.times import Date, Datetime, TimeColumn, with_numeric_offset
-from synth_assets.schema.columns.values import MAX_EXACT_INTEGER, without_arrow
+from synth_assets.schema.columns.values import MAX_EXACT_INTEGER, in_common_dtype
 
 __all__ = [
     "ALPHABETS",
@@ -37,6 +37,6 @@ __all__ = [
     "Text",
     "TimeColumn",
     "describe_type",
+    "in_common_dtype",
     "with_numeric_offset",
-    "without_arrow",
 ]

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from synth_assets.errors import ForeseenError
-from synth_assets.schema.columns.values import may_hold_text, without_arrow
+from synth_assets.schema.columns.values import in_common_dtype, may_hold_text
 
 MAX_LISTED = 10
 """Labels that a message lists; it counts the others."""
@@ -94,7 +94,7 @@ class BaseColumn(BaseModel, ABC):
         TableError
             If a value cannot be converted.
         """
-        values = self._without_missing_texts(without_arrow(values.reset_index(drop=True)))
+        values = self._without_missing_texts(in_common_dtype(values.reset_index(drop=True)))
         wrong = values.notna().to_numpy() & ~self._is_readable(values)
         if wrong.any():
             row = int(wrong.argmax())
@@ -107,7 +107,7 @@ class BaseColumn(BaseModel, ABC):
 
     def is_readable(self, values: pd.Series) -> np.ndarray:
         """Return, for each value of any dtype, whether `coerce` accepts it; a missing one only if `nullable`."""
-        values = self._without_missing_texts(without_arrow(values))
+        values = self._without_missing_texts(in_common_dtype(values))
         missing = values.isna().to_numpy()
         readable: np.ndarray = np.where(missing, self.nullable, self._is_readable(values))
         return readable

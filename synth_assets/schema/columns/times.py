@@ -1,6 +1,7 @@
 """Columns of dates and datetimes."""
 
 import math
+import re
 from datetime import date
 from numbers import Number
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,10 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 
 _OFFSET = r"[T ]\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
 """A time in ISO 8601 that ends with its offset from UTC."""
+
+_LIMITS = pd.Timestamp("0001-01-01"), pd.Timestamp("9999-12-31T23:59:59.999999")
+
+_FIXED_OFFSET = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d")
 
 _MOCK_TIMES = (float((MOCK_START - date(1970, 1, 1)).days), float(MOCK_DAYS))
 """The same in days since 1970, and days."""
@@ -73,8 +78,8 @@ class TimeColumn(OrderedColumn):
         """Return naive times in UTC or as they stand; NaT where a value is missing or cannot be read."""
         if isinstance(values.dtype, pd.DatetimeTZDtype):
             return values.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
-        if pd.api.types.is_datetime64_dtype(values.dtype):
-            return values.astype("datetime64[us]")
+        if pd.api.types.is_datetime64_dtype(values.dtype):  # infinity of a database is a day beyond 64 bits
+            return values.where(values.between(*_LIMITS)).astype("datetime64[us]")
         if pd.api.types.is_numeric_dtype(values.dtype):  # a number is no date, whatever its unit
             return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
         if values.dtype == object:
@@ -118,17 +123,20 @@ class Datetime(TimeColumn):
     type: Literal["datetime"] = "datetime"
     timezone: str | None = Field(
         default=None,
-        description="Time zone, such as 'UTC' or 'Europe/Berlin'; times without an offset are its local times. Of a "
-        "time that occurs twice, the first is meant; one that clocks skip is moved to the end of the gap. By default, "
-        "times are as they stand.",
+        description="Time zone, such as 'UTC' or 'Europe/Berlin', or an offset from UTC such as '+02:00'; times "
+        "without an offset are its local times. Of a time that occurs twice, the first is meant; one that clocks skip "
+        "is moved to the end of the gap. By default, times are as they stand.",
     )
 
     @field_validator("timezone")
     @classmethod
     def _is_timezone(cls, value: str | None) -> str | None:
-        if value is not None and value != "UTC" and value not in available_timezones():
-            raise ValueError(f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin'")
-        return value
+        if value is None or value == "UTC" or _FIXED_OFFSET.fullmatch(value) or value in available_timezones():
+            return value
+        raise ValueError(
+            f"found {value!r}; expected a time zone of the IANA database, such as 'Europe/Berlin', or an offset from "
+            "UTC such as '+02:00'"
+        )
 
     @property
     def sql_type(self) -> str:  # type: ignore[override]

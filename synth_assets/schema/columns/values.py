@@ -1,5 +1,8 @@
 """Values as sources return them: of any dtype, text or not."""
 
+from contextlib import suppress
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 
@@ -7,8 +10,17 @@ MAX_EXACT_INTEGER = 2**53
 """From here on a float no longer represents every integer."""
 
 
-def without_arrow(values: pd.Series) -> pd.Series:
-    """Return values of a dtype of Arrow that pandas does not convert, such as decimals, in another dtype."""
+def in_common_dtype(values: pd.Series) -> pd.Series:
+    """Return values of a dtype that is not converted like others in a dtype that is.
+
+    Such are decimals and times of Arrow, periods, which become their first moments, and objects that are time
+    differences.
+    """
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return values.dt.to_timestamp()
+    if values.dtype == object and isinstance(_first(values), timedelta):
+        with suppress(ValueError, TypeError):  # there are other objects too
+            return pd.to_timedelta(values)
     arrow = getattr(values.dtype, "pyarrow_dtype", None)
     zone = getattr(arrow, "tz", None)
     if zone is not None:
@@ -17,7 +29,30 @@ def without_arrow(values: pd.Series) -> pd.Series:
         return values.astype(f"timedelta64[{arrow.unit}]")  # type: ignore[union-attr]
     if str(arrow) == "halffloat":
         return values.astype("float32")
-    return values.astype("object").where(values.notna(), None) if str(arrow).startswith(("decimal", "time")) else values
+    if str(arrow).startswith("decimal"):
+        return _without_decimals(values)
+    return values.astype("object").where(values.notna(), None) if str(arrow).startswith("time") else values
+
+
+def _first(values: pd.Series) -> object:
+    """Return the first value that is not missing; None if all are."""
+    position = values.first_valid_index()
+    return None if position is None else values[position]
+
+
+def _without_decimals(values: pd.Series) -> pd.Series:
+    """Return decimals of Arrow as the nearest floats; those without a fraction as integers, or text beyond 64 bits."""
+    import pyarrow as pa
+
+    column = pa.array(values.array)
+    if column.type.scale > 0:  # a direct cast may miss the nearest float
+        return values.astype(pd.ArrowDtype(pa.string())).astype(pd.ArrowDtype(pa.float64())).astype("float64")
+    try:
+        numbers = column.cast(pa.int64())
+    except pa.ArrowException:
+        return values.astype("str")
+    dtype = "Int64" if numbers.null_count else "int64"
+    return pd.Series(pd.array(numbers, dtype=pd.ArrowDtype(pa.int64())), values.index, name=values.name).astype(dtype)
 
 
 def may_hold_text(values: pd.Series) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from synth_assets.schema.columns import MAX_EXACT_INTEGER, Boolean, Categorical, Float, Integer, without_arrow
+from synth_assets.schema.columns import MAX_EXACT_INTEGER, Boolean, Categorical, Float, Integer, in_common_dtype
 from synth_assets.schema.infer.guess import Guess, Unsupported
 from synth_assets.schema.infer.keys import MAX_SPAN, key_of_text, key_word_in
 from synth_assets.schema.infer.labels import FEW_LABELS, are_labels, free_text, label_column, short_code
@@ -22,8 +22,6 @@ _UNSUPPORTED = {
     "bytes": "bytes",
     "complex": "complex numbers",
     "interval": "intervals",
-    "period": "periods",
-    "timedelta": "time differences",
 }
 """What `pandas.api.types.infer_dtype` calls the values that no column type holds, and the noun for them."""
 
@@ -31,7 +29,7 @@ _UNSUPPORTED = {
 def infer_column(values: pd.Series, *, is_target: bool, origin: str) -> Guess:
     """Return the type of a column, taken for itself; raise `Unsupported` if no type holds its values."""
     name = str(values.name)
-    values = without_arrow(values.reset_index(drop=True))
+    values = in_common_dtype(values.reset_index(drop=True))
     if values.isna().all():
         return Guess(Float(name=name, nullable=True), "every cell is empty")
     if isinstance(values.dtype, pd.CategoricalDtype):

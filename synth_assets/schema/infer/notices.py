@@ -1,7 +1,7 @@
 """What a person should decide, or mend in the source: each a sentence."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,26 @@ def find_notices(frame: pd.DataFrame, guesses: Mapping[str, Guess], target: str 
     if header is None and _has_values_as_names(frame, guesses):
         header = _no_header(frame)
     of_table = [header, _undivided(frame), _total_row(frame, guesses)]
-    of_columns = [*map(_undecided, guesses.values())]
+    of_columns = [*map(_undecided, guesses.values()), *_numbers_of_rows(frame, guesses)]
     of_columns += [_nearly_numbers(guess.column, frame[name]) for name, guess in guesses.items()]
     if target is not None and target in guesses:
         of_columns.append(_two_numbers(guesses[target].column, frame[target]))
     return tuple(notice for notice in (*of_table, *of_columns) if notice is not None)
+
+
+def _numbers_of_rows(frame: pd.DataFrame, guesses: Mapping[str, Guess]) -> Iterator[str]:
+    """Yield a sentence on each column that numbers the rows of each key, such as the lines of an order."""
+    columns = [guess.column for guess in guesses.values()]
+    for key in (each.name for each in columns if isinstance(each, Id) and each.repeats):
+        for name in (each.name for each in columns if isinstance(each, Integer) and not each.nullable):
+            numbers = pd.to_numeric(frame[name], errors="coerce").groupby(frame[key].to_numpy())
+            found = numbers.agg(["min", "max", "nunique", "size"])
+            is_counted = (found["nunique"] == found["size"]) & (found["max"] - found["min"] + 1 == found["size"])
+            if is_counted.all() and found["min"].nunique() == 1:
+                yield (
+                    f"{name!r} numbers the rows of each {key!r}. Synthetic rows are drawn independently of each other: "
+                    "in a key, a number may be missing or occur twice. Number them again where that matters."
+                )
 
 
 def _undecided(guess: Guess) -> str | None:

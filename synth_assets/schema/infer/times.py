@@ -55,6 +55,13 @@ _SHORT_FORMATS = (
 )
 """Formats of what may be a number, a label or a name: dates if there are `MIN_RUN` different ones, and all are."""
 
+_ZONES = (
+    *("Europe/Berlin", "Europe/London", "Europe/Athens", "America/New_York", "America/Chicago", "America/Denver"),
+    *("America/Los_Angeles", "America/Halifax", "America/Anchorage", "Australia/Sydney", "Australia/Adelaide"),
+    *("Pacific/Auckland", "America/Santiago", "America/St_Johns"),
+)
+"""Zones with a summer time whose two offsets are recognised; others with the same rules have the same offsets."""
+
 _TIME_FORMATS = (
     ("", ""),
     (r" \d{1,2}:\d{2}", " %H:%M"),
@@ -73,9 +80,10 @@ def from_times(name: str, values: pd.Series) -> Guess:
     elif types.is_object_dtype(values.dtype) and any(getattr(value, "tzinfo", None) for value in values.dropna()):
         zone = "UTC"
     if zone is not None:
+        zone = zone.removeprefix("UTC") or "UTC"  # a fixed offset is named UTC+02:00
         try:
             return Guess(Datetime(name=name, timezone=zone, nullable=nullable), f"datetimes in the zone {zone}")
-        except ValueError:  # a fixed offset, which is no zone
+        except ValueError:  # an offset with seconds
             return Guess(Datetime(name=name, timezone="UTC", nullable=nullable), "datetimes with an offset")
     times = pd.to_datetime(values).dropna()
     if (times == times.dt.normalize()).all():
@@ -111,7 +119,8 @@ def times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[Guess, ...]:
         if not (naive or zoned) or not _reads(kept, "ISO8601"):
             return ()
         if zoned:
-            return (Guess(Datetime(**common, timezone="UTC"), f"datetimes with an offset from UTC{said}"),)
+            zone, reason = _zone_of(kept)
+            return (Guess(Datetime(**common, timezone=zone), f"{reason}{said}"),)
         if kept.str.fullmatch(r".{10}(?:[T ]00:00(?::00(?:\.0+)?)?)?").all():
             return (Guess(Date(**common), f"dates, written with the time 00:00{said}"),)
         return (Guess(Datetime(**common), f"dates with a time{said}"),)
@@ -130,6 +139,25 @@ def times_as_text(kept: pd.Series, common: dict[str, Any]) -> tuple[Guess, ...]:
                     if _reads(kept, each)
                 )
     return ()
+
+
+def _zone_of(texts: pd.Series) -> tuple[str, str]:
+    """Return the zone of points in time that state their offset from UTC, and the reason."""
+    stated = texts.str.extract(f"({_OFFSET})$")[0].str.strip().replace({"Z": "+00", "UTC": "+00", "GMT": "+00"})
+    offsets = (stated.str.replace(":", "") + "00").str.slice(0, 5)
+    different = sorted(offsets.str.replace("-0000", "+0000").unique())
+    if different == ["+0000"]:
+        return "UTC", "datetimes with an offset from UTC"
+    if len(different) == 1:
+        return f"{different[0][:3]}:{different[0][3:]}", f"datetimes with the offset {different[0]} from UTC"
+    if len(different) == 2:
+        times = pd.to_datetime(with_numeric_offset(texts), format="ISO8601", utc=True)
+        minutes = pd.to_timedelta(offsets.str.replace(r"(..)$", r":\1:00", regex=True))
+        for zone in _ZONES:
+            ahead = times.dt.tz_convert(zone).dt.tz_localize(None) - times.dt.tz_localize(None)
+            if ahead.eq(minutes).all():
+                return zone, f"datetimes with the offsets of the zone {zone}, in summer and in winter"
+    return "UTC", f"datetimes with {len(different)} offsets from UTC, which come back in UTC"
 
 
 def by_other_dates(guesses: Mapping[str, Guess]) -> dict[str, Guess]:

@@ -35,6 +35,8 @@ class Bounds:
         (n) whether the value may be missing.
     excluded : tuple of int
         Quantised values between them that no row may have.
+    listed : tuple of int, optional
+        The quantised values between them that a row may have, ascending; any if not stated.
     pieces : numpy.ndarray, optional
         (n, `length`) of a column of text: quantised texts that the rows have. Low and high do not count then.
     """
@@ -43,6 +45,7 @@ class Bounds:
     high: np.ndarray
     missing: np.ndarray
     excluded: tuple[int, ...] = ()
+    listed: tuple[int, ...] | None = None
     pieces: np.ndarray | None = None
 
     def select(self, rows: np.ndarray) -> "Bounds":
@@ -165,11 +168,13 @@ class _ValueSupport(Support):
         column = self.column
         per_head = math.prod(self.radices)
         heads = np.arange(len(column.parts[0]) - self.n_ending)
-        mask = self._within(heads, per_head, codes) & (codes[0] <= codes[1])[:, None]
+        mask = self._within(heads, per_head, codes, bounds) & (codes[0] <= codes[1])[:, None]
         atoms = np.asarray(column.atoms if isinstance(column, NumericEncoder) else (), np.int64)
         is_atom_allowed = (atoms >= low[:, None]) & (atoms <= high[:, None])
         if bounds is not None:
             is_atom_allowed &= ~np.isin(atoms, bounds.excluded)
+            if bounds.listed is not None:
+                is_atom_allowed &= np.isin(atoms, bounds.listed)
             if not self.radices:
                 mask = mask & ~self._is_excluded(heads, bounds)
         rows = max(len(mask), len(is_atom_allowed), 1 if bounds is None else len(bounds.missing))
@@ -206,22 +211,46 @@ class _ValueSupport(Support):
             return in_train, in_train if self.bounds is None else self._tensor(self.first_allowed)
         codes = self.code[:, None] * self.radices[position - 1] + np.arange(self.radices[position - 1])
         after = math.prod(self.radices[position:])
-        in_train = self._tensor(self._within(codes, after, self.in_train))
+        in_train = self._tensor(self._within(codes, after, self.in_train, None))
         if self.bounds is None:
             return in_train, in_train
-        allowed = self._within(codes, after, self.allowed)
+        allowed = self._within(codes, after, self.allowed, self.bounds)
         if after == 1:
             allowed &= ~self._is_excluded(codes, self.bounds)
         return in_train, self._tensor(allowed)
 
-    def _within(self, codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Return which beginnings of codes, followed by `after` codes each, lead to one within limits, (n, K)."""
+    def _within(
+        self, codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray], bounds: Bounds | None
+    ) -> np.ndarray:
+        """Return which beginnings of codes, followed by `after` codes each, lead to one within limits, (n, K).
+
+        Where values are listed, by the column or by bounds, it is one of them.
+        """
         least, greatest = limits
-        if self.listed is None:
+        listed = self.listed
+        if bounds is not None and bounds.listed is not None:
+            values = np.array(bounds.listed, np.int64)
+            if self.column.predictor is not None:
+                return self._leads_to(values, codes, after, limits)
+            of_codes, remainder = np.divmod(values - self.offsets[0], self.step)
+            listed = of_codes[remainder == 0]  # atoms may be between two codes
+        if listed is None:
             return np.asarray((codes >= (least // after)[:, None]) & (codes <= (greatest // after)[:, None]))
-        first = np.searchsorted(self.listed, np.maximum(codes * after, least[:, None]), "left")
-        end = np.searchsorted(self.listed, np.minimum((codes + 1) * after - 1, greatest[:, None]), "right")
+        first = np.searchsorted(listed, np.maximum(codes * after, least[:, None]), "left")
+        end = np.searchsorted(listed, np.minimum((codes + 1) * after - 1, greatest[:, None]), "right")
         return np.asarray(first < end)
+
+    def _leads_to(
+        self, values: np.ndarray, codes: np.ndarray, after: int, limits: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        """Return the same where codes are of residuals: the code of a value differs from row to row."""
+        least, greatest = limits
+        found = np.zeros((len(self.offsets), codes.shape[-1]), bool)
+        for value in values.tolist():
+            code, remainder = np.divmod(value - self.offsets, self.step)
+            is_code = (remainder == 0) & (code >= least) & (code <= greatest)
+            found |= (codes == (code // after)[:, None]) & is_code[:, None]
+        return found
 
     def choose(self, position: int, index: torch.Tensor) -> None:
         """Record the index of each row, (n); -1 where the part is absent."""

@@ -1,12 +1,12 @@
-"""Conditions on columns (`{"Rings": ">= 15", "Sex": "== 'I'", "lab": "is null"}`) as bounds on quantised values."""
+"""Conditions on columns (`{"Rings": ">= 15", "Sex": "in ('I', 'F')"}`) as bounds on quantised values."""
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from synth_assets.schema.conditions import Condition, Operator
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.bounds import Bounds
 from synth_assets.synthesizers.language_model.encoders import (
@@ -19,30 +19,31 @@ from synth_assets.synthesizers.language_model.encoders import (
     ValueEncoder,
 )
 
-_CLAUSE = re.compile(r"\s*(?:(is not null|is null)\s*|(>=|<=|==|!=|>|<)(?!=)\s*(\S.*?)\s*)", re.DOTALL | re.IGNORECASE)
-
 MAX_LISTED = 20
 """Labels that a message lists."""
 
 
 @dataclass(frozen=True)
 class _Range:
-    """What a condition leaves of a column: quantised values from low to high but for some; maybe a missing one."""
+    """What a condition leaves of a column: quantised values from low to high but for some; maybe a missing one.
+
+    Where `listed` is not None, it has all values that are left.
+    """
 
     low: int
     high: int
     excluded: tuple[int, ...] = ()
     missing: bool = False
+    listed: tuple[int, ...] | None = None
 
 
-def bounds_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) -> dict[int, Bounds]:
+def bounds_of(conditions: Mapping[str, str | Condition], row_encoder: RowEncoder, n: int) -> dict[int, Bounds]:
     """Convert conditions on n rows to bounds, by the column's index in the order in which columns are generated.
 
     Parameters
     ----------
-    conditions : mapping of str to str
-        By column: `is null`, `is not null`, or one of >=, <=, >, <, ==, != and a value, in quotes or not; several are
-        joined with ` and `. All but `is null` leave no missing value.
+    conditions : mapping of str to str or Condition
+        By column, a condition as `Condition.parse` reads it. All but `is null` leave no missing value.
     row_encoder : RowEncoder
         The encoder of the rows.
     n : int
@@ -62,67 +63,57 @@ def bounds_of(conditions: Mapping[str, str], row_encoder: RowEncoder, n: int) ->
             )
         i = names.index(name)
         column = row_encoder.all_columns[i]
+        if isinstance(condition, str):
+            condition = Condition.parse(
+                condition, name, column.labels if isinstance(column, CategoricalEncoder) else ()
+            )
         left = _all(condition, column)
         if not left.missing and _is_empty(left, column):
             raise ModelError(f"condition {name} {condition} leaves no value: the train rows have {_described(column)}.")
         if isinstance(column, TextEncoder):
             found[i] = Bounds.of_text(n, low=left.low, missing=left.missing)
         else:
-            found[i] = Bounds(np.full(n, left.low), np.full(n, left.high), np.full(n, left.missing), left.excluded)
+            found[i] = Bounds(
+                np.full(n, left.low), np.full(n, left.high), np.full(n, left.missing), left.excluded, left.listed
+            )
     return found
 
 
 def _is_empty(left: _Range, column: ColumnEncoder) -> bool:
     """Return whether a range has no value on the column's grid that is not excluded."""
+    if left.listed is not None:
+        return not left.listed
     step, low = (column.grid_step, column.low) if isinstance(column, NumericEncoder) else (1, 0)
     first = low + -((low - left.low) // step) * step
     return set(range(first, min(left.high, first + step * len(left.excluded)) + 1, step)) <= set(left.excluded)
 
 
-def _all(condition: str, column: ColumnEncoder) -> _Range:
+def _all(condition: Condition, column: ColumnEncoder) -> _Range:
     """Return what all clauses of a condition leave."""
-    clauses = _split(condition, column)
-    if clauses is None:
-        raise ModelError(
-            f"the condition {condition!r} on {column.name!r} cannot be read; expected one of >=, <=, >, <, ==, != and "
-            "a value, such as >= 15 or == 'I', or `is null` or `is not null`; several are joined with ` and `."
-        )
-    left = [_range(operator, text, condition, column) for operator, text in clauses]
-    return _Range(
-        max(each.low for each in left),
-        min(each.high for each in left),
-        tuple(value for each in left for value in each.excluded),
-        all(each.missing for each in left),
-    )
+    left = [
+        _any([_range(clause.operator, value, condition, column) for value in clause.values])
+        if clause.operator == "in"
+        else _range(clause.operator, "".join(clause.values), condition, column)
+        for clause in condition.clauses
+    ]
+    low, high = max(each.low for each in left), min(each.high for each in left)
+    excluded = tuple(value for each in left for value in each.excluded)
+    lists = [each.listed for each in left if each.listed is not None]
+    listed = None
+    if lists:
+        common = set(lists[0]).intersection(*lists[1:]) - set(excluded)
+        listed = tuple(sorted(value for value in common if low <= value <= high))
+    return _Range(low, high, excluded, all(each.missing for each in left), listed)
 
 
-def _split(condition: str, column: ColumnEncoder) -> list[tuple[str, str]] | None:
-    """Split a condition into operators and values; None if it cannot be read. A label may contain ' and '."""
-    whole = _CLAUSE.fullmatch(condition)
-    if whole is not None:
-        null, operator, value = whole.groups()
-        if null:
-            return [(null.lower(), "")]
-        has_more = re.search(r"(?i)\s+and\s+(?:>=|<=|==|!=|>|<|is\s)", value)
-        if not has_more or (isinstance(column, CategoricalEncoder) and _unquoted(value, column) in column.labels):
-            return [(operator, _unquoted(value, column))]
-    for joint in re.finditer(r"(?i)\s+and\s+", condition):
-        first, rest = _split(condition[: joint.start()], column), _split(condition[joint.end() :], column)
-        if first and rest:
-            return first + rest
-    return None
+def _any(single: Sequence[_Range]) -> _Range:
+    """Return what one of several equalities leaves."""
+    values = tuple(sorted({each.low for each in single if each.low == each.high}))
+    return _Range(values[0], values[-1], listed=values) if values else _Range(1, 0, listed=())
 
 
-def _unquoted(value: str, column: ColumnEncoder) -> str:
-    """Return a value without the quotes around it, unless they are part of a label."""
-    if isinstance(column, CategoricalEncoder) and value in column.labels:
-        return value
-    is_quoted = len(value) > 1 and value[0] in "'\"" and value[0] == value[-1]
-    return value[1:-1] if is_quoted else value
-
-
-def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _Range:
-    """Return what one clause leaves of a column."""
+def _range(operator: Operator, text: str, condition: Condition, column: ColumnEncoder) -> _Range:
+    """Return what a comparison with one value leaves of a column, or `is null`; of `in`, what each value does."""
     if operator == "is null":
         if not column.has_missing:
             raise ModelError(
@@ -139,13 +130,13 @@ def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _
     if operator == "is not null":
         return everything
     if isinstance(column, CategoricalEncoder):
-        if operator not in ("==", "!=") or text not in column.labels:
+        if operator not in ("==", "!=", "in") or text not in column.labels:
             raise ModelError(
-                f"condition {column.name} {condition} cannot be met: a category takes == or != and one of "
-                f"{_described(column)}."
+                f"condition {column.name} {condition} cannot be met: a category takes ==, !=, in and not in, and "
+                f"one of {_described(column)}."
             )
         code = column.labels.index(text)
-        return _Range(code, code) if operator == "==" else replace(everything, excluded=(code,))
+        return _Range(code, code) if operator != "!=" else replace(everything, excluded=(code,))
     scaled = column.grid.parse(text)
     if scaled is None:
         noun = (
@@ -171,7 +162,7 @@ def _range(operator: str, text: str, condition: str, column: ColumnEncoder) -> _
             return replace(everything, low=max(column.low, nearest + 1 if exact else least))
         case "<":
             return replace(everything, high=min(column.high, nearest - 1 if exact else greatest))
-        case "==":
+        case "==" | "in":
             return _Range(max(column.low, nearest), min(column.high, nearest)) if on_grid else _Range(1, 0)
         case _:
             return replace(everything, excluded=(nearest,) if on_grid else ())

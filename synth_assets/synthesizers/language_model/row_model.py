@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 
 from synth_assets.execution.processes import cores
+from synth_assets.schema.conditions import Condition
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, silent
 from synth_assets.synthesizers.density_ratio import MIN_HELD_BACK, Rejection, features_of
 from synth_assets.synthesizers.forest import ForestSettings, SequentialForest
@@ -363,7 +364,7 @@ class RowModel:
         batches: range | None = None,
         *,
         seed: int = 0,
-        conditions: Mapping[str, str] | None = None,
+        conditions: Mapping[str, str | Condition] | None = None,
         temperature: float = 1.0,
         batch_rows: int = BATCH_ROWS,
         log: Log = silent,
@@ -416,7 +417,7 @@ class RowModel:
         batches: range | None = None,
         *,
         seed: int,
-        conditions: Mapping[str, str] | None = None,
+        conditions: Mapping[str, str | Condition] | None = None,
         temperature: float = 1.0,
         batch_rows: int = BATCH_ROWS,
     ) -> Iterator[list[np.ndarray]]:
@@ -462,7 +463,7 @@ class RowModel:
         wanted: list[int],
         bounds: dict[int, Bounds],
         seeds: list[int],
-        conditions: Mapping[str, str],
+        conditions: Mapping[str, str | Condition],
     ) -> list[np.ndarray]:
         """Return the rows of several batches, as many as are wanted of each; `n_drawn` of each are drawn at a time.
 
@@ -480,8 +481,9 @@ class RowModel:
         while any(sum(map(len, found)) < n for found, n in zip(parts, wanted, strict=True)):
             n_met = sum(len(rows) for found in parts for rows in found)
             if drawn >= (MAX_DRAWS if n_met else MAX_DRAWS_OF_NONE) * n_drawn:
+                stated = {name: str(condition) for name, condition in conditions.items()}
                 raise ModelError(
-                    f"of {drawn * len(seeds):,} rows that the model generated, {n_met:,} met {dict(conditions)}: too "
+                    f"of {drawn * len(seeds):,} rows that the model generated, {n_met:,} met {stated}: too "
                     "rare to be sampled. Loosen the conditions, or put their columns first in column_order and fit "
                     "again."
                 )

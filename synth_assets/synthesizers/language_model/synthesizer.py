@@ -14,6 +14,7 @@ import pandas as pd
 
 from synth_assets.execution.processes import together
 from synth_assets.schema.columns import Column
+from synth_assets.schema.conditions import Condition
 from synth_assets.schema.dtypes import restore_dtype
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.density_ratio import DensityRatio, Rejection
@@ -146,7 +147,7 @@ class LanguageModel(Synthesizer):
         return BATCH_ROWS if len(self.row_model.models) == 1 else 2 * BATCH_ROWS
 
     def _sample_batches(
-        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, str], temperature: float, log: Log
+        self, n: int, batches: range, *, seed: int, conditions: Mapping[str, Condition], temperature: float, log: Log
     ) -> Iterator[pd.DataFrame]:
         arguments: dict[str, Any] = {"seed": seed, "conditions": conditions, "temperature": temperature}
         return self.row_model.sample_batches(n, batches, batch_rows=self.batch_rows, log=log, **arguments)

@@ -80,6 +80,7 @@ def met(name: str, condition: str) -> list[Any]:
     assert len(bounds.low) == len(bounds.high) == len(bounds.missing) == 2
     assert bounds.low[0] == bounds.low[1]
     grid = range(column.low, column.high + 1, getattr(column, "grid_step", 1))
+    grid = grid if bounds.listed is None else bounds.listed
     left = [unit for unit in grid if bounds.low[0] <= unit <= bounds.high[0] and unit not in bounds.excluded]
     left += [MISSING] * int(bounds.missing[0])
     values = column.to_values(np.array(left))
@@ -144,6 +145,19 @@ def met(name: str, condition: str) -> list[Any]:
         ("large", "> 1000000000000000002", [10**18 + 3, 10**18 + 4]),
         ("large", "== 1000000000000000001", [10**18 + 1]),
         ("empty", "is null", [None]),
+        ("x", "in (3, 0.5, 2.25, 99)", [0.5, 3.0]),
+        ("x", "in (1, 2, 3) and between 1.5 and 3 and != 3", [2.0]),
+        ("x", "in (1, 2, 3) and in (2, 3, 4)", [2.0, 3.0]),
+        ("x", "not in (0.5, 2)", [1.0, 1.5, 2.5, 3.0]),
+        ("x", "between 0.6 and 1.5", [1.0, 1.5]),
+        ("k", "in ('a', it's, '1')", ["1", "a", "it's"]),
+        ("k", "NOT IN ('a', 'it''s')", ["1", "> 2"]),
+        ("odd", "in ('a and b', 'is null')", ["a and b", "is null"]),
+        ("gaps", "in (3, 6)", [3, 6]),
+        ("flag", "in (true)", [True]),
+        ("day", "between 2024-01-31 and 2024-02-01", ["2024-01-31", "2024-02-01"]),
+        ("day", "in (2024-01-30, '2024-02-02')", ["2024-01-30", "2024-02-02"]),
+        ("large", "in (1000000000000000001, 1000000000000000004)", [10**18 + 1, 10**18 + 4]),
     ],
 )
 def test_a_condition_leaves_the_values_that_meet_it(name: str, condition: str, left: list[Any]) -> None:
@@ -160,17 +174,21 @@ def test_a_condition_leaves_the_values_that_meet_it(name: str, condition: str, l
         ("steps", "== 3", "leaves no value: the train rows have -10 to 20 in steps of 5"),
         ("same", "!= 2", "leaves no value: the train rows have 2 to 2"),
         ("k", "== 'b'", "one of 1, > 2, a, it's"),
-        ("k", "< 'b'", "a category takes == or !="),
+        ("k", "< 'b'", "a category takes ==, !=, in and not in"),
         ("x", "== 'b'", "expected a number"),
         ("x", "> inf", "expected a number"),
-        ("x", "= 1", r"the condition '= 1' on 'x' cannot be read"),
+        ("x", "~ 1", r"the condition '~ 1' on 'x' cannot be read"),
+        ("x", "in (1.25, 99)", "leaves no value: the train rows have 0.5 to 3 in steps of 0.5"),
+        ("x", "in (1, 'b')", "with 'b'; expected a number"),
+        ("x", "between 3 and 1", "leaves no value"),
+        ("k", "in ('a', 'b')", "a category takes ==, !=, in and not in, and one of 1, > 2, a, it's"),
         ("x", ">= ", "cannot be read"),
         ("y", "== 1", "no column; the columns are x, steps, k, odd, same"),
         ("x", "is null", "no train row has a missing value in this column"),
         ("x", "> 1 and < 1", "leaves no value"),
         ("x", "> 1 and < 1.5", "leaves no value"),
         ("steps", ">= 0 and <= 5 and != 0 and != 5", "leaves no value"),
-        ("steps", "> 0 and <> 5", "with '> 5'; expected a number"),
+        ("steps", "> 0 and <= 5 and <> 5", "leaves no value"),
         ("gaps", "is null and > 4", "leaves no value"),
         ("k", "!= 'a' and != '1' and != '> 2' and != 'it's'", "leaves no value"),
         ("day", "> 7", "expected a date such as 2024-01-31"),
@@ -234,6 +252,7 @@ def test_limits_agree_with_comparing(decimals: int, operator: str, units: int, h
         ({"n": "< 3", "k": "!= 'ab'"}, lambda rows: (rows["n"] < 3) & (rows["k"] != "ab")),
         ({"k": "!= 'b'"}, lambda rows: rows["k"] != "b"),
         ({"k": "== 'cab'"}, lambda rows: rows["k"] == "cab"),
+        ({"k": "in ('ab', 'cab')", "n": "in (1, 3)"}, lambda rows: (rows["k"] != "b") & (rows["n"] != 2)),
     ],
 )
 @pytest.mark.parametrize("order", [("k", "n"), ("n", "k")])
@@ -254,7 +273,7 @@ def test_rows_that_meet_conditions_are_as_frequent_as_among_all(
 
 
 @pytest.mark.parametrize("order", [("x", "k"), ("k", "x")])
-@pytest.mark.parametrize("condition", [">= 450", "!= 600", "<= 750"])
+@pytest.mark.parametrize("condition", [">= 450", "!= 600", "<= 750", "in (3, 150, 153, 600, 1197)"])
 def test_a_number_of_more_than_one_piece_is_as_frequent_as_among_all(
     with_shares: Callable[..., tuple[Any, pd.DataFrame]],
     assert_shares: Callable[..., None],
@@ -263,7 +282,10 @@ def test_a_number_of_more_than_one_piece_is_as_frequent_as_among_all(
     order: tuple[str, str],
 ) -> None:
     great, exact = with_shares(large, order, use_residuals=False)
-    keep = exact["x"] >= 450 if ">=" in condition else exact["x"] != 600 if "!=" in condition else exact["x"] <= 750
+    x = exact["x"]
+    keep = {">=": x >= 450, "!=": x != 600, "<=": x <= 750, "in": x.isin([3, 150, 153, 600, 1197])}[
+        condition.split()[0]
+    ]
     rows = great.sample(6000, k=3000, seed=8, conditions={"x": condition})
     assert_shares(rows.assign(head=rows["x"] // 100), exact[keep].assign(head=exact["x"] // 100), ["head"])
 
@@ -291,6 +313,7 @@ def parts_of(n: pd.Series) -> pd.Series:
         ({"n": ">= -15 and < 140"}, lambda rows: rows["n"].between(-15, 139)),
         ({"n": "!= 7", "k": "!= 'a'"}, lambda rows: rows["n"].notna() & (rows["n"] != 7) & (rows["k"] == "b")),
         ({"n": "== 7"}, lambda rows: rows["n"] == 7),
+        ({"n": "in (-19, 7, 44, 45, 250)"}, lambda rows: rows["n"].isin([-19, 7, 44, 45, 250])),
     ],
 )
 @pytest.mark.parametrize("order", [("k", "n"), ("n", "k")])

@@ -223,7 +223,12 @@ def test_an_atom_beside_residuals_is_as_frequent_as_the_model_has_it(
     assert column.atoms == (555,)
     assert column.predictor is not None
     exact = exact_shares(great)
-    for conditions, kept in (({}, exact), ({"y": "!= 555"}, exact[exact["y"] != 555])):
+    some = (3, 120, 121, 555, 1007, 2249, 9999)
+    for conditions, kept in (
+        ({}, exact),
+        ({"y": "!= 555"}, exact[exact["y"] != 555]),
+        ({"y": f"in {some}"}, exact[exact["y"].isin(some)]),
+    ):
         rows = great.sample(5000, k=2500, seed=3, conditions=conditions)
         assert great.row_encoder.is_encodable(great.row_encoder.quantise(rows)).all()
         frames = (
