@@ -56,8 +56,12 @@ LONG = (
 )
 """Files that take longest. They start first, so that no process is left with one of them when the others are done."""
 
-TOGETHER = "synth_assets_tests/faults/"
-"""One of pytest's processes runs the files of this folder: they share a process that takes ten seconds to start."""
+TOGETHER = (
+    ("synth_assets_tests/faults/",),
+    ("synth_assets_tests/live/test_live.py", "synth_assets_tests/orchestration/test_lineage.py"),
+)
+"""Groups of files that one of pytest's processes runs: the first ones share a process that takes ten seconds to start,
+the others `first_run`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,12 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let the tests of one file run in one process, as `--dist loadfile` does, and so the files of `TOGETHER`."""
+    """Let the tests of one file run in one process, as `--dist loadfile` does, and so each group of `TOGETHER`."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return TOGETHER if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
+            found = next((group for group in TOGETHER if nodeid.startswith(group)), None)
+            return super()._split_scope(nodeid) if found is None else found[0]
 
     return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 

@@ -16,8 +16,6 @@ import pytest
 import yaml
 from dagster._cli import create_dagster_cli
 from dagster._core.instance.ref import InstanceRef
-from dagster._daemon.cli import create_dagster_daemon_cli
-from dagster_webserver.cli import dagster_webserver
 from pydantic import TypeAdapter
 
 from synth_assets.execution import AnyExecution, RayExecution
@@ -80,16 +78,18 @@ def commands() -> list[list[str]]:
     ]
 
 
-PROGRAMS = {
-    "dagster": create_dagster_cli,
-    "dagster-daemon": create_dagster_daemon_cli,
-    "dagster-webserver": lambda: dagster_webserver,
-}
-
-
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_have_the_options_that_they_are_given(words: list[str]) -> None:
-    command: click.Command = PROGRAMS[words[0]]()
+    # Not at the top: each of pytest's processes imports this file, and these take more than a second.
+    from dagster._daemon.cli import create_dagster_daemon_cli
+    from dagster_webserver.cli import dagster_webserver
+
+    programs = {
+        "dagster": create_dagster_cli,
+        "dagster-daemon": create_dagster_daemon_cli,
+        "dagster-webserver": lambda: dagster_webserver,
+    }
+    command: click.Command = programs[words[0]]()
     rest = words[1:]
     while isinstance(command, click.Group):
         found = command.get_command(click.Context(command), rest[0])

@@ -112,7 +112,7 @@ def synthesize(
     stated = dialect_of(dialect)
     frame = read_file(file, dialect=stated, sheet=sheet)
     found = found_dialect(file, stated)
-    if notice := reading_notice(file, frame, stated, sheet):
+    if notice := reading_notice(file, frame, stated, sheet, found):
         _say(notice)
     schema, constraints = _schema(file, frame, schema_file, target, private)
     table = schema.coerce(frame, origin=str(file))

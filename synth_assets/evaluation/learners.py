@@ -128,9 +128,20 @@ class PredictionTask:
     @property
     def estimators(self) -> Mapping[str, Estimator]:
         """Estimators, by name."""
-        features = {name: len(self.labels[name]) for name in self.schema.categorical if name != self.target}
-        numbers = [c for c in self.schema.columns if c.role == "number" and c.name != self.target]
-        return _estimators(features, has_gaps=any(c.nullable for c in numbers), classify=bool(self.classes))
+        features = [column for column in self.schema.columns if column.name != self.target]
+        numbers = [column for column in features if column.role == "number"]
+        return _estimators(
+            [name for name in self.schema.categorical if name != self.target],
+            self.few_labelled,
+            has_gaps=any(column.nullable for column in numbers),
+            classify=bool(self.classes),
+        )
+
+    @property
+    def few_labelled(self) -> list[int]:
+        """The positions among the features of the categorical ones with no more labels than boosting accepts."""
+        features = [name for name in self.schema.names if name != self.target]
+        return [i for i, name in enumerate(features) if name in self.labels and len(self.labels[name]) <= MOST_BINS]
 
     def encode(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Encode the rows that have a target as numbers, in the schema's columns; labels as codes."""
@@ -164,9 +175,9 @@ class PredictionTask:
         with one_thread():
             fitted = fit_reproducibly(model, train[features], y)
             if not self.classes:
-                return np.asarray(fitted.predict(rows[features]), dtype="float64")
+                return np.asarray(fitted.predict(as_input(fitted, rows[features])), dtype="float64")
             probabilities: np.ndarray = np.zeros((len(rows), len(self.classes)))
-            probabilities[:, fitted.classes_] = fitted.predict_proba(rows[features])
+            probabilities[:, fitted.classes_] = fitted.predict_proba(as_input(fitted, rows[features]))
             return probabilities
 
 
@@ -194,20 +205,29 @@ def _with_labels(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
 def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray) -> Any:
     """Fit an estimator of scikit-learn so that its predictions never differ, even if it fits in threads."""
     empty = features.columns[features.isna().all()]  # boosting cannot bin a column without a value
-    fitted = estimator.fit(features.assign(**dict.fromkeys(empty, 0.0)), y_true)
+    fitted = estimator.fit(as_input(estimator, features.assign(**dict.fromkeys(empty, 0.0))), y_true)
     if "n_jobs" in fitted.get_params():
         # A forest sums its trees in the order in which its threads end: the last digits would vary.
         fitted.set_params(n_jobs=1)
     return fitted
 
 
-def _estimators(labels: Mapping[str, int], *, has_gaps: bool, classify: bool) -> Mapping[str, Estimator]:
-    """Return estimators for features of which some are codes of so many labels."""
+def as_input(estimator: Any, features: pd.DataFrame) -> "pd.DataFrame | np.ndarray":
+    """Return features as an estimator takes them: a pipeline finds columns by name, trees take an array.
+
+    Of a frame, scikit-learn's checks take three times as long, which of few rows is most of the time of a prediction.
+    """
+    from sklearn.pipeline import Pipeline
+
+    return features if isinstance(estimator, Pipeline) else features.to_numpy("float64")
+
+
+def _estimators(categories: list[str], few: list[int], *, has_gaps: bool, classify: bool) -> Mapping[str, Estimator]:
+    """Return estimators for features of which some are codes of labels; boosting distinguishes those at `few`."""
     from sklearn import ensemble, linear_model, neighbors
     from sklearn.pipeline import make_pipeline
 
-    categories, suffix = list(labels), "Classifier" if classify else "Regressor"
-    few = [name for name, count in labels.items() if count <= MOST_BINS]
+    suffix = "Classifier" if classify else "Regressor"
     neighbours, forest, boosting = (
         getattr(module, f"{name}{suffix}")
         for module, name in ((neighbors, "KNeighbors"), (ensemble, "RandomForest"), (ensemble, "HistGradientBoosting"))

@@ -7,6 +7,8 @@ sample. The text of the page is in `templates/report.html`.
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,9 @@ from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.columns import Column, Id
 from synth_assets.schema.constraints import Constraint
 from synth_assets.schema.table import TableSchema
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MAX_TABLE_ROWS = 200
 """Maximum number of rows of a table of the report, the worst ones; the warehouse stores all."""
@@ -185,6 +190,20 @@ class Origin:
     is_real: bool = True
 
 
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("synth_assets.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
 def report_html(
     origin: Origin,
     verdicts: Sequence[Verdict],
@@ -217,15 +236,6 @@ def report_html(
     not_computed : sequence of NotComputed
         Metrics that have no value, each with its reason.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("synth_assets.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     stopped = [verdict.gate.name for verdict in verdicts if verdict.gate.blocking and not verdict.passed]
     sections = [
         {
@@ -237,7 +247,7 @@ def report_html(
         for verdict in verdicts
     ]
     measured = {name for table in results.values() for name in table["metric"]}
-    return environment.get_template("report.html").render(
+    return _template().render(
         origin=origin,
         stopped=stopped,
         sections=sections,

@@ -61,8 +61,9 @@ class FileSource(Source):
         fingerprint = fingerprint_of(paths)  # before reading, so that a write in between is found to be a change
         frame = read_together(paths, self.dialect, self.sheet)
         origin = paths[0].name if len(paths) == 1 else self.path
-        notice = reading_notice(paths[0], frame, self.dialect, self.sheet)
-        return LoadedTable(frame, "file", origin, fingerprint, found_dialect(paths[0], self.dialect), notice)
+        found = found_dialect(paths[0], self.dialect)
+        notice = reading_notice(paths[0], frame, self.dialect, self.sheet, found)
+        return LoadedTable(frame, "file", origin, fingerprint, found, notice)
 
     def fingerprint(self, data_dir: Path) -> str:
         """Return the SHA-256 of the file; of a large one its size and time; of several files a hash of all."""
@@ -270,7 +271,9 @@ def found_dialect(path: Path, stated: Dialect | None) -> Dialect | None:
         return dialect_of(inner, stated) if format_of(inner) == "CSV" else None
 
 
-def reading_notice(path: Path, frame: pd.DataFrame, dialect: Dialect | None, sheet: str | None) -> str:
+def reading_notice(
+    path: Path, frame: pd.DataFrame, dialect: Dialect | None, sheet: str | None, found: Dialect | None
+) -> str:
     """Return a sentence on what was chosen when a file was read, which a person should check; empty if nothing was.
 
     Parameters
@@ -281,12 +284,13 @@ def reading_notice(path: Path, frame: pd.DataFrame, dialect: Dialect | None, she
         What `read_file` returned.
     dialect, sheet
         What was stated, as for `read_file`.
+    found : Dialect, optional
+        What `found_dialect` returned.
     """
+    if found is not None:
+        return encoding_notice(frame, found, dialect)
     with unpacked(path) as inner:
-        kind = format_of(inner)
-        if kind == "CSV":
-            return encoding_notice(frame, dialect_of(inner, dialect), dialect)
-        sheets = sheets_of(inner) if kind == "Excel" and sheet is None else []
+        sheets = sheets_of(inner) if format_of(inner) == "Excel" and sheet is None else []
     if len(sheets) < 2:
         return ""
     return (

@@ -56,7 +56,7 @@ class RemoteSource(Source):
         with self._fetched() as (paths, fingerprint):
             frame = read_together(paths, self.dialect, self.sheet)
             found = found_dialect(paths[0], self.dialect)
-            notice = reading_notice(paths[0], frame, self.dialect, self.sheet)
+            notice = reading_notice(paths[0], frame, self.dialect, self.sheet, found)
         return LoadedTable(frame, self.type, self._origin, fingerprint, found, notice)
 
     @property

@@ -16,7 +16,7 @@ import pandas as pd
 
 from synth_assets.evaluation.associations import Pair, associations, chosen_pairs
 from synth_assets.evaluation.intervals import roc_area, roc_interval
-from synth_assets.evaluation.learners import MOST_BINS, fit_reproducibly, scaled
+from synth_assets.evaluation.learners import MOST_BINS, as_input, fit_reproducibly, scaled
 from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, NotComputed, ResultRow, result_row
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, all_categories, cached, encode_features
@@ -218,10 +218,10 @@ def _cross_validate(
         for fitted_rows, scored_rows in folds.split(features, is_synthetic):
             fitted = fit_reproducibly(clone(estimator), features.iloc[fitted_rows], is_synthetic[fitted_rows])
             fold = features.iloc[scored_rows]
-            predicted[scored_rows] = fitted.predict_proba(fold)[:, 1]
+            predicted[scored_rows] = fitted.predict_proba(as_input(fitted, fold))[:, 1]
             for name in permuted:
                 shuffled = fold.assign(**{name: rng.permutation(fold[name].to_numpy())})
-                by_column[name][scored_rows] = fitted.predict_proba(shuffled)[:, 1]
+                by_column[name][scored_rows] = fitted.predict_proba(as_input(fitted, shuffled))[:, 1]
     return predicted, by_column
 
 
@@ -244,7 +244,9 @@ def _estimator(classifier: Classifier, features: pd.DataFrame, schema: TableSche
         return make_pipeline(encoder, LogisticRegression(max_iter=1000))
     return HistGradientBoostingClassifier(
         # Codes beyond the limit are split as numbers.
-        categorical_features=[name for name in schema.categorical if features[name].max() < MOST_BINS],
+        categorical_features=[
+            i for i, name in enumerate(features) if name in schema.categorical and features[name].max() < MOST_BINS
+        ],
         early_stopping=False,  # its default depends on the number of rows
         random_state=seed,
     )

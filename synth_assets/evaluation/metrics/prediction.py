@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from synth_assets.evaluation.associations import associations
-from synth_assets.evaluation.learners import MOST_BINS, PredictionTask
+from synth_assets.evaluation.learners import PredictionTask
 from synth_assets.evaluation.metrics.base import ANY, SHARE, Metric, NotComputed, ResultRow, result_row
 from synth_assets.evaluation.reference import Reference, reference_of
 from synth_assets.evaluation.samples import MIN_ROWS, MOST_NEIGHBOURS, Samples, cached
@@ -71,24 +71,23 @@ def _scores_of(samples: Samples, name: str, others: list[str], resampled: list[n
     y_true = task.y_true(holdout)
     first = next(iter(task.scores.values()))
     least = 0.5 if task.classes else 0.0
-    few = [column for column in schema.categorical if column != name and len(task.labels[column]) <= MOST_BINS]
 
     def score(rows: pd.DataFrame) -> float:
         if rows[name].nunique() < 2:
             return least  # nothing can be learned
-        predicted = task.predict(lambda count, seed: _estimator(task, few, count, seed), rows, holdout, seed=0)
+        predicted = task.predict(lambda count, seed: _estimator(task, count, seed), rows, holdout, seed=0)
         return max(least, first(y_true, predicted))
 
     at = [each[each < len(train)] for each in resampled]
     return _Scores(score(train), score(synthetic), tuple(score(train.iloc[rows]) for rows in at))
 
 
-def _estimator(task: PredictionTask, categories: list[str], rows: int, seed: int) -> object:
+def _estimator(task: PredictionTask, rows: int, seed: int) -> object:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     boosting = HistGradientBoostingClassifier if task.classes else HistGradientBoostingRegressor
     leaf = min(20, round(rows**0.5))
-    return boosting(**SETTINGS, min_samples_leaf=leaf, categorical_features=categories, random_state=seed)
+    return boosting(**SETTINGS, min_samples_leaf=leaf, categorical_features=task.few_labelled, random_state=seed)
 
 
 def _columns(samples: Samples) -> Iterator[ResultRow | NotComputed]:
