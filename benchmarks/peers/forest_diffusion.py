@@ -17,7 +17,7 @@ from ForestDiffusion import ForestDiffusionModel
 class WritableRows(ForestDiffusionModel):
     """ForestDiffusion 1.0.6, which writes into what a data frame returns; since pandas 3 that is read-only."""
 
-    def clean_onehot_data(self, X: np.ndarray) -> np.ndarray:  # noqa: N803 - its name
+    def clean_onehot_data(self, X: np.ndarray) -> np.ndarray:
         """Return labels in place of dummies."""
         return np.array(super().clean_onehot_data(X))
 
