@@ -1,14 +1,16 @@
 """Diffusion of numbers and labels (TabDDPM, Kotelnikov et al., ICML 2023), by synthcity's ddpm plugin.
 
 Its own settings, but for the steps: it takes 3,000 for 3,000 rows, with which detection is far easier; here there
-are 30,000, as in the authors' tuned setting for abalone (`exp/abalone/ddpm_cb_best` of their repository). Some rows
-diverge, to the least or greatest value of every column; the plugin keeps one of equal rows, and draws more.
+are 30,000 on every table, as in the authors' tuned setting for abalone (`exp/abalone/ddpm_cb_best` of their
+repository). Some rows diverge, to the least or greatest value of every column; the plugin keeps one of equal rows, and
+draws more.
 """
 
 import sys
 import tempfile
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from math import ceil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,8 +19,9 @@ from unittest.mock import MagicMock
 import pandas as pd
 from common import Sampler, run_peer
 
-EPOCHS = 10_000
-"""Each is three batches where there are 3,000 rows."""
+STEPS = 30_000
+BATCH = 1024
+"""Rows of a step, the plugin's own number."""
 
 NEVER_CALLED = {
     "PIL",
@@ -68,7 +71,8 @@ def fit(train: pd.DataFrame, categories: list[str], seed: int) -> tuple[Any, Sam
     table = train.astype({name: float for name in train if name not in categories})
     with tempfile.TemporaryDirectory() as folder:
         model = TabDDPMPlugin(
-            n_iter=EPOCHS,
+            n_iter=ceil(STEPS / ceil(len(train) / BATCH)),  # epochs
+            batch_size=BATCH,
             random_state=seed,
             # Its defaults, and the seed, which would be 0 otherwise and seed all later draws.
             model_params={"n_layers_hidden": 3, "n_units_hidden": 256, "dropout": 0.0, "random_state": seed},
