@@ -1,6 +1,7 @@
 """Formats of numbers that a source writes as text: `$1,234.50`, `12 kg`, `08:30`.
 
-A format is a pattern as spreadsheets have it, such as `$#,##0.00`, or a clock as of `strptime`, such as `%H:%M`.
+A format is a pattern as spreadsheets have it, such as `$#,##0.00`, or a clock as of `strptime`, such as `%H:%M`, or
+`%d days %H:%M:%S`, as pandas writes time differences.
 """
 
 import re
@@ -8,6 +9,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Self
 
 import numpy as np
@@ -33,6 +35,8 @@ _CURRENCIES = {
 
 _PATTERN = re.compile(rf"(?:#([{_SEPARATORS}])##)?0(?:([.,])(0+|#))?")
 _CLOCK = re.compile(r"(-?)(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{2})(?:\.([0-9]{1,6}))?( ?)([AaPp][Mm])?")
+_DAYS = re.compile(r"(-?[0-9]{1,7}) days \+?([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?")
+_DAYS_PATTERN = "%d days %H:%M:%S"
 _CLOCK_PATTERN = re.compile(r"%(-?)([HIM])(:%M)?(:%S)?(\.0+)?( ?)(%p|%P)?")
 
 
@@ -86,7 +90,7 @@ class _Section:
         if len(found) != 1:
             raise ValueError(
                 f"found {pattern!r}; expected digits such as 0, 0.00, 0.# or #,##0.00 with a text before or after, or "
-                "a clock such as %H:%M"
+                "a clock such as %H:%M or %d days %H:%M:%S"
             )
         thousands, decimal, fraction = found[0].groups(default="")
         decimals = None if fraction == "#" else len(fraction)
@@ -213,6 +217,37 @@ class _Clock(NumberFormat):
         return f"{sign}{shown}{'.' * bool(fraction)}{fraction}{half}"
 
 
+@dataclass(frozen=True)
+class _Days(NumberFormat):
+    """Time differences in seconds, as pandas writes them: `3 days 11:20:00`, or `-1 days +23:00:00.500000`."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the numbers."""
+        return "s"
+
+    @property
+    def noun(self) -> str:
+        """What the texts are, in words."""
+        return "time differences, in seconds,"
+
+    def _number(self, text: str) -> str | None:
+        found = _DAYS.fullmatch(text)
+        if found is None:
+            return None
+        days, hours, minutes, seconds = map(int, found.groups()[:4])
+        if hours >= 24 or minutes >= 60 or seconds >= 60:
+            return None
+        total = 86_400 * days + 3600 * hours + 60 * minutes + seconds
+        return f"{total + Decimal(f'0.{found[5]}'):f}" if found[5] else str(total)
+
+    def _text(self, number: float) -> str:
+        seconds, micro = divmod(round(number * 10**6), 10**6)
+        days, seconds = divmod(seconds, 86_400)
+        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return f"{days} days {'+' if days < 0 else ''}{clock}{f'.{micro:06d}' if micro else ''}"
+
+
 def parse_format(pattern: str) -> NumberFormat:
     """Return the format that a pattern states.
 
@@ -228,6 +263,8 @@ def parse_format(pattern: str) -> NumberFormat:
     >>> parse_format("%H:%M").read(pd.Series(["08:30", "noon"])).tolist()
     ['510', 'noon']
     """
+    if pattern == _DAYS_PATTERN:
+        return _Days()
     if clock := _CLOCK_PATTERN.fullmatch(pattern):
         unpadded, first, minutes, seconds, fraction, between, half = clock.groups(default="")
         fields = 1 + bool(minutes) + bool(seconds)
@@ -247,7 +284,7 @@ def find_format(unique: pd.Series) -> str | None:
     texts = unique.tolist()
     if len(texts) < MIN_DIFFERENT:
         return None
-    found = _find_clock(texts) or _find_pattern(texts)
+    found = _DAYS_PATTERN if _DAYS.fullmatch(texts[0]) else _find_clock(texts) or _find_pattern(texts)
     if found is None:
         return None
     format_ = parse_format(found)

@@ -32,6 +32,8 @@ HOURS = [i * 37 for i in RUN]
         ([f"{m // 60 % 12 + 1}:{m % 60:02d} {'AP'[m % 2]}M" for m in HOURS], "%-I:%M %p", "min", 783),
         ([f"{m}:{m % 60:02d}:30" for m in HOURS], "%-H:%M:%S", "s", 1443 * 3600 + 210),
         ([f"{i % 3 + 1}:{i:02d}.{i * 7:03d}" for i in RUN], "%-M:%S.000", "s", 99.273),
+        ([str(pd.Timedelta(hours=h)) for h in HOURS], "%d days %H:%M:%S", "s", 1443 * 3600),
+        ([str(pd.Timedelta(seconds=h - 99.25)) for h in HOURS], "%d days %H:%M:%S", "s", 1343.75),
     ],
 )
 def test_a_format_is_found_read_and_written(texts: Sequence[str], pattern: str, unit: str, last: float) -> None:

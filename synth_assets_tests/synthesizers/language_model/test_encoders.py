@@ -164,6 +164,15 @@ def test_numbers_whose_range_is_infinite_are_kept() -> None:
     np.testing.assert_allclose(grid.to_values(grid.quantise(values)), values)
 
 
+def test_amounts_that_never_repeat_keep_their_cents() -> None:
+    amounts = np.round(np.random.default_rng(0).uniform(0, 250_000, 500), 2)
+    row_encoder = RowEncoder.fit(pd.DataFrame({"amount": amounts}))
+    assert row_encoder.columns[0].grid.rounded_share == 0
+    assert row_encoder.to_frame(row_encoder.quantise(pd.DataFrame({"amount": amounts})))["amount"].tolist() == list(
+        amounts
+    )
+
+
 def test_numbers_that_never_repeat_are_rounded_and_the_share_is_recorded() -> None:
     values = np.random.default_rng(0).normal(size=500)
     column = encoder_of(values)

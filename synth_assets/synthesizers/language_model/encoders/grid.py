@@ -17,7 +17,10 @@ KEPT_SHARE = 0.99
 """Share of the values that a grid must represent exactly; the others are rounded to it."""
 
 MAX_POINTS = 10**9
-"""Maximum number of points of a decimal grid whose values repeat; of one whose values do not, a thousandth of it."""
+"""Maximum number of points of a decimal grid whose values repeat or have few decimals; of others, a thousandth."""
+
+FEW_DECIMALS = 3
+"""Decimals that readers look at, as those of amounts or of milliseconds: values are not rounded to fewer."""
 
 REPEATED_SHARE = 0.8
 """Values repeat if there are fewer different ones than this share of the rows."""
@@ -128,7 +131,8 @@ class Grid:
             (d for d in range(MAX_DECIMALS + 1) if np.mean(np.round(numbers, d) == numbers) >= KEPT_SHARE), None
         )
         repeats = len(np.unique(numbers)) < REPEATED_SHARE * len(numbers)
-        max_points = MAX_POINTS if repeats else MAX_POINTS / 1000
+        is_read = decimals is not None and decimals <= FEW_DECIMALS
+        max_points = MAX_POINTS if repeats or is_read else MAX_POINTS / 1000
         size = np.abs(numbers).max()
         if decimals is not None and size * 10.0**decimals < MAX_UNITS:
             n_points = _span(numbers) * 10.0**decimals / _gcd(numbers, decimals)
