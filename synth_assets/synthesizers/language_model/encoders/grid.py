@@ -20,7 +20,7 @@ MAX_POINTS = 10**9
 """Maximum number of points of a decimal grid whose values repeat or have few decimals; of others, a thousandth."""
 
 FEW_DECIMALS = 3
-"""Decimals that readers look at, as those of amounts or of milliseconds: values are not rounded to fewer."""
+"""Values with up to this many decimals, such as amounts, are kept exactly up to `MAX_POINTS` points of the grid."""
 
 REPEATED_SHARE = 0.8
 """Values repeat if there are fewer different ones than this share of the rows."""
