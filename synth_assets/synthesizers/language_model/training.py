@@ -557,7 +557,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _mixed_precision(model: Any) -> Any:
-    """Compute products in bfloat16 where they are faster: on a GPU, and for a large model on a CPU with AMX."""
+    """Compute products in bfloat16 on a GPU, and of a large model on a CPU where they are faster so."""
     device = next(model.parameters()).device
     is_faster = device.type == "cuda" or (has_bfloat16() and is_large_on_cpu(model))
     return torch.autocast(device.type, torch.bfloat16, enabled=is_faster)

@@ -125,6 +125,23 @@ def test_scores_may_be_of_any_size(far: float) -> None:
     assert all(gradient.isfinite().all() for gradient in gradients(model, states))
 
 
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        ({"cpu_name": "INTEL(R) XEON(R)", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "INTEL(R) XEON(R)", "avx512_bf16": True}, False),
+        ({"cpu_name": "AMD EPYC 9R14", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"cpu_name": "AMD EPYC 7R13", "avx512_bf16": False}, False),
+        ({"architecture": "arm64"}, False),
+    ],
+)
+def test_products_are_in_bfloat16_on_cpus_that_are_faster_so(
+    cpu: dict[str, Any], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
+    assert kernels.has_bfloat16() == expected
+
+
 def test_what_is_not_learned_from_is_computed_in_single_precision() -> None:
     model, ids, places = model_of(), rows_that_begin_alike(5), torch.tensor([2, 5])
     with torch.no_grad(), mock.patch.object(kernels, "has_bfloat16", return_value=True):

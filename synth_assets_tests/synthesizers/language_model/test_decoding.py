@@ -1,10 +1,12 @@
 """Decoding with a cache, token by token, is the forward pass of transformers, for each architecture."""
 
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
+from synth_assets.synthesizers.language_model import decoding
 from synth_assets.synthesizers.language_model.backbone import decoder_for
 from synth_assets.synthesizers.language_model.decoding import MIN_PROMPT, CachedDecoder, Decoder
 from synth_assets.synthesizers.language_model.fused_decoding import FusedDecoder, can_fuse
@@ -30,7 +32,8 @@ def decoder_of(model: Any, kind: str, rows: int, *, ragged: bool, max_length: in
     """Return the decoder that is chosen on a CPU, or one that is chosen on a GPU."""
     options: dict[str, Any] = {"ragged": ragged, "max_length": max_length}
     if kind == "chosen":
-        return decoder_for(model, rows, **options)
+        with mock.patch.object(decoding, "has_bfloat16", return_value=False):
+            return decoder_for(model, rows, **options)
     if kind == "faster layers":
         replace_layers(model)
         return CachedDecoder(model.base_model, rows, model.device, **options)
