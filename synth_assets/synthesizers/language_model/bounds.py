@@ -14,7 +14,6 @@ import torch
 from synth_assets.synthesizers.language_model.encoders import (
     ABSENT,
     MISSING,
-    NumericEncoder,
     RowEncoder,
     TextEncoder,
     TokenTextEncoder,
@@ -122,14 +121,10 @@ class _ValueSupport(Support):
     ) -> None:
         super().__init__(device)
         self.column, self.bounds = column, bounds
-        self.radices: Sequence[int] = column.radices if isinstance(column, NumericEncoder) else ()
-        self.n_ending = column.parts[0].n_ending if self.radices or isinstance(column, NumericEncoder) else 0
-        self.step = column.grid_step if isinstance(column, NumericEncoder) else 1
-        shift = 0 if isinstance(column, NumericEncoder) else column.has_missing
-        self.offsets = column.offsets(quantised) - shift  # labels come after a missing value
-        self.n_codes = column.cardinality if isinstance(column, NumericEncoder) else len(column.parts[0])
+        self.radices, self.n_ending, self.step = column.radices, column.n_ending, column.grid_step
+        self.offsets = column.offsets(quantised)
         self.listed: np.ndarray | None = None
-        if isinstance(column, NumericEncoder) and column.listed:
+        if column.listed:
             self.listed = (np.array(column.listed) - column.base) // column.grid_step  # as codes
         low, high = np.array([column.low]), np.array([column.high])
         for first, second in row_encoder.not_before:
@@ -155,11 +150,9 @@ class _ValueSupport(Support):
 
     def _codes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest code within bounds on quantised values."""
-        offsets = (
-            self.offsets if isinstance(self.column, NumericEncoder) and self.column.predictor else self.offsets[:1]
-        )
+        offsets = self.offsets if self.column.predictor else self.offsets[:1]
         least = np.maximum(-((offsets - low) // self.step), 0)
-        greatest = np.minimum((high - offsets) // self.step, self.n_codes - 1)
+        greatest = np.minimum((high - offsets) // self.step, self.column.cardinality - 1)
         return least, greatest
 
     def _first_part(
@@ -169,7 +162,7 @@ class _ValueSupport(Support):
         per_head = math.prod(self.radices)
         heads = np.arange(len(column.parts[0]) - self.n_ending)
         mask = self._within(heads, per_head, codes, bounds) & (codes[0] <= codes[1])[:, None]
-        atoms = np.asarray(column.atoms if isinstance(column, NumericEncoder) else (), np.int64)
+        atoms = np.asarray(column.atoms, np.int64)
         is_atom_allowed = (atoms >= low[:, None]) & (atoms <= high[:, None])
         if bounds is not None:
             is_atom_allowed &= ~np.isin(atoms, bounds.excluded)
@@ -178,14 +171,10 @@ class _ValueSupport(Support):
             if not self.radices:
                 mask = mask & ~self._is_excluded(heads, bounds)
         rows = max(len(mask), len(is_atom_allowed), 1 if bounds is None else len(bounds.missing))
-        parts = [np.broadcast_to(each, (rows, each.shape[1])) for each in (is_atom_allowed, mask)]
-        first = np.hstack(parts)
+        parts = [is_atom_allowed, mask]
         if column.has_missing:
-            may_miss = np.ones(rows, bool) if bounds is None else bounds.missing
-            if isinstance(column, NumericEncoder):
-                return np.hstack([may_miss[:, None], first])
-            first[:, 0] = may_miss
-        return first
+            parts.insert(0, np.ones((1, 1), bool) if bounds is None else bounds.missing[:, None])
+        return np.hstack([np.broadcast_to(each, (rows, each.shape[1])) for each in parts])
 
     def _is_excluded(self, codes: np.ndarray, bounds: Bounds) -> np.ndarray:
         """Return, for each row, whether each code is one that the bounds exclude."""

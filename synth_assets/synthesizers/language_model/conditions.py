@@ -13,7 +13,6 @@ from synth_assets.synthesizers.language_model.encoders import (
     MISSING,
     CategoricalEncoder,
     ColumnEncoder,
-    NumericEncoder,
     RowEncoder,
     TextEncoder,
     ValueEncoder,
@@ -83,7 +82,9 @@ def _is_empty(left: _Range, column: ColumnEncoder) -> bool:
     """Return whether a range has no value on the column's grid that is not excluded."""
     if left.listed is not None:
         return not left.listed
-    step, low = (column.grid_step, column.low) if isinstance(column, NumericEncoder) else (1, 0)
+    if isinstance(column, TextEncoder):
+        return left.low > left.high
+    low, step = column.low, column.grid_step
     first = low + -((low - left.low) // step) * step
     return set(range(first, min(left.high, first + step * len(left.excluded)) + 1, step)) <= set(left.excluded)
 

@@ -13,7 +13,7 @@ from synth_assets.synthesizers.language_model.encoders.base import MISSING, UNEN
 
 @dataclass(frozen=True)
 class CategoricalEncoder:
-    """Encoder of a column of labels: a quantised value is the label's position.
+    """Encoder of a column of labels: a quantised value is the label's position, and so is its code.
 
     Parameters
     ----------
@@ -35,6 +35,11 @@ class CategoricalEncoder:
     type: ClassVar[str] = "categorical"
     is_numeric: ClassVar[bool] = False
     predictor: ClassVar[None] = None
+    grid_step: ClassVar[int] = 1
+    base: ClassVar[int] = 0
+    radices: ClassVar[tuple[int, ...]] = ()
+    atoms: ClassVar[tuple[int, ...]] = ()
+    listed: ClassVar[tuple[int, ...]] = ()
 
     @classmethod
     def fit(cls, values: pd.Series) -> "CategoricalEncoder":
@@ -58,6 +63,16 @@ class CategoricalEncoder:
         """Number of values, missing ones aside."""
         return len(self.labels)
 
+    @property
+    def cardinality(self) -> int:
+        """Number of codes."""
+        return len(self.labels)
+
+    @property
+    def n_ending(self) -> int:
+        """Number of indices of the only part that stand for a missing value."""
+        return int(self.has_missing)
+
     @cached_property
     def parts(self) -> list[Part]:
         """The only part of a value: its label, after the one for a missing value."""
@@ -73,7 +88,7 @@ class CategoricalEncoder:
     def to_indices(self, quantised: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Return the (n, 1) indices of the parts of n cells."""
         del quantised
-        indices = np.where(cells >= 0, cells + self.has_missing, UNENCODABLE)
+        indices = np.where(cells >= 0, cells + self.n_ending, UNENCODABLE)
         if self.has_missing:
             indices[cells == MISSING] = 0
         return indices[:, None]
@@ -81,7 +96,7 @@ class CategoricalEncoder:
     def from_indices(self, quantised: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Return the n cells of the (n, 1) indices of their parts."""
         del quantised
-        cells = indices[:, 0].astype(np.int64) - self.has_missing
+        cells = indices[:, 0].astype(np.int64) - self.n_ending
         return np.where(cells < 0, MISSING, cells)
 
     def nearest(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
