@@ -48,9 +48,10 @@ def untrained() -> Callable[..., Any]:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        from synth_assets.synthesizers.language_model.base_models import make_scratch_base, sentences
+        from synth_assets.synthesizers.language_model.base_models import sentences
         from synth_assets.synthesizers.language_model.encoders import RowEncoder
         from synth_assets.synthesizers.language_model.row_model import RowModel
+        from synth_assets.synthesizers.language_model.scratch_model import make_scratch
         from synth_assets.synthesizers.language_model.settings import ScratchSettings
         from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
 
@@ -73,7 +74,7 @@ def untrained() -> Callable[..., Any]:
             )
         else:
             shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)
-            model, tokenizer = make_scratch_base(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+            model, tokenizer = make_scratch(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
         model.eval()
         with torch.no_grad():
             for weight in model.parameters():

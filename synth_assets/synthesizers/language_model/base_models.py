@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib.util import find_spec
 from io import StringIO
@@ -14,9 +14,7 @@ import pandas as pd
 from synth_assets.storage.files import sha256
 from synth_assets.synthesizers.base import ModelError, refuse_pickles
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
-from synth_assets.synthesizers.language_model.settings import GGUF, SCRATCH, BaseModelSettings, ScratchSettings
-from synth_assets.synthesizers.language_model.token_trie import TokenTrie
-from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
+from synth_assets.synthesizers.language_model.settings import GGUF, SCRATCH, BaseModelSettings
 
 HUB_TIMEOUT_S = 10
 """Seconds in which the model hub has to answer."""
@@ -83,14 +81,20 @@ def load_base(
 
     Returns
     -------
-    model : transformers.PreTrainedModel
-        The model.
-    tokenizer : transformers.PreTrainedTokenizerBase
+    model : transformers.PreTrainedModel or ScratchModel
+        The model. The second is a 'scratch' base on a CPU, where nothing else needs a model of transformers.
+    tokenizer : transformers.PreTrainedTokenizerBase or ScratchTokenizer
         The tokenizer.
     """
     if settings.base == SCRATCH:
+        import torch
+
+        from synth_assets.synthesizers.language_model.scratch_model import make_scratch
+
         rows = [] if row_encoder else sentences(train)
-        return make_scratch_base(settings.scratch, rows, list(train.columns), seed=seed, row_encoder=row_encoder)
+        base = make_scratch(settings.scratch, rows, list(train.columns), seed=seed, row_encoder=row_encoder)
+        needs_transformers = row_encoder is None or settings.lora or torch.cuda.is_available()
+        return in_transformers(*base) if needs_transformers else base
     path = _local_path(settings.base, base_models_dir)
     if path is not None and path.is_dir():
         refuse_pickles(path)
@@ -171,7 +175,6 @@ def load_folder(path: Path | str) -> tuple[Any, Any]:
 
 def save_base(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a model and its tokenizer to a folder that transformers loads."""
-    quiet_transformers()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -260,46 +263,15 @@ def sentences(frame: pd.DataFrame) -> list[str]:
     return [", ".join(cells) for cells in zip(*columns, strict=True)]
 
 
-def make_scratch_base(
-    shape: ScratchSettings,
-    rows: Sequence[str],
-    names: Sequence[str],
-    *,
-    seed: int,
-    row_encoder: RowEncoder | None = None,
-) -> tuple[Any, Any]:
-    """Make a GPT-2 with random weights, and the tokenizer of `scratch_tokenizer`, for rows as sentences.
-
-    The rows supply the characters, and the longest of them the number of positions; an encoder supplies both, and the
-    tokens of its values.
-    """
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+def in_transformers(model: Any, tokenizer: Any) -> tuple[Any, Any]:
+    """Return a 'scratch' base, of `make_scratch`, as a model and a tokenizer of transformers."""
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     quiet_transformers()
-
-    tokenizer = scratch_tokenizer(rows, names, row_encoder)
-    if row_encoder is None:
-        longest = max(len(ids) for ids in tokenizer(list(rows))["input_ids"])
-    else:
-        longest = TokenTrie.build(row_encoder, tokenizer).max_length
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=-(-2 * longest // 64) * 64,  # room for be_great's prompts and for rows that it never ends
-        n_layer=shape.n_layer,
-        n_head=shape.n_head,
-        n_embd=shape.n_embd,
-        resid_pdrop=shape.dropout,
-        embd_pdrop=shape.dropout,
-        attn_pdrop=shape.dropout,
-        activation_function=ACTIVATION,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = GPT2LMHeadModel(config)
-    return model, tokenizer
+    found = GPT2LMHeadModel(GPT2Config(**vars(model.config)))
+    found.transformer.load_state_dict(model.transformer.state_dict())
+    specials = {"eos_token": tokenizer.eos_token, "unk_token": tokenizer.unk_token}
+    return found, PreTrainedTokenizerFast(tokenizer_object=tokenizer.tokenizer, **specials)
 
 
 def _hash_of_files(folder: Path) -> str:

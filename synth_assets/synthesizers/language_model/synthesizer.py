@@ -236,7 +236,7 @@ class LanguageModel(Synthesizer):
 
         device = best_device()
         if self.settings.base == SCRATCH and device.type == "cpu":
-            from synth_assets.synthesizers.language_model.scratch_inference import load_scratch
+            from synth_assets.synthesizers.language_model.scratch_model import load_scratch
 
             load: Callable[[Path], tuple[Any, Any]] = load_scratch
         else:

@@ -1,8 +1,10 @@
 """The tokenizer of a 'scratch' base: one token for each column name, and one for each part of a value."""
 
+import json
 import re
 import string
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from synth_assets.synthesizers.language_model.encoders import ColumnEncoder, RowEncoder, TextEncoder, TokenTextEncoder
@@ -13,15 +15,59 @@ END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
 
 
-def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: RowEncoder | None = None) -> Any:
-    """Make a tokenizer, of transformers, for the rows of a table as sentences, which supply the characters.
+class ScratchTokenizer:
+    """A tokenizer, with the part of transformers' interface that `TokenTrie` needs.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+        The tokenizer.
+    eos_token, unk_token : str
+        Its special tokens: the one that ends a row, and the one for what it does not know.
+    """
+
+    def __init__(self, tokenizer: Any, eos_token: str, unk_token: str) -> None:
+        self.tokenizer, self.eos_token, self.unk_token = tokenizer, eos_token, unk_token
+        self.eos_token_id: int = tokenizer.token_to_id(eos_token)
+        self.all_special_ids: list[int] = [self.eos_token_id, tokenizer.token_to_id(unk_token)]
+
+    @classmethod
+    def load(cls, folder: Path) -> "ScratchTokenizer":
+        """Read the files that `save_pretrained` or transformers wrote."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        named = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return cls(tokenizer, named["eos_token"], named["unk_token"])
+
+    def __call__(self, text: str | Sequence[str]) -> dict[str, Any]:
+        """Return the token ids of a text, or of each of several, under 'input_ids'."""
+        if isinstance(text, str):
+            return {"input_ids": self.tokenizer.encode(text).ids}
+        return {"input_ids": [encoded.ids for encoded in self.tokenizer.encode_batch(list(text))]}
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return int(self.tokenizer.get_vocab_size())
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the files that transformers reads."""
+        specials = {"eos_token": self.eos_token, "unk_token": self.unk_token}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **specials}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def scratch_tokenizer(
+    rows: Sequence[str], names: Sequence[str], row_encoder: RowEncoder | None = None
+) -> ScratchTokenizer:
+    """Make a tokenizer for the rows of a table as sentences, which supply the characters.
 
     As in GPT-2, a space belongs to the token after it. A column name is one token, as are ' is' and ','; anything else
     is a character. With a row encoder, a name is one token with the first part of the value (', Length is 0.4'), and
     each other part is one. Joined tokens are the text again.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     characters = sorted(set("".join(rows)) | set(string.printable.strip()))
     vocabulary = [END_OF_TEXT, UNKNOWN]
@@ -43,7 +89,8 @@ def scratch_tokenizer(rows: Sequence[str], names: Sequence[str], row_encoder: Ro
     tokenizer.normalizer = normalizers.Prepend(" ")  # so that the first name is the same token as any other
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join(patterns)), behavior="isolated")
     tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
+    tokenizer.add_special_tokens([END_OF_TEXT, UNKNOWN])
+    return ScratchTokenizer(tokenizer, END_OF_TEXT, UNKNOWN)
 
 
 def name_token(name: str, *, is_first: bool) -> str:

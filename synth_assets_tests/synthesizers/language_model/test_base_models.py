@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.base_models import (
     fingerprint,
+    in_transformers,
     load_base,
-    make_scratch_base,
+    load_folder,
+    save_base,
     sentences,
 )
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.scratch_model import load_scratch, make_scratch
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 
 ROWS = ["Sex is 2, Length is 0.455, Length_is_odd is 1.0", "Sex is 0, Length is 1e-05, Length_is_odd is -3.0"]
@@ -27,7 +30,7 @@ SHAPE = ScratchSettings(n_layer=1, n_head=2, n_embd=8)
 
 @pytest.fixture(scope="module")
 def base() -> tuple[Any, Any]:
-    return make_scratch_base(SHAPE, ROWS, NAMES, seed=3)
+    return in_transformers(*make_scratch(SHAPE, ROWS, NAMES, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,28 @@ def test_the_same_rows_and_seed_give_the_same_base(easy_rows: pd.DataFrame) -> N
     )
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_scratch_base_has_the_weights_and_the_files_that_transformers_gives_it(tmp_path: Path) -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    def is_same(one: Any, other: Any) -> bool:
+        return all(map(torch.equal, one.parameters(), other.parameters()))
+
+    model, tokenizer = make_scratch(ScratchSettings(n_layer=3, n_head=2, n_embd=8), ROWS, NAMES, seed=3)
+    torch.manual_seed(3)
+    expected = GPT2LMHeadModel(GPT2Config(**vars(model.config)))
+    assert [name for name, _ in model.named_parameters()] == [name for name, _ in expected.named_parameters()]
+    assert is_same(model, expected)
+    assert model.num_parameters() == expected.num_parameters()
+    for folder, base in {"ours": (model, tokenizer), "theirs": in_transformers(model, tokenizer)}.items():
+        (tmp_path / folder).mkdir()
+        save_base(*base, tmp_path / folder)
+        for again, splitter in (load_scratch(tmp_path / folder), load_folder(tmp_path / folder)):
+            assert is_same(again, model)
+            assert splitter(ROWS)["input_ids"] == tokenizer(ROWS)["input_ids"]
+            assert splitter.eos_token_id == tokenizer.eos_token_id
 
 
 def test_another_seed_or_shape_is_another_fingerprint() -> None:

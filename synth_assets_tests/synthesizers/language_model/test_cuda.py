@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synth_assets.synthesizers.language_model.base_models import _is_causal, make_scratch_base, sentences
+from synth_assets.synthesizers.language_model.base_models import _is_causal, in_transformers, sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings, ScratchSettings
 from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT
@@ -44,13 +44,15 @@ def untrained(request: pytest.FixtureRequest, table: pd.DataFrame) -> Callable[.
         import torch
 
         from synth_assets.synthesizers.language_model.row_model import RowModel
+        from synth_assets.synthesizers.language_model.scratch_model import make_scratch
 
         row_encoder = RowEncoder.fit(table)
         rows = sentences(row_encoder.to_text(table))
         torch.manual_seed(3)
         if request.param == "scratch":
             shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)
-            model, tokenizer = make_scratch_base(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+            base = make_scratch(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+            model, tokenizer = in_transformers(*base)
         else:
             from tokenizers import ByteLevelBPETokenizer
             from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

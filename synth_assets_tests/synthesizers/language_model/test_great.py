@@ -11,8 +11,9 @@ import pytest
 from synth_assets.schema.table import TableSchema
 from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.forest import ForestSettings
-from synth_assets.synthesizers.language_model.base_models import make_scratch_base, save_base, sentences
+from synth_assets.synthesizers.language_model.base_models import save_base, sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
+from synth_assets.synthesizers.language_model.scratch_model import make_scratch
 from synth_assets.synthesizers.language_model.settings import (
     LanguageModelSettings,
     PretrainSettings,
@@ -29,7 +30,7 @@ def base(easy_rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("base")
     encoder = RowEncoder.fit(easy_rows)
     rows = sentences(encoder.to_text(easy_rows))
-    save_base(*make_scratch_base(SHAPE, rows, list(easy_rows), seed=3, row_encoder=encoder), folder)
+    save_base(*make_scratch(SHAPE, rows, list(easy_rows), seed=3, row_encoder=encoder), folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.base_models import sentences
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
 from synth_assets.synthesizers.language_model.token_trie import PAD, TokenTrie
-from synth_assets.synthesizers.language_model.tokenizer import scratch_tokenizer
+from synth_assets.synthesizers.language_model.tokenizer import END_OF_TEXT, UNKNOWN, scratch_tokenizer
 from synth_assets_tests.synthesizers.language_model.tiny_bases import (
     END,
     TOKENIZERS,
@@ -144,8 +144,8 @@ def test_the_scratch_tokenizers_tokens_are_those_of_the_sentence() -> None:
     assert any(column.predictor is not None for column in row_encoder.columns)
     tokens = check(row_encoder, tokenizer, table, rows)
     assert not tokens.is_ragged
-    assert [tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
-    assert tokenizer.unk_token_id not in np.unique(tokens.tokenise(indices_of(row_encoder, table))[0])
+    assert [tokenizer.tokenizer.decode(ids) for ids in tokenizer(rows)["input_ids"]] == rows
+    assert tokenizer.tokenizer.token_to_id(UNKNOWN) not in np.unique(tokens.tokenise(indices_of(row_encoder, table))[0])
 
 
 @pytest.mark.parametrize("size", [262, 290, 400])
@@ -247,15 +247,19 @@ def test_what_a_tokenizer_cannot_write_is_refused_by_column_and_value(tokenizer:
 
 
 def test_a_row_ends_with_the_padding_token_where_there_is_no_end_token() -> None:
+    from transformers import PreTrainedTokenizerFast
+
     table = table_of()
-    row_encoder, tokenizer, rows = scratch(table)
-    tokenizer.eos_token, tokenizer.pad_token = None, "<|endoftext|>"
+    row_encoder, inner, rows = scratch(table)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner.tokenizer, pad_token=END_OF_TEXT)
     tokens = check(row_encoder, tokenizer, table, rows)
     assert tokens.end == tokenizer.pad_token_id
 
 
 def test_a_tokenizer_with_neither_an_end_nor_a_padding_token_is_refused() -> None:
-    row_encoder, tokenizer, _ = scratch(table_of())
-    tokenizer.eos_token = None
+    from transformers import PreTrainedTokenizerFast
+
+    row_encoder, inner, _ = scratch(table_of())
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner.tokenizer)
     with pytest.raises(ModelError, match=r"neither an end token nor a padding token.*Set eos_token"):
         TokenTrie.build(row_encoder, tokenizer)
