@@ -48,7 +48,7 @@ def untrained() -> Callable[..., Any]:
         import torch
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        from synth_assets.synthesizers.language_model.base_models import sentences
+        from synth_assets.synthesizers.language_model.base_models import in_transformers, sentences
         from synth_assets.synthesizers.language_model.encoders import RowEncoder
         from synth_assets.synthesizers.language_model.row_model import RowModel
         from synth_assets.synthesizers.language_model.scratch_model import make_scratch
@@ -74,7 +74,8 @@ def untrained() -> Callable[..., Any]:
             )
         else:
             shape = ScratchSettings(n_layer=1, n_head=2, n_embd=16)
-            model, tokenizer = make_scratch(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+            base = make_scratch(shape, rows, list(table.columns), seed=3, row_encoder=row_encoder)
+            model, tokenizer = in_transformers(*base)
         model.eval()
         with torch.no_grad():
             for weight in model.parameters():

@@ -330,8 +330,6 @@ class _StageTrainer:
             if self.is_cancelled():
                 raise CancelledError
             learning_rate = self.learning_rate()
-            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-                group["lr"] = learning_rate
             graphed_loss = self.graphed(indices) if self.graphed else None
             if graphed_loss is None:
                 batch = rows.select(indices)
@@ -343,6 +341,7 @@ class _StageTrainer:
             self.group.sum(weights.gradients)
             weights.gradients *= (MAX_GRADIENT_NORM / weights.gradients.norm()).clamp(max=1.0)
             for optimizer in self.optimizers:
+                optimizer.learning_rate = learning_rate
                 optimizer.step()
             self.step += 1
             # A smaller decay at first, so that the average soon forgets the initial weights.
@@ -431,9 +430,9 @@ class _StageTrainer:
     def tensors(self) -> dict[str, torch.Tensor]:
         tensors = {"model.weights": self.weights.values, "model.ema": self.ema, "model.best": self.best}
         for number, optimizer in enumerate(self.optimizers):
-            for group, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{group}.{name}": value for name, value in state.items()}
-        return {name: tensor.detach() for name, tensor in tensors.items() if tensor is not None}
+            for part, state in enumerate(optimizer.state):
+                tensors |= {f"optimizer.{number}.{part}.{name}": value for name, value in state.items()}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def restore(self, progress: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         for name in self.progress():
@@ -442,12 +441,9 @@ class _StageTrainer:
         self.ema.copy_(tensors["model.ema"])
         self.best = tensors["model.best"].to(self.ema.device)
         for number, optimizer in enumerate(self.optimizers):
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{number}."):
-                    _, _, group, key = name.split(".")
-                    state.setdefault(int(group), {})[key] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            for part, state in enumerate(optimizer.state):
+                for name, value in state.items():
+                    value.copy_(tensors[f"optimizer.{number}.{part}.{name}"])
 
 
 def _split(rows: torch.Tensor, n: int) -> tuple[torch.Tensor, ...]:

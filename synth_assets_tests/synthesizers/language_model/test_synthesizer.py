@@ -62,6 +62,9 @@ def probabilities(fitted: LanguageModel) -> pd.DataFrame:
 def _probabilities(fitted: LanguageModel, model: Any) -> pd.DataFrame:
     import torch
 
+    from synth_assets.synthesizers.language_model.base_models import in_transformers
+
+    model, _ = in_transformers(model, fitted.row_model.tokenizer)
     encoder = fitted.row_model.row_encoder
     forbidden = {pair for each in encoder.forbidden if (each.before, each.column) == (0, 1) for pair in each.pairs}
     assert forbidden == {(1, 1), (3, 0)}  # neither a 1 of kind b nor a 3 of kind a is in a train row
