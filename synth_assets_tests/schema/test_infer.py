@@ -179,6 +179,8 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("Order no.", [7, 3, 900], {"start": 901}),
         ("x", [10**15 + 7 * i * i for i in range(5)], {"start": 10**15 + 113}),
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
+        ("x", [100 + 7 * i % 20 for i in range(20)], {"start": 120}),  # consecutive, in another order
+        ("userid", [7, 3, 900], {"start": 901}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
         ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
@@ -241,6 +243,11 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
         ("number_of_rings", [7, 3, 9]),
         ("account_balance", [7, 3, 9]),
         ("Year", range(1990, 2010)),
+        ("x", range(1871, 1971)),  # years
+        ("x", [7 * i % 20 + 1 for i in range(20)]),  # ranks
+        ("x", range(10, 60)),  # ages
+        ("Age", range(40)),
+        ("paid", [7, 3, 900]),
         ("order_id", [1, 2, 2]),
         ("order_id", pd.array([1, 2, 2, None], dtype="Int64")),
         ("x", pd.array([*range(20), None], dtype="Int64")),
