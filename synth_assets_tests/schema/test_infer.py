@@ -96,6 +96,7 @@ CODE = {"max_length": 10, "code": True}
         (["2024-01-31", "0000-00-00"], "date", GAP | {"missing_values": ("0000-00-00",)}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
         (["Jan 31 2024", "Dec 1 1999"], "date", {"format": "%b %d %Y"}),
+        (["Jan-31-2024", "Dec-1-1999"], "date", {"format": "%b-%d-%Y"}),
         (["31. January 2024", "1. May 1999"], "date", {"format": "%d. %B %Y"}),
         (["2024-Jan-31", "1999-Dec-01"], "date", {"format": "%Y-%b-%d"}),
         (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
@@ -248,6 +249,7 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
         ("x", range(10, 60)),  # ages
         ("Age", range(40)),
         ("paid", [7, 3, 900]),
+        ("number", [900, 7, 3]),
         ("order_id", [1, 2, 2]),
         ("order_id", pd.array([1, 2, 2, None], dtype="Int64")),
         ("x", pd.array([*range(20), None], dtype="Int64")),

@@ -33,6 +33,7 @@ _DATE_FORMATS = (
             (r"\d{1,2}\. MONTH \d{4}", "%d. MONTH %Y"),
             (r"\d{4}-MONTH-\d{1,2}", "%Y-MONTH-%d"),
             (r"MONTH \d{1,2} \d{4}", "MONTH %d %Y"),
+            (r"MONTH-\d{1,2}-\d{4}", "MONTH-%d-%Y"),
             (r"MONTH \d{1,2}, \d{4}", "MONTH %d, %Y"),
             (r"[A-Za-z]{3}, \d{1,2} MONTH \d{4}", "%a, %d MONTH %Y"),
             (r"[A-Za-z]+, \d{1,2} MONTH \d{4}", "%A, %d MONTH %Y"),
