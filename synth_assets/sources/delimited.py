@@ -206,7 +206,10 @@ def _find_encoding(path: Path) -> str:
         even, odd = head[::2].count(0), head[1::2].count(0)
         if max(even, odd) > len(head) / 5 and min(even, odd) < max(even, odd) / 10:
             return "utf-16-le" if odd > even else "utf-16-be"
-        raise SourceError(f"{path} is not text, so no CSV table; expected one with a header. Check the file.")
+        raise SourceError(
+            f"{path} is not text, so no CSV table; expected one with a header, "
+            "or Parquet, JSON or Excel. Convert the file."
+        )
     if _decodes(path, "utf-8"):
         return "utf-8"
     counts = {"valid": 0, "invalid": 0}
