@@ -104,6 +104,7 @@ CODE = {"max_length": 10, "code": True}
         (["31-DEC-24", "1-Jan-99"], "date", {"format": "%d-%b-%y"}),
         (["Wednesday, 31 January 2024", "Saturday, 1 May 1999"], "date", {"format": "%A, %d %B %Y"}),
         ([f"{month} 2024" for month in MONTHS], "date", {"format": "%b %Y"}),
+        ([f"2024 {month}" for month in MONTHS], "date", {"format": "%Y %b"}),
         ([f"202401{day:02d}{day:02d}30" for day in range(1, 20)], "datetime", {"format": "%Y%m%d%H%M"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
@@ -114,6 +115,17 @@ CODE = {"max_length": 10, "code": True}
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
     assert _inferred(_text(values)) == (type_, stated)
+
+
+def test_six_digits_are_dates_if_the_name_says_so() -> None:
+    values = _text([f"1{month % 3}{day:02d}97" for month in range(3) for day in range(1, 29)])
+    assert _inferred(values, "orderDate") == ("date", {"format": "%m%d%y"})
+    assert _inferred(values, "order")[0] == "integer"
+    assert _inferred(_text([f"1001{day}" for day in range(10, 30)]), "date")[0] != "date"
+    assert _inferred(_text([f"9{i}0{i}1{i}" for i in range(1, 10)] + ["991231"]), "date") == (
+        "date",
+        {"format": "%y%m%d"},
+    )
 
 
 def test_weeks_and_amounts_are_no_keys() -> None:
@@ -182,6 +194,7 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
         ("x", [100 + 7 * i % 20 for i in range(20)], {"start": 120}),  # consecutive, in another order
         ("userid", [7, 3, 900], {"start": 901}),
+        ("patient", [7, 3, 900], {"start": 901}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
         ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
@@ -421,7 +434,19 @@ def test_strings_that_repeat_are_labels(counts: list[int], type_: str) -> None:
     values = [
         f"the {label:b}th one" if label else "the first" for label, count in enumerate(counts) for _ in range(count)
     ]
-    assert _inferred(_text(values[::-1]))[0] == type_
+    frame = pd.DataFrame({"x": _text(values[::-1]), "y": range(len(values))})
+    assert infer_schema(frame, private=False).column("x").type == type_
+
+
+@pytest.mark.parametrize(
+    ("rows_each", "private", "type_"), [(4, True, "text"), (4, False, "categorical"), (5, True, "categorical")]
+)
+def test_labels_of_a_private_table_that_all_would_be_hidden_are_text(rows_each: int, private: bool, type_: str) -> None:
+    frame = pd.DataFrame({"x": _text(list("abcdefgh") * rows_each), "y": 1.5})
+    found = infer(frame, private=private)
+    said = [notice for notice in found.notices if "each of its labels is in fewer than 5 rows" in notice]
+    assert (found.schema.column("x").type, len(said)) == (type_, int(type_ == "text"))
+    assert infer_schema(frame, "x", private=private).column("x").type == "categorical"
 
 
 def test_what_no_type_holds_is_left_out_with_its_reason() -> None:

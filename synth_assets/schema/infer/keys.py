@@ -51,12 +51,18 @@ _REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr", "nummer", "numero", "nume
 
 _TIME_WORDS = {
     *("time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"),
-    *("year", "quarter", "month", "week", "day", "hour", "minute", "second"),
+    *("year", "quarter", "month", "week", "day", "hour", "minute", "second", "t", "trend", "period"),
 }
 """Words of a name that say that whole numbers are points in time, even if they are long or consecutive."""
 
 _MEASURE_WORDS = {"age", "ages", "rank", "ranking", "score", "grade", "level", "degree", "count", "freq", "frequency"}
 """Words of a name that say that whole numbers are measured or counted, even if they are consecutive."""
+
+_BEARERS = {
+    *("subject", "subj", "patient", "case", "participant", "respondent", "person", "individual", "animal", "specimen"),
+    *("customer", "member", "user", "employee", "student", "pupil", "worker", "child", "record", "obs"),
+}
+"""Words at the end of a name that say that unique whole numbers are keys, although the name of no key is in it."""
 
 _COMPOUND = (
     r"(?<![a-z])(account|animal|article|author|book|buyer|case|child|claim|client|contract|cust|customer|device|doc|doctor|"
@@ -87,7 +93,8 @@ def why_key(name: str, numbers: Sequence[int] | pd.Series | np.ndarray) -> str |
     """
     values = np.asarray(numbers)
     low, high = int(values.min()), int(values.max())
-    key_word, words = key_word_in(name), {*_words(name)}
+    words = {*_words(name)}
+    key_word = key_word_in(name) or next((word for word in _words(name)[-1:] if word in _BEARERS), None)
     is_time = bool(_TIME_WORDS & words)
     is_count = _words(name) in (["number"], ["num"]) and not (np.diff(values) > 0).all()
     if key_word is not None and not is_count:
