@@ -38,6 +38,7 @@ def _objects(*values: object) -> pd.Series:
 
 
 GAP = {"nullable": True}
+NOTES: dict[str, Any] = GAP | {"missing_values": ("n.a.",), "max_length": 20}
 CODE = {"max_length": 10, "code": True}
 
 
@@ -108,6 +109,8 @@ CODE = {"max_length": 10, "code": True}
         ([f"202401{day:02d}{day:02d}30" for day in range(1, 20)], "datetime", {"format": "%Y%m%d%H%M"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
+        ([*(f"{i} notes of {i:b}" for i in range(30)), *["n.a."] * 300], "text", NOTES),
+        ([*"AAABBBCCCDDD" * 2, *["NA"] * 30], "categorical", {"categories": ("A", "B", "C", "D", "NA")}),
         (["x" * 201, "y"], "text", {}),
         (["", ""], "float", GAP),
         (["12345678901234567890123", "1", "2"], "id", {"pattern": "#", "start": 3}),

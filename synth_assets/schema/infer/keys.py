@@ -60,7 +60,7 @@ _MEASURE_WORDS = {"age", "ages", "rank", "ranking", "score", "grade", "level", "
 
 _BEARERS = {
     *("subject", "subj", "patient", "case", "participant", "respondent", "person", "individual", "animal", "specimen"),
-    *("customer", "member", "user", "employee", "student", "pupil", "worker", "child", "record", "obs"),
+    *("customer", "member", "user", "employee", "student", "worker", "child"),
 }
 """Words at the end of a name that say that unique whole numbers are keys, although the name of no key is in it."""
 

@@ -100,7 +100,7 @@ def short_dates(kept: pd.Series, common: dict[str, Any]) -> Guess | None:
     """Return a column of dates if all different texts are such as 20240131, 202401, 2024-01 or Jan 2024."""
     if len(kept) < MIN_RUN:
         return None
-    formats = _SHORT_FORMATS + (_SIX_DIGITS if re.search(r"(?i)date", common["name"]) else ())
+    formats = _SHORT_FORMATS + (_SIX_DIGITS if re.search(r"(?<![a-z])date|D(?:ate|ATE)", common["name"]) else ())
     possible = (each for each in formats if re.fullmatch(each[0], kept.iloc[0]))
     found = next((each for each in possible if kept.head(SAMPLE).str.fullmatch(each[0]).all()), None)
     if found is None or not kept.str.fullmatch(found[0]).all() or not _reads(kept, found[1]):
