@@ -77,8 +77,7 @@ def infer(
     such as AB-0001 become keys, texts also beside empty cells, whole numbers then if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
     ones. Other strings are labels if they repeat, and text if not, or if all labels of a private table would be hidden.
-    A column is nullable where a cell is empty. No
-    limits are inferred.
+    A column is nullable where a cell is empty. No limits are inferred.
 
     Parameters
     ----------
