@@ -382,8 +382,9 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
         except csv.Error as error:
             what = "is followed by text" if "expected after" in str(error) else "does not end"
             return SourceError(
-                f"{path}: a quoted cell in line {line} {what}. Correct the line, or state `dialect: {{quote: ''}}` in "
-                "the source if its quotes are part of the text."
+                f"{path}: a quoted cell in line {line} {what}. Correct the line, or state the dialect in the "
+                "source: `quote: ''` if its quotes are part of the text, or another delimiter than "
+                f"{dialect.delimiter!r}."
             )
     return SourceError(
         f"{path} cannot be split into rows: {reason_of(Exception(reason))}. State its dialect in the source; "
