@@ -101,7 +101,7 @@ def synthesize(
     train = schema.coerce(frame, origin="the frame")
     refuse_invalid(train, schema, origin="the frame")
     refuse_unlearnable(schema, len(train), origin="the frame")
-    hidden = [name for name in schema.names if name not in schema.published]
+    hidden = schema.unpublished
     if hidden and not _prints_lines(progress):  # the log of the fit says it too
         reason = "The text of a table that is private" if chosen.supports_text else f"Text, with {chosen.name},"
         _LOGGER.warning("Left out of the synthetic rows: %s. %s is not written.", ", ".join(map(repr, hidden)), reason)

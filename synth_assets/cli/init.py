@@ -256,7 +256,7 @@ def _print(inference: "Inference", facts: Mapping[str, Any], synthesizer: str) -
             "contains the train rows."
         )
     schema, chosen = inference.schema, SYNTHESIZERS.get(synthesizer, SYNTHESIZERS[DEFAULT])
-    if hidden := [name for name in schema.names if name not in schema.published]:
+    if hidden := schema.unpublished:
         _say(f"Not published, because the table is private and they hold text: {', '.join(map(repr, hidden))}.")
     if schema.published_texts and not chosen.supports_text:
         texts = ", ".join(map(repr, schema.published_texts))

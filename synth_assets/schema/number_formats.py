@@ -383,6 +383,8 @@ def _is_unit(before: str, after: str, digits: str, cores: Sequence[str]) -> bool
         return False
     if not mark and not after.strip():
         thousands, decimal, _ = _PATTERN.fullmatch(digits).groups(default="")  # type: ignore[union-attr]
+        if decimal == "," and not thousands and 2 * sum("," in core for core in cores) < len(cores):
+            return False  # 7 and 4,6: lists
         if "," in (thousands, decimal) or (thousands and decimal) or thousands in _NO_BREAK:
             return True
         # A point may be in a version, and a space or an apostrophe in a telephone number, where all have as many.

@@ -118,7 +118,7 @@ class TableSchema(BaseModel):
     @property
     def published(self) -> list[str]:
         """The names of the columns of a synthetic row, in order: all, or all but text that is not published."""
-        texts = self.published_texts
+        texts = set(self.published_texts)
         return [column.name for column in self.columns if column.role != "text" or column.name in texts]
 
     @property
@@ -129,9 +129,15 @@ class TableSchema(BaseModel):
         return [] if self.publish_text is False else self.names_of("text")
 
     @property
+    def unpublished(self) -> list[str]:
+        """The names of the columns of text that synthetic rows do not have, in order."""
+        texts = set(self.published_texts)
+        return [name for name in self.names_of("text") if name not in texts]
+
+    @property
     def learned(self) -> list[str]:
         """The names of the columns that a synthesizer learns, in order: the published ones but keys."""
-        keys = self.names_of("id")
+        keys = set(self.names_of("id"))
         return [name for name in self.published if name not in keys]
 
     @property

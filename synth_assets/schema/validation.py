@@ -40,7 +40,7 @@ def refuse_unlearnable(schema: TableSchema, rows: int, *, origin: str) -> None:
             delimiter = (
                 " If the file has another delimiter than a comma, a semicolon, a tab or '|', state "
                 "`dialect: { delimiter: ... }` under `source` in defs.yaml or pass `--dialect delimiter=...`, or "
-                "replace it in the file."
+                "replace it in the file, as cells between several spaces need."
             )
         raise TableError(
             f"{origin} has nothing to learn: {held}. Add a column of labels, numbers or dates, state another type for "

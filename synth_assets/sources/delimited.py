@@ -206,7 +206,10 @@ def _find_encoding(path: Path) -> str:
         even, odd = head[::2].count(0), head[1::2].count(0)
         if max(even, odd) > len(head) / 5 and min(even, odd) < max(even, odd) / 10:
             return "utf-16-le" if odd > even else "utf-16-be"
-        raise SourceError(f"{path} is not text, so no CSV table; expected one with a header. Check the file.")
+        raise SourceError(
+            f"{path} is not text, so no CSV table; expected one with a header, "
+            "or Parquet, JSON or Excel. Convert the file."
+        )
     if _decodes(path, "utf-8"):
         return "utf-8"
     counts = {"valid": 0, "invalid": 0}
@@ -379,8 +382,9 @@ def _located(path: Path, dialect: Dialect, width: int, reason: str) -> SourceErr
         except csv.Error as error:
             what = "is followed by text" if "expected after" in str(error) else "does not end"
             return SourceError(
-                f"{path}: a quoted cell in line {line} {what}. Correct the line, or state `dialect: {{quote: ''}}` in "
-                "the source if its quotes are part of the text."
+                f"{path}: a quoted cell in line {line} {what}. Correct the line, or state the dialect in the "
+                "source: `quote: ''` if its quotes are part of the text, or another delimiter than "
+                f"{dialect.delimiter!r}."
             )
     return SourceError(
         f"{path} cannot be split into rows: {reason_of(Exception(reason))}. State its dialect in the source; "

@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 DELIMITERS = (",", ";", "\t", "|")
 """The delimiters that are looked for, in order of preference."""
 
+MIN_SPACED = 3
+"""Columns from which on spaces are looked for as delimiters: 12 kg are two cells, or one."""
+
 SAMPLE_ROWS = 5000
 """Rows at the head of a file in which its dialect is looked for."""
 
@@ -133,8 +136,9 @@ def find_dialect(sample: str, stated: Dialect, *, encoding: str) -> Dialect:
         for escape in (escapes if stated.escape is None else (stated.escape,))
     ]
     best = max(split, key=lambda each: each.score)
-    width = len(best.rows[0]) if best.rows else 0
-    body = [row for row in best.rows[stated.header :] if len(row) == width]
+    if stated.delimiter is None and stated.header and best.width < 2:
+        best = _split_by_spaces(sample, known, stated) or best
+    body = [row for row in best.rows[stated.header :] if len(row) == best.width]
     decimal, thousands = _find_number_format(body, str(best.dialect.delimiter), stated)
     return best.dialect.model_copy(update={"decimal": decimal, "thousands": thousands})
 
@@ -148,15 +152,19 @@ class _Split:
     is_whole: bool
 
     @property
+    def width(self) -> int:
+        """Number of cells of the first row."""
+        return len(self.rows[0]) if self.rows else 0
+
+    @property
     def score(self) -> tuple[bool, bool, float, bool, bool, int]:
         """How well the dialect splits: the share of rows that have as many cells as the header, then the cells.
 
         A comma comes last, as it may be the decimal mark.
         """
-        width = len(self.rows[0]) if self.rows else 0
-        fitting = sum(len(row) == width for row in self.rows) / max(len(self.rows), 1)
+        fitting = sum(len(row) == self.width for row in self.rows) / max(len(self.rows), 1)
         delimiter, escape = self.dialect.delimiter, self.dialect.escape
-        return width > 1, self.is_whole, fitting, escape != "\\", delimiter != ",", width
+        return self.width > 1, self.is_whole, fitting, escape != "\\", delimiter != ",", self.width
 
 
 def _split(sample: str, dialect: Dialect) -> _Split:
@@ -170,6 +178,19 @@ def _split(sample: str, dialect: Dialect) -> _Split:
     except csv.Error as error:  # a quoted cell may end after the sample
         return _Split(dialect, rows, is_whole="end of data" in str(error))
     return _Split(dialect, rows, is_whole=True)
+
+
+def _split_by_spaces(sample: str, known: Dialect, stated: Dialect) -> _Split | None:
+    """Return the rows split by spaces, as R and statistics programs write them; None if they may be text.
+
+    All rows have as many cells as the header, three or more, which has no numbers above a column of numbers.
+    """
+    quote = known.quote if stated.quote is not None else _find_quote(sample, " ")
+    found = _split(
+        sample, known.model_copy(update={"delimiter": " ", "quote": quote, "escape": stated.escape or quote})
+    )
+    is_table = found.is_whole and found.width >= MIN_SPACED and {len(row) for row in found.rows} == {found.width}
+    return found if is_table and _is_header(found.rows[0], found.rows[1:]) else None
 
 
 def _lines_above(sample: str, stated: Dialect) -> int:
@@ -207,11 +228,11 @@ def _is_header(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     )
 
 
-def _find_quote(sample: str) -> str:
+def _find_quote(sample: str, delimiters: str = r",;\t|") -> str:
     if '"' in sample or "'" not in sample:
         return '"'
     # Apostrophes are quotes if each is at an end of a cell, by whatever delimiter.
-    at_ends = re.findall(r"(?:^|(?<=[,;\t|]))'[^'\r\n]*'(?=[,;\t|\r\n]|\Z)", sample, flags=re.MULTILINE)
+    at_ends = re.findall(rf"(?:^|(?<=[{delimiters}]))'[^'\r\n]*'(?=[{delimiters}\r\n]|\Z)", sample, flags=re.MULTILINE)
     return "'" if 2 * len(at_ends) == sample.count("'") else '"'
 
 

@@ -243,9 +243,10 @@ class Preparation(BaseModel):
             The rows with the columns `schema.published`, in the schema's dtypes.
         """
         cells = {}
+        unpublished = set(self.table_schema.unpublished)
         for column in self.table_schema.columns:
             name = column.name
-            if name not in self.table_schema.published or name in self.formulas:
+            if name in unpublished or name in self.formulas:
                 continue
             if isinstance(column, Id):
                 values = column.generate(len(learned), offset=first_key, seed=seed)
@@ -434,7 +435,7 @@ class Preparation(BaseModel):
             lines.append(f"keys are made and not learned: {', '.join(names)}")
         if self.key_rows:
             lines.append(f"of them, keys repeat as often as in the train rows: {', '.join(self.key_rows)}")
-        if names := [name for name in schema.names_of("text") if name not in schema.published_texts]:
+        if names := schema.unpublished:
             how = (
                 "publish_text: true in the schema has it learned and published"
                 if writes_text

@@ -38,6 +38,7 @@ def _objects(*values: object) -> pd.Series:
 
 
 GAP = {"nullable": True}
+NOTES: dict[str, Any] = GAP | {"missing_values": ("n.a.",), "max_length": 20}
 CODE = {"max_length": 10, "code": True}
 
 
@@ -96,6 +97,7 @@ CODE = {"max_length": 10, "code": True}
         (["2024-01-31", "0000-00-00"], "date", GAP | {"missing_values": ("0000-00-00",)}),
         (["Jan 31, 2024", "Dec 1, 1999"], "date", {"format": "%b %d, %Y"}),
         (["Jan 31 2024", "Dec 1 1999"], "date", {"format": "%b %d %Y"}),
+        (["Jan-31-2024", "Dec-1-1999"], "date", {"format": "%b-%d-%Y"}),
         (["31. January 2024", "1. May 1999"], "date", {"format": "%d. %B %Y"}),
         (["2024-Jan-31", "1999-Dec-01"], "date", {"format": "%Y-%b-%d"}),
         (["31.01.24", "1.2.24"], "date", {"format": "%d.%m.%y"}),
@@ -103,9 +105,12 @@ CODE = {"max_length": 10, "code": True}
         (["31-DEC-24", "1-Jan-99"], "date", {"format": "%d-%b-%y"}),
         (["Wednesday, 31 January 2024", "Saturday, 1 May 1999"], "date", {"format": "%A, %d %B %Y"}),
         ([f"{month} 2024" for month in MONTHS], "date", {"format": "%b %Y"}),
+        ([f"2024 {month}" for month in MONTHS], "date", {"format": "%Y %b"}),
         ([f"202401{day:02d}{day:02d}30" for day in range(1, 20)], "datetime", {"format": "%Y%m%d%H%M"}),
         (["1/31/2024 3:05 PM", "2/1/2024 11:00 AM"], "datetime", {"format": "%m/%d/%Y %I:%M %p"}),
         (["Ann Smith", "Bob", "Eve"], "text", {"max_length": 10}),
+        ([*(f"{i} notes of {i:b}" for i in range(30)), *["n.a."] * 300], "text", NOTES),
+        ([*"AAABBBCCCDDD" * 2, *["NA"] * 30], "categorical", {"categories": ("A", "B", "C", "D", "NA")}),
         (["x" * 201, "y"], "text", {}),
         (["", ""], "float", GAP),
         (["12345678901234567890123", "1", "2"], "id", {"pattern": "#", "start": 3}),
@@ -113,6 +118,17 @@ CODE = {"max_length": 10, "code": True}
 )  # fmt: skip
 def test_text_becomes_the_type_that_reads_every_cell(values: list[str], type_: str, stated: dict[str, Any]) -> None:
     assert _inferred(_text(values)) == (type_, stated)
+
+
+def test_six_digits_are_dates_if_the_name_says_so() -> None:
+    values = _text([f"1{month % 3}{day:02d}97" for month in range(3) for day in range(1, 29)])
+    assert _inferred(values, "orderDate") == ("date", {"format": "%m%d%y"})
+    assert _inferred(values, "order")[0] == "integer"
+    assert _inferred(_text([f"1001{day}" for day in range(10, 30)]), "date")[0] != "date"
+    assert _inferred(_text([f"9{i}0{i}1{i}" for i in range(1, 10)] + ["991231"]), "date") == (
+        "date",
+        {"format": "%y%m%d"},
+    )
 
 
 def test_weeks_and_amounts_are_no_keys() -> None:
@@ -179,6 +195,9 @@ def test_a_dtype_becomes_the_type_of_its_values(values: Any, type_: str, stated:
         ("Order no.", [7, 3, 900], {"start": 901}),
         ("x", [10**15 + 7 * i * i for i in range(5)], {"start": 10**15 + 113}),
         ("x", [f"{i}" for i in range(20)], {"start": 20}),
+        ("x", [100 + 7 * i % 20 for i in range(20)], {"start": 120}),  # consecutive, in another order
+        ("userid", [7, 3, 900], {"start": 901}),
+        ("patient", [7, 3, 900], {"start": 901}),
         ("x", [str(uuid.UUID(int=i)) for i in range(3)], {"pattern": "uuid"}),
         ("x", [f"AB-{i:04d}/c" for i in range(8, 20)], {"pattern": "AB-####/c", "start": 20}),
         ("x", [f"INV{i}" for i in range(95, 110)], {"pattern": "INV#", "start": 110}),
@@ -241,6 +260,12 @@ def test_unique_values_of_a_pattern_are_keys_that_count_on(name: str, values: An
         ("number_of_rings", [7, 3, 9]),
         ("account_balance", [7, 3, 9]),
         ("Year", range(1990, 2010)),
+        ("x", range(1871, 1971)),  # years
+        ("x", [7 * i % 20 + 1 for i in range(20)]),  # ranks
+        ("x", range(10, 60)),  # ages
+        ("Age", range(40)),
+        ("paid", [7, 3, 900]),
+        ("number", [900, 7, 3]),
         ("order_id", [1, 2, 2]),
         ("order_id", pd.array([1, 2, 2, None], dtype="Int64")),
         ("x", pd.array([*range(20), None], dtype="Int64")),
@@ -412,7 +437,19 @@ def test_strings_that_repeat_are_labels(counts: list[int], type_: str) -> None:
     values = [
         f"the {label:b}th one" if label else "the first" for label, count in enumerate(counts) for _ in range(count)
     ]
-    assert _inferred(_text(values[::-1]))[0] == type_
+    frame = pd.DataFrame({"x": _text(values[::-1]), "y": range(len(values))})
+    assert infer_schema(frame, private=False).column("x").type == type_
+
+
+@pytest.mark.parametrize(
+    ("rows_each", "private", "type_"), [(4, True, "text"), (4, False, "categorical"), (5, True, "categorical")]
+)
+def test_labels_of_a_private_table_that_all_would_be_hidden_are_text(rows_each: int, private: bool, type_: str) -> None:
+    frame = pd.DataFrame({"x": _text(list("abcdefgh") * rows_each), "y": 1.5})
+    found = infer(frame, private=private)
+    said = [notice for notice in found.notices if "each of its labels is in fewer than 5 rows" in notice]
+    assert (found.schema.column("x").type, len(said)) == (type_, int(type_ == "text"))
+    assert infer_schema(frame, "x", private=private).column("x").type == "categorical"
 
 
 def test_what_no_type_holds_is_left_out_with_its_reason() -> None:

@@ -71,6 +71,7 @@ def test_codes_are_no_numbers(text: str) -> None:
 def test_texts_of_several_formats_have_none() -> None:
     assert find_format(pd.Series([f"{i} {'kg' if i % 2 else 'lb'}" for i in RUN])) is None
     assert find_format(pd.Series([f"{i}:30{':00' * (i % 2)}" for i in RUN])) is None
+    assert find_format(pd.Series([*map(str, RUN), "4,6", "18,19"])) is None
 
 
 def test_what_is_in_another_format_stays_as_it_is() -> None:

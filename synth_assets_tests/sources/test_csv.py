@@ -105,6 +105,11 @@ def test_a_file_without_a_header_is_read_if_stated(tmp_path: Path) -> None:
         ("a\tb\n1, 2\tx;y\n3, 4\tz;z\n", [["1, 2", "x;y"], ["3, 4", "z;z"]]),
         ("a|b\n1|x,y\n2|z,z\n", [["1", "x,y"], ["2", "z,z"]]),
         ("5,66;9\n5,05;8\n", [["5,05", "8"]]),
+        ('"a" "b 1" c\n1 2 x\n3 4 y\n', [["1", "2", "x"], ["3", "4", "y"]]),
+        ("'a' 'b 1' 'c'\n1 2 'x y'\n3 4 z\n", [["1", "2", "x y"], ["3", "4", "z"]]),
+        ("my own note\n1 x y\n2 z\n", [["1 x y"], ["2 z"]]),
+        ("my own note\nx y z\nz z z\n", [["x y z"], ["z z z"]]),
+        ("my note\n12 kg\n13 kg\n", [["12 kg"], ["13 kg"]]),
     ],
 )
 def test_the_delimiter_is_found(tmp_path: Path, text: str, expected: list[list[str]]) -> None:

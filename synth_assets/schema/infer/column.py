@@ -15,7 +15,7 @@ from synth_assets.schema.infer.numbers import (
     numbers_as_text,
     refuse_infinite,
 )
-from synth_assets.schema.infer.texts import SAMPLE, Texts, counted, said_of_gaps
+from synth_assets.schema.infer.texts import MIN_RUN, SAMPLE, Texts, counted, said_of_gaps
 from synth_assets.schema.infer.times import from_times, short_dates, times_as_text
 
 _UNSUPPORTED = {
@@ -102,14 +102,20 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
         return readings[0]
     if has_values and not is_target and not readings and (key := _key(texts)) is not None:
         return key
-    if is_target or are_labels(texts.counts, int(texts.counts.sum())):
+    is_label = are_labels(texts.counts, int(texts.counts.sum()))
+    # Of text of which most cells are N/A, that alone is repeated.
+    is_sparse_text = is_label and len(texts.kept) >= MIN_RUN and not are_labels(*texts.kept_counts)
+    if is_target or (is_label and not is_sparse_text):
         return _either(label_column(texts), readings)
     if has_values and (numbers := long_numbers(texts.kept, texts.common, is_unique=texts.is_unique)) is not None:
         return numbers
     is_personal = bool(readings) or (texts.is_unique and key_word_in(name) is not None)
     if has_values and not is_personal and (code := short_code(texts.kept, texts.common)) is not None:
         return code
-    return _either(free_text(name, values, nullable=texts.has_empty, unique=texts.unique), readings)
+    text = free_text(name, values, nullable=texts.has_empty, unique=texts.unique)
+    if is_sparse_text:
+        text = Guess(text.column.model_copy(update=texts.common), f"{text.reason}{said_of_gaps(texts.common)}")
+    return _either(text, readings)
 
 
 def _typed(values: pd.Series, texts: Texts, *, is_target: bool, origin: str) -> tuple[Guess, ...]:

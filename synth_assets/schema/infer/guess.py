@@ -14,7 +14,7 @@ class Guess:
     readings: tuple["Guess", ...] = ()
     """For text that could be dates with the day or the month first: both."""
     instead: str = ""
-    """For a key that repeats: the type that its values would have if they were learned."""
+    """For a key that repeats, and for labels that are hidden: the type that its values would have if learned."""
 
 
 class Unsupported(Exception):

@@ -8,6 +8,7 @@ from synth_assets.schema.columns import TableError
 from synth_assets.schema.infer.column import infer_column
 from synth_assets.schema.infer.guess import Guess, Unsupported
 from synth_assets.schema.infer.keys import not_a_key, repeated_key
+from synth_assets.schema.infer.labels import hidden_labels
 from synth_assets.schema.infer.notices import find_notices
 from synth_assets.schema.infer.times import by_other_dates
 from synth_assets.schema.table import TableSchema, refuse_duplicates
@@ -75,8 +76,8 @@ def infer(
     not: they are labels, or text. Unique values that are consecutive, long, UUIDs or of a pattern
     such as AB-0001 become keys, texts also beside empty cells, whole numbers then if their name says so. So do, if
     their name says so, whole numbers and codes that repeat, but for few or, in a table that is not private, frequent
-    ones. Other strings are labels if they repeat, and text if not. A column is nullable where a cell is empty. No
-    limits are inferred.
+    ones. Other strings are labels if they repeat, and text if not, or if all labels of a private table would be hidden.
+    A column is nullable where a cell is empty. No limits are inferred.
 
     Parameters
     ----------
@@ -113,7 +114,9 @@ def infer(
     for name in frame.columns:
         try:
             guess = infer_column(frame[name], is_target=name == target, origin=origin)
-            guesses[name] = guess if name == target else repeated_key(guess, frame[name], private=private)
+            if name != target:
+                guess = hidden_labels(repeated_key(guess, frame[name], private=private), frame[name], private=private)
+            guesses[name] = guess
         except Unsupported as error:
             left_out[name] = str(error)
     guesses = by_other_dates(guesses)

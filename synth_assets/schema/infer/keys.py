@@ -32,7 +32,7 @@ MAX_KEY_DIGITS = 18
 MIN_KEY_LENGTH = 4
 """Digits that whole numbers that repeat need to be keys where their column is called a number, no or key."""
 
-_KEY_WORDS = {"id", "ids", "uuid", "guid"}
+_KEY_WORDS = {"id", "ids", "uuid", "guid", "identifier"}
 """Words of a name that say that unique values are keys."""
 
 _LAST_KEY_WORDS = {
@@ -41,7 +41,9 @@ _LAST_KEY_WORDS = {
 }
 """Words that say so at the end of a name: an order number is a key, a number of rooms is not."""
 
-_REPEATED_KEY_WORDS = {"id", "ids", "uuid", "guid", "account", "card", "iban", "phone", "serial", "ssn"}
+_REPEATED_KEY_WORDS = {
+    *("id", "ids", "uuid", "guid", "identifier", "account", "card", "iban", "phone", "serial", "ssn"),
+}
 """Words at the end of a name that say that values are keys even if they repeat, such as a customer's in orders."""
 
 _REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr", "nummer", "numero", "numer"}
@@ -49,9 +51,33 @@ _REPEATED_NUMBER_WORDS = {"key", "number", "no", "nr", "nummer", "numero", "nume
 
 _TIME_WORDS = {
     *("time", "timestamp", "date", "datetime", "ts", "epoch", "created", "updated", "at"),
-    *("year", "quarter", "month", "week", "day", "hour", "minute", "second"),
+    *("year", "quarter", "month", "week", "day", "hour", "minute", "second", "t", "trend", "period"),
 }
 """Words of a name that say that whole numbers are points in time, even if they are long or consecutive."""
+
+_MEASURE_WORDS = {"age", "ages", "rank", "ranking", "score", "grade", "level", "degree", "count", "freq", "frequency"}
+"""Words of a name that say that whole numbers are measured or counted, even if they are consecutive."""
+
+_BEARERS = {
+    *("subject", "subj", "patient", "case", "participant", "respondent", "person", "individual", "animal", "specimen"),
+    *("customer", "member", "user", "employee", "student", "worker", "child"),
+}
+"""Words at the end of a name that say that unique whole numbers are keys, although the name of no key is in it."""
+
+_COMPOUND = (
+    r"(?<![a-z])(account|animal|article|author|book|buyer|case|child|claim|client|contract|cust|customer|device|doc|doctor|"
+    r"driver|emp|employee|event|fam|family|hh|household|id|indiv|individual|invoice|item|listing|loan|match|member|message|"
+    r"movie|obs|order|participant|pat|patient|pers|person|player|policy|post|prod|product|pupil|rec|record|resp|"
+    r"respondent|row|sample|seller|seq|session|specimen|staff|stud|student|study|subj|subject|supplier|ticket|trans|"
+    r"transaction|trip|user|vehicle|vendor|visit|worker)(ids?|no|num|number)(?![a-z])"
+)
+"""A noun and a key word in one: `userid`, and not `paid`. Of places and groups, there are few."""
+
+MIN_SERIAL = 100
+"""Number from which on consecutive ones are a key in any order: ranks and ages are below."""
+
+_YEARS = (1700, 2100)
+"""Consecutive numbers in this range are years."""
 
 _EPOCH_MILLISECONDS = (631_152_000_000, 4_102_444_800_000)
 """The years 1990 to 2100: 12 or 13 digits, and no keys."""
@@ -60,13 +86,24 @@ _UUID = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _WORD = r"[A-Za-z0-9_-]{1,64}"
 
 
-def why_key(name: str, low: int, high: int, rows: int) -> str | None:
-    """Return why unique whole numbers from low to high are keys, as a phrase; None if they are not."""
-    key_word, is_time = key_word_in(name), bool(_TIME_WORDS & {*_words(name)})
-    if key_word is not None:
+def why_key(name: str, numbers: Sequence[int] | pd.Series | np.ndarray) -> str | None:
+    """Return why unique whole numbers, in the order of the rows, are keys, as a phrase; None if they are not.
+
+    Consecutive numbers are keys if they count the rows from 0 or 1 on, or are no ranks, ages or years by their size.
+    """
+    values = np.asarray(numbers)
+    low, high = int(values.min()), int(values.max())
+    words = {*_words(name)}
+    key_word = key_word_in(name) or next((word for word in _words(name)[-1:] if word in _BEARERS), None)
+    is_time = bool(_TIME_WORDS & words)
+    is_count = _words(name) in (["number"], ["num"]) and not (np.diff(values) > 0).all()
+    if key_word is not None and not is_count:
         return f"and its name says {key_word!r}"
-    if rows >= MIN_RUN and high - low == rows - 1 and not is_time:
-        return "and consecutive"
+    if len(values) >= MIN_RUN and high - low == len(values) - 1 and not (is_time or _MEASURE_WORDS & words):
+        is_counted = low in (0, 1) and bool((np.diff(values) == 1).all())
+        is_year = _YEARS[0] <= low and high <= _YEARS[1]
+        if is_counted or (low >= MIN_SERIAL and not is_year):
+            return "and consecutive"
     is_time = is_time or (_EPOCH_MILLISECONDS[0] <= low and high <= _EPOCH_MILLISECONDS[1])
     if low >= 10 ** (MIN_KEY_DIGITS - 1) and not is_time:
         return f"with {len(str(low))} digits"
@@ -114,11 +151,12 @@ def key_word_in(name: str) -> str | None:
 def _words(name: str) -> list[str]:
     """Return the words of a name without accents: `orderId`, `order_id` and `Order ID` have the same.
 
-    A compound of a number, such as `Kundennummer` or `Bestellnr`, has two.
+    A compound of a number, such as `Kundennummer`, `Bestellnr` or `userid`, has two.
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", plain)
-    return re.findall("[a-z]+", re.sub(r"(?<=[a-z]{3})(?=(?:nummer|nr)(?![a-z]))", " ", spaced.lower()))
+    compounds = re.sub(_COMPOUND, r"\1 \2", re.sub(r"(?<=[a-z]{3})(?=(?:nummer|nr)(?![a-z]))", " ", spaced.lower()))
+    return re.findall("[a-z]+", compounds)
 
 
 def key_of_text(name: str, unique: pd.Series) -> Guess | None:
@@ -203,7 +241,7 @@ def _numbered_key(name: str, unique: pd.Series) -> Guess | None:
     if has_zeros and not has_one_length:
         return None  # 07 and 7 are different texts of one number
     is_numbered = len(unique) >= MIN_RUN and before + after
-    if not is_numbered and why_key(name, int(numbers.min()), int(numbers.max()), len(unique)) is None:
+    if not is_numbered and why_key(name, numbers) is None:
         return None
     run, start = pattern_of(digits)
     return Guess(Id(name=name, pattern=f"{before}{run}{after}", start=start), f"numbered as {least!r}")

@@ -8,6 +8,7 @@ import pandas as pd
 from synth_assets.schema.columns import Categorical, Text
 from synth_assets.schema.infer.guess import Guess
 from synth_assets.schema.infer.texts import DIGITS, MIN_RUN, ZERO_LED, Texts, counted
+from synth_assets.schema.table import PRIVATE_LABEL_ROWS
 
 FEW_LABELS = 50
 """Up to so many different strings are labels if there are at most half as many as rows."""
@@ -17,6 +18,9 @@ ROWS_PER_LABEL = 5
 
 FREQUENT_SHARE = 0.8
 """Share of the rows that are most rows."""
+
+MIN_LABEL_TABLE = 4 * PRIVATE_LABEL_ROWS
+"""Rows from which on labels are hidden if each has few: in a smaller table, all have."""
 
 MAX_LABELS = 100_000
 """Maximum number of labels of an inferred column."""
@@ -45,6 +49,20 @@ def label_column(texts: Texts) -> Guess:
     has_zeros = texts.bare.str.fullmatch(DIGITS).all() and texts.bare.str.fullmatch(ZERO_LED).any()
     zeros = ", whose leading zeros are kept" if has_zeros else ""
     return Guess(column, f"{counted(len(texts.unique), 'label')}{zeros}")
+
+
+def hidden_labels(guess: Guess, values: pd.Series, *, private: bool) -> Guess:
+    """Return text in place of labels of a private table if too few rows have each for any to be shown."""
+    column = guess.column
+    if not private or not isinstance(column, Categorical) or len(values) < MIN_LABEL_TABLE:
+        return guess
+    greatest = int(values.mask(values == "").value_counts().max())
+    if greatest >= PRIVATE_LABEL_ROWS:
+        return guess
+    text = free_text(column.name, values.astype("str").where(values.notna()), nullable=column.nullable)
+    found = counted(len(column.categories), "label")
+    reason = f"{found}, none in more than {counted(greatest, 'row')}: too few for a private table"
+    return Guess(text.column, reason, guess.readings, instead="categorical")
 
 
 def free_text(name: str, values: pd.Series, *, nullable: bool, unique: pd.Series | None = None) -> Guess:

@@ -10,6 +10,7 @@ from synth_assets.schema.columns import Categorical, Column, Id, Integer, Text, 
 from synth_assets.schema.infer.guess import Guess
 from synth_assets.schema.infer.texts import DIGITS, MAX_NAMES, MIN_RUN, MISSING_TEXTS, SAMPLE, ZERO_LED, counted, quoted
 from synth_assets.schema.infer.times import format_of, formats_of, times_as_text
+from synth_assets.schema.table import PRIVATE_LABEL_ROWS
 
 NEARLY_ALL = 0.9
 """Share of the different texts of a column that are numbers, for the other ones to be named."""
@@ -57,6 +58,13 @@ def _undecided(guess: Guess) -> str | None:
     """Return a sentence on a column that could be of another type; None if it could not."""
     if not guess.readings and not guess.instead:
         return None
+    if guess.instead and isinstance(guess.column, Text):
+        return (
+            f"{guess.column.name!r} is taken for text, because each of its labels is in fewer than "
+            f"{PRIVATE_LABEL_ROWS} rows, and a private table shows none of these. If the rows are not "
+            f"confidential, state private: false or pass `--public`; else state type: {guess.instead} and "
+            "min_label_rows for the column to be learned."
+        )
     if guess.instead:
         return (
             f"{guess.column.name!r} is taken for a key that repeats: synthetic rows have new keys, which are repeated "

@@ -83,8 +83,7 @@ def key_or_integers(name: str, numbers: np.ndarray, *, has_gaps: bool, is_target
     whole = Guess(Integer(name=name, nullable=has_gaps), "whole numbers")
     if is_target or (has_gaps and key_word_in(name) is None):
         return whole
-    low, high = int(numbers.min()), int(numbers.max())
-    why = why_key(name, low, high, len(numbers))
+    why = why_key(name, numbers)
     if why is None:
         return whole
     if len(np.unique(numbers)) < len(numbers):

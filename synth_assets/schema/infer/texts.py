@@ -99,6 +99,12 @@ class Texts:
         return self.bare[~self.is_gap]
 
     @property
+    def kept_counts(self) -> tuple[np.ndarray, int]:
+        """The rows of each of the kept texts, and of all of them."""
+        counts = self.counts[~self.is_gap]
+        return counts, int(counts.sum())
+
+    @property
     def has_empty(self) -> bool:
         """Whether a cell is empty."""
         return bool(self.counts.sum() < self.rows)

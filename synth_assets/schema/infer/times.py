@@ -33,6 +33,7 @@ _DATE_FORMATS = (
             (r"\d{1,2}\. MONTH \d{4}", "%d. MONTH %Y"),
             (r"\d{4}-MONTH-\d{1,2}", "%Y-MONTH-%d"),
             (r"MONTH \d{1,2} \d{4}", "MONTH %d %Y"),
+            (r"MONTH-\d{1,2}-\d{4}", "MONTH-%d-%Y"),
             (r"MONTH \d{1,2}, \d{4}", "MONTH %d, %Y"),
             (r"[A-Za-z]{3}, \d{1,2} MONTH \d{4}", "%a, %d MONTH %Y"),
             (r"[A-Za-z]+, \d{1,2} MONTH \d{4}", "%A, %d MONTH %Y"),
@@ -46,6 +47,7 @@ _SHORT_FORMATS = (
     (r"[A-Za-z]{3}-\d{4}", "%b-%Y"),
     (r"[A-Za-z]{3}-\d{2}", "%b-%y"),
     (r"[A-Za-z]+ \d{4}", "%B %Y"),
+    (r"\d{4} [A-Za-z]{3}", "%Y %b"),
     (f"{_MONTH}/{_YEAR}", "%m/%Y"),
     (f"{_YEAR}{_MONTH}", "%Y%m"),
     (f"{_YEAR}-{_MONTH}", "%Y-%m"),
@@ -54,6 +56,9 @@ _SHORT_FORMATS = (
     (rf"{_YEAR}{_MONTH}{_DAY}\d{{6}}", "%Y%m%d%H%M%S"),
 )
 """Formats of what may be a number, a label or a name: dates if there are `MIN_RUN` different ones, and all are."""
+
+_SIX_DIGITS = ((f"\\d{{2}}{_MONTH}{_DAY}", "%y%m%d"), (f"{_MONTH}{_DAY}\\d{{2}}", "%m%d%y"))
+"""Formats of numbers that are dates if the name of the column says so, too."""
 
 _ZONES = (
     *("Europe/Berlin", "Europe/London", "Europe/Athens", "America/New_York", "America/Chicago", "America/Denver"),
@@ -95,10 +100,13 @@ def short_dates(kept: pd.Series, common: dict[str, Any]) -> Guess | None:
     """Return a column of dates if all different texts are such as 20240131, 202401, 2024-01 or Jan 2024."""
     if len(kept) < MIN_RUN:
         return None
-    possible = (each for each in _SHORT_FORMATS if re.fullmatch(each[0], kept.iloc[0]))
+    formats = _SHORT_FORMATS + (_SIX_DIGITS if re.search(r"(?<![a-z])date|D(?:ate|ATE)", common["name"]) else ())
+    possible = (each for each in formats if re.fullmatch(each[0], kept.iloc[0]))
     found = next((each for each in possible if kept.head(SAMPLE).str.fullmatch(each[0]).all()), None)
     if found is None or not kept.str.fullmatch(found[0]).all() or not _reads(kept, found[1]):
         return None
+    if found in _SIX_DIGITS and all(kept.str.fullmatch(pattern).all() for pattern, _ in _SIX_DIGITS):
+        return None  # 100112: in 2010 or in 2012
     if found[1] == "%Y-%m":
         years, months = kept.str.slice(0, 4).astype("int64"), kept.str.slice(-2).astype("int64")
         if (months == (years + 1) % 100).all():  # seasons, such as 2009-10

@@ -204,7 +204,7 @@ def _texts(rows: pd.DataFrame, column_order: Sequence[str]) -> dict[str, int]:
     """Return the columns of text, and the length of the longest."""
     names = [name for name in rows.columns if name not in column_order and len(rows) >= MIN_ROWS]
     strings = [name for name in names if isinstance(rows[name].dtype, pd.StringDtype) or rows[name].dtype == object]
-    inferred = [infer_schema(rows[[name]]).columns[0] for name in strings]
+    inferred = [infer_schema(rows[[name]], private=False).columns[0] for name in strings]
     return {column.name: column.max_length for column in inferred if isinstance(column, Text)}
 
 
