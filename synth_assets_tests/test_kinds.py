@@ -215,6 +215,18 @@ def test_chance_forbids_no_pair_and_a_function_all_others() -> None:
     assert not find_forbidden_pairs(np.column_stack([np.repeat([0, 1], [895, 5]), rare[::-1]]), [0, 1])
 
 
+def test_values_of_single_rows_make_no_function() -> None:
+    rng = np.random.default_rng(3)
+    numbers, labels = np.arange(200), rng.integers(0, 5, 200)
+    assert not find_forbidden_pairs(np.column_stack([numbers, labels]), [0, 1])
+    assert not find_forbidden_pairs(np.column_stack([labels, numbers]), [0, 1])
+    assert find_forbidden_pairs(np.column_stack([numbers // 2, np.repeat(labels[:100], 2)]), [0, 1])
+
+    amounts = np.r_[np.zeros(200, np.int64), numbers[:60] + 1]  # an amount of 0 has no label
+    (found,) = find_forbidden_pairs(np.column_stack([np.r_[np.full(200, 9), labels[:60]], amounts]), [0, 1])
+    assert {amount for _, amount in found.pairs} == {0}
+
+
 @pytest.mark.parametrize(("noise", "step"), [(0, 1), (30, 1), (2000, 100)])
 def test_a_relation_with_much_noise_is_kept_but_for_the_last_digits(noise: int, step: int) -> None:
     rng = np.random.default_rng(4)

@@ -3,7 +3,8 @@
 Two values that would be expected together in many train rows if their columns were independent, and are in none, are
 taken for a structural zero (Bishop, Fienberg and Holland, *Discrete Multivariate Analysis*, 1975, chapter 5): no
 synthetic row has both. So are all pairs that no train row has where one column is a function of the other: it is that
-function in every synthetic row, also where a value is rare.
+function in every synthetic row, also where a value is rare. Rows that share a value confirm a function. A value of a
+single row does not: every column is a function of the row's number, and would be a copy of the train rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,8 @@ MAX_PAIRS = 50_000
 """Two columns with more pairs of values are not looked at."""
 
 MIN_EXPECTED = 10.0
-"""Train rows that independent columns would have with both values: by chance, none has in one of 22,000 such pairs."""
+"""Train rows that independent columns would have with both values: by chance, none has in one of 22,000 such pairs. Of a
+function, train rows that would not have the value that an earlier row with the same argument has."""
 
 MAX_ROWS = 50_000
 """Train rows that are looked at."""
@@ -63,19 +65,37 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
             if shape[0] * shape[1] > MAX_PAIRS:
                 continue
             counts = np.bincount(other_codes * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape)
-            absent = counts == 0
-            is_function = np.count_nonzero(counts) == max(shape)
+            is_function = np.count_nonzero(counts) == max(shape) and _is_confirmed(
+                counts if shape[0] >= shape[1] else counts.T
+            )
             if max(shape) > MAX_VALUES and not is_function:
                 continue
-            expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(rows)
-            is_by_chance = expected[absent].sum() < MIN_EXPECTED
-            forbidden = np.argwhere(absent & ((is_function and not is_by_chance) | (expected >= MIN_EXPECTED)))
+            forbidden = np.argwhere((counts == 0) & (is_function | (_expected(counts) >= MIN_EXPECTED)))
             if len(forbidden):
                 pairs = [(int(others[i]), int(values[j])) for i, j in forbidden]
-                if is_function and not is_by_chance and shape[0] >= shape[1]:
+                if is_function and shape[0] >= shape[1]:
                     pairs += [(int(other), unseen) for other in others for unseen in _unseen(values, len(others))]
                 found.append(ForbiddenPairs(before, column, tuple(pairs)))
     return tuple(found)
+
+
+def _is_confirmed(counts: np.ndarray) -> bool:
+    """Return whether a function is no chance, given the (k, m) rows with each of k arguments and m values of it.
+
+    Arguments are left out all of whose absent pairs are forbidden by themselves. If there are arguments of a single
+    row, one of many rows does not confirm their values: amounts of 0 that have no label say nothing of others.
+    """
+    rest = counts[((counts == 0) & (_expected(counts) < MIN_EXPECTED)).any(axis=1)]
+    if not len(rest):
+        return True
+    sizes, shares = rest.sum(axis=1), rest.sum(axis=0) / rest.sum()
+    confirming = (sizes - 1) * (1 - shares[rest.argmax(axis=1)])
+    return bool(confirming.sum() - (sizes.min() == 1) * confirming.max() >= MIN_EXPECTED)
+
+
+def _expected(counts: np.ndarray) -> np.ndarray:
+    """Return the rows with each pair of values that independent columns would have."""
+    return np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
 
 
 def _unseen(values: np.ndarray, n_others: int) -> list[int]:
