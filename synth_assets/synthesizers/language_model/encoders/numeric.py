@@ -192,7 +192,7 @@ class NumericEncoder:
     @cached_property
     def parts(self) -> list[Part]:
         """The parts of a value: what ends it or its first digits, then the other digits."""
-        ending = (("missing",) if self.has_missing else ()) + tuple(f"={self._text(atom)};" for atom in self.atoms)
+        ending = (("missing",) if self.has_missing else ()) + tuple(f"={text};" for text in self._atom_texts)
         widths = self._widths
         n_heads = -(-self.cardinality // self.radix_product)
         first, step = (self.base // self.grid_step // self.radix_product, 1) if widths else (0, 1)
@@ -276,8 +276,9 @@ class NumericEncoder:
     def to_values(self, quantised: np.ndarray) -> pd.Series:
         """Return the values that quantised values stand for."""
         values = self.grid.to_values(quantised)
-        for atom, value in zip(self.atoms, self.atom_values, strict=False):
-            values[quantised == atom] = value
+        if self.atom_values:
+            is_atom = np.isin(quantised, self.atoms)
+            values[is_atom] = np.asarray(self.atom_values)[np.searchsorted(self.atoms, quantised[is_atom])]
         return values
 
     def to_json(self) -> dict[str, Any]:
@@ -349,10 +350,10 @@ class NumericEncoder:
     def _rounded(self, predictions: np.ndarray) -> np.ndarray:
         return _rounded(predictions, self.prediction_step)
 
-    def _text(self, quantised: int) -> str:
-        """Return the text of a quantised value."""
-        value = self.to_values(np.array([quantised])).iloc[0]
-        return f"{value:.15g}" if isinstance(value, float) else str(value)
+    @property
+    def _atom_texts(self) -> list[str]:
+        values = self.to_values(np.array(self.atoms, np.int64))
+        return [f"{value:.15g}" if isinstance(value, float) else str(value) for value in values]
 
     def _digits(self, number: int, width: int, n_after: int) -> str:
         """Return digits of the quantised value, with its decimal point if it is here; `n_after` more digits follow."""

@@ -22,8 +22,8 @@ MAX_PAIRS = 50_000
 """Two columns with more pairs of values are not looked at."""
 
 MIN_EXPECTED = 10.0
-"""Train rows that independent columns would have with both values: by chance, none has in one of 22,000 such pairs. Of a
-function, train rows that would not have the value that an earlier row with the same argument has."""
+"""Train rows that independent columns would have with both values: by chance, none has in one of 22,000 such pairs. Of
+a function, train rows that would not have the value that an earlier row with the same argument has."""
 
 MAX_ROWS = 50_000
 """Train rows that are looked at."""
