@@ -38,6 +38,12 @@ MAX_DECIMALS = 9
 MAX_COEFFICIENT = 100_000
 """Greatest coefficient of a column in a sum."""
 
+MAX_TIES_SHARE = 0.1
+"""Train rows that may have the other value of two where the formula's value is halfway between them."""
+
+ROUNDED_SHARE = 1e-4
+"""Share of the range of a column without decimals by which its inputs, rounded, may lead beyond it."""
+
 _SAMPLE = 512
 """Rows that propose formulas."""
 
@@ -124,6 +130,13 @@ class Formula(BaseModel):
     def holds(self, rows: Mapping[str, pd.Series], target: str) -> np.ndarray:
         """Return, for each row, whether the column `target` has the value of the formula, or both are missing."""
         return _same(self.compute(rows), _numbers(rows[target]), self.decimals)
+
+    def is_within(self, values: np.ndarray) -> np.ndarray:
+        """Return which values are within those of the train rows, but for the rounding of inputs."""
+        margin = _RELATIVE * max(abs(self.low), abs(self.high))
+        if self.decimals is None:
+            margin = max(margin, ROUNDED_SHARE * (self.high - self.low))
+        return np.asarray((values >= self.low - margin) & (values <= self.high + margin))
 
     def solve(self, rows: Mapping[str, pd.Series], target: str, name: str) -> np.ndarray:
         """Return the value of the input `name` for which the formula has the value of the column `target`.
@@ -365,10 +378,14 @@ class _Search:
             if _same(each._rounded(raw), y, formula.decimals).all():
                 break
         else:
-            # Floats next to half a unit may be rounded either way.
+            # Floats next to half a unit may be rounded either way: some of them, or the rounding is chance.
             if formula.decimals is None or not (np.abs(raw - y)[present] <= self._half(target, y)[present]).all():
                 return False
-            each = formula
+            ways = [formula.model_copy(update={"rounding": rounding}) for rounding in ("even", "half_up")]
+            shares = [float(_same(way._rounded(raw), y, formula.decimals).mean()) for way in ways]
+            if max(shares) < 1 - MAX_TIES_SHARE:
+                return False
+            each = ways[int(np.argmax(shares))]
         limits = {"low": float(y[present].min()), "high": float(y[present].max())}
         self.found[target] = each.model_copy(update=limits)
         return True
@@ -380,9 +397,9 @@ class _Search:
         return np.asarray(least + _RELATIVE * np.maximum(np.abs(y), least))
 
     def _products_and_ratios(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
-        """Accept one formula of any three columns: a product that needs no rounding, or else of the most values.
+        """Accept one formula of any three columns: a product that needs no rounding, or else of the most digits.
 
-        The other ones would lead to inputs that, rounded, break it: price = total / quantity.
+        The other ones would lead to inputs that, rounded, break it: price = total / quantity, or hits = average * bats.
         """
         candidates: list[tuple[str, Formula]] = []
         for target in members:
@@ -392,13 +409,16 @@ class _Search:
                 candidates += self._pairs(target, "product", others, pairs[pairs[:, 0] < pairs[:, 1]], rows)
                 candidates += self._pairs(target, "ratio", others, pairs, rows)
 
-        def rank(candidate: tuple[str, Formula]) -> tuple[bool, int]:
+        def rank(candidate: tuple[str, Formula]) -> tuple[bool, float]:
             target, formula = candidate
             decimals = [self.decimals[name] for name in (target, *formula.inputs)]
             steps = 10.0 ** (_rank(decimals[0]) - sum(_rank(each) for each in decimals[1:]))
             steps *= formula.coefficients[0] / formula.divisor
-            is_exact = None in decimals or abs(steps - round(steps)) < 1e-6 * abs(steps)
-            return formula.kind == "ratio" or not is_exact, -self.n_values[target]
+            is_on_grid = None not in decimals and abs(steps - round(steps)) < 1e-6 * abs(steps)
+            is_exact = decimals[0] is None or is_on_grid
+            y = self.values[target][rows]
+            y = y[y != 0]
+            return formula.kind == "ratio" or not is_exact, float(np.median(self._half(target, y) / np.abs(y)))
 
         seen: set[frozenset[str]] = set()
         for target, formula in sorted(candidates, key=rank):

@@ -296,7 +296,7 @@ class Preparation(BaseModel):
         kept = np.ones(len(learned), bool)
         for name, formula in self.computed.items():
             values = cells[name].to_numpy("float64", na_value=np.nan)
-            kept &= np.isnan(values) | ((values >= formula.low) & (values <= formula.high))
+            kept &= np.isnan(values) | formula.is_within(values)
             if not self.table_schema.column(name).nullable:
                 kept &= ~np.isnan(values)
             if name in conditions and name in self.formulas:

@@ -16,6 +16,10 @@ MAX_DECIMALS = 12
 KEPT_SHARE = 0.99
 """Share of the values that a grid must represent exactly; the others are rounded to it."""
 
+MAX_ERROR = 0.1
+"""Standard deviations by which these may differ from the grid. If they would by more, the most frequent value, such as
+the zero of 99% of the rows, does not count: it is on every grid."""
+
 MAX_POINTS = 10**9
 """Maximum number of points of a decimal grid whose values repeat or have few decimals; of others, a thousandth."""
 
@@ -127,9 +131,9 @@ class Grid:
     def _fit_floats(cls, numbers: np.ndarray) -> "Grid":
         if not len(numbers):
             return cls("float")
-        decimals = next(
-            (d for d in range(MAX_DECIMALS + 1) if np.mean(np.round(numbers, d) == numbers) >= KEPT_SHARE), None
-        )
+        decimals = _kept_decimals(numbers)
+        if decimals is not None and _rounding_error(numbers, decimals) > MAX_ERROR * numbers.std():
+            decimals = _kept_decimals(_without_most_frequent(numbers), MAX_ERROR * numbers.std())
         repeats = len(np.unique(numbers)) < REPEATED_SHARE * len(numbers)
         is_read = decimals is not None and decimals <= FEW_DECIMALS
         max_points = MAX_POINTS if repeats or is_read else MAX_POINTS / 1000
@@ -138,8 +142,7 @@ class Grid:
             n_points = _span(numbers) * 10.0**decimals / _gcd(numbers, decimals)
             if n_points <= max_points:
                 return cls("float", decimals, rounded_share=_rounded_share(numbers, decimals))
-        distinct, counts = np.unique(numbers, return_counts=True)
-        rest = numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers  # 90% may be zero
+        rest = _without_most_frequent(numbers)  # 90% may be zero
         spread = float(np.subtract(*np.quantile(rest, [0.75, 0.25]))) or _span(numbers) or size or 1.0
         spread = min(spread, float(np.finfo("float64").max))
         decimals = min(math.ceil(-math.log10(max(spread * RELATIVE_STEP, 1e-15))), 15)
@@ -307,6 +310,24 @@ def _gcd(numbers: np.ndarray, decimals: int) -> float:
 def _microseconds(values: pd.Series) -> np.ndarray:
     times = values.dt.tz_convert("UTC").dt.tz_localize(None) if isinstance(values.dtype, pd.DatetimeTZDtype) else values
     return np.asarray(times.to_numpy("datetime64[us]").astype(np.int64))
+
+
+def _kept_decimals(numbers: np.ndarray, max_error: float = math.inf) -> int | None:
+    """Return the decimals of the coarsest grid that keeps the numbers, but for a few and these nearly; or None."""
+    for decimals in range(MAX_DECIMALS + 1):
+        is_kept = np.mean(np.round(numbers, decimals) == numbers) >= KEPT_SHARE
+        if is_kept and _rounding_error(numbers, decimals) <= max_error:
+            return decimals
+    return None
+
+
+def _without_most_frequent(numbers: np.ndarray) -> np.ndarray:
+    distinct, counts = np.unique(numbers, return_counts=True)
+    return numbers[numbers != distinct[counts.argmax()]] if len(distinct) > 1 else numbers
+
+
+def _rounding_error(numbers: np.ndarray, decimals: int) -> float:
+    return float(np.abs(np.round(numbers, decimals) - numbers).max())
 
 
 def _rounded_share(numbers: np.ndarray, decimals: int) -> float:
