@@ -67,6 +67,21 @@ def test_formulas_are_found() -> None:
     assert _texts(**taxed) == {"tax": "0.01 * net * rate"}
 
 
+def test_of_rounded_products_and_ratios_the_column_of_most_digits_is_computed() -> None:
+    rng = _rng()
+    bats = rng.integers(20, 600, N)
+    hits = rng.binomial(bats, 0.3)
+    assert _texts(bats=bats, hits=hits, average=(hits / bats).round(3)) == {"average": "hits / bats"}
+    assert _texts(bats=bats, hits=hits, average=hits / bats) == {"average": "hits / bats"}
+
+
+def test_a_value_that_rounding_leads_beyond_the_train_rows_is_accepted() -> None:
+    share = _rng().random(N)
+    preparation = _fitted(pd.DataFrame({"share": share, "rest": 1 - share}))
+    learned = pd.DataFrame({"share": [share.min() - 1e-5, share.max() + 1e-5, share.max() + 1e-3]})
+    assert preparation.is_acceptable(learned, {}).tolist() == [True, True, False]  # type: ignore[union-attr]
+
+
 def test_hours_between_times_are_found_whichever_way_they_are_rounded() -> None:
     rng = _rng()
     start = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 10**6, N), "min")
@@ -107,6 +122,8 @@ def test_no_formula_is_found_by_coincidence() -> None:
     a, b = rng.integers(0, 99, N), rng.integers(0, 99, N)
     assert not _texts(a=a, extra=few, c=a + few)  # the extra is nearly never there
     assert not _texts(a=a, b=b, c=np.where(np.arange(N) == 7, 0, a + b))  # one row breaks it
+    born = 1900 + a
+    assert not _texts(born=born, age=2000 - born - rng.integers(0, 2, N))  # the birthday is before or after
     gaps = pd.Series(a + b, dtype="Int64").mask(np.arange(N) == 7)
     assert not _texts(a=a, b=b, c=gaps)  # one cell is empty and its inputs are not
 

@@ -130,6 +130,13 @@ def test_whole_numbers_with_few_odd_decimals_are_put_on_whole_numbers() -> None:
     assert (values_of(column, values) == np.round(values)).all()
 
 
+def test_few_numbers_among_many_zeros_are_not_rounded_to_zero() -> None:
+    values = np.zeros(3000)
+    values[:20] = np.random.default_rng(0).integers(1, 4000, 20) / 1e5
+    column = encoder_of(values)
+    assert values_of(column, values) == pytest.approx(values)
+
+
 @pytest.mark.parametrize(
     "values",
     [
