@@ -95,7 +95,7 @@ def _is_confirmed(counts: np.ndarray) -> bool:
 
 def _expected(counts: np.ndarray) -> np.ndarray:
     """Return the rows with each pair of values that independent columns would have."""
-    return np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    return np.asarray(np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum())
 
 
 def _unseen(values: np.ndarray, n_others: int) -> list[int]:
