@@ -222,6 +222,10 @@ def test_values_of_single_rows_make_no_function() -> None:
     assert not find_forbidden_pairs(np.column_stack([labels, numbers]), [0, 1])
     assert find_forbidden_pairs(np.column_stack([numbers // 2, np.repeat(labels[:100], 2)]), [0, 1])
 
+    rare = np.arange(200) // 4 == 7  # one of 50 arguments
+    (found,) = find_forbidden_pairs(np.tile(np.column_stack([numbers // 4, rare]), (15, 1)), [0, 1])
+    assert len(found.pairs) == 50
+
     amounts = np.r_[np.zeros(200, np.int64), numbers[:60] + 1]  # an amount of 0 has no label
     (found,) = find_forbidden_pairs(np.column_stack([np.r_[np.full(200, 9), labels[:60]], amounts]), [0, 1])
     assert {amount for _, amount in found.pairs} == {0}

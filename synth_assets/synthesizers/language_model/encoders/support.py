@@ -70,7 +70,8 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
             )
             if max(shape) > MAX_VALUES and not is_function:
                 continue
-            forbidden = np.argwhere((counts == 0) & (is_function | (_expected(counts) >= MIN_EXPECTED)))
+            expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(rows)
+            forbidden = np.argwhere((counts == 0) & (is_function | (expected >= MIN_EXPECTED)))
             if len(forbidden):
                 pairs = [(int(others[i]), int(values[j])) for i, j in forbidden]
                 if is_function and shape[0] >= shape[1]:
@@ -82,20 +83,12 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
 def _is_confirmed(counts: np.ndarray) -> bool:
     """Return whether a function is no chance, given the (k, m) rows with each of k arguments and m values of it.
 
-    Arguments are left out all of whose absent pairs are forbidden by themselves. If there are arguments of a single
-    row, one of many rows does not confirm their values: amounts of 0 that have no label say nothing of others.
+    If there are arguments of a single row, the one that confirms most does not count: amounts of 0 that have no label
+    say nothing of the labels of others.
     """
-    rest = counts[((counts == 0) & (_expected(counts) < MIN_EXPECTED)).any(axis=1)]
-    if not len(rest):
-        return True
-    sizes, shares = rest.sum(axis=1), rest.sum(axis=0) / rest.sum()
-    confirming = (sizes - 1) * (1 - shares[rest.argmax(axis=1)])
+    sizes, shares = counts.sum(axis=1), counts.sum(axis=0) / counts.sum()
+    confirming = (sizes - 1) * (1 - shares[counts.argmax(axis=1)])
     return bool(confirming.sum() - (sizes.min() == 1) * confirming.max() >= MIN_EXPECTED)
-
-
-def _expected(counts: np.ndarray) -> np.ndarray:
-    """Return the rows with each pair of values that independent columns would have."""
-    return np.asarray(np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum())
 
 
 def _unseen(values: np.ndarray, n_others: int) -> list[int]:
