@@ -382,7 +382,7 @@ class _Search:
             if formula.decimals is None or not (np.abs(raw - y)[present] <= self._half(target, y)[present]).all():
                 return False
             ways = [formula.model_copy(update={"rounding": rounding}) for rounding in ("even", "half_up")]
-            shares = [float(_same(way._rounded(raw), y, formula.decimals).mean()) for way in ways]
+            shares = [float(_same(way._rounded(raw), y, None).mean()) for way in ways]
             if max(shares) < 1 - MAX_TIES_SHARE:
                 return False
             each = ways[int(np.argmax(shares))]
@@ -397,9 +397,10 @@ class _Search:
         return np.asarray(least + _RELATIVE * np.maximum(np.abs(y), least))
 
     def _products_and_ratios(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
-        """Accept one formula of any three columns: a product that needs no rounding, or else of the most digits.
+        """Accept one formula of any three columns.
 
-        The other ones would lead to inputs that, rounded, break it: price = total / quantity, or hits = average * bats.
+        It is a product that needs no rounding, or else a ratio with more decimals than its inputs, or else of the most
+        values. Others would lead to inputs that, rounded, break it: price = total / quantity, or hits = average * bats.
         """
         candidates: list[tuple[str, Formula]] = []
         for target in members:
@@ -409,16 +410,18 @@ class _Search:
                 candidates += self._pairs(target, "product", others, pairs[pairs[:, 0] < pairs[:, 1]], rows)
                 candidates += self._pairs(target, "ratio", others, pairs, rows)
 
-        def rank(candidate: tuple[str, Formula]) -> tuple[bool, float]:
+        def rank(candidate: tuple[str, Formula]) -> tuple[int, int]:
             target, formula = candidate
             decimals = [self.decimals[name] for name in (target, *formula.inputs)]
+            most = max(_rank(each) for each in decimals[1:])
             steps = 10.0 ** (_rank(decimals[0]) - sum(_rank(each) for each in decimals[1:]))
             steps *= formula.coefficients[0] / formula.divisor
-            is_on_grid = None not in decimals and abs(steps - round(steps)) < 1e-6 * abs(steps)
-            is_exact = decimals[0] is None or is_on_grid
-            y = self.values[target][rows]
-            y = y[y != 0]
-            return formula.kind == "ratio" or not is_exact, float(np.median(self._half(target, y) / np.abs(y)))
+            is_exact = decimals[0] is None or (None not in decimals and abs(steps - round(steps)) < 1e-6 * abs(steps))
+            if formula.kind == "product":
+                place = 0 if is_exact else 2 if None in decimals else 3
+            else:
+                place = 1 if _rank(decimals[0]) > most else 3
+            return place, -self.n_values[target]
 
         seen: set[frozenset[str]] = set()
         for target, formula in sorted(candidates, key=rank):

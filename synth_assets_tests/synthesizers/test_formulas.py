@@ -67,7 +67,7 @@ def test_formulas_are_found() -> None:
     assert _texts(**taxed) == {"tax": "0.01 * net * rate"}
 
 
-def test_of_rounded_products_and_ratios_the_column_of_most_digits_is_computed() -> None:
+def test_of_rounded_products_and_ratios_the_ratio_with_more_decimals_is_computed() -> None:
     rng = _rng()
     bats = rng.integers(20, 600, N)
     hits = rng.binomial(bats, 0.3)
