@@ -189,7 +189,7 @@ def evaluate(
         real = pd.concat([frames["train"], frames["holdout"][list(frames["train"])]], ignore_index=True)
         found = infer(real, target, origin="the train and holdout frames", private=private)
         _warn_of(found)
-        schema = found.schema
+        schema = _with_text_of(frames, found.schema, target, private=private)
         _require_same_columns(frames, "synthetic", optional=(*found.left_out, *schema.names_of("text")))
     else:
         schema = schema if target is None else schema.with_target(target)
@@ -322,6 +322,23 @@ def _require_same_columns(frames: dict[str, pd.DataFrame], name: str, *, optiona
             f"the columns of the {name} frame differ from the train frame: they {found}. "
             "Pass frames with the same columns, or a schema of the columns to evaluate."
         )
+
+
+def _with_text_of(
+    frames: dict[str, pd.DataFrame], schema: TableSchema, target: str | None, *, private: bool
+) -> TableSchema:
+    """Return a schema of all real rows in which a column is text that the synthetic frame lacks, and that is text by
+    the train rows alone: `synthesize` left it out, although with the holdout rows its strings repeat enough for labels.
+    """
+    lacking = [name for name in schema.names if name not in frames["synthetic"]]
+    if not lacking or set(lacking) <= set(schema.names_of("text")):
+        return schema
+    by_train = infer(frames["train"], target, origin="the train frame", private=private).schema
+    texts = {name: by_train.column(name) for name in lacking if name in by_train.names_of("text")}
+    columns = tuple(
+        texts[c.name].model_copy(update={"nullable": c.nullable}) if c.name in texts else c for c in schema.columns
+    )
+    return schema.model_copy(update={"columns": columns})
 
 
 def _resolve_schema(

@@ -8,6 +8,7 @@ import pytest
 
 from synth_assets import evaluate, synthesize
 from synth_assets.errors import ForeseenError
+from synth_assets.schema.infer import infer_schema
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.stub_synthesizer import Stub, StubSettings
 
@@ -133,6 +134,20 @@ def test_evaluate_returns_metrics_gates_and_a_verdict() -> None:
     assert evaluation.metrics["column_name"].isin(["x", "label"]).any()
     assert evaluation.gates
     assert isinstance(evaluation.passed, bool)
+
+
+@pytest.mark.usefixtures("fast_evaluation")
+def test_evaluate_takes_text_that_repeats_only_with_the_holdout_rows() -> None:
+    """With 256 train rows, 60 strings are text, which `synthesize` leaves out; of all 320 rows, they are labels."""
+    places = ["ABCDEFGH"[n % 60 // 8] + "abcdefgh"[n % 60 % 8] for n in range(320)]
+    real = pd.DataFrame({"place": places, "x": np.random.default_rng(0).normal(size=320)})
+    train, holdout = real[:256], real[256:]
+    assert infer_schema(real).column("place").type == "categorical"
+
+    synthetic = synthesize(train, 256, synthesizer=Stub(), progress=False)
+
+    assert list(synthetic) == ["x"]
+    assert evaluate(synthetic, train, holdout, progress=False).gates
 
 
 @pytest.mark.parametrize(
