@@ -415,6 +415,13 @@ def test_strings_that_repeat_are_labels(counts: list[int], type_: str) -> None:
     assert _inferred(_text(values[::-1]))[0] == type_
 
 
+def test_labels_that_too_few_rows_have_to_be_shown_are_text_in_a_private_table() -> None:
+    states = pd.DataFrame({"state": [f"{a}{b}" for a in "ABCDEFG" for b in "abcdefg"] * 2, "party": ["x", "y"] * 49})
+    assert infer_schema(states).column("state").type == "text"
+    assert infer_schema(states, private=False).column("state").type == "categorical"
+    assert infer_schema(states, "state").column("state").type == "categorical"
+
+
 def test_what_no_type_holds_is_left_out_with_its_reason() -> None:
     frame = pd.DataFrame(
         {

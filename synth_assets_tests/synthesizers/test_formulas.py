@@ -84,15 +84,15 @@ def test_powers_and_logarithms_are_found() -> None:
 def test_numbers_of_single_precision_are_learned_as_decimals_and_come_back_as_they_were() -> None:
     """As an export of 32-bit floats has them: 0.38 is 0.3799999952316284."""
     rng = _rng()
-    price, rate = rng.gamma(2, 50, N).round(2), rng.integers(1, 40, N) / 100
-    exact = {"price": price, "rate": rate, "tax": (price * rate).round(2), "log": np.log(price.astype("float32"))}
+    price, size = rng.gamma(2, 50, N).round(2), rng.integers(1, 40, N) / 10
+    exact = {"price": price, "size": size, "total": (price * size).round(3), "log": np.log(price.astype("float32").astype("float64"))}
     rows = pd.DataFrame({name: each.astype("float32").astype("float64") for name, each in exact.items()})
 
     fitted = _fitted(rows)
     learned = fitted.prepare(rows)
 
     assert {name: formula.text for name, formula in fitted.computed.items()} == {
-        "tax": "price * rate",
+        "total": "price * size",
         "log": "log(price)",
     }
     assert learned["price"].tolist() == price.tolist()

@@ -8,6 +8,7 @@ from synth_assets.schema.columns import TableError
 from synth_assets.schema.infer.column import infer_column
 from synth_assets.schema.infer.guess import Guess, Unsupported
 from synth_assets.schema.infer.keys import not_a_key, repeated_key
+from synth_assets.schema.infer.labels import text_if_rare
 from synth_assets.schema.infer.notices import find_notices
 from synth_assets.schema.infer.times import by_other_dates
 from synth_assets.schema.table import TableSchema, refuse_duplicates
@@ -113,7 +114,9 @@ def infer(
     for name in frame.columns:
         try:
             guess = infer_column(frame[name], is_target=name == target, origin=origin)
-            guesses[name] = guess if name == target else repeated_key(guess, frame[name], private=private)
+            if name != target:
+                guess = text_if_rare(repeated_key(guess, frame[name], private=private), frame[name], private=private)
+            guesses[name] = guess
         except Unsupported as error:
             left_out[name] = str(error)
     guesses = by_other_dates(guesses)

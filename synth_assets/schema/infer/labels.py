@@ -47,6 +47,17 @@ def label_column(texts: Texts) -> Guess:
     return Guess(column, f"{counted(len(texts.unique), 'label')}{zeros}")
 
 
+def text_if_rare(guess: Guess, values: pd.Series, *, private: bool) -> Guess:
+    """Return text in place of labels none of which as many rows have as may be shown of a private table."""
+    if not private or not isinstance(guess.column, Categorical):
+        return guess
+    counts = values.mask(values == "").value_counts() if len(guess.column.categories) > 1 else None
+    if counts is None or counts.max() >= ROWS_PER_LABEL:
+        return guess
+    text = free_text(guess.column.name, values.mask(values == "").astype("str"), nullable=guess.column.nullable)
+    return Guess(text.column, f"{text.reason}, none of them in {ROWS_PER_LABEL} rows")
+
+
 def free_text(name: str, values: pd.Series, *, nullable: bool, unique: pd.Series | None = None) -> Guess:
     """Return a column of text that is as long as the longest string."""
     longest = int((values if unique is None else unique).str.len().max())
