@@ -405,11 +405,16 @@ class _Search:
         if not np.array_equal(np.isnan(raw), ~present):
             return False
         ways: list[tuple[int | None, Rounding]] = [(formula.decimals, "even"), (formula.decimals, "half_up")]
-        for decimals, rounding in [*ways, (None, "even")] if self.relative[target] > _RELATIVE else ways:
-            each = formula.model_copy(update={"decimals": decimals, "rounding": rounding})
-            if _same(each._rounded(raw), y, each._tolerance).all():
-                break
-        else:
+        if self.relative[target] > _RELATIVE:
+            ways.append((None, "even"))
+        each, most = None, -1
+        for decimals, rounding in ways:
+            way = formula.model_copy(update={"decimals": decimals, "rounding": rounding})
+            rounded = way._rounded(raw)
+            equal = int((rounded.astype(np.float32) == y.astype(np.float32)).sum())
+            if equal > most and _same(rounded, y, way._tolerance).all():
+                each, most = way, equal
+        if each is None:
             # Floats next to half a unit may be rounded either way.
             if formula.decimals is None or not (np.abs(raw - y)[present] <= self._half(target, y)[present]).all():
                 return False

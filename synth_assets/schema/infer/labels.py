@@ -15,6 +15,9 @@ FEW_LABELS = 50
 ROWS_PER_LABEL = 5
 """More strings are labels if as many rows have one on average, or if most rows have one that as many rows have."""
 
+MIN_HIDING_ROWS = 50
+"""Rows of a table from which on labels are text that so few rows have; in a shorter one, all are rare."""
+
 FREQUENT_SHARE = 0.8
 """Share of the rows that are most rows."""
 
@@ -49,12 +52,12 @@ def label_column(texts: Texts) -> Guess:
 
 def text_if_rare(guess: Guess, values: pd.Series, *, private: bool) -> Guess:
     """Return text in place of labels none of which as many rows have as may be shown of a private table."""
-    if not private or not isinstance(guess.column, Categorical):
+    if not private or not isinstance(guess.column, Categorical) or len(values) < MIN_HIDING_ROWS:
         return guess
-    counts = values.mask(values == "").value_counts() if len(guess.column.categories) > 1 else None
-    if counts is None or counts.max() >= ROWS_PER_LABEL:
+    strings = values.astype("object").mask(values == "")
+    if strings.value_counts().max() >= ROWS_PER_LABEL:
         return guess
-    text = free_text(guess.column.name, values.mask(values == "").astype("str"), nullable=guess.column.nullable)
+    text = free_text(guess.column.name, strings.astype("str").where(strings.notna()), nullable=guess.column.nullable)
     return Guess(text.column, f"{text.reason}, none of them in {ROWS_PER_LABEL} rows")
 
 
