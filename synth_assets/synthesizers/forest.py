@@ -53,6 +53,10 @@ MAX_LOG_RATIO = np.log(4.0)
 MAX_SHOWN_LABELS = 50
 """Labels of a column, the most frequent ones, that have a feature of their own in the forests of later columns."""
 
+MEAN_FOLDS, MEAN_PRIOR = 5, 1.0
+"""Folds of the train rows, the other ones of which give the means of a label, and rows of the mean of all labels that
+count with those of each label."""
+
 MAX_CLASSES, PROJECTIONS = 64, 8
 """Labels of a column that are predicted as classes, and the number of random projections of more."""
 
@@ -167,6 +171,11 @@ class _Labels:
         self.shown = _most_frequent(cells, MAX_SHOWN_LABELS)
         self.has_classes = len(np.unique(cells)) <= MAX_CLASSES
 
+    @property
+    def has_many(self) -> bool:
+        """Whether some labels have no feature."""
+        return len(np.unique(self.cells)) > MAX_SHOWN_LABELS
+
     def target(self, rng: np.random.Generator) -> np.ndarray:
         """Return what the forest predicts: the labels, (n,), or (n, k) numbers.
 
@@ -203,6 +212,44 @@ class _Labels:
         """Return the labels of the drawn train rows."""
         del quantised, residuals, rng
         return np.asarray(self.cells[donors])
+
+
+class _LabelMeans:
+    """Means of what a forest predicts, by label of an earlier column that has too many labels for a feature of each.
+
+    Splits by them find the best sets of labels (Breiman, Friedman, Olshen and Stone, *Classification and Regression
+    Trees*, 1984, section 4.2.2). A train row's means are of the other folds: its own value would tell it (Micci-Barreca,
+    *A preprocessing scheme for high-cardinality categorical attributes*, 2001, has the means).
+
+    Parameters
+    ----------
+    cells : numpy.ndarray
+        (n,) labels of the train rows.
+    outputs : numpy.ndarray
+        (n, k) what is predicted.
+    rng : numpy.random.Generator
+        Draws the folds, and projections of many outputs.
+    """
+
+    def __init__(self, cells: np.ndarray, outputs: np.ndarray, rng: np.random.Generator) -> None:
+        outputs = np.asarray(outputs, "float64")
+        if outputs.shape[1] > PROJECTIONS:
+            outputs = outputs @ rng.standard_normal((outputs.shape[1], PROJECTIONS))
+        self.labels, codes = np.unique(cells, return_inverse=True)
+        self.of_train = np.empty(outputs.shape, np.float32)
+        fold = rng.permutation(len(cells)) % MEAN_FOLDS
+        for k in range(MEAN_FOLDS):
+            self.of_train[fold == k] = self._means(codes[fold != k], outputs[fold != k])[codes[fold == k]]
+        self.means = self._means(codes, outputs).astype(np.float32)
+
+    def _means(self, codes: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        counts = np.bincount(codes, minlength=len(self.labels))[:, None] + MEAN_PRIOR
+        sums = np.column_stack([np.bincount(codes, each, minlength=len(self.labels)) for each in outputs.T])
+        return np.asarray((sums + MEAN_PRIOR * outputs.mean(axis=0)) / counts)
+
+    def features(self, cells: np.ndarray) -> np.ndarray:
+        """Return the means of the labels of (n,) cells."""
+        return self.means[np.searchsorted(self.labels, cells)]
 
 
 class _Numbers:
@@ -389,6 +436,8 @@ class SequentialForest:
         ]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         self.selected: list[Mapping[int, np.ndarray | slice]] = [{}]
+        self.label_means: list[Mapping[int, _LabelMeans]] = [{}]
+        many = [j for j, column in enumerate(self.columns) if isinstance(column, _Labels) and column.has_many]
         of_columns = [
             column.features(quantised[:, i], column.residuals_of(quantised)) for i, column in enumerate(self.columns)
         ]
@@ -396,14 +445,17 @@ class SequentialForest:
             features = np.hstack(of_columns[:i])
             target = column.target(np.random.default_rng(seed))
             self.selected.append(dict.fromkeys(range(i), slice(None)))
+            outputs = target[:, None] == np.unique(target) if column.has_classes else target.reshape(len(target), -1)
             if i > MANY_COLUMNS or features.shape[1] > MAX_FEATURES:
-                outputs = (
-                    target[:, None] == np.unique(target) if column.has_classes else target.reshape(len(target), -1)
-                )
                 n_selected = FEW_FEATURES if i > MANY_COLUMNS else MAX_SPLIT_FEATURES
                 selected = most_associated(features, outputs, n_selected)
                 self.selected[i] = _by_column(selected, [each.shape[1] for each in of_columns[:i]])
                 features = features[:, selected]
+            means = {
+                j: _LabelMeans(quantised[:, j], outputs, np.random.default_rng((seed, i, j))) for j in many if j < i
+            }
+            self.label_means.append(means)
+            features = np.hstack([features, *(each.of_train for each in means.values())])
             self.forests.append(self._fitted(features, target, is_class=column.has_classes, seed=seed))
 
     def _fitted(self, features: np.ndarray, target: np.ndarray, *, is_class: bool, seed: int) -> tuple[Any, np.ndarray]:
@@ -456,6 +508,7 @@ class SequentialForest:
         parts = [
             self.columns[j].features(quantised[:, j], residuals[:, j])[:, own] for j, own in self.selected[i].items()
         ]
+        parts += [means.features(quantised[:, j]) for j, means in self.label_means[i].items()]
         return np.hstack(parts or [np.zeros((len(quantised), 0), np.float32)])
 
     def _draw(self, i: int, features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -399,8 +399,9 @@ def test_a_target_of_two_whole_numbers_is_said_to_be_one_of_regressors(
 @pytest.mark.parametrize(
     ("counts", "type_"),
     [
-        ([2] * 50, "categorical"),
-        ([2] * 51, "text"),
+        ([2] * 49 + [5], "categorical"),
+        ([2] * 50 + [5], "text"),
+        ([2] * 50, "text"),  # none is in five rows, as it has to be to be shown
         ([5] * 300, "categorical"),
         ([1] * 100 + [100] * 4, "categorical"),  # four fifths of the rows have a frequent label
         ([1] * 110 + [100] * 4, "text"),
