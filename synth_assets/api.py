@@ -327,8 +327,9 @@ def _require_same_columns(frames: dict[str, pd.DataFrame], name: str, *, optiona
 def _with_text_of(
     frames: dict[str, pd.DataFrame], schema: TableSchema, target: str | None, *, private: bool
 ) -> TableSchema:
-    """Return a schema of all real rows in which a column is text that the synthetic frame lacks, and that is text by
-    the train rows alone: `synthesize` left it out, although with the holdout rows its strings repeat enough for labels.
+    """Return a schema of all real rows in which what the synthetic frame lacks is text, if it is by the train rows.
+
+    `synthesize` has left it out, although with the holdout rows its strings repeat enough to be labels.
     """
     lacking = [name for name in schema.names if name not in frames["synthetic"]]
     if not lacking or set(lacking) <= set(schema.names_of("text")):

@@ -218,8 +218,8 @@ class _LabelMeans:
     """Means of what a forest predicts, by label of an earlier column that has too many labels for a feature of each.
 
     Splits by them find the best sets of labels (Breiman, Friedman, Olshen and Stone, *Classification and Regression
-    Trees*, 1984, section 4.2.2). A train row's means are of the other folds: its own value would tell it (Micci-Barreca,
-    *A preprocessing scheme for high-cardinality categorical attributes*, 2001, has the means).
+    Trees*, 1984, section 4.2.2). A train row's means are of the other folds: its own value would tell it
+    (Micci-Barreca, *A preprocessing scheme for high-cardinality categorical attributes*, 2001, has the means).
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ that is computed from numbers is not learned at all, but computed in each synthe
 learned, since a model finds the dates' distances in it more easily than in the dates, and then computed as well.
 
 The search looks for products and ratios of two columns, straight lines of one, sums of any number of columns with whole
-coefficients, and straight lines of a power or logarithm of one. A sample of rows proposes a formula; it must then hold in all rows, to the last digit that the
-column has, and be empty exactly where one of its inputs is.
+coefficients, and straight lines of a power or logarithm of one. A sample of rows proposes a formula; it must then hold
+in all rows, to the last digit that the column has, and be empty exactly where one of its inputs is.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Numbers of single precision in columns of double precision, as statistical packages and NumPy export them.
 
-0.38 is then 0.3799999952316284. The decimal numbers are learned that such numbers stand for: they have few decimals, and
-formulas between them hold.
+0.38 is then 0.3799999952316284. The decimal numbers are learned that such numbers stand for: they have few decimals,
+and formulas between them hold.
 """
 
 import numpy as np

@@ -346,6 +346,26 @@ def test_in_many_columns_strong_relations_stay_strong() -> None:
     assert generated[np.triu_indices(6, 1)].mean() > 0.8 * real[np.triu_indices(6, 1)].mean()
 
 
+def test_each_of_many_labels_has_its_own_values_and_no_others_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    country = np.repeat(np.arange(150), 12)
+    level, noise = rng.permutation(150)[country] + rng.normal(0, 3, 1800), rng.normal(0, 1, 1800)
+    names = {"country": country, "continent": country % 5}
+    table = pd.DataFrame({name: pd.Series(each).map("c{:03d}".format) for name, each in names.items()}).astype("str")
+    table = table.assign(level=level.round(1), noise=noise.round(2))
+
+    generated = rows_of(table, 3000, n_estimators=20)
+
+    group = generated["country"].str[1:].astype(int)
+    assert (generated["continent"] == (group % 5).map("c{:03d}".format)).mean() > 0.95  # with 50 features: 0.5
+    right = table.groupby("country")["level"].mean()[generated["country"]].to_numpy()
+    assert np.corrcoef(right, generated["level"])[0, 1] > 0.95
+    between = [
+        rows.groupby("country")["noise"].mean() * np.sqrt(rows["country"].value_counts()) for rows in (table, generated)
+    ]
+    assert between[1].std() < 1.3 * between[0].std()
+
+
 def test_large_integers_and_dates_are_copied_exactly_without_smoothing() -> None:
     rng = np.random.default_rng(0)
     number = pd.array(10**18 + rng.integers(0, 10**18, 50), dtype="Int64")

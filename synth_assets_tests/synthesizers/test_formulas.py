@@ -85,7 +85,12 @@ def test_numbers_of_single_precision_are_learned_as_decimals_and_come_back_as_th
     """As an export of 32-bit floats has them: 0.38 is 0.3799999952316284."""
     rng = _rng()
     price, size = rng.gamma(2, 50, N).round(2), rng.integers(1, 40, N) / 10
-    exact = {"price": price, "size": size, "total": (price * size).round(3), "log": np.log(price.astype("float32").astype("float64"))}
+    exact = {
+        "price": price,
+        "size": size,
+        "total": (price * size).round(3),
+        "log": np.log(price.astype("float32").astype("float64")),
+    }
     rows = pd.DataFrame({name: each.astype("float32").astype("float64") for name, each in exact.items()})
 
     fitted = _fitted(rows)

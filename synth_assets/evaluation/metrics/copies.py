@@ -59,9 +59,9 @@ def partial_copy_cells(schema: TableSchema) -> int:
 
 
 def identifying_columns(real: pd.DataFrame, schema: TableSchema) -> list[str]:
-    """List the columns of labels and numbers that identify rows by design: the day of a daily series, a subject and
-    the time of its measurement, a team and the number of a player.
+    """List the columns of labels and numbers that identify rows by design.
 
+    Such as the day of a daily series, a subject and the time of its measurement, a team and the number of a player.
     They are columns, or pairs of columns, that far fewer real rows have in common than would by chance: of a pair, if
     its columns were independent; of numbers, if they were even draws of the points between the least and the greatest
     one, as far apart as the closest two. Such a table has each value once. Real rows never agree in it, and the rows of
