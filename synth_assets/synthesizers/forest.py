@@ -39,6 +39,7 @@ from synth_assets.synthesizers.language_model.encoders import (
     RowEncoder,
 )
 from synth_assets.synthesizers.language_model.encoders.numeric import find_atoms
+from synth_assets.synthesizers.language_model.encoders.support import is_function
 
 MIN_DIGIT_PREFERENCE = 0.1
 """Nats by which the entropy of the last two digits must fall short of the maximum for them to be resampled. Resampling
@@ -215,7 +216,7 @@ class _Labels:
 
 
 class _LabelMeans:
-    """Means of what a forest predicts, by label of an earlier column that has too many labels for a feature of each.
+    """Means of what a forest predicts, by label of an earlier column that has too many for a feature of each.
 
     Splits by them find the best sets of labels (Breiman, Friedman, Olshen and Stone, *Classification and Regression
     Trees*, 1984, section 4.2.2). A train row's means are of the other folds: its own value would tell it
@@ -441,7 +442,9 @@ class SequentialForest:
         of_columns = [
             column.features(quantised[:, i], column.residuals_of(quantised)) for i, column in enumerate(self.columns)
         ]
+        self.functions: list[tuple[int, np.ndarray, np.ndarray] | None] = [None]
         for i, column in enumerate(self.columns[1:], start=1):
+            self.functions.append(self._function(i))
             features = np.hstack(of_columns[:i])
             target = column.target(np.random.default_rng(seed))
             self.selected.append(dict.fromkeys(range(i), slice(None)))
@@ -457,6 +460,19 @@ class SequentialForest:
             self.label_means.append(means)
             features = np.hstack([features, *(each.of_train for each in means.values())])
             self.forests.append(self._fitted(features, target, is_class=column.has_classes, seed=seed))
+
+    def _function(self, i: int) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """Return the column of labels of which one of labels is a function, its labels and the values for them.
+
+        Leaves of several rows would mix the values of rare labels.
+        """
+        if isinstance(self.columns[i], _Labels):
+            for j in range(i):
+                before = self.quantised[:, j]
+                if isinstance(self.columns[j], _Labels) and is_function(before, self.quantised[:, i]):
+                    labels, first = np.unique(before, return_index=True)
+                    return j, labels, self.quantised[first, i]
+        return None
 
     def _fitted(self, features: np.ndarray, target: np.ndarray, *, is_class: bool, seed: int) -> tuple[Any, np.ndarray]:
         """Return a forest of a column, and the leaves of the train rows in its trees."""
@@ -485,6 +501,9 @@ class SequentialForest:
         for i, column in enumerate(self.columns):
             donors, drawn = self._draw(i, self._features(quantised, residuals, i), rng)
             quantised[:, i] = column.generate(quantised, donors, drawn, rng)
+            if (function := self.functions[i]) is not None:
+                j, labels, values = function
+                quantised[:, i] = values[np.searchsorted(labels, quantised[:, j])]
             residuals[:, i] = column.residuals_of(quantised)
         return quantised
 
