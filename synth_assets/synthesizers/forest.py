@@ -282,6 +282,8 @@ class _Numbers:
     ) -> None:
         self.row_encoder, self.encoder, self.i, self.settings = row_encoder, encoder, i, settings
         self.quantised, self.cells = quantised, quantised[:, i]
+        # First days of months are listed for months, too, that no train row has.
+        self.is_copied = bool(encoder.listed) and bool(np.isin(encoder.listed, self.cells).all())
         self.has_digits = _has_digits(encoder, self.cells)
         self.fill = np.median(self.cells[self.has_digits]) if self.has_digits.any() else 0.0
         self.residuals = self.residuals_of(quantised)
@@ -324,7 +326,7 @@ class _Numbers:
         donors = rng.choice(len(self.residuals), n)
         ordered = np.sort(self.residuals[self.has_digits])
         # The values of a column of few, which has no further digits, are shared by many rows.
-        is_smooth = not (self.encoder.listed or self.encoder.is_sparse or not self.encoder.radices)
+        is_smooth = not (self.is_copied or self.encoder.is_sparse or not self.encoder.radices)
         if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
             return donors, self.residuals[donors]
         # Between every few values the distribution function is linear: values that more rows share stay.
@@ -363,8 +365,11 @@ class _Numbers:
         cells = np.clip(codes, least, greatest) * encoder.grid_step + offsets
         # A missing value, one that many rows share, and one of a list is the donor's; any is, where nothing is
         # added to it.
-        is_copied = encoder.listed or (not self.settings.kernel_bandwidth and encoder.predictor is None)
+        is_copied = self.is_copied or (not self.settings.kernel_bandwidth and encoder.predictor is None)
         is_kept = ~self.has_digits[donors] | bool(is_copied)
+        if encoder.listed:
+            listed = np.asarray(encoder.listed)
+            cells = listed[np.searchsorted((listed[1:] + listed[:-1]) / 2, cells)]
         cells[is_kept] = self.cells[donors[is_kept]]
         return cells if encoder.listed else self._in_order(cells, quantised, donors)
 

@@ -284,6 +284,18 @@ def test_the_first_column_does_not_repeat_the_train_rows() -> None:
     assert ks_2samp(rows, train).statistic < 0.03
 
 
+def test_months_that_no_train_row_has_are_as_frequent_as_others() -> None:
+    """As of a series with a row a month, of which some are held out: the others would tell which."""
+    months = pd.Series(pd.date_range("1980-01-01", periods=400, freq="MS").astype("datetime64[s]"))
+    train = months.sample(320, random_state=0).sort_values(ignore_index=True)
+    level = np.arange(320) + np.random.default_rng(0).normal(0, 5, 320).round(1)
+
+    generated = rows_of(pd.DataFrame({"month": train, "level": level}), 2000)["month"]
+
+    assert generated.isin(months).all()
+    assert 0.75 < generated.isin(train).mean() < 0.85
+
+
 def test_dates_stay_in_order_and_equal_ones_equal() -> None:
     rng = np.random.default_rng(0)
     start = rng.integers(0, 1000, 1500)
