@@ -137,17 +137,23 @@ def test_evaluate_returns_metrics_gates_and_a_verdict() -> None:
 
 
 @pytest.mark.usefixtures("fast_evaluation")
-def test_evaluate_takes_text_that_repeats_only_with_the_holdout_rows() -> None:
-    """With 256 train rows, 60 strings are text, which `synthesize` leaves out; of all 320 rows, they are labels."""
+def test_evaluate_takes_columns_as_synthesize_took_them() -> None:
+    """With 256 train rows, 60 strings are text, which is left out; of all 320 rows, they are labels.
+
+    Consecutive numbers are keys; without the holdout rows, they are numbers, which synthetic rows repeat.
+    """
     places = ["ABCDEFGH"[n % 60 // 8] + "abcdefgh"[n % 60 % 8] for n in range(320)]
-    real = pd.DataFrame({"place": places, "x": np.random.default_rng(0).normal(size=320)})
-    train, holdout = real[:256], real[256:]
-    assert infer_schema(real).column("place").type == "categorical"
+    real = pd.DataFrame({"place": places, "case": range(320), "x": np.random.default_rng(0).normal(size=320)})
+    drawn = np.random.default_rng(0).permutation(320)
+    train, holdout = real.iloc[np.sort(drawn[:256])], real.iloc[np.sort(drawn[256:])]
+    assert {"place": "categorical", "case": "id"}.items() <= {
+        c.name: c.type for c in infer_schema(real).columns
+    }.items()
 
     synthetic = synthesize(train, 256, synthesizer=Stub(), progress=False)
 
-    assert list(synthetic) == ["x"]
-    assert evaluate(synthetic, train, holdout, progress=False).gates
+    assert list(synthetic) == ["case", "x"]
+    assert "key_copies" not in set(evaluate(synthetic, train, holdout, progress=False).metrics["metric"])
 
 
 @pytest.mark.parametrize(
