@@ -54,6 +54,10 @@ MAX_LOG_RATIO = np.log(4.0)
 MAX_SHOWN_LABELS = 50
 """Labels of a column, the most frequent ones, that have a feature of their own in the forests of later columns."""
 
+MANY_FREQUENT_LABELS = 25
+"""Frequent labels, as Simpson's index counts them (Hill, *Diversity and Evenness*, Ecology 54, 1973), from which on
+trees get means of labels beside a feature of each."""
+
 MEAN_FOLDS, MEAN_PRIOR = 5, 1.0
 """Folds of the train rows, the other ones of which give the means of a label, and rows of the mean of all labels that
 count with those of each label."""
@@ -174,8 +178,9 @@ class _Labels:
 
     @property
     def has_many(self) -> bool:
-        """Whether some labels have no feature."""
-        return len(np.unique(self.cells)) > MAX_SHOWN_LABELS
+        """Whether some labels have no feature, or trees need many splits to tell them, since many are frequent."""
+        shares = np.unique(self.cells, return_counts=True)[1] / len(self.cells)
+        return len(shares) > MAX_SHOWN_LABELS or 1 / (shares**2).sum() > MANY_FREQUENT_LABELS
 
     def target(self, rng: np.random.Generator) -> np.ndarray:
         """Return what the forest predicts: the labels, (n,), or (n, k) numbers.
