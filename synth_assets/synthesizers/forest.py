@@ -54,6 +54,9 @@ MAX_LOG_RATIO = np.log(4.0)
 MAX_SHOWN_LABELS = 50
 """Labels of a column, the most frequent ones, that have a feature of their own in the forests of later columns."""
 
+MIN_MEAN_ERRORS = 3.0
+"""Standard errors of a correlation that means of labels must have with what is predicted, to be features."""
+
 MANY_FREQUENT_LABELS = 25
 """Frequent labels, as Simpson's index counts them (Hill, *Diversity and Evenness*, Ecology 54, 1973), from which on
 trees get means of labels beside a feature of each."""
@@ -225,7 +228,8 @@ class _LabelMeans:
 
     Splits by them find the best sets of labels (Breiman, Friedman, Olshen and Stone, *Classification and Regression
     Trees*, 1984, section 4.2.2). A train row's means are of the other folds: its own value would tell it
-    (Micci-Barreca, *A preprocessing scheme for high-cardinality categorical attributes*, 2001, has the means).
+    (Micci-Barreca, *A preprocessing scheme for high-cardinality categorical attributes*, 2001, has the means). Means
+    that tell nothing are left out.
 
     Parameters
     ----------
@@ -242,11 +246,16 @@ class _LabelMeans:
         if outputs.shape[1] > PROJECTIONS:
             outputs = outputs @ rng.standard_normal((outputs.shape[1], PROJECTIONS))
         self.labels, codes = np.unique(cells, return_inverse=True)
-        self.of_train = np.empty(outputs.shape, np.float32)
+        of_train = np.empty(outputs.shape)
         fold = rng.permutation(len(cells)) % MEAN_FOLDS
         for k in range(MEAN_FOLDS):
-            self.of_train[fold == k] = self._means(codes[fold != k], outputs[fold != k])[codes[fold == k]]
-        self.means = self._means(codes, outputs).astype(np.float32)
+            of_train[fold == k] = self._means(codes[fold != k], outputs[fold != k])[codes[fold == k]]
+        centered = [each - each.mean(axis=0) for each in (of_train, outputs)]
+        norms = np.sqrt((centered[0] ** 2).sum(axis=0) * (centered[1] ** 2).sum(axis=0))
+        correlations = (centered[0] * centered[1]).sum(axis=0) / np.where(norms > 0, norms, 1.0)
+        is_used = correlations > MIN_MEAN_ERRORS / np.sqrt(len(cells))
+        self.of_train = of_train[:, is_used].astype(np.float32)
+        self.means = self._means(codes, outputs)[:, is_used].astype(np.float32)
 
     def _means(self, codes: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         counts = np.bincount(codes, minlength=len(self.labels))[:, None] + MEAN_PRIOR
