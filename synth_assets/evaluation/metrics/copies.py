@@ -28,6 +28,9 @@ KEY_SHARE = 0.05
 """Columns identify rows by design if at most this share of the pairs of real rows that would agree in them by chance
 do: of at least `MIN_EQUAL_PAIRS` expected ones."""
 
+MOST_KEY_COLUMNS = 100
+"""Columns, the first ones, of which pairs are looked at."""
+
 PAIRS_AT_ONCE = 2_000_000
 """Pairs of rows that are compared at once: about 10 MB, however long the tables are."""
 
@@ -71,11 +74,12 @@ def identifying_columns(real: pd.DataFrame, schema: TableSchema) -> list[str]:
     codes = {name: both[0] for name, both in zip(schema.compared, _codes(real, real, schema), strict=True)}
     equal = {name: _equal_pairs(each) for name, each in codes.items()}
     found = [name for name in codes if _is_key(equal[name], n_pairs / _points(real[name], schema))]
-    rest = [name for name in codes if name not in found]
+    rest = [name for name in codes if name not in found][:MOST_KEY_COLUMNS]
     for i, one in enumerate(rest):
         for other in rest[:i]:
             expected = equal[one] * equal[other] / max(n_pairs, 1)
-            if expected >= MIN_EQUAL_PAIRS:
+            n_values = int(codes[one].max() + 1) * int(codes[other].max() + 1)
+            if expected >= MIN_EQUAL_PAIRS and 2 * n_values > len(real):  # else rows agree, since there are few values
                 both = codes[one].astype(np.int64) * (int(codes[other].max()) + 2) + codes[other]
                 if _is_key(_equal_pairs(both), expected):
                     found += [name for name in (one, other) if name not in found]
