@@ -297,7 +297,8 @@ class _Numbers:
         self.row_encoder, self.encoder, self.i, self.settings = row_encoder, encoder, i, settings
         self.quantised, self.cells = quantised, quantised[:, i]
         # First days of months are listed for months, too, that no train row has.
-        self.is_copied = bool(encoder.listed) and bool(np.isin(encoder.listed, self.cells).all())
+        has_all = encoder.grid.type != "date" or bool(np.isin(encoder.listed, self.cells).all())
+        self.is_copied = bool(encoder.listed) and has_all
         self.has_digits = _has_digits(encoder, self.cells)
         self.fill = np.median(self.cells[self.has_digits]) if self.has_digits.any() else 0.0
         self.residuals = self.residuals_of(quantised)
