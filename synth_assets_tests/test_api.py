@@ -45,6 +45,17 @@ def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
     pd.testing.assert_frame_equal(by_name, by_settings)
 
 
+@pytest.mark.usefixtures("fast_evaluation")
+def test_a_column_may_be_named_self() -> None:
+    rng = np.random.default_rng(0)
+    real = pd.DataFrame({"self": rng.integers(0, 2, 80), "x": rng.normal(size=80), "label": ["a", "b"] * 40})
+
+    synthetic = synthesize(real[:60], 60, synthesizer=Stub(), progress=False)
+
+    assert list(synthetic) == ["self", "x", "label"]
+    assert evaluate(synthetic, real[:60], real[60:], target="self", progress=False).gates
+
+
 def test_progress_is_plain_lines_where_stderr_is_no_terminal(
     small_table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from synth_assets.errors import ForeseenError
 from synth_assets.evaluation.reference import SPLITS, RealSplit, real_splits
 from synth_assets.schema.columns import Column
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.schema.table import OTHER, TableSchema
 
 MIN_ROWS = 5
@@ -171,7 +172,7 @@ class Samples:
                         columns[name] = values.mask(rare, pd.Series(drawn, dtype=values.dtype))
         if not any(replaced.values()):
             return thinned
-        sets = {part: getattr(thinned, part).assign(**columns) for part, columns in replaced.items()}
+        sets = {part: with_columns(getattr(thinned, part), columns) for part, columns in replaced.items()}
         return thinned._with({**sets, "synthetic": thinned.synthetic}, thinned.typed)
 
     @cached_property
