@@ -23,6 +23,7 @@ from synth_assets.evaluation.intervals import roc_areas
 from synth_assets.evaluation.samples import MOST_LABELS, all_categories, encode_features
 from synth_assets.execution.threads import one_thread
 from synth_assets.schema.columns import Categorical
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class PredictionTask:
         rows = _with_labels(rows.loc[rows[self.target].notna(), self.schema.names], self.schema)
         if OTHER_CLASS in self.classes:
             known = rows[self.target].isin(self.classes)
-            rows = rows.assign(**{self.target: rows[self.target].where(known, OTHER_CLASS)})
+            rows = with_columns(rows, {self.target: rows[self.target].where(known, OTHER_CLASS)})
         return encode_features(rows, self.labels).reset_index(drop=True)
 
     def y_true(self, encoded: pd.DataFrame) -> np.ndarray:
@@ -199,13 +200,13 @@ def _with_labels(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     target = str(schema.target)
     if target not in schema.categorical or not types.is_numeric_dtype(rows[target].dtype):
         return rows
-    return rows.assign(**{target: rows[target].map("{:.17g}".format, na_action="ignore").astype("str")})
+    return with_columns(rows, {target: rows[target].map("{:.17g}".format, na_action="ignore").astype("str")})
 
 
 def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray) -> Any:
     """Fit an estimator of scikit-learn so that its predictions never differ, even if it fits in threads."""
     empty = features.columns[features.isna().all()]  # boosting cannot bin a column without a value
-    fitted = estimator.fit(as_input(estimator, features.assign(**dict.fromkeys(empty, 0.0))), y_true)
+    fitted = estimator.fit(as_input(estimator, with_columns(features, dict.fromkeys(empty, 0.0))), y_true)
     if "n_jobs" in fitted.get_params():
         # A forest sums its trees in the order in which its threads end: the last digits would vary.
         fitted.set_params(n_jobs=1)

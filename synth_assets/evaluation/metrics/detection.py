@@ -21,6 +21,7 @@ from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, NotCo
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, all_categories, cached, encode_features
 from synth_assets.execution.threads import one_thread
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.schema.table import TableSchema
 
 Classifier = Literal["gradient boosting", "random forest", "logistic regression"]
@@ -220,7 +221,7 @@ def _cross_validate(
             fold = features.iloc[scored_rows]
             predicted[scored_rows] = fitted.predict_proba(as_input(fitted, fold))[:, 1]
             for name in permuted:
-                shuffled = fold.assign(**{name: rng.permutation(fold[name].to_numpy())})
+                shuffled = with_columns(fold, {name: rng.permutation(fold[name].to_numpy())})
                 by_column[name][scored_rows] = fitted.predict_proba(as_input(fitted, shuffled))[:, 1]
     return predicted, by_column
 

@@ -78,6 +78,17 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
     return tuple(found)
 
 
+def is_function(before: np.ndarray, cells: np.ndarray) -> bool:
+    """Return whether a column of (n,) cells is a function of another one in all rows, and not by chance."""
+    (others, other_codes), (values, codes) = (np.unique(each, return_inverse=True) for each in (before, cells))
+    shape = len(others), len(values)
+    if len(values) < 2 or shape[0] * shape[1] > MAX_PAIRS:
+        return False
+    counts = np.bincount(other_codes * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape)
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(cells)
+    return bool((np.count_nonzero(counts, axis=1) == 1).all() and expected[counts == 0].sum() >= MIN_EXPECTED)
+
+
 def _unseen(values: np.ndarray, n_others: int) -> list[int]:
     """Return the integers between the values, which are ascending, that are none of them; none if they are many."""
     present = values[values != MISSING]
