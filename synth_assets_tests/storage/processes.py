@@ -112,10 +112,20 @@ def _mounting(folder: Path, size: str) -> list[str]:
 
 def bound_by_permissions() -> list[str]:
     """Return the prefix of a command that permissions bind, as they do not bind root."""
+    return _usable(_without_override(), "needs setpriv, since root may write")
+
+
+def bound_by_permissions_if_possible() -> list[str]:
+    """Return the prefix of `bound_by_permissions`, or nothing where root cannot be bound."""
+    prefix = _without_override()
+    return [] if _reason_against(prefix) else prefix
+
+
+def _without_override() -> list[str]:
     if os.geteuid() != 0:
         return []
     lost = "-dac_override,-dac_read_search"
-    return _usable(["setpriv", f"--bounding-set={lost}", f"--inh-caps={lost}"], "needs setpriv, since root may write")
+    return ["setpriv", f"--bounding-set={lost}", f"--inh-caps={lost}"]
 
 
 @contextmanager
@@ -167,7 +177,7 @@ def _usable(prefix: list[str], needed: str) -> list[str]:
 
 def _reason_against(prefix: list[str]) -> str | None:
     """Return why commands cannot have this prefix here, or nothing if they can."""
-    if shutil.which(prefix[0]) is None:
+    if prefix and shutil.which(prefix[0]) is None:
         return f"there is no {prefix[0]}"
     tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
     return None if tried.returncode == 0 else tried.stderr.strip() or f"exit code {tried.returncode}"
