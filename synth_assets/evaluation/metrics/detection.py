@@ -218,10 +218,10 @@ def _cross_validate(
         for fitted_rows, scored_rows in folds.split(features, is_synthetic):
             fitted = fit_reproducibly(clone(estimator), features.iloc[fitted_rows], is_synthetic[fitted_rows])
             fold = features.iloc[scored_rows]
-            predicted[scored_rows] = fitted.predict_proba(as_input(fitted, fold))[:, 1]
+            predicted[scored_rows] = fitted.predict_proba(as_input(fold))[:, 1]
             for name in permuted:
                 shuffled = fold.assign(**{name: rng.permutation(fold[name].to_numpy())})
-                by_column[name][scored_rows] = fitted.predict_proba(as_input(fitted, shuffled))[:, 1]
+                by_column[name][scored_rows] = fitted.predict_proba(as_input(shuffled))[:, 1]
     return predicted, by_column
 
 
@@ -240,7 +240,8 @@ def _estimator(classifier: Classifier, features: pd.DataFrame, schema: TableSche
         # Trees split category codes as numbers.
         return RandomForestClassifier(n_estimators=N_TREES, min_samples_leaf=1, random_state=seed, n_jobs=-1)
     if classifier == "logistic regression":
-        encoder = scaled(schema.categorical, has_gaps=bool(features[schema.numeric].isna().any(axis=None)))
+        codes = [i for i, name in enumerate(features) if name in schema.categorical]
+        encoder = scaled(codes, has_gaps=bool(features[schema.numeric].isna().any(axis=None)))
         return make_pipeline(encoder, LogisticRegression(max_iter=1000))
     return HistGradientBoostingClassifier(
         # Codes beyond the limit are split as numbers.
