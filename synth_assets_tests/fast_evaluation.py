@@ -26,7 +26,7 @@ CONSTANTS = {
 }
 """By name, in every module of `synth_assets.evaluation`."""
 
-TREES, DPI = 5, 30
+TREES, DPI = 2, 30
 
 
 def reduce_constants(patch: pytest.MonkeyPatch) -> None:
