@@ -21,6 +21,7 @@ CONSTANTS = {
     "N_REPEATS": 1,
     "REPEATS": 2,
     "SEEDS": 1,
+    "PAIR_TREES": 2,
     "RESAMPLES": 10,
     "LEVEL": 1,  # few splits are no basis for the tail of chance
 }

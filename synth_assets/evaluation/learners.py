@@ -206,7 +206,7 @@ def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray)
     """Fit an estimator of scikit-learn so that its predictions never differ, even if it fits in threads."""
     empty = features.columns[features.isna().all()]  # boosting cannot bin a column without a value
     fitted = estimator.fit(as_input(features.assign(**dict.fromkeys(empty, 0.0))), y_true)
-    if "n_jobs" in fitted.get_params():
+    if hasattr(fitted, "n_jobs"):
         # A forest sums its trees in the order in which its threads end: the last digits would vary.
         fitted.set_params(n_jobs=1)
     return fitted
