@@ -217,7 +217,7 @@ def as_input(features: pd.DataFrame) -> np.ndarray:
 
     Of a frame, scikit-learn's checks take three times as long, which of few rows is most of the time of a prediction.
     """
-    return features.to_numpy("float64")
+    return np.asarray(features.to_numpy("float64"))
 
 
 def _estimators(categories: list[int], few: list[int], *, has_gaps: bool, classify: bool) -> Mapping[str, Estimator]:
