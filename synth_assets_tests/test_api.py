@@ -157,9 +157,7 @@ def test_evaluate_takes_columns_as_synthesize_took_them() -> None:
     real = pd.DataFrame({"place": places, "n": range(320), "x": np.random.default_rng(0).normal(size=320)})
     drawn = np.random.default_rng(0).permutation(320)
     train, holdout = real.iloc[np.sort(drawn[:256])], real.iloc[np.sort(drawn[256:])]
-    assert {"place": "categorical", "n": "id"}.items() <= {
-        c.name: c.type for c in infer_schema(real).columns
-    }.items()
+    assert {"place": "categorical", "n": "id"}.items() <= {c.name: c.type for c in infer_schema(real).columns}.items()
 
     synthetic = synthesize(train, 256, synthesizer=Stub(), progress=False)
 
