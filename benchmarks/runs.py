@@ -41,7 +41,7 @@ LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "pandas", "be-gre
 POLL_S = 0.2
 """How often the limits of a running process are checked."""
 
-ENDED = 5.0
+ENDED = 60.0
 """Seconds that a process has to end after it was told to."""
 
 Status = Literal["finished", "CPU limit", "memory limit", "failed"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from synth_assets.schema.columns import TableError
+from synth_assets.schema.columns import Categorical, TableError
 from synth_assets.schema.dtypes import restore_dtypes
 from synth_assets.schema.infer import Inference, infer
 from synth_assets.schema.table import TableSchema, refuse_duplicates
@@ -189,7 +189,7 @@ def evaluate(
         real = pd.concat([frames["train"], frames["holdout"][list(frames["train"])]], ignore_index=True)
         found = infer(real, target, origin="the train and holdout frames", private=private)
         _warn_of(found)
-        schema = found.schema
+        schema = _as_by_train(found.schema, frames["train"], frames["holdout"], target, private=private)
         _require_same_columns(frames, "synthetic", optional=(*found.left_out, *schema.names_of("text")))
     else:
         schema = schema if target is None else schema.with_target(target)
@@ -322,6 +322,28 @@ def _require_same_columns(frames: dict[str, pd.DataFrame], name: str, *, optiona
             f"the columns of the {name} frame differ from the train frame: they {found}. "
             "Pass frames with the same columns, or a schema of the columns to evaluate."
         )
+
+
+def _as_by_train(
+    schema: TableSchema, train: pd.DataFrame, holdout: pd.DataFrame, target: str | None, *, private: bool
+) -> TableSchema:
+    """Return a schema of all real rows in which columns are labels, numbers, keys or text as by the train rows alone.
+
+    `synthesize` has taken them so: with the holdout rows, strings may repeat enough for labels, or numbers be
+    consecutive, as keys are.
+    """
+    by_train = infer(train, target, origin="the train frame", private=private).schema
+    columns = []
+    for column in schema.columns:
+        other = by_train.column(column.name) if column.name in by_train.names else column
+        if other.role != column.role:
+            other = other.model_copy(update={"nullable": column.nullable})
+            if isinstance(other, Categorical):
+                more = holdout[column.name].dropna().astype("str").unique()
+                other = other.model_copy(update={"categories": tuple(dict.fromkeys((*other.categories, *more)))})
+            column = other if other.is_readable(holdout[column.name]).all() else column
+        columns.append(column)
+    return schema.model_copy(update={"columns": tuple(columns)})
 
 
 def _resolve_schema(

@@ -21,12 +21,13 @@ CONSTANTS = {
     "N_REPEATS": 1,
     "REPEATS": 2,
     "SEEDS": 1,
+    "PAIR_TREES": 2,
     "RESAMPLES": 10,
     "LEVEL": 1,  # few splits are no basis for the tail of chance
 }
 """By name, in every module of `synth_assets.evaluation`."""
 
-TREES, DPI = 5, 30
+TREES, DPI = 2, 30
 
 
 def reduce_constants(patch: pytest.MonkeyPatch) -> None:

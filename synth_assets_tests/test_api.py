@@ -8,6 +8,7 @@ import pytest
 
 from synth_assets import evaluate, synthesize
 from synth_assets.errors import ForeseenError
+from synth_assets.schema.infer import infer_schema
 from synth_assets.schema.table import TableSchema
 from synth_assets_tests.stub_synthesizer import Stub, StubSettings
 
@@ -42,6 +43,17 @@ def test_a_schema_and_a_synthesizer_by_name_or_settings_may_be_given(
         "Left out: 'other'. The schema does not state them."
     ] * 2
     pd.testing.assert_frame_equal(by_name, by_settings)
+
+
+@pytest.mark.usefixtures("fast_evaluation")
+def test_a_column_may_be_named_self() -> None:
+    rng = np.random.default_rng(0)
+    real = pd.DataFrame({"self": rng.integers(0, 2, 80), "x": rng.normal(size=80), "label": ["a", "b"] * 40})
+
+    synthetic = synthesize(real[:60], 60, synthesizer=Stub(), progress=False)
+
+    assert list(synthetic) == ["self", "x", "label"]
+    assert evaluate(synthetic, real[:60], real[60:], target="self", progress=False).gates
 
 
 def test_progress_is_plain_lines_where_stderr_is_no_terminal(
@@ -133,6 +145,24 @@ def test_evaluate_returns_metrics_gates_and_a_verdict() -> None:
     assert evaluation.metrics["column_name"].isin(["x", "label"]).any()
     assert evaluation.gates
     assert isinstance(evaluation.passed, bool)
+
+
+@pytest.mark.usefixtures("fast_evaluation")
+def test_evaluate_takes_columns_as_synthesize_took_them() -> None:
+    """With 256 train rows, 60 strings are text, which is left out; of all 320 rows, they are labels.
+
+    Consecutive numbers are keys; without the holdout rows, they are numbers, which synthetic rows repeat.
+    """
+    places = ["ABCDEFGH"[n % 60 // 8] + "abcdefgh"[n % 60 % 8] for n in range(320)]
+    real = pd.DataFrame({"place": places, "n": range(320), "x": np.random.default_rng(0).normal(size=320)})
+    drawn = np.random.default_rng(0).permutation(320)
+    train, holdout = real.iloc[np.sort(drawn[:256])], real.iloc[np.sort(drawn[256:])]
+    assert {"place": "categorical", "n": "id"}.items() <= {c.name: c.type for c in infer_schema(real).columns}.items()
+
+    synthetic = synthesize(train, 256, synthesizer=Stub(), progress=False)
+
+    assert list(synthetic) == ["n", "x"]
+    assert "key_copies" not in set(evaluate(synthetic, train, holdout, progress=False).metrics["metric"])
 
 
 @pytest.mark.parametrize(

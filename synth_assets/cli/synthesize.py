@@ -137,7 +137,9 @@ def synthesize(
         restored = restore_dtypes(synthetic, frame, schema)
         if not is_text and found:  # where dates are text for want of a type
             times = [column.name for column in schema.columns if column.type in ("date", "datetime")]
-            restored = restored.assign(**{name: synthetic[name] for name in times})
+            from synth_assets.schema.dtypes import with_columns
+
+            restored = with_columns(restored, {name: synthetic[name] for name in times})
         _write(restored, output, found)
 
     if no_holdout:

@@ -23,6 +23,7 @@ from synth_assets.evaluation.intervals import roc_areas
 from synth_assets.evaluation.samples import MOST_LABELS, all_categories, encode_features
 from synth_assets.execution.threads import one_thread
 from synth_assets.schema.columns import Categorical
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class PredictionTask:
         features = [column for column in self.schema.columns if column.name != self.target]
         numbers = [column for column in features if column.role == "number"]
         return _estimators(
-            [name for name in self.schema.categorical if name != self.target],
+            [i for i, column in enumerate(features) if column.name in self.schema.categorical],
             self.few_labelled,
             has_gaps=any(column.nullable for column in numbers),
             classify=bool(self.classes),
@@ -148,7 +149,7 @@ class PredictionTask:
         rows = _with_labels(rows.loc[rows[self.target].notna(), self.schema.names], self.schema)
         if OTHER_CLASS in self.classes:
             known = rows[self.target].isin(self.classes)
-            rows = rows.assign(**{self.target: rows[self.target].where(known, OTHER_CLASS)})
+            rows = with_columns(rows, {self.target: rows[self.target].where(known, OTHER_CLASS)})
         return encode_features(rows, self.labels).reset_index(drop=True)
 
     def y_true(self, encoded: pd.DataFrame) -> np.ndarray:
@@ -175,9 +176,9 @@ class PredictionTask:
         with one_thread():
             fitted = fit_reproducibly(model, train[features], y)
             if not self.classes:
-                return np.asarray(fitted.predict(as_input(fitted, rows[features])), dtype="float64")
+                return np.asarray(fitted.predict(as_input(rows[features])), dtype="float64")
             probabilities: np.ndarray = np.zeros((len(rows), len(self.classes)))
-            probabilities[:, fitted.classes_] = fitted.predict_proba(as_input(fitted, rows[features]))
+            probabilities[:, fitted.classes_] = fitted.predict_proba(as_input(rows[features]))
             return probabilities
 
 
@@ -199,31 +200,29 @@ def _with_labels(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     target = str(schema.target)
     if target not in schema.categorical or not types.is_numeric_dtype(rows[target].dtype):
         return rows
-    return rows.assign(**{target: rows[target].map("{:.17g}".format, na_action="ignore").astype("str")})
+    return with_columns(rows, {target: rows[target].map("{:.17g}".format, na_action="ignore").astype("str")})
 
 
 def fit_reproducibly(estimator: Any, features: pd.DataFrame, y_true: np.ndarray) -> Any:
     """Fit an estimator of scikit-learn so that its predictions never differ, even if it fits in threads."""
     empty = features.columns[features.isna().all()]  # boosting cannot bin a column without a value
-    fitted = estimator.fit(as_input(estimator, features.assign(**dict.fromkeys(empty, 0.0))), y_true)
-    if "n_jobs" in fitted.get_params():
+    fitted = estimator.fit(as_input(with_columns(features, dict.fromkeys(empty, 0.0))), y_true)
+    if hasattr(fitted, "n_jobs"):
         # A forest sums its trees in the order in which its threads end: the last digits would vary.
         fitted.set_params(n_jobs=1)
     return fitted
 
 
-def as_input(estimator: Any, features: pd.DataFrame) -> "pd.DataFrame | np.ndarray":
-    """Return features as an estimator takes them: a pipeline finds columns by name, trees take an array.
+def as_input(features: pd.DataFrame) -> np.ndarray:
+    """Return features as estimators take them.
 
     Of a frame, scikit-learn's checks take three times as long, which of few rows is most of the time of a prediction.
     """
-    from sklearn.pipeline import Pipeline
-
-    return features if isinstance(estimator, Pipeline) else features.to_numpy("float64")
+    return np.asarray(features.to_numpy("float64"))
 
 
-def _estimators(categories: list[str], few: list[int], *, has_gaps: bool, classify: bool) -> Mapping[str, Estimator]:
-    """Return estimators for features of which some are codes of labels; boosting distinguishes those at `few`."""
+def _estimators(categories: list[int], few: list[int], *, has_gaps: bool, classify: bool) -> Mapping[str, Estimator]:
+    """Return estimators for features, of which `categories` are codes of labels; boosting distinguishes `few`."""
     from sklearn import ensemble, linear_model, neighbors
     from sklearn.pipeline import make_pipeline
 
@@ -262,8 +261,8 @@ def _leaf(rows: int) -> int:
     return min(LARGEST_LEAF, round(math.sqrt(rows)))
 
 
-def scaled(categories: list[str], *, has_gaps: bool) -> "ColumnTransformer":
-    """Return what linear models and distances need: labels one-hot, numbers standardised and without gaps."""
+def scaled(categories: list[int], *, has_gaps: bool) -> "ColumnTransformer":
+    """Return what linear models and distances need: codes at `categories` one-hot, numbers standardised, no gaps."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline

@@ -308,10 +308,10 @@ def _tables(verdict: Verdict, verdicts: Sequence[Verdict], others: pd.DataFrame 
     whole = every[every["column_name"].isna()]
     if len(whole):
         yield _table(None, whole, verdict)
+    by_metric = dict(iter(every[every["column_name"].notna()].groupby("metric", sort=False)))
     for name, metric in METRICS.items():
-        of_metric = every[every["column_name"].notna() & (every["metric"] == name)]
-        if len(of_metric):
-            yield _table(metric, of_metric, verdict)
+        if name in by_metric:
+            yield _table(metric, by_metric[name], verdict)
 
 
 def _table(metric: Metric | None, numbers: pd.DataFrame, verdict: Verdict) -> dict[str, object]:

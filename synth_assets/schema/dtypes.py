@@ -1,5 +1,6 @@
 """Rows in the dtypes of another frame: a column comes back as it came."""
 
+from collections.abc import Mapping
 from datetime import time
 from decimal import Decimal
 from typing import Any
@@ -41,10 +42,18 @@ def restore_dtypes(rows: pd.DataFrame, like: pd.DataFrame, schema: TableSchema) 
     return pd.DataFrame(restored, index=rows.index)
 
 
+def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a copy of a frame with other columns, whatever their names: `assign` takes none that is named self."""
+    changed = frame.copy()
+    for name, values in columns.items():
+        changed[name] = values
+    return changed
+
+
 def as_in_source(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     """Return rows with numbers and dates in the formats of the source, so that a CSV file can stand in for it."""
     columns = [column for column in schema.columns if column.name in rows]
-    return rows.assign(**{column.name: column.as_in_source(rows[column.name]) for column in columns})
+    return with_columns(rows, {column.name: column.as_in_source(rows[column.name]) for column in columns})
 
 
 def restore_dtype(values: pd.Series, like: pd.Series | None) -> pd.Series:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from synth_assets.schema.columns import TableError, in_common_dtype
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.sources.base import SourceError, missing_extra, reason_of
 from synth_assets.sources.delimited import compression_of
 from synth_assets.sources.dialects import MAX_ABOVE
@@ -289,7 +290,7 @@ def with_plain_values(frame: pd.DataFrame) -> pd.DataFrame:
             return values.map(pd.Timestamp.isoformat, na_action="ignore")
         return in_common_dtype(values) if str(values.dtype).startswith("decimal") else values
 
-    return frame.assign(**{name: plain(values) for name, values in frame.items()})
+    return with_columns(frame, {name: plain(values) for name, values in frame.items()})
 
 
 def write_workbook(frame: pd.DataFrame, path: Path) -> None:

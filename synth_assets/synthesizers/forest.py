@@ -39,6 +39,7 @@ from synth_assets.synthesizers.language_model.encoders import (
     RowEncoder,
 )
 from synth_assets.synthesizers.language_model.encoders.numeric import find_atoms
+from synth_assets.synthesizers.language_model.encoders.support import is_function
 
 MIN_DIGIT_PREFERENCE = 0.1
 """Nats by which the entropy of the last two digits must fall short of the maximum for them to be resampled. Resampling
@@ -52,6 +53,17 @@ MAX_LOG_RATIO = np.log(4.0)
 
 MAX_SHOWN_LABELS = 50
 """Labels of a column, the most frequent ones, that have a feature of their own in the forests of later columns."""
+
+MIN_MEAN_ERRORS = 3.0
+"""Standard errors of a correlation that means of labels must have with what is predicted, to be features."""
+
+MANY_FREQUENT_LABELS = 25
+"""Frequent labels, as Simpson's index counts them (Hill, *Diversity and Evenness*, Ecology 54, 1973), from which on
+trees get means of labels beside a feature of each."""
+
+MEAN_FOLDS, MEAN_PRIOR = 5, 1.0
+"""Folds of the train rows, the other ones of which give the means of a label, and rows of the mean of all labels that
+count with those of each label."""
 
 MAX_CLASSES, PROJECTIONS = 64, 8
 """Labels of a column that are predicted as classes, and the number of random projections of more."""
@@ -167,6 +179,12 @@ class _Labels:
         self.shown = _most_frequent(cells, MAX_SHOWN_LABELS)
         self.has_classes = len(np.unique(cells)) <= MAX_CLASSES
 
+    @property
+    def has_many(self) -> bool:
+        """Whether some labels have no feature, or trees need many splits to tell them, since many are frequent."""
+        shares = np.unique(self.cells, return_counts=True)[1] / len(self.cells)
+        return len(shares) > MAX_SHOWN_LABELS or 1 / (shares**2).sum() > MANY_FREQUENT_LABELS
+
     def target(self, rng: np.random.Generator) -> np.ndarray:
         """Return what the forest predicts: the labels, (n,), or (n, k) numbers.
 
@@ -205,6 +223,50 @@ class _Labels:
         return np.asarray(self.cells[donors])
 
 
+class _LabelMeans:
+    """Means of what a forest predicts, by label of an earlier column that has too many for a feature of each.
+
+    Splits by them find the best sets of labels (Breiman, Friedman, Olshen and Stone, *Classification and Regression
+    Trees*, 1984, section 4.2.2). A train row's means are of the other folds: its own value would tell it
+    (Micci-Barreca, *A preprocessing scheme for high-cardinality categorical attributes*, 2001, has the means). Means
+    that tell nothing are left out.
+
+    Parameters
+    ----------
+    cells : numpy.ndarray
+        (n,) labels of the train rows.
+    outputs : numpy.ndarray
+        (n, k) what is predicted.
+    rng : numpy.random.Generator
+        Draws the folds, and projections of many outputs.
+    """
+
+    def __init__(self, cells: np.ndarray, outputs: np.ndarray, rng: np.random.Generator) -> None:
+        outputs = np.asarray(outputs, "float64")
+        if outputs.shape[1] > PROJECTIONS:
+            outputs = outputs @ rng.standard_normal((outputs.shape[1], PROJECTIONS))
+        self.labels, codes = np.unique(cells, return_inverse=True)
+        of_train = np.empty(outputs.shape)
+        fold = rng.permutation(len(cells)) % MEAN_FOLDS
+        for k in range(MEAN_FOLDS):
+            of_train[fold == k] = self._means(codes[fold != k], outputs[fold != k])[codes[fold == k]]
+        centered = [each - each.mean(axis=0) for each in (of_train, outputs)]
+        norms = np.sqrt((centered[0] ** 2).sum(axis=0) * (centered[1] ** 2).sum(axis=0))
+        correlations = (centered[0] * centered[1]).sum(axis=0) / np.where(norms > 0, norms, 1.0)
+        is_used = correlations > MIN_MEAN_ERRORS / np.sqrt(len(cells))
+        self.of_train = of_train[:, is_used].astype(np.float32)
+        self.means = self._means(codes, outputs)[:, is_used].astype(np.float32)
+
+    def _means(self, codes: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        counts = np.bincount(codes, minlength=len(self.labels))[:, None] + MEAN_PRIOR
+        sums = np.column_stack([np.bincount(codes, each, minlength=len(self.labels)) for each in outputs.T])
+        return np.asarray((sums + MEAN_PRIOR * outputs.mean(axis=0)) / counts)
+
+    def features(self, cells: np.ndarray) -> np.ndarray:
+        """Return the means of the labels of (n,) cells."""
+        return self.means[np.searchsorted(self.labels, cells)]
+
+
 class _Numbers:
     """A column of numbers in the forest: a row gets the prediction for it plus the residual of a train row, smoothed.
 
@@ -234,6 +296,9 @@ class _Numbers:
     ) -> None:
         self.row_encoder, self.encoder, self.i, self.settings = row_encoder, encoder, i, settings
         self.quantised, self.cells = quantised, quantised[:, i]
+        # First days of months are listed for months, too, that no train row has.
+        has_all = encoder.grid.type != "date" or bool(np.isin(encoder.listed, self.cells).all())
+        self.is_copied = bool(encoder.listed) and has_all
         self.has_digits = _has_digits(encoder, self.cells)
         self.fill = np.median(self.cells[self.has_digits]) if self.has_digits.any() else 0.0
         self.residuals = self.residuals_of(quantised)
@@ -276,7 +341,7 @@ class _Numbers:
         donors = rng.choice(len(self.residuals), n)
         ordered = np.sort(self.residuals[self.has_digits])
         # The values of a column of few, which has no further digits, are shared by many rows.
-        is_smooth = not (self.encoder.listed or self.encoder.is_sparse or not self.encoder.radices)
+        is_smooth = not (self.is_copied or self.encoder.is_sparse or not self.encoder.radices)
         if not (is_smooth and self.settings.kernel_bandwidth and len(ordered)):
             return donors, self.residuals[donors]
         # Between every few values the distribution function is linear: values that more rows share stay.
@@ -315,8 +380,11 @@ class _Numbers:
         cells = np.clip(codes, least, greatest) * encoder.grid_step + offsets
         # A missing value, one that many rows share, and one of a list is the donor's; any is, where nothing is
         # added to it.
-        is_copied = encoder.listed or (not self.settings.kernel_bandwidth and encoder.predictor is None)
+        is_copied = self.is_copied or (not self.settings.kernel_bandwidth and encoder.predictor is None)
         is_kept = ~self.has_digits[donors] | bool(is_copied)
+        if encoder.listed:
+            listed = np.asarray(encoder.listed)
+            cells = listed[np.searchsorted((listed[1:] + listed[:-1]) / 2, cells)]
         cells[is_kept] = self.cells[donors[is_kept]]
         return cells if encoder.listed else self._in_order(cells, quantised, donors)
 
@@ -389,22 +457,42 @@ class SequentialForest:
         ]
         self.forests: list[tuple[Any, np.ndarray] | None] = [None]
         self.selected: list[Mapping[int, np.ndarray | slice]] = [{}]
+        self.label_means: list[Mapping[int, _LabelMeans]] = [{}]
+        many = [j for j, column in enumerate(self.columns) if isinstance(column, _Labels) and column.has_many]
         of_columns = [
             column.features(quantised[:, i], column.residuals_of(quantised)) for i, column in enumerate(self.columns)
         ]
+        self.functions: list[tuple[int, np.ndarray, np.ndarray] | None] = [None]
         for i, column in enumerate(self.columns[1:], start=1):
+            self.functions.append(self._function(i))
             features = np.hstack(of_columns[:i])
             target = column.target(np.random.default_rng(seed))
             self.selected.append(dict.fromkeys(range(i), slice(None)))
+            outputs = target[:, None] == np.unique(target) if column.has_classes else target.reshape(len(target), -1)
             if i > MANY_COLUMNS or features.shape[1] > MAX_FEATURES:
-                outputs = (
-                    target[:, None] == np.unique(target) if column.has_classes else target.reshape(len(target), -1)
-                )
                 n_selected = FEW_FEATURES if i > MANY_COLUMNS else MAX_SPLIT_FEATURES
                 selected = most_associated(features, outputs, n_selected)
                 self.selected[i] = _by_column(selected, [each.shape[1] for each in of_columns[:i]])
                 features = features[:, selected]
+            means = {
+                j: _LabelMeans(quantised[:, j], outputs, np.random.default_rng((seed, i, j))) for j in many if j < i
+            }
+            self.label_means.append(means)
+            features = np.hstack([features, *(each.of_train for each in means.values())])
             self.forests.append(self._fitted(features, target, is_class=column.has_classes, seed=seed))
+
+    def _function(self, i: int) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """Return the column of labels of which one of labels is a function, its labels and the values for them.
+
+        Leaves of several rows would mix the values of rare labels.
+        """
+        if isinstance(self.columns[i], _Labels):
+            for j in range(i):
+                before = self.quantised[:, j]
+                if isinstance(self.columns[j], _Labels) and is_function(before, self.quantised[:, i]):
+                    labels, first = np.unique(before, return_index=True)
+                    return j, labels, self.quantised[first, i]
+        return None
 
     def _fitted(self, features: np.ndarray, target: np.ndarray, *, is_class: bool, seed: int) -> tuple[Any, np.ndarray]:
         """Return a forest of a column, and the leaves of the train rows in its trees."""
@@ -433,6 +521,9 @@ class SequentialForest:
         for i, column in enumerate(self.columns):
             donors, drawn = self._draw(i, self._features(quantised, residuals, i), rng)
             quantised[:, i] = column.generate(quantised, donors, drawn, rng)
+            if (function := self.functions[i]) is not None:
+                j, labels, values = function
+                quantised[:, i] = values[np.searchsorted(labels, quantised[:, j])]
             residuals[:, i] = column.residuals_of(quantised)
         return quantised
 
@@ -456,6 +547,7 @@ class SequentialForest:
         parts = [
             self.columns[j].features(quantised[:, j], residuals[:, j])[:, own] for j, own in self.selected[i].items()
         ]
+        parts += [means.features(quantised[:, j]) for j, means in self.label_means[i].items()]
         return np.hstack(parts or [np.zeros((len(quantised), 0), np.float32)])
 
     def _draw(self, i: int, features: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

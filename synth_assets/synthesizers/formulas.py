@@ -4,16 +4,16 @@ A model learns such a relation only nearly: `total = quantity * price` would bre
 that is computed from numbers is not learned at all, but computed in each synthetic row. A duration between two dates is
 learned, since a model finds the dates' distances in it more easily than in the dates, and then computed as well.
 
-The search looks for products and ratios of two columns, straight lines of one, and sums of any number of columns with
-whole coefficients. A sample of rows proposes a formula; it must then hold in all rows, to the last digit that the
-column has, and be empty exactly where one of its inputs is.
+The search looks for products and ratios of two columns, straight lines of one, sums of any number of columns with whole
+coefficients, and straight lines of a power or logarithm of one. A sample of rows proposes a formula; it must then hold
+in all rows, to the last digit that the column has, and be empty exactly where one of its inputs is.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, compress, permutations
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from synth_assets.errors import ModelError
 from synth_assets.schema.columns import Column, Float, Integer, TimeColumn
 from synth_assets.schema.conditions import Condition
+from synth_assets.synthesizers.precision import shortest_decimals
 
 MIN_ROWS, MIN_VALUES = 50, 10
 """Train rows, and different values of a computed column, that a formula is found from."""
@@ -38,6 +39,9 @@ MAX_DECIMALS = 9
 MAX_COEFFICIENT = 100_000
 """Greatest coefficient of a column in a sum."""
 
+MAX_DIVISOR = 1000
+"""Greatest denominator of the factor of a function of a column."""
+
 MAX_TIES_SHARE = 0.1
 """Train rows that may have the other value of two where the formula's value is halfway between them."""
 
@@ -52,6 +56,8 @@ _PROBES = 16
 
 _EXACT = 2.0**53
 _RELATIVE = 1e-9
+_SINGLE = 2.0**-22
+_ROUNDING_ERROR = 1e-12
 _DENOMINATORS = (1, 10, 100, 1000, *range(2, 10), *range(11, 100), *range(101, 1000), *(10**i for i in range(4, 10)))
 
 _NEAR = 2.1
@@ -65,6 +71,18 @@ UNITS = {
 
 Rounding = Literal["even", "half_up", "down", "up"]
 
+FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "square": (np.square, np.sqrt),
+    "cube": (lambda x: x**3, np.cbrt),
+    "sqrt": (np.sqrt, np.square),
+    "log": (np.log, np.exp),
+    "log10": (np.log10, lambda y: 10.0**y),
+    "log1p": (np.log1p, np.expm1),
+}
+"""Functions of one column, and their inverses; of each square, the one that is not negative."""
+
+Function = Literal["square", "cube", "sqrt", "log", "log10", "log1p"]
+
 
 class Formula(BaseModel):
     """How a column of numbers is computed from others.
@@ -74,6 +92,8 @@ class Formula(BaseModel):
     kind : {"sum", "product", "ratio", "duration", "age"}
         A sum of inputs with coefficients, a product or ratio of two, or the time from one date to another: in a unit,
         or in years of the calendar that are over.
+    function : str or None
+        A key of `FUNCTIONS`, which is applied to the only input of a sum.
     inputs : tuple of str
         The columns that are read.
     coefficients : tuple of float
@@ -86,6 +106,8 @@ class Formula(BaseModel):
         Decimals of the result; None if it is not rounded.
     rounding : {"even", "half_up", "down", "up"}
         How it is rounded.
+    relative : float
+        Relative difference up to which results are equal that are not rounded, or are numbers of single precision.
     low, high : float
         Least and greatest value of the train rows: rows beyond are drawn again.
     """
@@ -93,12 +115,14 @@ class Formula(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["sum", "product", "ratio", "duration", "age"]
+    function: Function | None = None
     inputs: tuple[str, ...]
     coefficients: tuple[float, ...]
     intercept: float = 0.0
     divisor: float = 1.0
     decimals: int | None = None
     rounding: Rounding = "even"
+    relative: float = _RELATIVE
     low: float = -math.inf
     high: float = math.inf
 
@@ -115,9 +139,10 @@ class Formula(BaseModel):
             factor = Fraction(self.coefficients[0]).limit_denominator(10**6) / Fraction(self.divisor)
             sign = " * " if self.kind == "product" else " / "
             return ("" if factor == 1 else f"{float(factor):.6g} * ") + sign.join(self.inputs)
+        names = self.inputs if self.function is None else [f"{self.function}({self.inputs[0]})"]
         terms = [
             f"{'-' if c < 0 else '+'} {'' if abs(c) == self.divisor else f'{abs(c) / self.divisor:.6g} * '}{name}"
-            for c, name in zip(self.coefficients, self.inputs, strict=True)
+            for c, name in zip(self.coefficients, names, strict=True)
         ]
         if self.intercept:
             terms.append(f"{'-' if self.intercept < 0 else '+'} {abs(self.intercept) / self.divisor:.6g}")
@@ -125,11 +150,14 @@ class Formula(BaseModel):
 
     def compute(self, rows: Mapping[str, pd.Series]) -> np.ndarray:
         """Return the values for n rows, as floats; NaN where an input is missing, or a divisor is zero."""
-        return self._rounded(self._raw([_numbers(rows[name]) for name in self.inputs]))
+        values = self._rounded(self._raw([_numbers(rows[name]) for name in self.inputs]))
+        for end in (self.low, self.high):  # what differs from it by a rounding error alone is not beyond it
+            values = np.where(_same(values, np.full(len(values), end), self._tolerance), end, values)
+        return values
 
     def holds(self, rows: Mapping[str, pd.Series], target: str) -> np.ndarray:
         """Return, for each row, whether the column `target` has the value of the formula, or both are missing."""
-        return _same(self.compute(rows), _numbers(rows[target]), self.decimals)
+        return _same(self.compute(rows), _numbers(rows[target]), self._tolerance)
 
     def is_within(self, values: np.ndarray) -> np.ndarray:
         """Return which values are within those of the train rows, but for the rounding of inputs."""
@@ -152,7 +180,8 @@ class Formula(BaseModel):
             if self.kind == "sum":
                 weights = [c for c, each in zip(self.coefficients, self.inputs, strict=True) if each != name]
                 rest = sum((c * x for c, x in zip(weights, others, strict=True)), start=np.zeros(len(known)))
-                return np.asarray((known - rest) / self.coefficients[i])
+                part = np.asarray((known - rest) / self.coefficients[i])
+                return part if self.function is None else FUNCTIONS[self.function][1](part)
             if self.kind == "product":
                 return np.asarray(known / (self.coefficients[0] * others[0]))
             if self.kind == "ratio":
@@ -160,10 +189,15 @@ class Formula(BaseModel):
                 return np.asarray(known * others[0] / top if i == 0 else top * others[0] / known)
         return np.asarray(others[0] - known if i == 0 else others[0] + known)
 
+    @property
+    def _tolerance(self) -> float:
+        return self.relative if self.decimals is None or self.relative > _RELATIVE else _ROUNDING_ERROR
+
     def _raw(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if self.kind == "sum":
-                total = sum((c * x for c, x in zip(self.coefficients, inputs, strict=True)), start=0.0)
+                terms = inputs if self.function is None else [FUNCTIONS[self.function][0](inputs[0])]
+                total = sum((c * x for c, x in zip(self.coefficients, terms, strict=True)), start=0.0)
             elif self.kind == "product":
                 total = self.coefficients[0] * (inputs[0] * inputs[1])
             elif self.kind == "ratio":
@@ -190,7 +224,9 @@ class Formula(BaseModel):
         return np.asarray(np.where(is_whole, nearest, steps) / scale + 0.0)
 
 
-def find_formulas(train: pd.DataFrame, columns: Sequence[Column], computed: Sequence[str] = ()) -> dict[str, Formula]:
+def find_formulas(
+    train: pd.DataFrame, columns: Sequence[Column], computed: Sequence[str] = (), single: Sequence[str] = ()
+) -> dict[str, Formula]:
     """Find the columns of numbers that are computed from other numbers in every train row.
 
     A computed column may be an input of others, and none depends on itself. Of columns that determine each other, one
@@ -204,6 +240,8 @@ def find_formulas(train: pd.DataFrame, columns: Sequence[Column], computed: Sequ
         The columns.
     computed : sequence of str
         Columns that something else determines.
+    single : sequence of str
+        Columns of numbers of single precision.
 
     Returns
     -------
@@ -211,7 +249,7 @@ def find_formulas(train: pd.DataFrame, columns: Sequence[Column], computed: Sequ
         By column, its formula, each after the formulas of its inputs.
     """
     names = [column.name for column in columns if isinstance(column, Integer | Float)][:MAX_COLUMNS]
-    return _Search(train, names, computed).run() if len(names) > 1 and len(train) >= MIN_ROWS else {}
+    return _Search(train, names, computed, single).run() if len(names) > 1 and len(train) >= MIN_ROWS else {}
 
 
 def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Formula]:
@@ -239,7 +277,7 @@ def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, 
         ages = (
             Formula(kind="age", inputs=pair, coefficients=(1.0,), decimals=0)
             for pair in compress(pairs, near["mean year"] & (decimals == 0))
-            if _same(_full_years(*(seconds[name][probes] for name in pair)), y[probes], 0).all()
+            if _same(_full_years(*(seconds[name][probes] for name in pair)), y[probes]).all()
         )
         durations = (
             Formula(kind="duration", inputs=pair, coefficients=(1.0,), divisor=divisor, intercept=n * divisor,
@@ -252,8 +290,8 @@ def find_durations(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, 
         )  # fmt: skip
         for each in chain(durations, ages):
             x = [seconds[name] for name in each.inputs]
-            is_equal = _same(each._rounded(each._raw([v[probes] for v in x])), y[probes], decimals).all()
-            if is_equal and _same(each._rounded(each._raw(x)), y, decimals).all() and len(np.unique(y[present])) > 1:
+            is_equal = _same(each._rounded(each._raw([v[probes] for v in x])), y[probes], each._tolerance).all()
+            if is_equal and _same(each._rounded(each._raw(x)), y, each._tolerance).all() and np.ptp(y[present]) > 0:
                 found[target] = each.model_copy(
                     update={"low": float(y[present].min()), "high": float(y[present].max())}
                 )
@@ -310,7 +348,9 @@ def _number(text: str, condition: Condition, name: str) -> float:
 class _Search:
     """The search for formulas of some columns of n train rows."""
 
-    def __init__(self, train: pd.DataFrame, names: Sequence[str], computed: Sequence[str]) -> None:
+    def __init__(
+        self, train: pd.DataFrame, names: Sequence[str], computed: Sequence[str], single: Sequence[str]
+    ) -> None:
         values = {name: _numbers(train[name]) for name in names}
         self.n = len(train)
         rows = np.random.default_rng(0).permutation(self.n)[: 10 * _SAMPLE]
@@ -323,9 +363,11 @@ class _Search:
             distinct, counts = np.unique(present, return_counts=True)
             if len(distinct) < 2 or np.abs(present).max() >= _EXACT:
                 continue
-            self.values[name], self.decimals[name], self.n_values[name] = x, _decimals(present), len(distinct)
+            self.values[name], self.n_values[name] = x, len(distinct)
+            self.decimals[name] = _decimals(shortest_decimals(distinct) if name in single else distinct)
             self.varies[name] = x != distinct[counts.argmax()]
         self.names = list(self.values)
+        self.relative = {name: _SINGLE if name in single else _RELATIVE for name in self.names}
         self.fixed = set(computed)
         self.found: dict[str, Formula] = {}
         # Columns with the same gaps are looked at together, in the rows that have them.
@@ -343,7 +385,8 @@ class _Search:
 
     def run(self) -> dict[str, Formula]:
         """Return the formulas in the order in which they are computed."""
-        for find in (self._products_and_ratios, self._exact_lines, self._sums, self._rounded_lines):
+        finders = (self._products_and_ratios, self._exact_lines, self._sums, self._functions, self._rounded_lines)
+        for find in finders:
             for members, pool, rows in self.groups:
                 find(members, pool, rows)
         ordered: dict[str, Formula] = {}
@@ -370,31 +413,40 @@ class _Search:
         matters = present & (y != 0) if formula.kind != "sum" else present
         if any((self.varies[name] & matters).sum() < MIN_VARYING_ROWS for name in formula.inputs):
             return False
+        formula = formula.model_copy(update={"relative": self.relative[target]})
         raw = formula._raw(inputs)
         if not np.array_equal(np.isnan(raw), ~present):
             return False
-        for rounding in ("even", "half_up"):
-            each = formula.model_copy(update={"rounding": rounding})
-            if _same(each._rounded(raw), y, formula.decimals).all():
-                break
-        else:
+        ways: list[tuple[int | None, Rounding]] = [(formula.decimals, "even"), (formula.decimals, "half_up")]
+        if self.relative[target] > _RELATIVE:
+            ways.append((None, "even"))
+        each, most = None, -1
+        for decimals, rounding in ways:
+            way = formula.model_copy(update={"decimals": decimals, "rounding": rounding})
+            rounded = way._rounded(raw)
+            equal = int((rounded.astype(np.float32) == y.astype(np.float32)).sum())
+            if equal > most and _same(rounded, y, way._tolerance).all():
+                each, most = way, equal
+        if each is None:
             # Floats next to half a unit may be rounded either way: some of them, or the rounding is chance.
             if formula.decimals is None or not (np.abs(raw - y)[present] <= self._half(target, y)[present]).all():
                 return False
-            ways = [formula.model_copy(update={"rounding": rounding}) for rounding in ("even", "half_up")]
-            shares = [float(_same(way._rounded(raw), y, None).mean()) for way in ways]
+            rounded_ways = [formula.model_copy(update={"rounding": rounding}) for rounding in ("even", "half_up")]
+            shares = [float(_same(way._rounded(raw), y, self.relative[target]).mean()) for way in rounded_ways]
             if max(shares) < 1 - MAX_TIES_SHARE:
                 return False
-            each = ways[int(np.argmax(shares))]
-        limits = {"low": float(y[present].min()), "high": float(y[present].max())}
-        self.found[target] = each.model_copy(update=limits)
+            each = rounded_ways[int(np.argmax(shares))]
+        low, high = float(y[present].min()), float(y[present].max())
+        if self.relative[target] > _RELATIVE:
+            low, high = float(np.float32(low)), float(np.float32(high))
+        self.found[target] = each.model_copy(update={"low": low, "high": high})
         return True
 
     def _half(self, target: str, y: np.ndarray) -> np.ndarray:
         """Return by how much values may differ from what they are rounded from."""
         decimals = self.decimals[target]
         least = 0.0 if decimals is None else 0.5 * 10.0**-decimals
-        return np.asarray(least + _RELATIVE * np.maximum(np.abs(y), least))
+        return np.asarray(least + self.relative[target] * np.maximum(np.abs(y), least))
 
     def _products_and_ratios(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
         """Accept one formula of any three columns.
@@ -489,13 +541,7 @@ class _Search:
                 continue
             y, decimals = self.values[target], self.decimals[target]
             x = np.stack([self.values[name][rows] for name in others])
-            first, last = x.argmin(axis=1), x.argmax(axis=1)
-            half = self._half(target, y)
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                slope = (y[rows][last] - y[rows][first]) / (np.ptp(x, axis=1))
-                offset = y[rows][first] - slope * x[np.arange(len(x)), first]
-                is_near = (np.abs(slope[:, None] * x + offset[:, None] - y[rows]) <= 2.1 * half[rows]).all(axis=1)
-            for i in np.flatnonzero(is_near & np.isfinite(slope) & (slope != 0)).tolist():
+            for i in np.flatnonzero(self._is_line(x, y[rows], self._half(target, y)[rows])).tolist():
                 name = others[i]
                 formula = self._line(target, name)
                 if formula is None:
@@ -513,11 +559,55 @@ class _Search:
                 if is_finer and (needs_none or not is_exact):
                     self._accept(target, formula)
 
-    def _line(self, target: str, name: str) -> Formula | None:
-        """Return the line of a column that another one is in all rows, with the simplest slope and intercept."""
+    def _functions(self, members: Sequence[str], pool: Sequence[str], rows: np.ndarray) -> None:
+        """Accept straight lines of a function of one column, such as its square or its logarithm.
+
+        The column has no more decimals than what is computed from it, so that digits of its own are not lost.
+        """
+        for target in reversed(members):
+            others = [
+                name
+                for name in pool
+                if name != target
+                and self.n_values[name] >= MIN_VALUES
+                and _rank(self.decimals[name]) <= _rank(self.decimals[target])
+            ]
+            if not others or not self._is_open(target):
+                continue
+            y, half = self.values[target][rows], self._half(target, self.values[target])[rows]
+            x = np.stack([self.values[name][rows] for name in others])
+            found: list[Formula] = []
+            for function in get_args(Function):
+                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                    of_x = FUNCTIONS[function][0](x)
+                is_near = np.isfinite(of_x).all(axis=1)
+                is_near[is_near] = self._is_line(of_x[is_near], y, half)
+                lines = (self._line(target, others[i], function) for i in np.flatnonzero(is_near))
+                found += [line for line in lines if line is not None and line.divisor <= MAX_DIVISOR]
+            for formula in sorted(found, key=lambda each: (each.divisor, bool(each.intercept))):
+                self._accept(target, formula)
+
+    @staticmethod
+    def _is_line(x: np.ndarray, y: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """Return for which rows of x, (m, n), y, (n), may be a straight line of them, known up to half a unit."""
+        index, first, last = np.arange(len(x)), x.argmin(axis=1), x.argmax(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            slope = (y[last] - y[first]) / np.ptp(x, axis=1)
+            offset = y[first] - slope * x[index, first]
+            is_near = (np.abs(slope[:, None] * x + offset[:, None] - y) <= 2.1 * half).all(axis=1)
+        return np.asarray(is_near & np.isfinite(slope) & (slope != 0))
+
+    def _line(self, target: str, name: str, function: Function | None = None) -> Formula | None:
+        """Return the line of a column that another one is in all rows, with the simplest slope and intercept.
+
+        With a function, it is of the column's values of it.
+        """
         present = ~np.isnan(self.values[target])
         x, y = self.values[name][present], self.values[target][present]
-        if np.isnan(x).any():
+        if function is not None:
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                x = FUNCTIONS[function][0](x)
+        if not np.isfinite(x).all():
             return None
         half = self._half(target, y)
         first, last = int(x.argmin()), int(x.argmax())
@@ -538,8 +628,8 @@ class _Search:
                 simple = _simplest(low, high)
                 intercept = float(simple) * denominator if simple is not None else (low + high) / 2 * denominator
             return Formula(
-                kind="sum", inputs=(name,), coefficients=(float(numerator),), divisor=float(denominator),
-                intercept=intercept, decimals=self.decimals[target],
+                kind="sum", function=function, inputs=(name,), coefficients=(float(numerator),),
+                divisor=float(denominator), intercept=intercept, decimals=self.decimals[target],
             )  # fmt: skip
         return None
 
@@ -616,9 +706,8 @@ def _rank(decimals: int | None) -> int:
     return MAX_DECIMALS + 1 if decimals is None else decimals
 
 
-def _same(one: np.ndarray, other: np.ndarray, decimals: int | None) -> np.ndarray:
-    """Return which values are equal, or missing in both."""
-    tolerance = 1e-12 if decimals is not None else _RELATIVE
+def _same(one: np.ndarray, other: np.ndarray, tolerance: float = _ROUNDING_ERROR) -> np.ndarray:
+    """Return which values are equal up to a relative difference, or missing in both."""
     is_equal = np.abs(one - other) <= tolerance * np.maximum(np.abs(one), np.abs(other))
     return np.asarray(is_equal | (np.isnan(one) & np.isnan(other)))
 

@@ -29,7 +29,7 @@ from synth_assets.storage.files import atomic_write, sync, verify_manifest, writ
 from synth_assets.synthesizers import SYNTHESIZERS, create, load
 from synth_assets.synthesizers.base import SYNTHESIZER_JSON, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 
-ALGORITHM_VERSION = 21
+ALGORITHM_VERSION = 22
 """Raised whenever this package would fit another model to the same inputs."""
 
 ATTACKS_FILE = "attacks.json"

@@ -20,6 +20,7 @@ from synth_assets.schema.columns import (
     Boolean,
     Categorical,
     Column,
+    Float,
     Id,
     NumericColumn,
     Text,
@@ -29,6 +30,7 @@ from synth_assets.schema.conditions import Clause, Condition
 from synth_assets.schema.table import OTHER, TableSchema
 from synth_assets.synthesizers.derived import DatePart, TextForm, find_date_parts, learned_column
 from synth_assets.synthesizers.formulas import Formula, find_durations, find_formulas, meets
+from synth_assets.synthesizers.precision import has_single_precision, shortest_decimals, to_single
 
 RARE = "(rare)"
 """What a synthesizer learns in place of a hidden label that is drawn; extended where the column has this label."""
@@ -109,6 +111,8 @@ class Preparation(BaseModel):
         The columns of numbers that are the time between two dates. They are learned, and then computed.
     formulas : dict of str to Formula
         The columns of numbers that are computed from others, each after its inputs. They are not learned.
+    single_precision : tuple of str
+        The columns of numbers of single precision; see `precision`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,6 +125,7 @@ class Preparation(BaseModel):
     date_parts: dict[str, DatePart]
     durations: dict[str, Formula]
     formulas: dict[str, Formula]
+    single_precision: tuple[str, ...]
 
     @classmethod
     def fit(cls, train: pd.DataFrame, schema: TableSchema) -> Self:
@@ -168,6 +173,8 @@ class Preparation(BaseModel):
                 form = TextForm.fit(train[column.name])
                 forms.update({} if form is None else {column.name: form})
             columns.append(column)
+        floats = [column.name for column in schema.columns if isinstance(column, Float)]
+        single = tuple(name for name in floats if has_single_precision(train[name]))
         date_parts = find_date_parts(train, [column for column in schema.columns if column.name not in hidden])
         durations = find_durations(train, [column for column in schema.columns if column.name not in date_parts])
         return cls(
@@ -178,7 +185,8 @@ class Preparation(BaseModel):
             text_forms=forms,
             date_parts=date_parts,
             durations=durations,
-            formulas=find_formulas(train, schema.columns, [*date_parts, *durations]),
+            formulas=find_formulas(train, schema.columns, [*date_parts, *durations], single),
+            single_precision=single,
         )
 
     @property
@@ -217,6 +225,9 @@ class Preparation(BaseModel):
             Rows of `learned_schema`.
         """
         learned = rows[self._learned_names].copy()
+        for name in self.single_precision:
+            if name in learned:
+                learned[name] = shortest_decimals(learned[name].to_numpy("float64"))
         for name in self.hidden_labels:
             is_hidden = learned[name].notna() & ~learned[name].isin(self.table_schema.column(name).labels)
             learned[name] = learned[name].mask(is_hidden, self._replacement(name))
@@ -268,12 +279,14 @@ class Preparation(BaseModel):
         return pd.DataFrame({name: cells[name] for name in self.table_schema.published})
 
     def _compute(self, cells: dict[str, pd.Series]) -> None:
-        """Compute the columns of rows that others determine."""
+        """Compute the columns of rows that others determine, from numbers of the precision that the column has."""
+        cells.update({name: to_single(cells[name]) for name in self.single_precision if name in cells})
         for name, stated in self.date_parts.items():
             values = stated.apply(cells[name], cells[stated.of])
             cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
         for name, formula in self.computed.items():
             values = pd.Series(formula.compute(cells), index=cells[formula.inputs[0]].index, name=name)
+            values = to_single(values) if name in self.single_precision else values
             cells[name] = self.table_schema.column(name).coerce(values, origin="the sample")
 
     def is_acceptable(self, learned: pd.DataFrame, conditions: Mapping[str, str]) -> np.ndarray | None:
@@ -367,7 +380,7 @@ class Preparation(BaseModel):
                     values = values.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else values
                     tried = values.astype(solved[source].dtype)
                 else:
-                    tried = found.round(9)
+                    tried = to_single(found) if source in self.single_precision else found.round(9)
                     if column.type == "integer":
                         tried = tried.mask(tried != tried.round()).astype("Float64").astype("Int64")
                 candidate = {each: solved[each] for each in (*formula.inputs, name)} | {source: tried}

@@ -359,6 +359,22 @@ def test_numbers_of_few_values_are_bars() -> None:
     assert [bar.get_height() for bar in axes.patches[3:6]] == [0.5, 0.25, 0.25]
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.3, 0.1 + 0.2, 0.5], ["0.3", "0.5"]),
+        ([12345678901.0, 12345678901.0, 12345678902.0], ["12345678901", "12345678902"]),
+    ],
+)
+def test_values_that_differ_by_a_rounding_error_are_one_bar(values: list[float], labels: list[str]) -> None:
+    rows = pd.DataFrame({"size": values * 10})
+
+    axes = _grid(rows, rows, TableSchema(columns=(Float(name="size"),))).axes[0]
+
+    assert [label.get_text() for label in axes.get_xticklabels()] == labels
+    assert [bar.get_height() for bar in axes.patches[2:4]] == pytest.approx([2 / 3, 1 / 3])
+
+
 def test_of_many_columns_the_least_similar_are_drawn_and_the_others_counted() -> None:
     schema = TableSchema(columns=tuple(Float(name=f"c{i}") for i in range(120)))
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 120)), columns=schema.names)

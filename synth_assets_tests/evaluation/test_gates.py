@@ -11,6 +11,7 @@ from synth_assets.errors import ForeseenError
 from synth_assets.evaluation import metrics
 from synth_assets.evaluation.gates import GATES, MAX_NAMED, Gate, evaluate_gate, evaluate_gates, gates_with
 from synth_assets.evaluation.metrics import METRICS, RESULT_COLUMNS, Metric, result_frame
+from synth_assets.evaluation.metrics.copies import identifying_columns
 from synth_assets.evaluation.reference import SPLITS, reference_of
 from synth_assets.evaluation.samples import Samples
 from synth_assets.schema.columns import Float
@@ -101,6 +102,27 @@ def test_rows_of_two_columns_that_are_equal_by_chance_are_no_copies(copied: int,
         computed = [row for name in ("exact_copies", "partial_copies") for row in METRICS[name].compute(samples)]
         found.append(evaluate_gate(GATES["privacy"], result_frame(computed)).passed)
     assert found.count(False) in fails
+
+
+@pytest.mark.parametrize(("copied", "passes"), [(0, True), (30, False)])
+def test_rows_of_a_panel_are_no_copies_for_their_subject_and_day(copied: int, passes: bool) -> None:
+    """Real rows have each subject and day once, and synthetic ones draw them from the same few."""
+
+    def measured(size: int) -> dict[str, np.ndarray]:
+        return {name: rng.normal(size=size).round(3) for name in ("x", "y")}
+
+    rng = np.random.default_rng(0)
+    subject, day = (each.ravel() for each in np.meshgrid(np.arange(20), np.arange(12)))
+    names = {"subject": "integer", "day": "integer", "x": "float", "y": "float"}
+    schema = TableSchema.model_validate({"columns": [{"name": n, "type": t} for n, t in names.items()]})
+    real = pd.DataFrame({"subject": subject, "day": day, **measured(240)}).sample(frac=1, random_state=0)
+    train, holdout = real[:192], real[192:]
+    drawn = pd.DataFrame({"subject": rng.integers(20, size=192), "day": rng.integers(12, size=192), **measured(192)})
+    samples = Samples(train, holdout, pd.concat([train[:copied], drawn[copied:]]), schema)
+
+    assert identifying_columns(samples.real, schema) == ["subject", "day"]
+    computed = result_frame(METRICS["partial_copies"].compute(samples))
+    assert evaluate_gate(GATES["privacy"], computed).passed is passes
 
 
 def test_without_an_interval_the_reference_counts_and_without_a_reference_the_best_value() -> None:

@@ -3,16 +3,15 @@
 import errno
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from synth_assets.errors import ForeseenError, ModelError
 from synth_assets.evaluation import evaluate
@@ -27,6 +26,9 @@ from synth_assets.synthesizers.model_store import ModelStore
 from synth_assets.synthesizers.parts import read_manifest, rows_hash
 from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.stub_synthesizer import Stub
+
+if TYPE_CHECKING:  # only the process that runs these tests imports Ray
+    from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +59,7 @@ def die_once(shared: Path, number: int) -> int:
 
 
 def test_rows_of_a_cluster_are_the_ones_of_a_process(
-    cluster: Cluster, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "SHARD_ROWS", 2000)
     lines: list[str] = []
@@ -65,11 +67,11 @@ def test_rows_of_a_cluster_are_the_ones_of_a_process(
     rows = stub.sample(5500, seed=3)
     assert manifest.rows_sha256 == rows_hash(rows[start : start + 2000] for start in range(0, 5500, 2000))
     assert "from 2 workers" in lines[-1]
-    assert not ray.is_initialized()
+    assert not sys.modules["ray"].is_initialized()
 
 
 def test_rows_that_workers_write_to_an_object_store(
-    cluster: Cluster, stub: Stub, bucket: Any, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", stub: Stub, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "SHARD_ROWS", 2000)
     manifest = stub.sample_to("s3://shop/rows", 5500, seed=3, execution=RayExecution(address=cluster.address))
@@ -78,16 +80,16 @@ def test_rows_that_workers_write_to_an_object_store(
     assert read_manifest("s3://shop/rows") == manifest
 
 
-def test_a_machine_that_is_no_node_connects_by_a_client(cluster: Cluster, client_port: int) -> None:
+def test_a_machine_that_is_no_node_connects_by_a_client(cluster: "Cluster", client_port: int) -> None:
     assert RayExecution(address=f"ray://127.0.0.1:{client_port}").results(divmod, [(2,), (3,)], shared=7) == [
         (3, 1),
         (2, 1),
     ]
-    assert not ray.is_initialized()
+    assert not sys.modules["ray"].is_initialized()
 
 
 def test_a_client_whose_server_does_not_start_connects_again(
-    cluster: Cluster, client_port: int, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", client_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray.util.client.worker import Worker
 
@@ -106,7 +108,7 @@ def test_a_client_whose_server_does_not_start_connects_again(
 
 
 def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
-    cluster: Cluster, stub: Stub, signs: Path, tmp_path: Path
+    cluster: "Cluster", stub: Stub, signs: Path, tmp_path: Path
 ) -> None:
     full_disk, sign = FullDisk().fit(stub.train, stub.schema), signs / "full"
     execution = RayExecution(address=cluster.address)
@@ -118,27 +120,27 @@ def test_a_full_disk_of_a_node_is_one_message_and_the_sample_resumes(
     assert full_disk.sample_to(tmp_path, 100, execution=execution) == read_manifest(tmp_path)
 
 
-def test_a_node_with_another_version_of_the_package(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_with_another_version_of_the_package(cluster: "Cluster", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synth_assets.execution.cluster.version", lambda _: "9.9")
     with pytest.raises(ForeseenError, match=r"has synth-assets .*; expected 9\.9, as on the machine that started"):
         RayExecution(address=cluster.address).results(divmod, [(2,)], shared=7)
 
 
-def test_a_lost_worker_costs_its_call_alone(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_lost_worker_costs_its_call_alone(cluster: "Cluster", tmp_path: Path) -> None:
     execution = RayExecution(address=cluster.address)
     assert execution.results(die_once, [(0,), (1,), (2,)], shared=tmp_path / "died") == [0, 10, 20]
     assert (tmp_path / "died").exists()
 
 
 def test_a_worker_that_is_lost_again_and_again_is_an_error(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("synth_assets.execution.cluster.RETRIES", 0)
     with pytest.raises(ForeseenError, match=r"a task was lost 1 times, or its cluster was: .* look at the memory"):
         RayExecution(address=cluster.address).results(die_once, [(1,)], shared=tmp_path / "died")
 
 
-def test_a_fit_as_a_task_gives_the_same_model(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_fit_as_a_task_gives_the_same_model(cluster: "Cluster", tmp_path: Path) -> None:
     rows, schema = pd.DataFrame({"legs": range(50)}), TableSchema(columns=(Integer(name="legs"),))
     found, lines = {}, {}
     for execution in (LOCAL, RayExecution(address=cluster.address)):
@@ -168,19 +170,19 @@ def in_turn(folder: Path, rank: int) -> Iterator[tuple[str, int]]:
         time.sleep(0.1)
 
 
-def test_processes_that_work_together_start_again_when_one_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+def test_processes_that_work_together_start_again_when_one_is_lost(cluster: "Cluster", tmp_path: Path) -> None:
     items = list(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=2))
     assert (tmp_path / "died").exists()
     assert items in ([("0", 2)], [("0", 2)] * 2)  # the first attempt may be lost before its item arrives
 
 
-def test_a_group_that_no_cluster_has_room_for(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_group_that_no_cluster_has_room_for(cluster: "Cluster", tmp_path: Path) -> None:
     with pytest.raises(ForeseenError, match=r"3 processes are to work together, .* room for 2"):
         next(RayExecution(address=cluster.address).together(in_turn, (tmp_path,), size=3))
 
 
 @pytest.mark.cluster
-def test_devices_on_two_nodes_train_the_model_of_one_machine(cluster: Cluster, tmp_path: Path) -> None:
+def test_devices_on_two_nodes_train_the_model_of_one_machine(cluster: "Cluster", tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"legs": rng.integers(9, size=200), "arms": rng.integers(9, size=200)})
     schema = TableSchema(columns=(Integer(name="legs"), Integer(name="arms")), private=False)
@@ -200,7 +202,7 @@ def likelihood(rows: pd.DataFrame) -> np.ndarray:
 
 
 def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = [["similarity of columns", "validity"], ["detection by logistic regression"]]
     monkeypatch.setattr(evaluate, "PARTS", parts)
@@ -226,13 +228,13 @@ def test_an_evaluation_on_a_cluster_has_the_numbers_of_a_process(
         assert each.attrs == other.attrs
 
 
-def test_an_error_of_a_task_is_raised_as_it_is(cluster: Cluster) -> None:
+def test_an_error_of_a_task_is_raised_as_it_is(cluster: "Cluster") -> None:
     with pytest.raises(ZeroDivisionError):
         RayExecution(address=cluster.address).results(divmod, [(0,)], shared=7)
 
 
-def test_versions_that_differ(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "__version__", "2.1.0")
+def test_versions_that_differ(cluster: "Cluster", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.__version__", "2.1.0")
     with pytest.raises(ForeseenError, match=r"Ray: 2\.1\.0 .*Expected the same versions of Ray and Python"):
         RayExecution(address=cluster.address).results(divmod, [(2,)], shared=7)
 
@@ -247,6 +249,6 @@ def test_no_cluster_at_the_address(address: str, message: str) -> None:
 
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ForeseenError, match=r"pip install 'synth-assets\[ray\]'"):
         RayExecution().results(divmod, [(2,)], shared=7)

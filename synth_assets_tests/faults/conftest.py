@@ -11,9 +11,11 @@ from synth_assets_tests.conftest import shared_folder
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States, make_states
 from synth_assets_tests.faults.warm_process import WarmProcess
+from synth_assets_tests.storage.processes import on_a_small_disk_if_possible
 
 FULL = os.environ.get("FAULTS", "") == "full"
 SEED = os.environ.get("FAULTS_SEED", "1")
+SMALL_DISK = "64m"
 
 _RECORD = Record(Path(os.environ["FAULTS_RECORD"]) if "FAULTS_RECORD" in os.environ else None)
 
@@ -50,9 +52,16 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder on which `warm` finds a small disk mounted, as nobody else does, where that is possible."""
+    return tmp_path_factory.mktemp("small_disk")
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory, small_disk: Path) -> Iterator[WarmProcess]:
     """Return a process that has imported everything."""
-    with WarmProcess(tmp_path_factory.mktemp("warm")) as process:
+    prefix = on_a_small_disk_if_possible(small_disk, SMALL_DISK)
+    with WarmProcess(tmp_path_factory.mktemp("warm"), prefix) as process:
         yield process
 
 

@@ -1,10 +1,10 @@
 """A disk that is full while each kind of thing is written: a clear error, and the last good state is readable."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from synth_assets_tests.faults.conftest import SMALL_DISK
 from synth_assets_tests.faults.record import Record
 from synth_assets_tests.faults.states import States
 from synth_assets_tests.faults.warm_process import WarmProcess
@@ -23,25 +23,25 @@ WRITES = {
 """By asset: what it writes that the others do not."""
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("disk")
+@pytest.fixture
+def _mounted(small_disk: Path) -> None:
+    """Skip a test where `warm` has no small disk."""
+    on_a_small_disk(small_disk, SMALL_DISK)
 
 
-@pytest.fixture(scope="module")
-def on_the_disk(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
-    """Return a process that finds a small disk mounted on the folder `disk`, as nobody else does."""
-    with WarmProcess(tmp_path_factory.mktemp("warm_on_disk"), on_a_small_disk(disk, "64m")) as process:
-        yield process
-
-
+@pytest.mark.usefixtures("_mounted")
 @pytest.mark.parametrize("asset", WRITES)
 def test_a_full_disk_costs_nothing_that_was_stored(
-    on_the_disk: WarmProcess, disk: Path, states: States, record: Record, full: bool, asset: str
+    warm: WarmProcess, small_disk: Path, states: States, record: Record, full: bool, asset: str
 ) -> None:
     free = KILOBYTES if full else (KILOBYTES[0], KILOBYTES[3])
-    attempts = on_the_disk.call(
-        "fill_the_disk", disk=str(disk), before=str(states.before), after=str(states.after), asset=asset, free=free
+    attempts = warm.call(
+        "fill_the_disk",
+        disk=str(small_disk),
+        before=str(states.before),
+        after=str(states.after),
+        asset=asset,
+        free=free,
     )
     assert [each["free"] for each in attempts] == list(free)
     for each in attempts:

@@ -12,6 +12,8 @@ import sys
 import traceback
 from typing import Any
 
+import dagster as dg
+
 IMPORTED = (
     "duckdb", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "rapidfuzz",
     "safetensors.torch", "scipy.stats",
@@ -31,6 +33,7 @@ def main() -> None:
     for module in IMPORTED:
         importlib.import_module(module)
     calls = importlib.import_module("synth_assets_tests.faults.calls")
+    dg.DagsterInstance.ephemeral().dispose()  # imports 400 modules of storages and daemons, as each call would
     os.write(1, b"ready\n")
     for line in sys.stdin:
         children: dict[int, int] = {}

@@ -2,11 +2,14 @@
 
 import shutil
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from synth_assets_tests.live.server import RUNNING
+
+if TYPE_CHECKING:  # only the process that runs these tests imports Playwright
+    from playwright.sync_api import Browser
 
 # No sandbox: these tests may run as root. The others keep it from the network and from what a GPU would be for.
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -30,7 +33,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
     found = [path for name in CHROMIUM if (path := shutil.which(name))]
     if not found:
         pytest.skip(f"needs a browser: found none of {', '.join(CHROMIUM)}")

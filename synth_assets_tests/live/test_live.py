@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from synth_assets_tests.live import tiny_location
 from synth_assets_tests.live.runs import ENDED, all_ended, at_once, runs
 from synth_assets_tests.live.server import LOCATION, Server, tiny_server, wait_for
 from synth_assets_tests.world import DAY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2000)]
 
@@ -77,16 +79,24 @@ def server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tick: da
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
+def expect() -> Any:
+    """Return Playwright's `expect`, which waits as long as pages may take."""
+    from playwright import sync_api
+
+    sync_api.expect.set_options(timeout=PAGE_MS)
+    return sync_api.expect
+
+
+@pytest.fixture(scope="module")
+def context(browser: "Browser", server: Server) -> Iterator["BrowserContext"]:
     """Return a browser in which the server's scripts are loaded once for all pages."""
-    expect.set_options(timeout=PAGE_MS)
     with browser.new_context(base_url=server.url, viewport={"width": 1600, "height": 1000}) as context:
         context.set_default_timeout(PAGE_MS)
         yield context
 
 
 @pytest.fixture
-def page(context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
+def page(context: "BrowserContext", tmp_path: Path) -> Iterator["Page"]:
     """Return a page of the server, and leave a picture of it behind."""
     with context.new_page() as page:
         yield page
@@ -95,7 +105,7 @@ def page(context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def lineage_run(
-    context: BrowserContext, server: Server, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    context: "BrowserContext", server: Server, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> LineageRun:
     """Materialize the whole lineage at its latest day, by clicks; from another table, so that a model is fitted."""
     csv = data_folder / "abalone.csv"
@@ -184,7 +194,7 @@ def test_a_tick_fires_and_its_run_is_green(server: Server, data_folder: Path, ti
 
 
 @pytest.mark.browser
-def test_the_pages_of_a_schedule_and_of_its_run_show_the_tick(server: Server, page: Page) -> None:
+def test_the_pages_of_a_schedule_and_of_its_run_show_the_tick(server: Server, page: "Page", expect: Any) -> None:
     (run,) = runs(server, schedule_name="abalone_daily")
     page.goto(f"/locations/{LOCATION}/schedules/abalone_daily")
     expect(page.get_by_text("1 run requested").first).to_be_visible()
@@ -193,7 +203,7 @@ def test_the_pages_of_a_schedule_and_of_its_run_show_the_tick(server: Server, pa
 
 
 @pytest.mark.browser
-def test_the_lineage_page_shows_every_asset(page: Page) -> None:
+def test_the_lineage_page_shows_every_asset(page: "Page", expect: Any) -> None:
     page.set_viewport_size({"width": 2600, "height": 1400})  # in a smaller one, long names lose their middle
     page.goto(f"/locations/{LOCATION}/asset-groups/abalone/lineage")
 
@@ -203,7 +213,7 @@ def test_the_lineage_page_shows_every_asset(page: Page) -> None:
 
 @pytest.mark.browser
 def test_clicks_materialize_the_whole_lineage(
-    server: Server, page: Page, lineage_run: LineageRun, data_folder: Path
+    server: Server, page: "Page", expect: Any, lineage_run: LineageRun, data_folder: Path
 ) -> None:
     run = _run(server, lineage_run.id)
     assert run["status"] == "SUCCESS", [event for event in run["eventConnection"]["events"] if event]
@@ -232,7 +242,9 @@ def test_clicks_materialize_the_whole_lineage(
         ("report", "metrics"),
     ],
 )
-def test_the_page_of_an_asset_shows_its_picture(page: Page, lineage_run: LineageRun, asset: str, picture: str) -> None:
+def test_the_page_of_an_asset_shows_its_picture(
+    page: "Page", expect: Any, lineage_run: LineageRun, asset: str, picture: str
+) -> None:
     of_day = "" if asset == "fine_tuned_model" else f"?view=partitions&partition={lineage_run.partition}"
     page.goto(f"/assets/abalone/{asset}{of_day}")
     row = page.get_by_role("row").filter(has=page.get_by_role("cell", name=picture, exact=True))

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 import pytest
 import yaml
-from ray.cluster_utils import Cluster
 
 from synth_assets.execution import LOCAL, Execution, RayExecution
 from synth_assets.orchestration.assets import synthetic_sample
@@ -39,6 +38,9 @@ from synth_assets_tests.live.tiny_location import SAMPLE_ROWS, tiny_table
 from synth_assets_tests.services.databases import postgresql_server
 from synth_assets_tests.stub_synthesizer import Stub
 from synth_assets_tests.world import World
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
@@ -110,7 +112,7 @@ def slow_location() -> dg.Definitions:
 
 
 def test_a_sample_of_a_lineage_has_the_rows_of_one_process(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, Stub().fit(TRAIN, SCHEMA))
     found = {}
@@ -131,7 +133,7 @@ def test_a_sample_of_a_lineage_has_the_rows_of_one_process(
 
 
 def test_machines_without_a_common_disk_draw_through_the_object_store(
-    cluster: Cluster, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub, lines = Stub().fit(TRAIN, SCHEMA), list[str]()
     use(monkeypatch, stub)
@@ -152,7 +154,7 @@ def test_machines_without_a_common_disk_draw_through_the_object_store(
 
 
 def test_the_whole_lineage_on_postgresql_ray_and_an_object_store(
-    cluster: Cluster, bucket: Any, placeholder_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: "Cluster", bucket: Any, placeholder_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, data, store = tmp_path / "home", tmp_path / "data", "s3://shop/data"
     for folder in (home, data):
@@ -201,6 +203,8 @@ def test_a_run_whose_cluster_dies_fails_with_one_message_and_resumes(
         wait_for("a part", lambda: bool(stored()), seconds=120)
         doomed.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
+    from ray.cluster_utils import Cluster
+
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
     doomed = Cluster(initialize_head=True, head_node_args=node)
@@ -219,7 +223,7 @@ def test_a_run_whose_cluster_dies_fails_with_one_message_and_resumes(
 
 
 def test_a_run_that_is_cancelled_in_the_ui_ends_its_tasks_within_ten_seconds(
-    cluster: Cluster, signs: Path, tmp_path: Path
+    cluster: "Cluster", signs: Path, tmp_path: Path
 ) -> None:
     home, data = tmp_path / "home", tmp_path / "data"
     home.mkdir()

@@ -131,6 +131,13 @@ def test_six_digits_are_dates_if_the_name_says_so() -> None:
     )
 
 
+def test_cells_of_spaces_are_no_repeated_key() -> None:
+    frame = pd.DataFrame({"band_number": ["877-76317", " ", "745-49508", " "], "x": [1, 2, 1, 2]})
+    column = infer_schema(frame).column("band_number")
+    assert column.type == "id"
+    assert column.coerce(frame["band_number"], origin="x").isna().sum() == 2
+
+
 def test_weeks_and_amounts_are_no_keys() -> None:
     assert _inferred(_text([f"2024-W{week:02d}" for week in range(1, 53)]), "week") == ("text", CODE)
     amounts = _text([f"${number:,}" for number in range(900, 1000)] * 2)

@@ -96,17 +96,36 @@ def result_of(code: str, *arguments: object, prefix: Sequence[str] = ()) -> Any:
 
 def on_a_small_disk(folder: Path, size: str = "4m") -> list[str]:
     """Return the prefix of a command that finds a small disk mounted on a folder; nobody else sees it."""
+    return _usable(_mounting(folder, size), "needs to mount a tmpfs in a namespace of its own")
+
+
+def on_a_small_disk_if_possible(folder: Path, size: str) -> list[str]:
+    """Return the prefix of `on_a_small_disk`, or nothing where no disk can be mounted."""
+    prefix = _mounting(folder, size)
+    return [] if _reason_against(prefix) else prefix
+
+
+def _mounting(folder: Path, size: str) -> list[str]:
     mount = 'mount -t tmpfs -o size="$1" tmpfs "$0" && shift && exec "$@"'
-    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(folder), size]
-    return _usable(prefix, "needs to mount a tmpfs in a namespace of its own")
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(folder), size]
 
 
 def bound_by_permissions() -> list[str]:
     """Return the prefix of a command that permissions bind, as they do not bind root."""
+    return _usable(_without_override(), "needs setpriv, since root may write")
+
+
+def bound_by_permissions_if_possible() -> list[str]:
+    """Return the prefix of `bound_by_permissions`, or nothing where root cannot be bound."""
+    prefix = _without_override()
+    return [] if _reason_against(prefix) else prefix
+
+
+def _without_override() -> list[str]:
     if os.geteuid() != 0:
         return []
     lost = "-dac_override,-dac_read_search"
-    return _usable(["setpriv", f"--bounding-set={lost}", f"--inh-caps={lost}"], "needs setpriv, since root may write")
+    return ["setpriv", f"--bounding-set={lost}", f"--inh-caps={lost}"]
 
 
 @contextmanager
@@ -151,12 +170,17 @@ def _quoted(name: str) -> str:
 
 
 def _usable(prefix: list[str], needed: str) -> list[str]:
-    if shutil.which(prefix[0]) is None:
-        pytest.skip(f"{needed}: there is no {prefix[0]}")
-    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode != 0:
-        pytest.skip(f"{needed}: {tried.stderr.strip()}")
+    if reason := _reason_against(prefix):
+        pytest.skip(f"{needed}: {reason}")
     return prefix
+
+
+def _reason_against(prefix: list[str]) -> str | None:
+    """Return why commands cannot have this prefix here, or nothing if they can."""
+    if prefix and shutil.which(prefix[0]) is None:
+        return f"there is no {prefix[0]}"
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else tried.stderr.strip() or f"exit code {tried.returncode}"
 
 
 def _command(code: str, arguments: Sequence[object]) -> list[str]:

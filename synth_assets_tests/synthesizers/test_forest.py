@@ -284,6 +284,18 @@ def test_the_first_column_does_not_repeat_the_train_rows() -> None:
     assert ks_2samp(rows, train).statistic < 0.03
 
 
+def test_months_that_no_train_row_has_are_as_frequent_as_others() -> None:
+    """As of a series with a row a month, of which some are held out: the others would tell which."""
+    months = pd.Series(pd.date_range("1980-01-01", periods=400, freq="MS").astype("datetime64[s]"))
+    train = months.sample(320, random_state=0).sort_values(ignore_index=True)
+    level = np.arange(320) + np.random.default_rng(0).normal(0, 5, 320).round(1)
+
+    generated = rows_of(pd.DataFrame({"month": train, "level": level}), 2000)["month"]
+
+    assert generated.isin(months).all()
+    assert 0.75 < generated.isin(train).mean() < 0.85
+
+
 def test_dates_stay_in_order_and_equal_ones_equal() -> None:
     rng = np.random.default_rng(0)
     start = rng.integers(0, 1000, 1500)
@@ -344,6 +356,26 @@ def test_in_many_columns_strong_relations_stay_strong() -> None:
     table = table.assign(**{name: (factor + rng.normal(size=600) / 1.2).round(2) for name in names})
     real, generated = (each[names].corr("spearman").to_numpy() for each in (table, rows_of(table, 2000)))
     assert generated[np.triu_indices(6, 1)].mean() > 0.8 * real[np.triu_indices(6, 1)].mean()
+
+
+def test_each_of_many_labels_has_its_own_values_and_no_others_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    country = np.repeat(np.arange(150), 12)
+    level, noise = rng.permutation(150)[country] + rng.normal(0, 3, 1800), rng.normal(0, 1, 1800)
+    names = {"country": country, "continent": country % 5}
+    table = pd.DataFrame({name: pd.Series(each).map("c{:03d}".format) for name, each in names.items()}).astype("str")
+    table = table.assign(level=level.round(1), noise=noise.round(2))
+
+    generated = rows_of(table, 3000, n_estimators=20)
+
+    group = generated["country"].str[1:].astype(int)
+    assert (generated["continent"] == (group % 5).map("c{:03d}".format)).all()
+    right = table.groupby("country")["level"].mean()[generated["country"]].to_numpy()
+    assert np.corrcoef(right, generated["level"])[0, 1] > 0.95
+    between = [
+        rows.groupby("country")["noise"].mean() * np.sqrt(rows["country"].value_counts()) for rows in (table, generated)
+    ]
+    assert between[1].std() < 1.3 * between[0].std()
 
 
 def test_large_integers_and_dates_are_copied_exactly_without_smoothing() -> None:

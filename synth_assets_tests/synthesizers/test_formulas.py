@@ -82,6 +82,44 @@ def test_a_value_that_rounding_leads_beyond_the_train_rows_is_accepted() -> None
     assert preparation.is_acceptable(learned, {}).tolist() == [True, True, False]  # type: ignore[union-attr]
 
 
+def test_powers_and_logarithms_are_found() -> None:
+    rng = _rng()
+    age, wage = rng.integers(18, 65, N), rng.lognormal(2, 0.5, N).round(2)
+    assert _texts(age=age, squared=age**2) == {"squared": "square(age)"}
+    assert _texts(wage=wage, log=np.log(wage), digits=np.log10(wage).round(4)) == {
+        "digits": "log10(wage)",
+        "log": "log(wage)",
+    }
+    assert _texts(age=age, root=np.sqrt(age), centred=np.log(age) - np.log(age).mean()) == {
+        "centred": f"log(age) - {np.log(age).mean():.6g}",
+        "root": "sqrt(age)",
+    }
+
+
+def test_numbers_of_single_precision_are_learned_as_decimals_and_come_back_as_they_were() -> None:
+    """As an export of 32-bit floats has them: 0.38 is 0.3799999952316284."""
+    rng = _rng()
+    price, size = rng.gamma(2, 50, N).round(2), rng.integers(1, 40, N) / 10
+    exact = {
+        "price": price,
+        "size": size,
+        "total": (price * size).round(3),
+        "log": np.log(price.astype("float32").astype("float64")),
+    }
+    rows = pd.DataFrame({name: each.astype("float32").astype("float64") for name, each in exact.items()})
+
+    fitted = _fitted(rows)
+    learned = fitted.prepare(rows)
+
+    assert {name: formula.text for name, formula in fitted.computed.items()} == {
+        "total": "price * size",
+        "log": "log(price)",
+    }
+    assert learned["price"].tolist() == price.tolist()
+    pd.testing.assert_frame_equal(fitted.restore(learned, seed=0, batch=0, first_key=0), rows, check_exact=True)
+    assert fitted.is_acceptable(learned, {}).all()  # also the least and the greatest row
+
+
 def test_hours_between_times_are_found_whichever_way_they_are_rounded() -> None:
     rng = _rng()
     start = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 10**6, N), "min")

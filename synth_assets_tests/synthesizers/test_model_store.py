@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +21,7 @@ from synth_assets.synthesizers.model_store import ModelCard, ModelStore
 from synth_assets.synthesizers.smote import SmoteSettings
 from synth_assets_tests.pickles import pickles_in
 from synth_assets_tests.services.hub import make_tiny_gpt2, serve_hub
-from synth_assets_tests.storage.processes import bound_by_permissions, read_only
+from synth_assets_tests.storage.processes import bound_by_permissions, bound_by_permissions_if_possible, read_only
 
 SETTINGS = LanguageModelSettings(
     scratch=ScratchSettings(n_layer=1, n_head=2, n_embd=32, dropout=0.1),
@@ -41,29 +41,29 @@ from synth_assets.synthesizers.base import ModelError
 from synth_assets.synthesizers.language_model.settings import LanguageModelSettings
 from synth_assets.synthesizers.model_store import ModelStore
 
-root, rows, schema, attempts = Path(sys.argv[1]), *sys.argv[2:]
+rows, schema, attempts = sys.argv[1:]
 
-for settings, kill_at in json.loads(attempts):
+for root, settings, kill_at in json.loads(attempts):
 
     def log(line):
         if kill_at and kill_at in line:
             os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        card = ModelStore(root / "data" / "models").fit(
+        card = ModelStore(Path(root) / "models").fit(
             pd.read_parquet(rows),
             TableSchema.model_validate_json(schema),
             LanguageModelSettings.model_validate(settings),
             seed=7,
-            checkpoints_dir=root / "data" / "checkpoints",
+            checkpoints_dir=Path(root) / "checkpoints",
             log=log,
         )
         print(card.version, flush=True)
     except ModelError as error:
         print(error, flush=True)
 """
-"""Fits a model for each attempt: its settings, and the line of the log at which the process is killed. Prints the
-version, or the error."""
+"""Fits a model for each attempt: its folder, its settings, and the line of the log at which the process is killed.
+Prints the version, or the error."""
 
 
 def fit_here(
@@ -74,31 +74,6 @@ def fit_here(
         rows, schema, settings, seed=seed, checkpoints_dir=root / "checkpoints", log=lines.append
     )
     return card, lines
-
-
-@pytest.fixture
-def arguments(easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path) -> list[str]:
-    """Return the arguments of `_FIT` that name the rows and their schema."""
-    path = tmp_path / "rows.parquet"
-    easy_rows.to_parquet(path)
-    return [str(path), easy_schema.model_dump_json()]
-
-
-def fit_elsewhere(
-    root: Path,
-    arguments: list[str],
-    *attempts: tuple[LanguageModelSettings, str],
-    prefix: Sequence[str] = (),
-    **environment: str,
-) -> tuple[int, list[str]]:
-    """Run `_FIT`; return its exit code and its lines."""
-    given = json.dumps([(settings.model_dump(mode="json"), kill_at) for settings, kill_at in attempts])
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", _FIT, str(root), *arguments, given],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode, done.stdout.splitlines()
 
 
 def weights(root: Path, version: str) -> bytes:
@@ -231,13 +206,55 @@ def test_a_version_that_is_not_there_is_named(tmp_path: Path) -> None:
         ModelStore(tmp_path).load("abc")
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What another process did: fits in folders of `root`.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Its folders: `read_only`, `hub` and `killed`.
+    code : int
+        The exit code of the process.
+    lines : list of str
+        What it printed: a version or an error for each fit that ended.
+    """
+
+    root: Path
+    code: int
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, easy_rows: pd.DataFrame, easy_schema: TableSchema) -> Elsewhere:
+    """Fit four times in one process: without permission to write, bases of a hub with two names, and to a kill."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    easy_rows.to_parquet(root / "rows.parquet")
+    (root / "read_only").mkdir()
+    attempts = [
+        ("read_only", QUICK, ""),
+        ("hub", QUICK.model_copy(update={"base": "distilgpt2"}), ""),
+        ("hub", QUICK.model_copy(update={"base": "distilgtp2"}), ""),
+        ("killed", SETTINGS, "finetune: "),
+    ]
+    given = [(str(root / name), settings.model_dump(mode="json"), kill_at) for name, settings, kill_at in attempts]
+    arguments = [str(root / "rows.parquet"), easy_schema.model_dump_json(), json.dumps(given)]
+    command = [*bound_by_permissions_if_possible(), sys.executable, "-c", _FIT, *arguments]
+    with serve_hub({"distilgpt2": make_tiny_gpt2(root / "files")}) as hub, read_only(root / "read_only"):
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(root / "hf")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, done.stderr
+    return Elsewhere(root, done.returncode, lines)
+
+
 @pytest.mark.slow
 def test_a_killed_fit_resumes_and_gives_the_same_weights(
-    fitted, arguments: list[str], easy_rows: pd.DataFrame, easy_schema: TableSchema, tmp_path: Path
+    fitted, elsewhere: Elsewhere, easy_rows: pd.DataFrame, easy_schema: TableSchema
 ) -> None:
     uninterrupted, card, _ = fitted
-    root = tmp_path / "data"
-    assert fit_elsewhere(tmp_path, arguments, (SETTINGS, "finetune: ")) == (-signal.SIGKILL, [])
+    assert elsewhere.code == -signal.SIGKILL
+    root = elsewhere.root / "killed"
     assert not (root / "models" / card.version).exists()
     (root / "models" / f".{card.version}-left-by-a-kill").mkdir()
     resumed, _ = fit_here(root, easy_rows, easy_schema)
@@ -248,21 +265,17 @@ def test_a_killed_fit_resumes_and_gives_the_same_weights(
 
 
 @pytest.mark.slow
-def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    with read_only(tmp_path / "data"):
-        _, (line,) = fit_elsewhere(tmp_path, arguments, (QUICK, ""), prefix=bound_by_permissions())
+def test_a_folder_that_may_not_be_written_to_gives_one_clear_message(elsewhere: Elsewhere) -> None:
+    bound_by_permissions()  # or it is skipped
+    line = elsewhere.lines[0]
     assert line.startswith("no model could be fitted and saved in ")
     assert "Permission denied" in line
 
 
 @pytest.mark.slow
-def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(arguments: list[str], tmp_path: Path) -> None:
-    known, unknown = (QUICK.model_copy(update={"base": name}) for name in ("distilgpt2", "distilgtp2"))
-    with serve_hub({"distilgpt2": make_tiny_gpt2(tmp_path / "files")}) as hub:
-        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
-        _, (version, error) = fit_elsewhere(tmp_path, arguments, (known, ""), (unknown, ""), **environment)
-    base, commit = ModelStore(tmp_path / "data" / "models").card(version).inputs["base"].split("@")
+def test_a_model_of_the_hub_is_fitted_with_its_commit_on_record_or_named(elsewhere: Elsewhere) -> None:
+    version, error = elsewhere.lines[1:]
+    base, commit = ModelStore(elsewhere.root / "hub" / "models").card(version).inputs["base"].split("@")
     assert base == "distilgpt2"
     assert len(commit) == 40
     assert error.startswith("base model 'distilgtp2' cannot be loaded")

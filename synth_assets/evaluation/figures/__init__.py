@@ -20,6 +20,7 @@ from synth_assets.evaluation.figures.scores import loss_curve, metric_dots, metr
 from synth_assets.evaluation.figures.style import BLUE, FILE_DPI, GREEN, GREY, INLINE_DPI, ORANGE, as_png, new_figure
 from synth_assets.evaluation.metrics.copies import closest_distances
 from synth_assets.evaluation.samples import MOST_NEIGHBOURS, Samples, to_features
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.schema.table import TableSchema
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _with_lengths(comparable: pd.DataFrame, typed: pd.DataFrame, schema: TableSc
     """Return the first comparable rows, and the number of characters of as many published texts, in random order."""
     rows = comparable.head(MOST_ROWS)
     lengths = {name: typed[name].head(len(rows)).str.len().to_numpy("float64") for name in schema.published_texts}
-    return rows.assign(**lengths)
+    return with_columns(rows, lengths)
 
 
 def distance_figure(samples: Samples, *, title: str, source: str) -> "Figure":

@@ -368,10 +368,10 @@ def _marginal(
     elif not column.is_numeric:
         _bars(axes, real, synthetic, pool, splits, _labels(column, pool, synthetic), MOST_LABELS)
     elif len(values := _few_values(pool, synthetic, column)) > 1:
-        texts = [f"{value:.10g}" for value in values]
-        named = dict(zip(values, texts, strict=True))
+        named = _value_labels(values)
         marked = [each.map(named) for each in (real, synthetic, pool)]
-        _bars(axes, marked[0], marked[1], marked[2], splits, texts, MOST_VALUES, column.unit or "")
+        labels = list(dict.fromkeys(named.values()))
+        _bars(axes, marked[0], marked[1], marked[2], splits, labels, MOST_VALUES, column.unit or "")
     else:
         _densities(axes, real, synthetic, pool, splits, column)
 
@@ -388,6 +388,14 @@ def _few_values(pool: pd.Series, synthetic: pd.Series, column: Column) -> list[f
         return []
     values = np.unique(np.concatenate([_finite(pool), _finite(synthetic)]))
     return [float(value) for value in values] if len(values) <= MOST_VALUES else []
+
+
+def _value_labels(values: Sequence[float]) -> dict[float, str]:
+    """Return a label for each value. Values that differ by a rounding error have the same one: 0.3 and 0.1 + 0.2."""
+    labels = {value: f"{value:.10g}" for value in values}
+    if len(set(labels.values())) < len(labels):
+        return {value: f"{value:.15g}" for value in values}
+    return labels
 
 
 def _bars(

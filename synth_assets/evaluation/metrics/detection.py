@@ -21,6 +21,7 @@ from synth_assets.evaluation.metrics.base import ANY, AREA, SHARE, Metric, NotCo
 from synth_assets.evaluation.reference import reference_of
 from synth_assets.evaluation.samples import Samples, all_categories, cached, encode_features
 from synth_assets.execution.threads import one_thread
+from synth_assets.schema.dtypes import with_columns
 from synth_assets.schema.table import TableSchema
 
 Classifier = Literal["gradient boosting", "random forest", "logistic regression"]
@@ -40,6 +41,9 @@ MOST_PAIRS = 45
 
 MOST_PAIR_ROWS = 5_000
 """Rows of a set by which pairs are detected: trees of eight leaves on two columns learn little from more."""
+
+PAIR_TREES, PAIR_LEAVES = 30, 8
+"""Trees of the boosting that sees two columns, and leaves of each."""
 
 MOST_PERMUTED = 50
 """Columns whose importance is computed: those that are associated most strongly with another in the train rows."""
@@ -196,7 +200,9 @@ def _pair_areas(
     is_synthetic = np.repeat([1, 0], [n, len(holdout)])
     areas = {}
     for pair in pairs:
-        model = HistGradientBoostingClassifier(max_iter=30, max_leaf_nodes=8, early_stopping=False, random_state=seed)
+        model = HistGradientBoostingClassifier(
+            max_iter=PAIR_TREES, max_leaf_nodes=PAIR_LEAVES, early_stopping=False, random_state=seed
+        )
         predicted, _ = _cross_validate(model, features[list(pair)], is_synthetic, seed)
         areas[", ".join(pair)] = roc_area(predicted[:n], predicted[n:])
     return areas
@@ -218,10 +224,10 @@ def _cross_validate(
         for fitted_rows, scored_rows in folds.split(features, is_synthetic):
             fitted = fit_reproducibly(clone(estimator), features.iloc[fitted_rows], is_synthetic[fitted_rows])
             fold = features.iloc[scored_rows]
-            predicted[scored_rows] = fitted.predict_proba(as_input(fitted, fold))[:, 1]
+            predicted[scored_rows] = fitted.predict_proba(as_input(fold))[:, 1]
             for name in permuted:
-                shuffled = fold.assign(**{name: rng.permutation(fold[name].to_numpy())})
-                by_column[name][scored_rows] = fitted.predict_proba(as_input(fitted, shuffled))[:, 1]
+                shuffled = with_columns(fold, {name: rng.permutation(fold[name].to_numpy())})
+                by_column[name][scored_rows] = fitted.predict_proba(as_input(shuffled))[:, 1]
     return predicted, by_column
 
 
@@ -240,7 +246,8 @@ def _estimator(classifier: Classifier, features: pd.DataFrame, schema: TableSche
         # Trees split category codes as numbers.
         return RandomForestClassifier(n_estimators=N_TREES, min_samples_leaf=1, random_state=seed, n_jobs=-1)
     if classifier == "logistic regression":
-        encoder = scaled(schema.categorical, has_gaps=bool(features[schema.numeric].isna().any(axis=None)))
+        codes = [i for i, name in enumerate(features) if name in schema.categorical]
+        encoder = scaled(codes, has_gaps=bool(features[schema.numeric].isna().any(axis=None)))
         return make_pipeline(encoder, LogisticRegression(max_iter=1000))
     return HistGradientBoostingClassifier(
         # Codes beyond the limit are split as numbers.
@@ -313,9 +320,9 @@ PAIRS = (
         "Detection by two columns alone",
         *AREA,
         ANY,
-        "Detection by gradient boosting (30 trees of 8 leaves) that sees two columns only: pairs by which synthetic "
-        f"rows are detected. Of more than {MOST_PAIRS} pairs, two thirds of as many are those that are associated most "
-        "strongly in the train rows (by Cramér's V), and a third is drawn at random. At most "
+        f"Detection by gradient boosting ({PAIR_TREES} trees of {PAIR_LEAVES} leaves) that sees two columns only: "
+        f"pairs by which synthetic rows are detected. Of more than {MOST_PAIRS} pairs, two thirds of as many are those "
+        "that are associated most strongly in the train rows (by Cramér's V), and a third is drawn at random. At most "
         f"{MOST_PAIR_ROWS:,} rows of a set are seen.",
         "Lopez-Paz and Oquab, as above, on two columns",
         _pairwise,

@@ -92,13 +92,16 @@ def build(
         frame = verdict_table(verdicts).assign(model_version=model_version)
         page = paths.report(table.name, day)
         with as_dagster_failure():
-            origin = _origin(table, warehouse, ModelStore(paths.models(table.name)), day, model_version)
-            history = _history(table, warehouse, inputs, gates, day)
+            compared = tables.get(comparison_asset.NAME)
+            with warehouse.kept_open():
+                origin = _origin(table, warehouse, ModelStore(paths.models(table.name)), day, model_version)
+                history = _history(table, warehouse, inputs, gates, day)
+                stored = warehouse.latest_details(table.name, fidelity_asset.PLOTS, resample_date=day)
+                utility = None if compared is None else _utility(table, warehouse, compared, day)
+                not_computed = _not_computed(table, warehouse, day, results)
             drawn = _figures(table, day, verdicts, history, origin)
             plots = paths.plots(table.name, day)
             shown = [picture(figure, plots / f"{name}.png") for name, figure in drawn.items()]
-            stored = warehouse.latest_details(table.name, fidelity_asset.PLOTS, resample_date=day)
-            compared = tables.get(comparison_asset.NAME)
             pictures = [*drawn, *stored["figures"]]
             pictures += [privacy_asset.FIGURE] if table.schema.compared else []
             pictures += [comparison_asset.NAME] if compared is not None else []
@@ -107,10 +110,10 @@ def build(
                 verdicts,
                 results,
                 constraints=constraints,
-                utility=None if compared is None else _utility(table, warehouse, compared, day),
+                utility=utility,
                 pictures=_pictures(table, plots, pictures),
                 columns=[ColumnRow(**each) for each in stored.get(fidelity_asset.COLUMNS, ())],
-                not_computed=_not_computed(table, warehouse, day, results),
+                not_computed=not_computed,
             )
             atomic_write(page, html.encode())
         return result(

@@ -49,6 +49,7 @@ class Id(StringColumn):
 
     role: ClassVar[Role] = "id"
     noun: ClassVar[str] = "a key of the column's pattern"
+    spaces_are_missing: ClassVar[bool] = True
 
     type: Literal["id"] = "id"
     pattern: str = Field(
@@ -80,11 +81,6 @@ class Id(StringColumn):
     def sql_type(self) -> str:  # type: ignore[override]
         """The DuckDB type of the stored values."""
         return "BIGINT" if self.pattern == "integer" else "VARCHAR"
-
-    @property
-    def spaces_are_missing(self) -> bool:  # type: ignore[override]
-        """Whether a cell of spaces alone is empty."""
-        return self.pattern == "integer"
 
     def has_dtype(self, values: pd.Series) -> bool:
         """Return whether values have an integer dtype, or are text, as the pattern says."""

@@ -15,7 +15,7 @@ import pandas as pd
 from synth_assets.execution.processes import together
 from synth_assets.schema.columns import Column
 from synth_assets.schema.conditions import Condition
-from synth_assets.schema.dtypes import restore_dtype
+from synth_assets.schema.dtypes import restore_dtype, with_columns
 from synth_assets.synthesizers.base import BATCH_ROWS, Log, ModelError, Synthesizer, SynthesizerSettings, silent
 from synth_assets.synthesizers.density_ratio import DensityRatio, Rejection
 from synth_assets.synthesizers.language_model.encoders import RowEncoder
@@ -206,7 +206,7 @@ class LanguageModel(Synthesizer):
         filled = self.row_model.impute(self.preparation.prepare(solved), seed=seed, temperature=temperature, log=log)
         restored = self.preparation.restore(filled, seed=seed, batch=0, first_key=0)
         known = {name: solved[name].where(solved[name].notna(), restored[name]) for name in self.preparation.computed}
-        restored = self.preparation.solve(restored.assign(**known), given=solved)
+        restored = self.preparation.solve(with_columns(restored, known), given=solved)
         result = rows.copy()
         for column in learned:
             is_empty = typed[column.name].isna().to_numpy()

@@ -500,7 +500,7 @@ def mixed() -> pd.DataFrame:
             "flag": rng.choice([True, False], 40),
             "count": rng.integers(0, 900, 40),
             "size": rng.integers(0, 9000, 40) / 100,
-            "day": pd.Series(pd.date_range("2024-01-01", periods=40)).astype("datetime64[s]"),
+            "day": pd.Series(rng.permutation(pd.date_range("2024-01-01", periods=40))).astype("datetime64[s]"),
             "at": pd.Series(pd.date_range("2024-01-01", periods=40, freq="h", tz="Europe/Berlin")).astype(
                 "datetime64[us, Europe/Berlin]"
             ),

@@ -616,3 +616,13 @@ def test_a_cell_that_the_train_rows_do_not_have_is_unencodable(value: Any) -> No
     changed.loc[1, name] = value
     changed = changed.astype({"k": "str", "n": "float64"})
     assert row_encoder.is_encodable(row_encoder.quantise(changed)).tolist() == [True, False, True]
+
+
+def test_of_few_rows_and_many_columns_those_that_correlate_most_predict() -> None:
+    rng = np.random.default_rng(0)
+    parts = rng.normal(100, 20, (90, 14)).round(1)
+    table = pd.DataFrame(parts, columns=list("abcdefghijklmn")).assign(
+        copy=(parts[:, 0] + rng.normal(0, 1, 90)).round(1)
+    )
+    fitted = {column.name: column for column in RowEncoder.fit(table).columns}
+    assert fitted["copy"].predictor or fitted["a"].predictor

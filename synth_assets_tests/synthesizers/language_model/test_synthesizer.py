@@ -383,15 +383,3 @@ def test_a_base_in_4_bits_without_a_gpu_or_its_package_is_refused(
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"pip install 'synth-assets\[quantized\]'"):
         synthesizer.fit(table, SCHEMA)
-
-
-@pytest.mark.slow
-def test_two_devices_train_the_model_of_one(fitted: LanguageModel, table: pd.DataFrame) -> None:
-    settings = SETTINGS.model_copy(update={"devices": 2})
-    assert settings.inputs() == SETTINGS.inputs()
-    lines: list[str] = []
-    together = LanguageModel(settings).fit(table, SCHEMA, seed=5, log=lines.append)
-    assert any("finetune: epoch" in line for line in lines)
-    assert together.n_parameters == fitted.n_parameters
-    assert together.losses[-1]["eval_loss"] == pytest.approx(fitted.losses[-1]["eval_loss"], rel=1e-3)
-    assert together.log_likelihood(table) == pytest.approx(fitted.log_likelihood(table), abs=0.05)

@@ -22,8 +22,8 @@ MIN_GAIN = 0.5
 MAX_ROWS = 5_000
 """Rows that a predictor is fitted to, at most: more would change it little, and take long."""
 
-MAX_INPUTS = 12
-"""Columns that a predictor reads, at most."""
+MAX_INPUTS, ROWS_PER_TERM = 12, 10
+"""Columns that a predictor reads, at most, and rows for each of its terms, at least."""
 
 RIDGE = 1e-9
 """Added to the diagonal of a correlation matrix, which is singular where columns determine each other."""
@@ -95,19 +95,21 @@ def fit_predictor(
     """Fit a predictor of the column `target` of quantised rows, (n, m), from the columns `inputs`.
 
     None if there are too few rows, or the residuals save less than `MIN_GAIN`. The inputs are numeric columns before
-    the target that are not constant; of many, the `MAX_INPUTS` that correlate most with the target are used. Rows whose
+    the target that are not constant; of many, the `MAX_INPUTS`, fewer of few rows, that correlate most with the target
+    are used. Rows whose
     target is missing or an atom, (n) `has_digits`, are left out.
     """
     rows = quantised[has_digits]
     rows = rows[np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]]
-    if not inputs or len(rows) < 10 * (len(POWERS) * min(len(inputs), MAX_INPUTS) + 1):
+    most = min(MAX_INPUTS, (len(rows) // ROWS_PER_TERM - 1) // len(POWERS))
+    if not inputs or most < 1:
         return None
     fills = {i: _fill(quantised[:, i]) for i in inputs}
     y = rows[:, target].astype("float64")
-    if len(inputs) > MAX_INPUTS:
+    if len(inputs) > most:
         x = _filled(rows, inputs, [fills[i] for i in inputs])
         correlations = _correlations(np.column_stack([x, y]))[-1, :-1]
-        inputs = sorted(inputs[i] for i in np.argsort(-np.abs(correlations), kind="stable")[:MAX_INPUTS])
+        inputs = sorted(inputs[i] for i in np.argsort(-np.abs(correlations), kind="stable")[:most])
     chosen = tuple(fills[i] for i in inputs)
     scales = tuple(float(np.abs(_filled(quantised, [i], [fills[i]])).max()) or 1.0 for i in inputs)
     x = _filled(rows, inputs, chosen)

@@ -80,6 +80,16 @@ def find_forbidden_pairs(quantised: np.ndarray, candidates: Sequence[int]) -> tu
     return tuple(found)
 
 
+def is_function(before: np.ndarray, cells: np.ndarray) -> bool:
+    """Return whether a column of (n,) cells is a function of another one in all rows, and not by chance."""
+    (others, other_codes), (values, codes) = (np.unique(each, return_inverse=True) for each in (before, cells))
+    shape = len(others), len(values)
+    if len(values) < 2 or shape[0] * shape[1] > MAX_PAIRS:
+        return False
+    counts = np.bincount(other_codes * shape[1] + codes, minlength=shape[0] * shape[1]).reshape(shape)
+    return bool((np.count_nonzero(counts, axis=1) == 1).all()) and _is_confirmed(counts)
+
+
 def _is_confirmed(counts: np.ndarray) -> bool:
     """Return whether a function is no chance, given the (k, m) rows with each of k arguments and m values of it.
 
