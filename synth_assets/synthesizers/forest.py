@@ -59,7 +59,9 @@ MIN_MEAN_ERRORS = 3.0
 
 MANY_FREQUENT_LABELS = 25
 """Frequent labels, as Simpson's index counts them (Hill, *Diversity and Evenness*, Ecology 54, 1973), from which on
-trees get means of labels beside a feature of each."""
+trees get means of labels beside a feature of each. On two folds each of 15 tables with such a column, on which nothing
+was chosen, boosted trees told rows of the forest at a mean AUC of 0.610 with these means and label functions (0.508 to
+0.765), and of 0.690 without (0.509 to 0.905)."""
 
 MEAN_FOLDS, MEAN_PRIOR = 5, 1.0
 """Folds of the train rows, the other ones of which give the means of a label, and rows of the mean of all labels that
