@@ -83,9 +83,9 @@ def load_scratch(folder: Path) -> tuple["ScratchModel", ScratchTokenizer]:
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # on the meta device, torch would import for a second
             model = ScratchModel(config)
-        model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
+        model.load_state_dict(load_file(folder / "model.safetensors"))
         tokenizer = ScratchTokenizer.load(folder)
     except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model in {folder} cannot be read ({error}); fit the model again.") from error
