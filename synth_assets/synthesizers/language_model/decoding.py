@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import layer_norm
 
-from synth_assets.synthesizers.language_model.kernels import has_bfloat16
+from synth_assets.synthesizers.language_model.kernels import GEMM_MULTIPLE, has_bfloat16
 from synth_assets.synthesizers.language_model.layers import mask_of
 
 MIN_ROWS_PER_PREFIX = 2
@@ -362,6 +362,8 @@ class GPT2Decoder(Decoder):
             row_index = torch.empty(n_prefixes, dtype=torch.long).scatter_(
                 0, self.prefix_index, torch.arange(self.rows)
             )
+            padding = row_index[:1].expand(-n_prefixes % GEMM_MULTIPLE)
+            row_index, n_prefixes = torch.cat([row_index, padding]), n_prefixes + len(padding)
         for layer, cache in enumerate(self.cache):
             reordered = self._allocate(n_prefixes)
             torch.index_select(cache[: self.length], 2, before[row_index], out=reordered[: self.length])
