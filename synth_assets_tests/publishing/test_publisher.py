@@ -207,7 +207,7 @@ def test_what_did_not_pass_is_not_published_with_a_later_day(
     warehouse: Warehouse, publisher: Publisher, published: Path
 ) -> None:
     """The warehouse holds all days; publishing one must not carry along another that a gate has stopped."""
-    write_sample(warehouse, "2026-01-04", [666], passed=False)
+    write_sample(warehouse, "2026-01-04", [987_654_321], passed=False)
     write_sample(warehouse, WEDNESDAY, [7])
 
     done = publisher.publish(spec(), resample_date=WEDNESDAY)
@@ -218,7 +218,7 @@ def test_what_did_not_pass_is_not_published_with_a_later_day(
         found = rows(published, f"SELECT DISTINCT resample_date::VARCHAR FROM toy.{table} ORDER BY ALL")
         assert [day for (day,) in found] == [MONDAY, TUESDAY, WEDNESDAY], table
     assert rows(published, "FROM toy.provenance WHERE partition_key = '2026-01-04'") == []
-    assert b"666" not in (publisher.publications.current().folder / "manifest.json").read_bytes()
+    assert b"987654321" not in (publisher.publications.current().folder / "manifest.json").read_bytes()
 
 
 def test_consumers_keep_the_last_good_sample_of_a_date_whose_new_sample_fails(
