@@ -64,8 +64,8 @@ was chosen, boosted trees told rows of the forest at a mean AUC of 0.610 with th
 0.765), and of 0.690 without (0.509 to 0.905)."""
 
 MEAN_FOLDS, MEAN_PRIOR = 5, 1.0
-"""Folds of the train rows, the other ones of which give the means of a label, and rows of the mean of all labels that
-count with those of each label."""
+"""Folds of the train rows: a row gets the means of its label in the other folds. The prior counts as so many rows of
+each label, with the mean of all rows."""
 
 MAX_CLASSES, PROJECTIONS = 64, 8
 """Labels of a column that are predicted as classes, and the number of random projections of more."""

@@ -160,7 +160,7 @@ class Formula(BaseModel):
         return _same(self.compute(rows), _numbers(rows[target]), self._tolerance)
 
     def is_within(self, values: np.ndarray) -> np.ndarray:
-        """Return which values are within those of the train rows, but for the rounding of inputs."""
+        """Return which values are between the least and greatest of the train rows, up to the rounding of inputs."""
         margin = _RELATIVE * max(abs(self.low), abs(self.high))
         if self.decimals is None:
             margin = max(margin, ROUNDED_SHARE * (self.high - self.low))

@@ -103,7 +103,7 @@ def _from_text(name: str, values: pd.Series, *, is_target: bool, origin: str) ->
     if has_values and not is_target and not readings and (key := _key(texts)) is not None:
         return key
     is_label = are_labels(texts.counts, int(texts.counts.sum()))
-    # Of text of which most cells are N/A, that alone is repeated.
+    # In a column of text with many cells such as N/A, only these repeat.
     is_sparse_text = is_label and len(texts.kept) >= MIN_RUN and not are_labels(*texts.kept_counts)
     if is_target or (is_label and not is_sparse_text):
         return _either(label_column(texts), readings)

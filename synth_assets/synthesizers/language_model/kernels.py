@@ -27,9 +27,9 @@ takes half of the time."""
 def has_bfloat16() -> bool:
     """Return whether the CPU multiplies matrices faster in bfloat16 than in single precision.
 
-    Those with AMX do, and those of AMD with AVX512-BF16 (from Zen 4 on): on an EPYC, products of the sizes of a
-    'scratch' model took less than half of the time, and a step on adult a fifth less. On an Intel Xeon with AVX512-BF16
-    and without AMX, they took twice as long in bfloat16 as in single precision.
+    It does if it has AMX, or is one of AMD's with AVX512-BF16 (Zen 4 and later). On an AMD EPYC, products of the sizes
+    of a 'scratch' model took less than half of the time, and a training step on adult took a fifth less. On an Intel
+    Xeon with AVX512-BF16 and without AMX, these products took twice as long in bfloat16 as in single precision.
     """
     cpu = torch.cpu.get_capabilities()
     return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and cpu["cpu_name"].startswith("AMD")))

@@ -95,9 +95,8 @@ def fit_predictor(
     """Fit a predictor of the column `target` of quantised rows, (n, m), from the columns `inputs`.
 
     None if there are too few rows, or the residuals save less than `MIN_GAIN`. The inputs are numeric columns before
-    the target that are not constant; of many, the `MAX_INPUTS`, fewer of few rows, that correlate most with the target
-    are used. Rows whose
-    target is missing or an atom, (n) `has_digits`, are left out.
+    the target that are not constant. Of many, those that correlate most with the target are used: `MAX_INPUTS`, or as
+    many as there are `ROWS_PER_TERM` for. Rows whose target is missing or an atom, (n) `has_digits`, are left out.
     """
     rows = quantised[has_digits]
     rows = rows[np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]]
