@@ -265,24 +265,19 @@ def _partial_copies(samples: Samples) -> Iterator[ResultRow]:
     yield result_row("partial_copies", None, share, reference)
 
 
-@cached
-def _agreements(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    return _agreement_by_column(samples.subsample, samples.train, samples.schema)
-
-
-def _agreement_by_column(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> tuple[np.ndarray, np.ndarray]:
-    """Return the agreeing cells of each row with its most similar train row, and the share of rows by column."""
+def _agreement_by_column(rows: pd.DataFrame, train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
+    """Return, for each column, the share of rows that agree in it with their most similar train row."""
     cells = _codes(rows, train, schema)
-    most, closest = _closest_train_rows(cells, len(train))
-    return most, np.array([float((of_rows == of_train[closest]).mean()) for of_rows, of_train in cells])
+    closest = _closest_train_rows(cells, len(train))[1]
+    return np.array([float((of_rows == of_train[closest]).mean()) for of_rows, of_train in cells])
 
 
 def _copied_cells(samples: Samples) -> Iterator[ResultRow]:
     samples = samples.neighbours
-    scores = [_agreements(samples)[1]]
+    scores = [_agreement_by_column(samples.subsample, samples.train, samples.schema)]
     for split in samples.splits[:AGREEMENT_SPLITS]:
         rows, train = samples.real.iloc[split.holdout[: len(samples.subsample)]], samples.real.iloc[split.train]
-        scores.append(_agreement_by_column(rows, train, samples.schema)[1])
+        scores.append(_agreement_by_column(rows, train, samples.schema))
     for i, name in enumerate(samples.schema.compared):
         yield result_row("copied_cells", name, scores[0][i], reference_of([each[i] for each in scores[1:]]))
 
